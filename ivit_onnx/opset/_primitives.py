@@ -1,0 +1,158 @@
+"""Integer building blocks of the function bodies, and the same in numpy.
+
+These are functions of the domain without kernels of their own: a body that uses them is replaced as a whole.
+They need only what ONNX Runtime implements for int64 on every provider. Two details matter:
+
+* Floor division is written with `Mod` (which takes the sign of the divisor) and an exact `Div`, because `Div`
+  truncates and BitShift is unsigned. Unlike adding a bias before `Div`, this holds on the whole int64 range.
+* Matrix products are taken on uint8 operands with zero point 128. ONNX Runtime's uint8 x int8 kernels saturate
+  in 16 bits on x86 processors without VNNI; its uint8 x uint8 kernels are exact everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnx import helper
+from onnxscript import OnnxFunction, script
+
+from ivit_onnx.opset._spec import IVIT, op
+
+__all__ = [
+    "INT32_MAX",
+    "PRIMITIVES",
+    "FloorDivide",
+    "MatMulInt8",
+    "MatMulProbability",
+    "PowerOfTwo",
+    "ScaleRound",
+    "ShiftExp",
+    "matmul",
+    "saturate",
+    "scale_round",
+    "shift_exp",
+]
+
+Array = np.ndarray[Any, Any]
+
+INT32_MAX = 2**31 - 1
+
+_POWERS = helper.make_tensor("powers_of_two", 7, [63], [1 << k for k in range(63)])
+_ZERO_POINT = helper.make_tensor("zero_point", 2, [], [128])
+
+
+@script(IVIT, default_opset=op)
+def PowerOfTwo(exponent):
+    """2**exponent for int64 exponents 0..62, by table."""
+    table = op.Constant(value=_POWERS)
+    power = op.Gather(table, exponent)
+    return power
+
+
+@script(IVIT, default_opset=op)
+def FloorDivide(x, divisor):
+    """floor(x / divisor) on int64, for any signs; Mod takes the sign of the divisor, so the division is exact."""
+    remainder = op.Mod(x, divisor)
+    quotient = op.Div(op.Sub(x, remainder), divisor)
+    return quotient
+
+
+@script(IVIT, default_opset=op)
+def ScaleRound(x, multiplier, shift):
+    """(x * multiplier + 2**(shift - 1)) >> shift in int64: multiplication by the dyadic number m * 2**-e, rounded."""
+    x64 = op.Cast(x, to=7)
+    m64 = op.Cast(multiplier, to=7)
+    e64 = op.Cast(shift, to=7)
+    half = PowerOfTwo(op.Sub(e64, op.Constant(value_int=1)))
+    rounded = FloorDivide(op.Add(op.Mul(x64, m64), half), PowerOfTwo(e64))
+    return rounded
+
+
+@script(IVIT, default_opset=op)
+def ShiftExp(d, x0: int, n: int):
+    """Shift exponential of the int64 difference d (I-ViT, equations 8-12): 2**n * |x0| * exp(d * scale), in shifts.
+
+    x0 = floor(-1 / scale) < 0. log2(e) is 1.0111 in binary, so p = d + (d >> 1) - (d >> 4); p = q * x0 + r;
+    2**(r / x0) is taken as 1 + r / (2 * x0). Saturates at 2**31 - 1.
+    """
+    x0_ = op.Constant(value_int=x0)
+    n_ = op.Constant(value_int=n)
+    two = op.Constant(value_int=2)
+    scaled = op.Sub(op.Add(d, FloorDivide(d, two)), FloorDivide(d, op.Constant(value_int=16)))
+    p = op.Max(scaled, op.Mul(n_, x0_))
+    r = op.Mod(p, x0_)
+    q = op.Div(op.Sub(p, r), x0_)
+    # From 32 on the result is saturated in any case; the limit keeps the product inside int64.
+    left_shift = op.Min(op.Sub(n_, q), op.Constant(value_int=32))
+    mantissa = op.Sub(r, op.Mul(two, x0_))
+    e = op.Div(op.Mul(mantissa, PowerOfTwo(left_shift)), two)
+    saturated = op.Min(e, op.Constant(value_int=2147483647))
+    return saturated
+
+
+@script(IVIT, default_opset=op)
+def MatMulInt8(a, b):
+    """int8 [.., M, K] x int8 [.., K, N] -> int32 [.., M, N], exact."""
+    offset = op.Cast(op.Constant(value_int=128), to=6)
+    zero_point = op.Constant(value=_ZERO_POINT)
+    a_u8 = op.Cast(op.Add(op.Cast(a, to=6), offset), to=2)
+    b_u8 = op.Cast(op.Add(op.Cast(b, to=6), offset), to=2)
+    accumulator = op.MatMulInteger(a_u8, b_u8, zero_point, zero_point)
+    return accumulator
+
+
+@script(IVIT, default_opset=op)
+def MatMulProbability(probability, value):
+    """int16 probabilities 0..32767 [.., T, T] x int8 values [.., T, D] -> int32, as 256 * (high @ v) + low @ v."""
+    base = op.Cast(op.Constant(value_int=256), to=6)
+    offset = op.Cast(op.Constant(value_int=128), to=6)
+    zero_point = op.Constant(value=_ZERO_POINT)
+    no_zero_point = op.Cast(op.Constant(value_int=0), to=2)
+    p32 = op.Cast(probability, to=6)
+    high = op.Div(p32, base)
+    low = op.Sub(p32, op.Mul(high, base))
+    value_u8 = op.Cast(op.Add(op.Cast(value, to=6), offset), to=2)
+    high_product = op.MatMulInteger(op.Cast(high, to=2), value_u8, no_zero_point, zero_point)
+    low_product = op.MatMulInteger(op.Cast(low, to=2), value_u8, no_zero_point, zero_point)
+    accumulator = op.Add(op.Mul(high_product, base), low_product)
+    return accumulator
+
+
+PRIMITIVES: tuple[OnnxFunction, ...] = (
+    PowerOfTwo,
+    FloorDivide,
+    ScaleRound,
+    ShiftExp,
+    MatMulInt8,
+    MatMulProbability,
+)
+
+
+def scale_round(x: Array, multiplier: Array, shift: Array) -> Array:
+    """(x * multiplier + 2**(shift - 1)) >> shift in int64; multiplier and shift broadcast over the last axis."""
+    shift64 = np.asarray(shift, np.int64)
+    product = x.astype(np.int64) * np.asarray(multiplier, np.int64)
+    return (product + (np.int64(1) << (shift64 - 1))) >> shift64
+
+
+def shift_exp(d: Array, x0: int, n: int) -> Array:
+    """Shift exponential of int64 d: 2**n * |x0| * exp(d * scale) with x0 = floor(-1 / scale); int64 up to 2**31 - 1."""
+    p = np.maximum(d + (d >> 1) - (d >> 4), n * x0)
+    q = p // x0
+    r = p - q * x0
+    return np.minimum(((r - 2 * x0) << np.minimum(n - q, 32)) >> 1, INT32_MAX)
+
+
+def saturate(x: Array, dtype: type[np.signedinteger[Any]]) -> Array:
+    """Clamp to the range of `dtype` and convert."""
+    limits = np.iinfo(dtype)
+    return np.clip(x, limits.min, limits.max).astype(dtype)
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """Exact integer matrix product of small integers, int64.
+
+    Goes through float64, which holds every integer below 2**53: far above any sum of 8-bit products.
+    """
+    return np.matmul(a.astype(np.float64), b.astype(np.float64)).astype(np.int64)

@@ -1,0 +1,44 @@
+"""AddRequantize: the residual connection."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnxscript import script
+
+from ivit_onnx.opset._primitives import Array, ScaleRound, saturate, scale_round
+from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+from ivit_onnx.opset.requantize import multiplier_inputs
+
+__all__ = ["OPERATORS", "AddRequantize"]
+
+
+@script(IVIT, default_opset=op)
+def AddRequantize(a, a_multiplier, a_shift, b, b_multiplier, b_shift):
+    """Residual connection: each side is brought to the output scale and rounded by itself, then added, clamped to int16."""
+    a_scaled = ScaleRound(a, a_multiplier, a_shift)
+    b_scaled = ScaleRound(b, b_multiplier, b_shift)
+    total = op.Add(a_scaled, b_scaled)
+    clamped = op.Min(op.Max(total, op.Constant(value_int=-32768)), op.Constant(value_int=32767))
+    y = op.Cast(clamped, to=5)
+    return y
+
+
+def reference(a: Array, a_multiplier: Array, a_shift: Array, b: Array, b_multiplier: Array, b_shift: Array) -> Array:
+    return saturate(scale_round(a, a_multiplier, a_shift) + scale_round(b, b_multiplier, b_shift), np.int16)
+
+
+OPERATORS = (
+    Operator(
+        function=AddRequantize,
+        reference=reference,
+        summary="Adds two int16 tensors of different scales at a third scale: the residual connection.",
+        formula="y = clamp_int16(((a * ma + 2^(ea-1)) >> ea) + ((b * mb + 2^(eb-1)) >> eb))",
+        inputs=(
+            Tensor("a", "int16", "[.., C]", "first side, scale s_a"),
+            *multiplier_inputs("a_", "[] or [C]", "s_a / s_y"),
+            Tensor("b", "int16", "[.., C]", "second side, same shape, scale s_b"),
+            *multiplier_inputs("b_", "[] or [C]", "s_b / s_y"),
+        ),
+        output=Tensor("y", "int16", "[.., C]", "sum at scale s_y"),
+    ),
+)

@@ -1,0 +1,84 @@
+"""IntAttention: multi-head self-attention between the qkv and the output projection."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnxscript import script
+
+from ivit_onnx.opset import shiftmax
+from ivit_onnx.opset._primitives import Array, MatMulInt8, MatMulProbability, matmul, saturate, scale_round
+from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, op
+from ivit_onnx.opset.requantize import Requantize, multiplier_inputs
+from ivit_onnx.opset.shiftmax import EXP_ATTRIBUTES, FRAC_BITS, Shiftmax
+
+__all__ = ["OPERATORS", "IntAttention"]
+
+
+@script(IVIT, default_opset=op)
+def IntAttention(
+    qkv,
+    score_multiplier,
+    score_shift,
+    context_multiplier,
+    context_shift,
+    heads: int,
+    x0: int,
+    n: int,
+    frac_bits: int,
+):
+    """Multi-head self-attention on packed qkv [N, T, 3 * C]: Q K^T, Requantize, Shiftmax, P V, Requantize, heads merged."""
+    batch = op.Shape(qkv, start=0, end=1)
+    tokens = op.Shape(qkv, start=1, end=2)
+    three = op.Constant(value_ints=[3])
+    heads_ = op.Reshape(op.Constant(value_int=heads), op.Constant(value_ints=[1]))
+    channels = op.Div(op.Shape(qkv, start=2, end=3), three)
+    head_dim = op.Div(channels, heads_)
+    per_head = op.Reshape(qkv, op.Concat(batch, tokens, three, heads_, head_dim, axis=0))
+    # [N, T, 3, heads, D] -> three of [N, heads, T, D], the keys transposed.
+    query = op.Transpose(op.Gather(per_head, op.Constant(value_int=0), axis=2), perm=[0, 2, 1, 3])
+    key = op.Transpose(op.Gather(per_head, op.Constant(value_int=1), axis=2), perm=[0, 2, 3, 1])
+    value = op.Transpose(op.Gather(per_head, op.Constant(value_int=2), axis=2), perm=[0, 2, 1, 3])
+    score = Requantize(MatMulInt8(query, key), score_multiplier, score_shift)
+    probability = Shiftmax(score, x0=x0, n=n, frac_bits=frac_bits)
+    context = op.Transpose(MatMulProbability(probability, value), perm=[0, 2, 1, 3])
+    merged = op.Reshape(context, op.Concat(batch, tokens, channels, axis=0))
+    y = Requantize(merged, context_multiplier, context_shift)
+    return y
+
+
+def reference(
+    qkv: Array,
+    score_multiplier: Array,
+    score_shift: Array,
+    context_multiplier: Array,
+    context_shift: Array,
+    *,
+    heads: int,
+    x0: int,
+    n: int,
+    frac_bits: int,
+) -> Array:
+    batch, tokens, width = qkv.shape
+    q, k, v = qkv.reshape(batch, tokens, 3, heads, width // 3 // heads).transpose(2, 0, 3, 1, 4)
+    score = saturate(scale_round(matmul(q, k.swapaxes(-1, -2)), score_multiplier, score_shift), np.int8)
+    probability = shiftmax.reference(score, x0=x0, n=n, frac_bits=frac_bits)
+    context = matmul(probability, v).transpose(0, 2, 1, 3).reshape(batch, tokens, width // 3)
+    return saturate(scale_round(context, context_multiplier, context_shift), np.int8)
+
+
+OPERATORS = (
+    Operator(
+        function=IntAttention,
+        reference=reference,
+        summary="Multi-head self-attention, from packed qkv to the input of the output projection.",
+        formula="per head: score = Requantize(q @ k^T), p = Shiftmax(score), context = Requantize(p @ v)",
+        inputs=(
+            Tensor("qkv", "int8", "[N, T, 3*C]", "queries, keys, values packed in this order, each [heads, D]; scale s"),
+            *multiplier_inputs("score_", "[]", "s^2 * D^-0.5 / s_score, where x0 = floor(-1 / s_score)"),
+            *multiplier_inputs("context_", "[] or [C]", "2^-frac_bits * s / s_y"),
+        ),
+        output=Tensor("y", "int8", "[N, T, C]", "heads merged, scale s_y"),
+        attributes=(Attribute("heads", 1, 1024, "number of heads; divides C"), *EXP_ATTRIBUTES, FRAC_BITS),
+        composite=True,
+    ),
+)

@@ -1,0 +1,73 @@
+"""Requantize, Requantize16, Requantize32: an int32 accumulator to int8, int16 or int32 of another scale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnxscript import script
+
+from ivit_onnx.opset._primitives import Array, ScaleRound, saturate, scale_round
+from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+
+__all__ = ["OPERATORS", "Requantize", "Requantize16", "Requantize32", "multiplier_inputs"]
+
+
+@script(IVIT, default_opset=op)
+def Requantize(x, multiplier, shift):
+    """clamp((x * multiplier + 2**(shift - 1)) >> shift) to int8: dyadic requantisation (I-ViT, equation 5)."""
+    scaled = ScaleRound(x, multiplier, shift)
+    clamped = op.Min(op.Max(scaled, op.Constant(value_int=-128)), op.Constant(value_int=127))
+    y = op.Cast(clamped, to=3)
+    return y
+
+
+@script(IVIT, default_opset=op)
+def Requantize16(x, multiplier, shift):
+    """clamp((x * multiplier + 2**(shift - 1)) >> shift) to int16: dyadic requantisation (I-ViT, equation 5)."""
+    scaled = ScaleRound(x, multiplier, shift)
+    clamped = op.Min(op.Max(scaled, op.Constant(value_int=-32768)), op.Constant(value_int=32767))
+    y = op.Cast(clamped, to=5)
+    return y
+
+
+@script(IVIT, default_opset=op)
+def Requantize32(x, multiplier, shift):
+    """clamp((x * multiplier + 2**(shift - 1)) >> shift) to int32: dyadic requantisation (I-ViT, equation 5)."""
+    scaled = ScaleRound(x, multiplier, shift)
+    clamped = op.Min(op.Max(scaled, op.Constant(value_int=-2147483648)), op.Constant(value_int=2147483647))
+    y = op.Cast(clamped, to=6)
+    return y
+
+
+def multiplier_inputs(prefix: str, shape: str, what: str) -> tuple[Tensor, Tensor]:
+    """The two inputs of a dyadic number m * 2**-e; `what` completes 'for ...'."""
+    return (
+        Tensor(f"{prefix}multiplier", "int32", shape, f"m of the dyadic ratio m * 2^-e for {what}"),
+        Tensor(f"{prefix}shift", "int32", shape, f"e of the dyadic ratio for {what}, 1..62"),
+    )
+
+
+def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
+    def reference(x: Array, multiplier: Array, shift: Array) -> Array:
+        return saturate(scale_round(x, multiplier, shift), dtype)
+
+    name = np.dtype(dtype).name
+    return Operator(
+        function=function,
+        reference=reference,
+        summary=f"Changes the scale of an integer tensor and saturates to {name}.",
+        formula=f"y = clamp_{name}((x * m + 2^(e-1)) >> e)",
+        inputs=(
+            Tensor("x", "int32", "[.., C]", "accumulator, scale s_x"),
+            *multiplier_inputs("", "[] or [C]", "s_x / s_y"),
+        ),
+        output=Tensor("y", name, "[.., C]", "the same values at scale s_y"),
+    )
+
+
+OPERATORS = (
+    _operator(Requantize, np.int8),
+    _operator(Requantize16, np.int16),
+    _operator(Requantize32, np.int32),
+)

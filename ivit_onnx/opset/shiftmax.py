@@ -1,0 +1,57 @@
+"""Shiftmax: integer softmax by shifts."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnxscript import script
+
+from ivit_onnx.opset._primitives import INT32_MAX, Array, PowerOfTwo, ShiftExp, shift_exp
+from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, op
+
+__all__ = ["OPERATORS", "EXP_ATTRIBUTES", "FRAC_BITS", "Shiftmax"]
+
+FRAC_BITS = Attribute(
+    "frac_bits", 7, 15, "fractional bits of a probability: output scale 2^-frac_bits", allowed=(7, 8, 15)
+)
+EXP_ATTRIBUTES = (
+    Attribute("x0", -(2**29), -1, "floor(-1 / scale) of the exponent's scale"),
+    Attribute("n", 1, 31, "fractional bits of the exponential"),
+)
+
+
+@script(IVIT, default_opset=op)
+def Shiftmax(x, x0: int, n: int, frac_bits: int):
+    """Softmax over the last axis in integers (I-ViT, algorithm 1): int8 scores to int16 probabilities of scale 2**-frac_bits."""
+    x64 = op.Cast(x, to=7)
+    last_axis = op.Constant(value_ints=[-1])
+    row_max = op.ReduceMax(x64, last_axis, keepdims=1)
+    exponential = ShiftExp(op.Sub(x64, row_max), x0=x0, n=n)
+    row_sum = op.Min(op.ReduceSum(exponential, last_axis, keepdims=1), op.Constant(value_int=2147483647))
+    factor = op.Div(op.Constant(value_int=2147483648), row_sum)
+    frac_bits_ = op.Constant(value_int=frac_bits)
+    divisor = PowerOfTwo(op.Sub(op.Constant(value_int=31), frac_bits_))
+    scaled = op.Div(op.Mul(exponential, factor), divisor)
+    limit = op.Sub(PowerOfTwo(frac_bits_), op.Constant(value_int=1))
+    y = op.Cast(op.Min(scaled, limit), to=5)
+    return y
+
+
+def reference(x: Array, *, x0: int, n: int, frac_bits: int) -> Array:
+    x64 = x.astype(np.int64)
+    e = shift_exp(x64 - x64.max(-1, keepdims=True), x0, n)
+    total = np.minimum(e.sum(-1, keepdims=True), INT32_MAX)
+    return np.minimum((e * (2**31 // total)) >> (31 - frac_bits), 2**frac_bits - 1).astype(np.int16)
+
+
+OPERATORS = (
+    Operator(
+        function=Shiftmax,
+        reference=reference,
+        summary="Softmax over the last axis by shifts, with an integer reciprocal of the sum.",
+        formula="E = shift_exp(x - max(x)); S = min(sum(E), 2^31 - 1); F = 2^31 // S; "
+        "y = min((E * F) >> (31 - frac_bits), 2^frac_bits - 1)",
+        inputs=(Tensor("x", "int8", "[.., T]", "scores, scale s with x0 = floor(-1 / s)"),),
+        output=Tensor("y", "int16", "[.., T]", "probabilities, scale 2^-frac_bits"),
+        attributes=(*EXP_ATTRIBUTES, FRAC_BITS),
+    ),
+)
