@@ -1,0 +1,89 @@
+"""Output files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ivit_onnx.errors import ExportError
+
+__all__ = ["atomic_write", "check_output"]
+
+
+def check_output(path: str | os.PathLike[str], *, force: bool = False) -> Path:
+    """Raise ExportError unless a file can be written at `path`; to be called before any long work.
+
+    The folder must exist and accept new files. An existing regular file is allowed only with `force`; a folder or a
+    device never is.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise ExportError(f"cannot write {path}: it is a folder; pass the name of a file")
+        if os.path.lexists(path):
+            if not path.is_symlink() and not path.is_file():
+                raise ExportError(f"cannot write {path}: it exists and is not a regular file")
+            if not force:
+                raise ExportError(f"{path} exists; pass --force to replace it")
+        if not path.parent.is_dir():
+            raise ExportError(f"cannot write {path}: the folder {path.parent} does not exist")
+        os.rmdir(_temporary_folder(path))
+    except (OSError, ValueError) as error:
+        raise _cannot_write(path, error) from None
+    return path
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[Path]:
+    """Yield a path to write to; what was written moves to `path` when the block ends, and is removed when it raises.
+
+    The yielded path has the final file name inside a fresh folder beside the destination, so a model may write
+    companions next to itself (`model.onnx.data`) and refer to them by their final names. Companions are moved first
+    and the main file last; when there are any, the old main file is removed before, so that a model never stands
+    beside the data of another one. With `force`, the stale `.data` companion of a replaced file goes with it.
+
+    Raises ExportError when the destination exists and `force` is not given, or when it cannot be written.
+    """
+    path = check_output(path, force=force)
+    try:
+        folder = _temporary_folder(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    try:
+        yield folder / path.name
+        try:
+            _publish(folder, path, force=force)
+        except OSError as error:
+            raise _cannot_write(path, error) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _publish(folder: Path, path: Path, *, force: bool) -> None:
+    """Move the files of `folder` beside `path`, the main file last."""
+    written = folder / path.name
+    if not written.is_file():
+        raise ExportError(f"cannot write {path}: nothing was written")
+    companions = sorted(file for file in folder.iterdir() if file != written)
+    for target in [path, *(path.with_name(companion.name) for companion in companions)]:
+        check_output(target, force=force)
+    stale = path.with_name(path.name + ".data")
+    if companions or (force and path.exists() and stale.is_file()):
+        path.unlink(missing_ok=True)
+        stale.unlink(missing_ok=True)
+    for companion in companions:
+        os.replace(companion, path.with_name(companion.name))
+    os.replace(written, path)
+
+
+def _temporary_folder(path: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent))
+
+
+def _cannot_write(path: Path, error: Exception) -> ExportError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return ExportError(f"cannot write {path}: {reason}")
