@@ -6,8 +6,9 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset import shiftmax
-from ivit_onnx.opset._primitives import Array, MatMulInt8, MatMulProbability, matmul, saturate, scale_round
+from ivit_onnx.opset._primitives import MatMulInt8, MatMulProbability
 from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, op
+from ivit_onnx.opset.arithmetic import Array, matmul, saturate, scale_round
 from ivit_onnx.opset.requantize import Requantize, multiplier_inputs
 from ivit_onnx.opset.shiftmax import EXP_ATTRIBUTES, FRAC_BITS, Shiftmax
 

@@ -8,9 +8,10 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset import add_requantize
-from ivit_onnx.opset._primitives import Array, MatMulInt8, matmul, saturate, scale_round
+from ivit_onnx.opset._primitives import MatMulInt8
 from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
 from ivit_onnx.opset.add_requantize import AddRequantize
+from ivit_onnx.opset.arithmetic import Array, matmul, saturate, scale_round
 from ivit_onnx.opset.requantize import Requantize, Requantize16, Requantize32, multiplier_inputs
 
 __all__ = ["OPERATORS", "IntLinear", "IntLinear16", "IntLinear32", "IntLinearAdd", "linear", "linear_inputs"]

@@ -6,8 +6,8 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset import shift_gelu
-from ivit_onnx.opset._primitives import Array, saturate, scale_round
 from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 from ivit_onnx.opset.int_linear import IntLinear, IntLinearAdd, linear, linear_inputs, reference_add
 from ivit_onnx.opset.requantize import Requantize, multiplier_inputs
 from ivit_onnx.opset.shift_gelu import ShiftGELU

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from onnxscript import script
 
-from ivit_onnx.opset._primitives import Array, ScaleRound, saturate, scale_round
+from ivit_onnx.opset._primitives import ScaleRound
 from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, op
+from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 from ivit_onnx.opset.int_linear import IntLinear16, linear, linear_inputs
 from ivit_onnx.opset.requantize import multiplier_inputs
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from onnxscript import script
 
-from ivit_onnx.opset._primitives import Array, FloorDivide, PowerOfTwo, saturate
+from ivit_onnx.opset._primitives import FloorDivide, PowerOfTwo
 from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+from ivit_onnx.opset.arithmetic import Array, saturate
 
 __all__ = ["OPERATORS", "QuantizeImage"]
 

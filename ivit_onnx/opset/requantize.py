@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from onnxscript import script
 
-from ivit_onnx.opset._primitives import Array, ScaleRound, saturate, scale_round
+from ivit_onnx.opset._primitives import ScaleRound
 from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 
 __all__ = ["OPERATORS", "Requantize", "Requantize16", "Requantize32", "multiplier_inputs"]
 

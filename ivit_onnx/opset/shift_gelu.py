@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from onnxscript import script
 
-from ivit_onnx.opset._primitives import INT32_MAX, Array, ShiftExp, shift_exp
+from ivit_onnx.opset._primitives import ShiftExp
 from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+from ivit_onnx.opset.arithmetic import INT32_MAX, Array, shift_exp
 from ivit_onnx.opset.shiftmax import EXP_ATTRIBUTES
 
 __all__ = ["OPERATORS", "ShiftGELU"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from onnxscript import script
 
-from ivit_onnx.opset._primitives import INT32_MAX, Array, PowerOfTwo, ShiftExp, shift_exp
+from ivit_onnx.opset._primitives import PowerOfTwo, ShiftExp
 from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, op
+from ivit_onnx.opset.arithmetic import INT32_MAX, Array, shift_exp
 
-__all__ = ["OPERATORS", "EXP_ATTRIBUTES", "FRAC_BITS", "Shiftmax"]
+__all__ = ["EXP_ATTRIBUTES", "FRAC_BITS", "OPERATORS", "Shiftmax"]
 
 FRAC_BITS = Attribute(
     "frac_bits", 7, 15, "fractional bits of a probability: output scale 2^-frac_bits", allowed=(7, 8, 15)

@@ -1,0 +1,59 @@
+"""From a main graph to a file: functions of the domain, `--flat`, metadata, checks, saving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from ivit_onnx.opset import DOMAIN, function_protos
+
+__all__ = ["FLAT_FUNCTIONS", "IR_VERSION", "MAX_PROTO_BYTES", "finish", "save"]
+
+IR_VERSION = 10
+#: What `--flat` keeps as functions of the domain; everything else becomes standard integer operators.
+FLAT_FUNCTIONS = ("Shiftmax", "ShiftGELU", "IntLayerNorm")
+#: A protobuf message ends at 2 GiB; weights beyond this go to a second file.
+MAX_PROTO_BYTES = 2**31 - 2**24
+
+
+def finish(graph: ir.Graph, metadata: Mapping[str, str], *, flat: bool, producer_version: str) -> ir.Model:
+    """The complete model: `graph`, the functions that it reaches, metadata.
+
+    Ensures: onnx.checker accepts it; no function is unused; with `flat`, the main graph has no operator of the domain
+    but FLAT_FUNCTIONS; equal arguments give equal bytes.
+    """
+    functions = [ir.from_proto(proto) for proto in function_protos()]
+    model = ir.Model(
+        graph,
+        ir_version=IR_VERSION,
+        producer_name="ivit-onnx",
+        producer_version=producer_version,
+        functions=functions,
+        metadata_props=dict(metadata),
+        doc_string=graph.doc_string,
+    )
+    if flat:
+        kept = {(DOMAIN, name) for name in FLAT_FUNCTIONS}
+        common.InlinePass(criteria=lambda function: function.identifier()[:2] not in kept)(model)
+    common.RemoveUnusedFunctionsPass()(model)
+    common.ShapeInferencePass(check_type=True, strict_mode=True, data_prop=True)(model)
+    return model
+
+
+def save(model: ir.Model, path: Path, *, max_proto_bytes: int = MAX_PROTO_BYTES) -> None:
+    """Write the model, with its weights in `path`.data when one protobuf message cannot hold them.
+
+    Raises:
+        onnx.checker.ValidationError: the model is not valid ONNX; a defect of the exporter.
+    """
+    weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
+    if weights > max_proto_bytes:
+        ir.save(model, path, external_data=path.name + ".data")
+    else:
+        proto = ir.to_proto(model)
+        path.write_bytes(proto.SerializeToString(deterministic=True))
+    onnx.checker.check_model(str(path), full_check=True)

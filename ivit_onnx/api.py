@@ -1,0 +1,308 @@
+"""The Python API: calibrate a checkpoint, export it, and rebuild the PyTorch twin of an exported model."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from ivit_onnx._version import __version__
+from ivit_onnx.architectures import Preprocess, VitArchitecture
+from ivit_onnx.calibration import (
+    Calibration,
+    apply_calibration,
+    collect_statistics,
+    load_calibration,
+    save_calibration,
+)
+from ivit_onnx.checkpoints import Checkpoint, load_checkpoint
+from ivit_onnx.errors import CalibrationError, ExportError, ModelError
+from ivit_onnx.exporters import build_vit, finish, save
+from ivit_onnx.exporters.vit import INPUT_TYPES, InputType
+from ivit_onnx.files import atomic_write, check_output
+from ivit_onnx.images import ImageSource, count_images, read_images
+from ivit_onnx.models import VisionTransformer, from_state_dict
+from ivit_onnx.opset import OPSET_VERSION
+from ivit_onnx.quant.exponents import gelu_limit
+from ivit_onnx.quant.observers import METHODS, Method
+
+__all__ = ["DEFAULT_IMAGES", "SOFTMAX_BITS", "ExportReport", "calibrate", "export", "load_twin", "read_metadata"]
+
+PathLike = str | os.PathLike[str]
+
+DEFAULT_IMAGES = 128
+SOFTMAX_BITS = (7, 8, 15)
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export did. Sizes in bytes, `operators` counts the nodes of the main graph by type."""
+
+    output: str
+    files: list[str]
+    arch: dict[str, Any]
+    parameters: int
+    float32_bytes: int
+    file_bytes: int
+    operators: dict[str, int]
+    input_scale: float
+    output_scale: float
+    calibration: dict[str, Any]
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON object."""
+        return asdict(self)
+
+
+def calibrate(
+    checkpoint: PathLike,
+    images: ImageSource,
+    *,
+    arch: str | None = None,
+    num_heads: int | None = None,
+    img_size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    limit: int | None = DEFAULT_IMAGES,
+    cache: PathLike | None = None,
+    progress: bool = False,
+) -> Calibration:
+    """Run example images through a floating-point checkpoint and record the ranges of its activations.
+
+    `images`: a folder, an .npz (key `images`) or .npy file, an array, or an iterable of images; see
+    `ivit_onnx.images.read_images` for types and shapes. At most `limit` of them are used. With `cache`, the result is
+    also written there, for `export(..., calib_cache=...)`.
+
+    Raises:
+        CheckpointError, ImageError, CalibrationError, ExportError: see each class.
+    """
+    loaded = load_checkpoint(checkpoint, arch=arch, heads=num_heads, image_size=img_size)
+    preprocess, _ = loaded.preprocess(mean, std)
+    model = from_state_dict(loaded.state_dict, loaded.arch, preprocess)
+    return _calibrate(model, _fingerprint(loaded, preprocess), images, limit, cache, progress)
+
+
+def export(
+    checkpoint: PathLike,
+    output: PathLike,
+    *,
+    arch: str | None = None,
+    calib: ImageSource | Calibration | None = None,
+    calib_method: Method = "mse",
+    calib_images: int | None = None,
+    calib_cache: PathLike | None = None,
+    softmax_bits: int = 15,
+    input: InputType = "uint8",
+    num_heads: int | None = None,
+    img_size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    flat: bool = False,
+    force: bool = False,
+    progress: bool = False,
+) -> ExportReport:
+    """Write a checkpoint as an integer-only ONNX model.
+
+    Args:
+        checkpoint: .pt, .pth, .pth.tar or .safetensors file of a timm ViT or DeiT.
+        output: the ONNX file; written whole or not at all. Weights over 2 GB go to `output`.data beside it.
+        arch: name of a known timm model, to check the file against and to take heads and preprocessing from.
+        calib: calibration images (as in `calibrate`) or a Calibration. May be left out when `calib_cache` exists.
+        calib_method: how 8-bit ranges follow from the statistics: "minmax", "percentile" or "mse".
+        calib_images: at most this many images are used (default 128).
+        calib_cache: statistics are read from this file if it exists, and written to it otherwise.
+        softmax_bits: fractional bits of attention probabilities, 7, 8 or 15.
+        input: type of the graph's input: "uint8" pixels, quantised "int8" or normalised "float32".
+        num_heads: attention heads, where the file does not tell (default: 64 channels a head).
+        img_size: image size, where the file does not tell.
+        mean, std: normalisation of pixels in 0..1, three numbers each.
+        flat: inline the composite operators, leaving Shiftmax, ShiftGELU and IntLayerNorm.
+        force: replace an existing output.
+        progress: show a progress bar on standard error.
+
+    Raises:
+        CheckpointError, ImageError, CalibrationError, ExportError: see each class; no file is left behind.
+    """
+    started = time.perf_counter()
+    _check_options(softmax_bits, input, calib_method)
+    check_output(output, force=force)
+    loaded = load_checkpoint(checkpoint, arch=arch, heads=num_heads, image_size=img_size)
+    preprocess, assumptions = loaded.preprocess(mean, std)
+    model = from_state_dict(loaded.state_dict, loaded.arch, preprocess, softmax_bits)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    calibration = _calibration(model, loaded, preprocess, calib, calib_images, calib_cache, progress)
+    apply_calibration(model, calibration, calib_method)
+
+    graph, output_scale = build_vit(model, input)
+    operators = Counter(node.op_type for node in graph)
+    calibrated = {"method": calib_method, "images": calibration.images}
+    metadata = _metadata(model, loaded.fingerprint, input, output_scale, calibrated, flat=flat)
+    proto = finish(graph, metadata, flat=flat, producer_version=__version__)
+    if flat:
+        operators = Counter(node.op_type for node in proto.graph)
+    with atomic_write(output, force=force) as temporary:
+        save(proto, temporary)
+    files = [path for path in (Path(output), Path(f"{output}.data")) if path.is_file()]
+    return ExportReport(
+        output=str(output),
+        files=[str(path) for path in files],
+        arch=model.arch.to_json(),
+        parameters=parameters,
+        float32_bytes=4 * parameters,
+        file_bytes=sum(path.stat().st_size for path in files),
+        operators=dict(sorted(operators.items())),
+        input_scale=float(model.image.output.scale),
+        output_scale=output_scale,
+        calibration=calibrated,
+        seconds=round(time.perf_counter() - started, 3),
+        warnings=[*loaded.warnings, *assumptions, *_gelu_warnings(model)],
+    )
+
+
+def load_twin(model: PathLike, checkpoint: PathLike) -> VisionTransformer:
+    """The PyTorch twin of an exported model, from its checkpoint and the scales in its metadata, in eval mode.
+
+    It maps the model's input tensor (uint8, int8 or float32, [N, 3, H, W]) to the model's integer logits.
+
+    Raises:
+        ModelError: the file is not one of ours, or was made from another checkpoint.
+        CheckpointError: as `export`.
+    """
+    metadata = read_metadata(model)
+    try:
+        arch = VitArchitecture.from_json(json.loads(metadata["ivit.arch"]))
+        preprocess = Preprocess.from_json(json.loads(metadata["ivit.preprocess"]))
+        state = json.loads(metadata["ivit.quantization"])
+        softmax_bits = int(metadata["ivit.softmax_bits"])
+        fingerprint = metadata["ivit.checkpoint"]
+    except (KeyError, ValueError) as error:
+        raise ModelError(f"{model}: damaged or missing metadata ({error}); export the model again") from None
+    loaded = load_checkpoint(checkpoint, heads=arch.heads)
+    if loaded.fingerprint != fingerprint:
+        raise ModelError(f"{model} was not exported from {checkpoint}: the weights differ (fingerprint)")
+    twin = from_state_dict(loaded.state_dict, arch, preprocess, softmax_bits)
+    twin.load_quantization_state(state)
+    return twin
+
+
+def read_metadata(model: PathLike) -> dict[str, str]:
+    """The metadata of an ONNX file by key.
+
+    Raises:
+        ModelError: the file is missing, not ONNX, or has no `ivit.` metadata.
+    """
+    try:
+        proto = onnx.load(os.fspath(model), load_external_data=False)
+    except (OSError, DecodeError) as error:
+        raise ModelError(f"cannot read {model}: {error}") from None
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    if "ivit.opset" not in metadata:
+        raise ModelError(f"{model} is not a model of ivit-onnx: it has no ivit.opset in its metadata")
+    return metadata
+
+
+def _check_options(softmax_bits: int, input_type: str, method: str) -> None:
+    if softmax_bits not in SOFTMAX_BITS:
+        raise ExportError(f"expected softmax bits of 7, 8 or 15, found {softmax_bits}")
+    if input_type not in INPUT_TYPES:
+        raise ExportError(f"expected an input type of {', '.join(INPUT_TYPES)}, found {input_type!r}")
+    if method not in METHODS:
+        raise CalibrationError(f"expected a calibration method of {', '.join(METHODS)}, found {method!r}")
+
+
+def _calibration(
+    model: VisionTransformer,
+    loaded: Checkpoint,
+    preprocess: Preprocess,
+    calib: ImageSource | Calibration | None,
+    limit: int | None,
+    cache: PathLike | None,
+    progress: bool,
+) -> Calibration:
+    """The calibration given, cached, or made from the images given."""
+    fingerprint = _fingerprint(loaded, preprocess)
+    if isinstance(calib, Calibration):
+        if calib.fingerprint != fingerprint:
+            raise CalibrationError("the calibration given was made for another checkpoint or normalisation")
+        return calib
+    if cache is not None and Path(cache).exists():
+        return load_calibration(cache, fingerprint)
+    if calib is None:
+        raise CalibrationError(
+            "a floating-point checkpoint needs calibration images: pass --calib with a folder of images, or an .npz "
+            "(key 'images') or .npy file; a hundred typical images are enough"
+        )
+    if cache is not None:
+        check_output(cache)
+    return _calibrate(model, fingerprint, calib, limit or DEFAULT_IMAGES, cache, progress)
+
+
+def _calibrate(
+    model: VisionTransformer,
+    fingerprint: str,
+    images: ImageSource,
+    limit: int | None,
+    cache: PathLike | None,
+    progress: bool,
+) -> Calibration:
+    stream = read_images(images, model.preprocess, limit)
+    total = count_images(images, limit) if progress else None
+    calibration = collect_statistics(model, stream, fingerprint, progress=progress, total=total)
+    if cache is not None:
+        save_calibration(cache, calibration)
+    return calibration
+
+
+def _fingerprint(loaded: Checkpoint, preprocess: Preprocess) -> str:
+    """Identifies what the statistics depend on besides the images: weights, heads, normalisation."""
+    return f"{loaded.fingerprint}:{loaded.arch.heads}:{json.dumps(preprocess.to_json())}"
+
+
+def _metadata(
+    model: VisionTransformer,
+    fingerprint: str,
+    input_type: str,
+    output_scale: float,
+    calibrated: dict[str, Any],
+    *,
+    flat: bool,
+) -> dict[str, str]:
+    return {
+        "ivit.version": __version__,
+        "ivit.opset": str(OPSET_VERSION),
+        "ivit.arch": json.dumps(model.arch.to_json()),
+        "ivit.form": "flat" if flat else "hierarchical",
+        "ivit.input": input_type,
+        "ivit.input_scale": repr(float(model.image.output.scale)),
+        "ivit.output_scale": repr(output_scale),
+        "ivit.preprocess": json.dumps(model.preprocess.to_json()),
+        "ivit.softmax_bits": str(model.softmax_bits),
+        "ivit.quantization": json.dumps(model.quantization_state()),
+        "ivit.calibration": json.dumps(calibrated),
+        "ivit.checkpoint": fingerprint,
+    }
+
+
+def _gelu_warnings(model: VisionTransformer) -> list[str]:
+    """One warning for each block whose calibrated range is beyond what its ShiftGELU can tell apart."""
+    found = []
+    for block in model.blocks:
+        mlp = block.mlp
+        largest = float(mlp.hidden.scale) * mlp.hidden.levels
+        limit = gelu_limit(int(mlp.n))
+        if largest > limit:
+            found.append(
+                f"{mlp.path}: ShiftGELU (n = {int(mlp.n)}) tells negative inputs apart for row maxima up to {limit:.1f}, calibrated values "
+                f"reach {largest:.1f}: in rows above the limit, negative inputs come out too large in absolute value"
+            )
+    return found

@@ -1,0 +1,187 @@
+"""Calibration: activation ranges of a floating-point checkpoint from example images, and their cache file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ivit_onnx.errors import CalibrationError
+from ivit_onnx.files import atomic_write
+from ivit_onnx.models import VisionTransformer
+from ivit_onnx.quant.observers import BINS, METHODS, Histogram, Method
+
+__all__ = ["Calibration", "apply_calibration", "collect_statistics", "load_calibration", "save_calibration"]
+
+BATCH = 8
+#: Unseen images go beyond the calibrated ones. 16-bit values have the resolution to leave room for them.
+HEADROOM_16_BIT = 1.25
+_CACHE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Statistics of every activation of one checkpoint, independent of the method that later turns them into ranges.
+
+    `fingerprint` identifies the checkpoint, `images` is how many images were seen.
+    """
+
+    fingerprint: str
+    images: int
+    histograms: dict[str, Histogram]
+
+
+def collect_statistics(
+    model: VisionTransformer, images: Iterable[np.ndarray[Any, Any]], fingerprint: str, *, progress: bool = False,
+    total: int | None = None,
+) -> Calibration:
+    """Run normalised float32 images [C, H, W] once through the network in floating point and record its activations.
+
+    Raises:
+        CalibrationError: no image came, or an activation became infinite or NaN.
+    """
+    histograms = {name: Histogram() for name in model.activations() if name != "image.output"}
+    for name, activation in model.activations().items():
+        activation.observer = histograms.get(name)
+    model.eval()
+    model.set_quantized(False)
+    count = 0
+    try:
+        with torch.inference_mode(), _progress(progress, total) as advance:
+            for batch in _batches(images):
+                model(torch.from_numpy(np.stack(batch)))
+                count += len(batch)
+                advance(len(batch))
+    finally:
+        model.set_quantized(True)
+        for activation in model.activations().values():
+            activation.observer = None
+    if count == 0:
+        raise CalibrationError("expected at least one calibration image, found none")
+    for name, histogram in histograms.items():
+        if not np.isfinite(histogram.maximum):
+            raise CalibrationError(f"{name}: found infinite or NaN activations; check the checkpoint and the images")
+    return Calibration(fingerprint, count, histograms)
+
+
+def apply_calibration(model: VisionTransformer, calibration: Calibration, method: Method) -> None:
+    """Set every activation scale and every n of the model.
+
+    8-bit activations take the range of `method`; 16-bit ones always min-max, with headroom for unseen images; the
+    input's range follows from mean and std.
+
+    Raises:
+        CalibrationError: the statistics are of another architecture, or the method is unknown.
+    """
+    if method not in METHODS:
+        raise CalibrationError(f"expected a calibration method of {', '.join(METHODS)}, found {method!r}")
+    activations = model.activations()
+    missing = sorted(set(activations) - {"image.output"} ^ set(calibration.histograms))
+    if missing:
+        raise CalibrationError(f"the calibration is of another architecture: first difference at {missing[0]}")
+    model.image.set_range()
+    for name, histogram in calibration.histograms.items():
+        activation = activations[name]
+        if activation.bits == 16:
+            activation.set_range(HEADROOM_16_BIT * histogram.maximum)
+        else:
+            activation.set_range(histogram.range(method, activation.levels))
+    model.choose_exponents()
+
+
+def save_calibration(path: str | Path, calibration: Calibration) -> None:
+    """Write the statistics as a safetensors file, atomically, replacing an older one."""
+    from safetensors.numpy import save
+
+    names = sorted(calibration.histograms)
+    tensors = {
+        "counts": np.stack([calibration.histograms[name].counts for name in names]),
+        "limits": np.array([calibration.histograms[name].limit for name in names], np.float64),
+        "maxima": np.array([calibration.histograms[name].maximum for name in names], np.float64),
+    }
+    metadata = {
+        "format": f"ivit-calibration {_CACHE_VERSION}",
+        "fingerprint": calibration.fingerprint,
+        "images": str(calibration.images),
+        "names": json.dumps(names),
+    }
+    with atomic_write(path, force=True) as temporary:
+        Path(temporary).write_bytes(save(tensors, metadata))
+
+
+def load_calibration(path: str | Path, fingerprint: str) -> Calibration:
+    """Read statistics that `save_calibration` wrote for the checkpoint with this fingerprint.
+
+    Raises:
+        CalibrationError: the file is unreadable, not a calibration cache, or of another checkpoint.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="np") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CalibrationError(f"cannot read calibration cache {path}: {error}; delete it to calibrate again") from None
+    damaged = CalibrationError(f"{path} is not a calibration cache of this version; delete it to calibrate again")
+    if metadata.get("format") != f"ivit-calibration {_CACHE_VERSION}":
+        raise damaged
+    if metadata.get("fingerprint") != fingerprint:
+        raise CalibrationError(
+            f"calibration cache {path} was made for another checkpoint; delete it or name another file"
+        )
+    try:
+        names, images = json.loads(metadata["names"]), int(metadata["images"])
+        counts, limits, maxima = tensors["counts"], tensors["limits"], tensors["maxima"]
+    except (KeyError, ValueError):
+        raise damaged from None
+    expected = (len(names), BINS)
+    if counts.shape != expected or counts.dtype != np.int64 or (counts < 0).any():
+        raise damaged
+    if any(v.shape != expected[:1] or v.dtype != np.float64 or not np.isfinite(v).all() for v in (limits, maxima)):
+        raise damaged
+    histograms = {
+        str(name): Histogram(counts[i], float(limits[i]), float(maxima[i])) for i, name in enumerate(names)
+    }
+    return Calibration(fingerprint, images, histograms)
+
+
+def _batches(images: Iterable[np.ndarray[Any, Any]]) -> Iterable[list[np.ndarray[Any, Any]]]:
+    iterator = iter(images)
+    while batch := list(itertools.islice(iterator, BATCH)):
+        yield batch
+
+
+class _progress:
+    """A progress bar on standard error, or nothing."""
+
+    def __init__(self, show: bool, total: int | None) -> None:
+        self.bar = None
+        if show:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self.bar = Progress(
+                TextColumn("calibrating"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self.task = self.bar.add_task("calibrating", total=total)
+
+    def __enter__(self) -> Any:
+        if self.bar is None:
+            return lambda count: None
+        self.bar.start()
+        return lambda count: self.bar.advance(self.task, count)  # type: ignore[union-attr]
+
+    def __exit__(self, *exception: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()

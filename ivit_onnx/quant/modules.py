@@ -1,0 +1,478 @@
+"""Quantised modules, one an operator of the domain: real parameters and activation scales that lower to its integers.
+
+Every module works in three modes:
+
+* integer: `eval()`; computes the operator exactly, on int64 tensors.
+* training: `train()`; fake quantisation with straight-through gradients, on real values. The non-linear functions
+  take their exact integer result in the forward pass and the gradient of the real function in the backward pass.
+* floating point: `quantized = False`; the original network, through which observers see its activations.
+
+Scales are float32 and combined in the order of the published I-ViT code, so that its checkpoints give its integers.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ivit_onnx.errors import ExportError
+from ivit_onnx.opset import OPERATORS as SPECS
+from ivit_onnx.opset.arithmetic import scale_round
+from ivit_onnx.quant import operators
+from ivit_onnx.quant.dyadic import dyadic, dyadic_affine
+from ivit_onnx.quant.exponents import exp_x0, gelu_x0
+from ivit_onnx.quant.observers import Histogram
+from ivit_onnx.quant.tensors import Lowered, QuantTensor, fake_quantize, straight_through
+
+__all__ = [
+    "Activation",
+    "Attention",
+    "Classifier",
+    "ImageInput",
+    "LayerNorm",
+    "Linear",
+    "LinearAdd",
+    "MlpAdd",
+    "PatchEmbed",
+    "QuantModule",
+]
+
+_GELU_SCALE = np.float32(2.0**-7)
+_LOGIT_BITS = 30
+
+
+class Activation(nn.Module):
+    """A point of the network where values are quantised. Buffer `scale`: 0-dim float32, 0 until calibrated."""
+
+    scale: Tensor
+
+    def __init__(self, bits: int = 8) -> None:
+        super().__init__()
+        self.bits = bits
+        self.levels = 2 ** (bits - 1) - 1
+        self.quantized = True
+        #: In training, follow the largest absolute value with this momentum; 0 keeps the calibrated scale.
+        self.momentum = 0.0
+        self.observer: Histogram | None = None
+        self.register_buffer("scale", torch.zeros(()))
+
+    def set_range(self, maximum: float) -> None:
+        """Take a scale that represents [-maximum, maximum]; a range of zero becomes a tiny one."""
+        self.scale.fill_(max(maximum, 1e-8) / self.levels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Observe in floating-point mode, fake-quantise in training mode."""
+        if not self.quantized:
+            if self.observer is not None:
+                self.observer.update(x)
+            return x
+        self.follow(x)
+        return fake_quantize(x, self.scale, self.levels)
+
+    def follow(self, x: Tensor) -> None:
+        """In training with a momentum, move the scale towards the range of x."""
+        if self.training and self.momentum > 0:
+            current = x.detach().abs().amax() / self.levels
+            self.scale.mul_(1 - self.momentum).add_(current, alpha=self.momentum)
+
+    def number(self, layer: str) -> np.float32:
+        """The scale as a number.
+
+        Raises:
+            ExportError: the activation was never calibrated.
+        """
+        value = np.float32(self.scale.item())
+        if not (np.isfinite(value) and value > 0):
+            raise ExportError(f"{layer}: expected a calibrated activation scale, found {value}; calibrate the model first")
+        return value
+
+
+class QuantModule(nn.Module):
+    """Base: integer mode runs the lowered operator, the other modes run `simulate`."""
+
+    #: Name in the network, for messages; set by the network.
+    path = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quantized = True
+        self._cache: tuple[tuple[object, ...], Lowered, dict[str, Tensor]] | None = None
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        """The operator call that this module stands for, given the scales of its inputs."""
+        raise NotImplementedError
+
+    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
+        """The module on real values: floating point, or fake-quantised for training."""
+        raise NotImplementedError
+
+    def forward(self, *inputs: QuantTensor) -> QuantTensor:
+        if self.training or not self.quantized:
+            return self.simulate(*inputs)
+        lowered, constants = self._lowered([np.float32(x.scale.item()) for x in inputs], inputs[0].value.device)
+        data = iter(x.value for x in inputs)
+        ordered = [constants[t.name] if t.name in constants else next(data) for t in SPECS[lowered.operator].inputs]
+        value = operators.OPERATORS[lowered.operator](*ordered, **lowered.attributes)
+        return QuantTensor(value, torch.tensor(lowered.scale))
+
+    def _lowered(self, scales: list[np.float32], device: torch.device) -> tuple[Lowered, dict[str, Tensor]]:
+        state = chain(self.parameters(), self.buffers())
+        key = (device, *map(float, scales), *((t.data_ptr(), t._version) for t in state))
+        if self._cache is None or self._cache[0] != key:
+            lowered = self.lower(*scales)
+            constants = {k: torch.from_numpy(np.asarray(v, order="C")).to(device) for k, v in lowered.constants.items()}
+            self._cache = (key, lowered, constants)
+        return self._cache[1], self._cache[2]
+
+    def _dyadic(self, ratio: np.ndarray | np.float64, prefix: str = "") -> dict[str, np.ndarray]:
+        """The two constants of a ratio of scales, named by the operator's inputs."""
+        m, e = dyadic(ratio, f"{self.path} ({prefix.rstrip('_') or 'output'})")
+        return {f"{prefix}multiplier": m, f"{prefix}shift": e}
+
+
+class ImageInput(QuantModule):
+    """QuantizeImage: pixels to the normalised, quantised input. `mean` and `std` per colour, of pixels in 0..1."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.output = Activation(8)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float64), persistent=False)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float64), persistent=False)
+
+    def set_range(self) -> None:
+        """Represent every pixel value: the range follows from mean and std alone."""
+        ends = torch.stack([-self.mean / self.std, (1 - self.mean) / self.std])
+        self.output.set_range(float(ends.abs().max()))
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        scale = self.output.number(self.path)
+        step = self.std.cpu().numpy() * np.float64(scale)
+        (m, e), b = dyadic_affine(1 / (255 * step), -self.mean.cpu().numpy() / step, self.path)
+        return Lowered("QuantizeImage", {"multiplier": m, "offset": b, "shift": e}, scale)
+
+    def forward(self, *inputs: QuantTensor) -> QuantTensor:
+        """uint8 pixels, normalised float32 or (integer mode) already quantised int8 images; [N, C, H, W]."""
+        image = inputs[0].value
+        if self.training or not self.quantized:
+            return QuantTensor(self.output(self._normalize(image)), self.output.scale)
+        if image.dtype == torch.uint8:
+            return super().forward(*inputs)
+        scale = torch.tensor(self.output.number(self.path))
+        if image.dtype == torch.int8:
+            return QuantTensor(image.long(), scale)
+        quantized = torch.round(image / scale.to(image.device)).clamp(-128, 127).long()
+        return QuantTensor(quantized, scale)
+
+    def _normalize(self, image: Tensor) -> Tensor:
+        if image.dtype != torch.uint8:
+            return image
+        mean, std = (v[:, None, None] for v in (self.mean, self.std))
+        return ((image / 255.0 - mean) / std).float()
+
+
+class WeightedModule(QuantModule):
+    """A module with linear weights [out, in] and their 8-bit quantisation, one scale an output channel."""
+
+    def simulated_weight(self, weight: Tensor) -> Tensor:
+        """The weight itself in floating-point mode, fake-quantised for training."""
+        if not self.quantized:
+            return weight
+        scale = weight.detach().abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / 127
+        return fake_quantize(weight, scale, 127)
+
+    def lower_linear(
+        self, weight: Tensor, bias: Tensor, s_x: np.float32, s_y: np.float32, prefix: str = ""
+    ) -> dict[str, np.ndarray]:
+        """Constants of one linear layer: int8 weight [in, out], int32 bias, requantisation s_x * s_w -> s_y.
+
+        Raises:
+            ExportError: an accumulator could leave int32.
+        """
+        weight_int, bias_int, s_acc = self.quantize_linear(weight, bias, s_x)
+        ratio = s_acc.astype(np.float64) / np.float64(s_y)
+        return {
+            f"{prefix}weight": weight_int,
+            f"{prefix}bias": bias_int,
+            **self._dyadic(ratio, prefix),
+        }
+
+    def quantize_linear(
+        self, weight: Tensor, bias: Tensor, s_x: np.float32
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """int8 weight [in, out], int32 bias [out], and the scale of the accumulator per output channel."""
+        w, b = weight.detach().float().cpu().numpy(), bias.detach().float().cpu().numpy()
+        largest = np.maximum(-w.min(axis=1), w.max(axis=1))
+        # A channel of (nearly) zero weights would leave no room for its bias: 2^30 is the largest bias allowed.
+        smallest = np.abs(b) / (s_x * np.float32(2**30))
+        s_w = np.maximum(np.maximum(largest / np.float32(127), smallest), np.float32(1e-12)).astype(np.float32)
+        s_acc = (s_w * s_x).astype(np.float32)
+        weight_int = np.rint((np.float32(1) / s_w)[:, None] * w)
+        bias_int = np.rint((np.float32(1) / s_acc) * b).astype(np.float64)
+        bound = np.abs(weight_int).sum(1) * 128 + np.abs(bias_int)
+        if (bound >= 2**31).any():
+            channel = int(np.argmax(bound))
+            raise ExportError(
+                f"{self.path}: the accumulator of output channel {channel} can reach {bound[channel]:.3g}, "
+                f"expected less than 2^31; {w.shape[1]} inputs with these weights are too many for int32"
+            )
+        clipped = np.clip(weight_int, -128, 127).astype(np.int8)
+        return np.ascontiguousarray(clipped.T), bias_int.astype(np.int32), s_acc
+
+
+class ResidualMixin(WeightedModule):
+    """The int16 branch of a linear layer and its addition to the residual stream."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch = Activation(16)
+        self.output = Activation(16)
+
+    def lower_residual(self, s_residual: np.float32) -> dict[str, np.ndarray]:
+        s_branch, s_y = (np.float64(a.number(self.path)) for a in (self.branch, self.output))
+        return {
+            **self._dyadic(s_branch / s_y, "branch_"),
+            **self._dyadic(np.float64(s_residual) / s_y, "residual_"),
+        }
+
+    def simulate_residual(self, branch: Tensor, residual: Tensor) -> QuantTensor:
+        return QuantTensor(self.output(self.branch(branch) + residual), self.output.scale)
+
+
+class Linear(WeightedModule):
+    """IntLinear: int8 to int8. Parameters weight [out, in], bias [out]."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.output = Activation(8)
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        scale = self.output.number(self.path)
+        return Lowered("IntLinear", self.lower_linear(self.weight, self.bias, scales[0], scale), scale)
+
+    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
+        y = F.linear(inputs[0].value, self.simulated_weight(self.weight), self.bias)
+        return QuantTensor(self.output(y), self.output.scale)
+
+
+class LinearAdd(ResidualMixin):
+    """IntLinearAdd: int8 and the int16 residual stream to int16."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        s_x, s_residual = scales
+        linear = self.lower_linear(self.weight, self.bias, s_x, self.branch.number(self.path))
+        return Lowered(
+            "IntLinearAdd", {**linear, **self.lower_residual(s_residual)}, self.output.number(self.path)
+        )
+
+    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
+        x, residual = inputs
+        branch = F.linear(x.value, self.simulated_weight(self.weight), self.bias)
+        return self.simulate_residual(branch, residual.value)
+
+
+class Classifier(WeightedModule):
+    """IntLinear32: int8 features to int32 logits of one common scale.
+
+    With `distilled`, the input is the class token's features followed by the distillation token's, and the result the
+    mean of both heads: one matrix product.
+    """
+
+    def __init__(self, inputs: int, classes: int, *, distilled: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(classes, inputs))
+        self.bias = nn.Parameter(torch.zeros(classes))
+        self.dist_weight = nn.Parameter(torch.zeros(classes, inputs)) if distilled else None
+        self.dist_bias = nn.Parameter(torch.zeros(classes)) if distilled else None
+
+    def combined(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the single linear layer that both heads amount to."""
+        if self.dist_weight is None or self.dist_bias is None:
+            return self.weight, self.bias
+        return torch.cat([self.weight, self.dist_weight], dim=1) / 2, (self.bias + self.dist_bias) / 2
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        weight, bias = self.combined()
+        weight_int, bias_int, s_acc = self.quantize_linear(weight, bias, scales[0])
+        bound = np.abs(weight_int.astype(np.int64)).sum(0) * 128 + np.abs(bias_int.astype(np.int64))
+        # The finest power-of-two fraction of the coarsest accumulator scale that keeps logits below 2^30.
+        spare_bits = max(0, _LOGIT_BITS - int(bound.max()).bit_length())
+        scale = np.float32(s_acc.max() / np.float32(2**spare_bits))
+        constants = {
+            "weight": weight_int,
+            "bias": bias_int,
+            **self._dyadic(s_acc.astype(np.float64) / np.float64(scale)),
+        }
+        return Lowered("IntLinear32", constants, scale)
+
+    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
+        weight, bias = self.combined()
+        return QuantTensor(F.linear(inputs[0].value, self.simulated_weight(weight), bias), torch.ones(()))
+
+
+class LayerNorm(QuantModule):
+    """IntLayerNorm: int16 to int8. Parameters weight, bias [C].
+
+    The reference divides by sqrt(sum of squares); epsilon, far below one integer step, plays no part in integers.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+        self.output = Activation(8)
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        scale = self.output.number(self.path)
+        gamma, beta = (p.detach().float().cpu().numpy() for p in (self.weight, self.bias))
+        unit = np.sqrt(np.float32(len(gamma))) / np.float32(2**30)
+        ratio = (unit * gamma).astype(np.float64) / np.float64(scale)
+        (m, e), b = dyadic_affine(ratio, beta.astype(np.float64) / np.float64(scale), self.path)
+        return Lowered("IntLayerNorm", {"multiplier": m, "offset": b, "shift": e}, scale)
+
+    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
+        x = inputs[0]
+        y = F.layer_norm(x.value, (len(self.weight),), self.weight, self.bias, self.eps)
+        if not self.quantized:
+            return QuantTensor(self.output(y), self.output.scale)
+        self.output.follow(y)
+        with torch.no_grad():
+            lowered = self.lower(np.float32(x.scale.item()))
+            constants = (torch.from_numpy(c).to(y.device) for c in lowered.constants.values())
+            exact = operators.layer_norm(torch.round(x.value / x.scale), *constants) * self.output.scale
+        clipped = torch.clamp(y, -128 * self.output.scale, 127 * self.output.scale)
+        return QuantTensor(straight_through(exact, clipped), self.output.scale)
+
+
+class Attention(QuantModule):
+    """IntAttention: packed qkv to merged heads. Buffer `n`: fractional bits of the exponential, 0 until calibrated."""
+
+    n: Tensor
+
+    def __init__(self, heads: int, head_dim: int, softmax_bits: int) -> None:
+        super().__init__()
+        self.heads, self.head_dim, self.softmax_bits = heads, head_dim, softmax_bits
+        self.score = Activation(8)
+        self.output = Activation(8)
+        self.register_buffer("n", torch.zeros((), dtype=torch.int64))
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        s_x, s_score, s_y = scales[0], self.score.number(self.path), self.output.number(self.path)
+        s_product = np.float32(s_x * s_x) * np.float32(self.head_dim**-0.5)
+        constants = {
+            **self._dyadic(np.float64(s_product) / np.float64(s_score), "score_"),
+            **self._dyadic(2.0**-self.softmax_bits * np.float64(s_x) / np.float64(s_y), "context_"),
+        }
+        attributes = {"heads": self.heads, **self.exponential(), "frac_bits": self.softmax_bits}
+        return Lowered("IntAttention", constants, s_y, attributes)
+
+    def exponential(self) -> dict[str, int]:
+        """Attributes x0 and n of Shiftmax."""
+        return {"x0": exp_x0(self.score.number(self.path)), "n": int(self.n)}
+
+    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
+        x = inputs[0].value
+        batch, tokens, width = x.shape
+        q, k, v = x.reshape(batch, tokens, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        score = self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5)
+        probability = score.softmax(-1)
+        if self.quantized:
+            with torch.no_grad():
+                integers = torch.round(score / self.score.scale)
+                exact = operators.shiftmax(integers, frac_bits=self.softmax_bits, **self.exponential())
+            probability = straight_through(exact * 2.0**-self.softmax_bits, probability)
+        context = (probability @ v).transpose(1, 2).reshape(batch, tokens, width // 3)
+        return QuantTensor(self.output(context), self.output.scale)
+
+
+class MlpAdd(ResidualMixin):
+    """IntMlpAdd: fc1, ShiftGELU, fc2, residual. Buffer `n` as in Attention."""
+
+    n: Tensor
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.hidden = Activation(8)
+        self.activated = Activation(8)
+        self.register_buffer("n", torch.zeros((), dtype=torch.int64))
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        s_x, s_residual = scales
+        s_hidden, s_act, s_branch = (a.number(self.path) for a in (self.hidden, self.activated, self.branch))
+        constants = {
+            **self.lower_linear(self.fc1.weight, self.fc1.bias, s_x, s_hidden, "fc1_"),
+            **self._dyadic(np.float64(s_hidden * _GELU_SCALE) / np.float64(s_act), "gelu_"),
+            **self.lower_linear(self.fc2.weight, self.fc2.bias, s_act, s_branch, "fc2_"),
+            **self.lower_residual(s_residual),
+        }
+        return Lowered("IntMlpAdd", constants, self.output.number(self.path), self.exponential())
+
+    def exponential(self) -> dict[str, int]:
+        """Attributes x0 and n of ShiftGELU."""
+        return {"x0": gelu_x0(self.hidden.number(self.path)), "n": int(self.n)}
+
+    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
+        x, residual = inputs
+        hidden = self.hidden(F.linear(x.value, self.simulated_weight(self.fc1.weight), self.fc1.bias))
+        activated = F.gelu(hidden)
+        if self.quantized:
+            with torch.no_grad():
+                integers = torch.round(hidden / self.hidden.scale)
+                exact = operators.shift_gelu(integers, **self.exponential()) * (self.hidden.scale * 2.0**-7)
+            activated = straight_through(exact, activated)
+        branch = F.linear(self.activated(activated), self.simulated_weight(self.fc2.weight), self.fc2.bias)
+        return self.simulate_residual(branch, residual.value)
+
+
+class PatchEmbed(WeightedModule):
+    """IntPatchEmbed. Parameters weight [D, C, P, P], bias [D], prefix_tokens [K, D], pos_embed [K + patches, D]."""
+
+    def __init__(self, colours: int, patch_size: int, width: int, prefix: int, patches: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.weight = nn.Parameter(torch.zeros(width, colours, patch_size, patch_size))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.prefix_tokens = nn.Parameter(torch.zeros(prefix, width))
+        self.pos_embed = nn.Parameter(torch.zeros(prefix + patches, width))
+        self.projection = Activation(16)
+        self.position = Activation(16)
+        self.output = Activation(16)
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        s_proj, s_pos, s_y = (a.number(self.path) for a in (self.projection, self.position, self.output))
+        token = self._dyadic(np.float64(s_proj) / np.float64(s_y), "token_")
+        position_dyadic = dyadic(np.float64(s_pos) / np.float64(s_y), f"{self.path} (position)")
+        position_int = np.rint(self.pos_embed.detach().float().cpu().numpy() / s_pos).astype(np.int64)
+        prefix_int = np.rint(self.prefix_tokens.detach().float().cpu().numpy() / s_proj).astype(np.int64)
+        position = scale_round(position_int, *position_dyadic)
+        prefix = scale_round(prefix_int, *token.values()) + position[: len(prefix_int)]
+        constants = {
+            **self.lower_linear(self.weight.flatten(1), self.bias, scales[0], s_proj),
+            **token,
+            "position": np.clip(position[len(prefix_int) :], -(2**31), 2**31 - 1).astype(np.int32),
+            "prefix_tokens": np.clip(prefix, -(2**15), 2**15 - 1).astype(np.int16),
+        }
+        return Lowered("IntPatchEmbed", constants, s_y, {"patch_size": self.patch_size})
+
+    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
+        image = inputs[0].value
+        weight = self.simulated_weight(self.weight.flatten(1)).view_as(self.weight)
+        patches = F.conv2d(image, weight, self.bias, stride=self.patch_size).flatten(2).transpose(1, 2)
+        prefix = self.prefix_tokens.expand(len(image), *self.prefix_tokens.shape)
+        tokens = torch.cat([prefix, self.projection(patches)], dim=1) + self.position(self.pos_embed)
+        return QuantTensor(self.output(tokens), self.output.scale)

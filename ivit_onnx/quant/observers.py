@@ -1,0 +1,79 @@
+"""Running statistics of one activation tensor, and the range that each calibration method takes from them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+
+__all__ = ["METHODS", "Histogram", "Method"]
+
+Method = Literal["minmax", "percentile", "mse"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+BINS = 2048
+#: More values than this in one update are subsampled evenly; the largest is always taken from all of them.
+MAX_SAMPLES = 2**16
+PERCENTILE = 99.99
+
+
+class Histogram:
+    """Histogram of absolute values over [0, limit), in one pass: the limit doubles when a larger value comes.
+
+    Doubling merges neighbouring bins, so counts stay exact whatever the order of the data.
+    Attributes: `counts` int64 [2048], `limit` (real units), `maximum` the largest absolute value seen.
+    """
+
+    def __init__(self, counts: np.ndarray[Any, Any] | None = None, limit: float = 0.0, maximum: float = 0.0) -> None:
+        self.counts = np.zeros(BINS, np.int64) if counts is None else counts
+        self.limit = limit
+        self.maximum = maximum
+
+    def update(self, x: torch.Tensor) -> None:
+        """Add the values of a floating-point tensor of any shape."""
+        values = x.detach().abs().flatten()
+        if values.numel() == 0:
+            return
+        maximum = float(values.max())
+        self.maximum = max(self.maximum, maximum)
+        if maximum > 0:
+            self._extend(maximum)
+        if self.limit == 0:
+            self.counts[0] += values.numel()
+            return
+        stride = -(-values.numel() // MAX_SAMPLES)
+        # An odd stride does not walk along one column of a tensor with a power of two of channels.
+        values = values[:: stride | 1]
+        bins = (values * (BINS / self.limit)).to(torch.int64).clamp_(max=BINS - 1)
+        self.counts += torch.bincount(bins, minlength=BINS).cpu().numpy()
+
+    def _extend(self, maximum: float) -> None:
+        if self.limit == 0:
+            zeros = self.counts[0]
+            self.limit = maximum * (1 + 2**-20)
+            self.counts[0] = zeros
+        while maximum >= self.limit:
+            merged = self.counts.reshape(-1, 2).sum(1)
+            self.counts = np.concatenate([merged, np.zeros(BINS // 2, np.int64)])
+            self.limit *= 2
+
+    def range(self, method: Method, levels: int) -> float:
+        """The largest absolute value to represent with `levels` positive steps; 0.0 if nothing but zeros was seen."""
+        if self.maximum == 0 or method == "minmax":
+            return self.maximum
+        if method == "percentile":
+            cumulative = np.cumsum(self.counts) / self.counts.sum()
+            index = int(np.searchsorted(cumulative, PERCENTILE / 100))
+            return min(self.maximum, self.limit * (index + 1) / BINS)
+        return self._mse_range(levels)
+
+    def _mse_range(self, levels: int) -> float:
+        """The clipping range with the least expected squared error of rounding and clipping."""
+        centers = (np.arange(BINS) + 0.5) * (self.limit / BINS)
+        candidates = self.maximum * np.linspace(0.2, 1.0, 161)
+        steps = candidates[:, None] / levels
+        rounding = np.minimum(steps**2 / 12, centers**2)
+        clipping = np.maximum(centers - candidates[:, None], 0.0) ** 2
+        error = (np.where(centers > candidates[:, None], clipping, rounding) * self.counts).sum(1)
+        return float(candidates[int(np.argmin(error))])

@@ -1,0 +1,192 @@
+"""The operator set in PyTorch: the same integers as the numpy reference, on any device, in int64.
+
+Matrix products go through float64, which holds every sum of 8-bit products exactly and is far faster than int64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = ["OPERATORS", "layer_norm", "quantize_image", "scale_round", "shift_exp", "shift_gelu", "shiftmax"]
+
+INT32_MAX = 2**31 - 1
+
+
+def scale_round(x: Tensor, multiplier: Tensor, shift: Tensor) -> Tensor:
+    """(x * multiplier + 2**(shift - 1)) >> shift; int64."""
+    e = shift.long()
+    return (x.long() * multiplier.long() + (torch.ones_like(e) << (e - 1))) >> e
+
+
+def shift_exp(d: Tensor, x0: int, n: int) -> Tensor:
+    """2**n * |x0| * exp(d * scale) by shifts, x0 = floor(-1 / scale); int64 up to 2**31 - 1."""
+    p = (d + (d >> 1) - (d >> 4)).clamp(min=n * x0)
+    q = torch.div(p, x0, rounding_mode="floor")
+    r = p - q * x0
+    return (((r - 2 * x0) << (n - q).clamp(max=32)) >> 1).clamp(max=INT32_MAX)
+
+
+def saturate(x: Tensor, bits: int) -> Tensor:
+    """Clamp to signed integers of `bits` bits."""
+    return x.clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """Exact product of small integer matrices; int64."""
+    return torch.matmul(a.double(), b.double()).long()
+
+
+def requantize(x: Tensor, multiplier: Tensor, shift: Tensor, *, bits: int) -> Tensor:
+    return saturate(scale_round(x, multiplier, shift), bits)
+
+
+def add_requantize(
+    a: Tensor, a_multiplier: Tensor, a_shift: Tensor, b: Tensor, b_multiplier: Tensor, b_shift: Tensor
+) -> Tensor:
+    return saturate(scale_round(a, a_multiplier, a_shift) + scale_round(b, b_multiplier, b_shift), 16)
+
+
+def quantize_image(image: Tensor, multiplier: Tensor, offset: Tensor, shift: Tensor) -> Tensor:
+    m, b, e = (v.long()[:, None, None] for v in (multiplier, offset, shift))
+    return saturate((image.long() * m + b) >> e, 8)
+
+
+def shiftmax(x: Tensor, *, x0: int, n: int, frac_bits: int) -> Tensor:
+    x = x.long()
+    e = shift_exp(x - x.amax(-1, keepdim=True), x0, n)
+    factor = torch.div(2**31, e.sum(-1, keepdim=True).clamp(max=INT32_MAX), rounding_mode="floor")
+    return ((e * factor) >> (31 - frac_bits)).clamp(max=2**frac_bits - 1)
+
+
+def shift_gelu(x: Tensor, *, x0: int, n: int) -> Tensor:
+    x = x.long()
+    row_max = x.amax(-1, keepdim=True)
+    e1, e2 = shift_exp(x - row_max, x0, n), shift_exp(-row_max, x0, n)
+    factor = torch.div(2**31, (e1 + e2).clamp(max=INT32_MAX), rounding_mode="floor")
+    return x * ((e1 * factor) >> 24)
+
+
+def layer_norm(x: Tensor, multiplier: Tensor, offset: Tensor, shift: Tensor) -> Tensor:
+    x = x.long()
+    channels = x.shape[-1]
+    total = x.sum(-1, keepdim=True)
+    floor_mean = torch.div(total, channels, rounding_mode="floor")
+    remainder = total - floor_mean * channels
+    mean = floor_mean + (2 * remainder + (floor_mean & 1) > channels).long()
+    y = x - mean
+    v = (y * y).sum(-1, keepdim=True)
+    k = torch.full_like(v, 2**16)
+    for _ in range(10):
+        k = torch.div(k + torch.div(v, k, rounding_mode="floor"), 2, rounding_mode="floor")
+    z = (y * torch.div(2**31, k, rounding_mode="floor")) >> 1
+    return saturate((z * multiplier.long() + offset.long()) >> shift.long(), 8)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor, multiplier: Tensor, shift: Tensor, *, bits: int) -> Tensor:
+    return requantize(matmul(x, weight) + bias.long(), multiplier, shift, bits=bits)
+
+
+def linear_add(
+    x: Tensor,
+    residual: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    multiplier: Tensor,
+    shift: Tensor,
+    branch_multiplier: Tensor,
+    branch_shift: Tensor,
+    residual_multiplier: Tensor,
+    residual_shift: Tensor,
+) -> Tensor:
+    branch = linear(x, weight, bias, multiplier, shift, bits=16)
+    return add_requantize(branch, branch_multiplier, branch_shift, residual, residual_multiplier, residual_shift)
+
+
+def attention(
+    qkv: Tensor,
+    score_multiplier: Tensor,
+    score_shift: Tensor,
+    context_multiplier: Tensor,
+    context_shift: Tensor,
+    *,
+    heads: int,
+    x0: int,
+    n: int,
+    frac_bits: int,
+) -> Tensor:
+    batch, tokens, width = qkv.shape
+    q, k, v = qkv.reshape(batch, tokens, 3, heads, width // 3 // heads).permute(2, 0, 3, 1, 4)
+    score = requantize(matmul(q, k.transpose(-1, -2)), score_multiplier, score_shift, bits=8)
+    context = matmul(shiftmax(score, x0=x0, n=n, frac_bits=frac_bits), v)
+    merged = context.transpose(1, 2).reshape(batch, tokens, width // 3)
+    return requantize(merged, context_multiplier, context_shift, bits=8)
+
+
+def mlp_add(
+    x: Tensor,
+    residual: Tensor,
+    fc1_weight: Tensor,
+    fc1_bias: Tensor,
+    fc1_multiplier: Tensor,
+    fc1_shift: Tensor,
+    gelu_multiplier: Tensor,
+    gelu_shift: Tensor,
+    *fc2_and_residual: Tensor,
+    x0: int,
+    n: int,
+) -> Tensor:
+    hidden = linear(x, fc1_weight, fc1_bias, fc1_multiplier, fc1_shift, bits=8)
+    activated = requantize(shift_gelu(hidden, x0=x0, n=n), gelu_multiplier, gelu_shift, bits=8)
+    return linear_add(activated, residual, *fc2_and_residual)
+
+
+def patch_embed(
+    image: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    multiplier: Tensor,
+    shift: Tensor,
+    token_multiplier: Tensor,
+    token_shift: Tensor,
+    position: Tensor,
+    prefix_tokens: Tensor,
+    *,
+    patch_size: int,
+) -> Tensor:
+    n, c, h, w = image.shape
+    rows, columns = h // patch_size, w // patch_size
+    grid = image.reshape(n, c, rows, patch_size, columns, patch_size).permute(0, 2, 4, 1, 3, 5)
+    patches = grid.reshape(n, rows * columns, c * patch_size * patch_size)
+    projected = linear(patches, weight, bias, multiplier, shift, bits=16)
+    tokens = saturate(scale_round(projected, token_multiplier, token_shift) + position.long(), 16)
+    return torch.cat([prefix_tokens.long().expand(n, *prefix_tokens.shape), tokens], dim=1)
+
+
+def _with_bits(function: Callable[..., Tensor], bits: int) -> Callable[..., Tensor]:
+    def operator(*inputs: Tensor) -> Tensor:
+        return function(*inputs, bits=bits)
+
+    return operator
+
+
+#: PyTorch implementation by operator name; inputs in the operator's order, attributes by keyword; returns int64.
+OPERATORS: dict[str, Callable[..., Tensor]] = {
+    "Requantize": _with_bits(requantize, 8),
+    "Requantize16": _with_bits(requantize, 16),
+    "Requantize32": _with_bits(requantize, 32),
+    "AddRequantize": add_requantize,
+    "QuantizeImage": quantize_image,
+    "Shiftmax": shiftmax,
+    "ShiftGELU": shift_gelu,
+    "IntLayerNorm": layer_norm,
+    "IntLinear": _with_bits(linear, 8),
+    "IntLinear16": _with_bits(linear, 16),
+    "IntLinear32": _with_bits(linear, 32),
+    "IntLinearAdd": linear_add,
+    "IntAttention": attention,
+    "IntMlpAdd": mlp_add,
+    "IntPatchEmbed": patch_embed,
+}

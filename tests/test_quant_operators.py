@@ -1,0 +1,27 @@
+"""The PyTorch operators give the integers of the numpy reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from cases import random_case
+
+from ivit_onnx.opset import OPERATORS
+from ivit_onnx.quant import operators
+
+
+def test_every_operator_has_a_torch_implementation() -> None:
+    assert set(operators.OPERATORS) == set(OPERATORS)
+
+
+@pytest.mark.parametrize("extreme", [False, True])
+@pytest.mark.parametrize("name", OPERATORS)
+def test_torch_equals_reference(name: str, extreme: bool) -> None:
+    spec = OPERATORS[name]
+    for seed in range(40):
+        case = random_case(name, np.random.default_rng(seed), extreme=extreme)
+        expected = spec.reference(*(case.inputs[t.name] for t in spec.inputs), **case.attributes)
+        inputs = (torch.from_numpy(np.ascontiguousarray(case.inputs[t.name])) for t in spec.inputs)
+        found = operators.OPERATORS[name](*inputs, **case.attributes)
+        np.testing.assert_array_equal(found.numpy(), expected.astype(np.int64), err_msg=f"seed {seed}")
