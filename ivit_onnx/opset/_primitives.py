@@ -5,8 +5,9 @@ They need only what ONNX Runtime implements for int64 on every provider. Two det
 
 * Floor division is written with `Mod` (which takes the sign of the divisor) and an exact `Div`, because `Div`
   truncates and BitShift is unsigned. Unlike adding a bias before `Div`, this holds on the whole int64 range.
-* Matrix products are taken on uint8 operands with zero point 128. ONNX Runtime's uint8 x int8 kernels saturate
-  in 16 bits on x86 processors without VNNI; its uint8 x uint8 kernels are exact everywhere.
+* Every matrix product is int8 x int8, the low byte of a probability with a zero point of -128. ONNX Runtime's
+  uint8 x int8 products saturate in 16 bits on x86 processors without VNNI; int8 x int8 ones are exact everywhere,
+  and the only ones that its CUDA provider has.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from ivit_onnx.opset._spec import IVIT, op
 __all__ = [
     "PRIMITIVES",
     "FloorDivide",
-    "MatMulInt8",
     "MatMulProbability",
     "PowerOfTwo",
     "ScaleRound",
@@ -27,7 +27,6 @@ __all__ = [
 ]
 
 _POWERS = helper.make_tensor("powers_of_two", 7, [63], [1 << k for k in range(63)])
-_ZERO_POINT = helper.make_tensor("zero_point", 2, [], [128])
 
 
 @script(IVIT, default_opset=op)
@@ -80,29 +79,16 @@ def ShiftExp(d, x0: int, n: int):
 
 
 @script(IVIT, default_opset=op)
-def MatMulInt8(a, b):
-    """int8 [.., M, K] x int8 [.., K, N] -> int32 [.., M, N], exact."""
-    offset = op.Cast(op.Constant(value_int=128), to=6)
-    zero_point = op.Constant(value=_ZERO_POINT)
-    a_u8 = op.Cast(op.Add(op.Cast(a, to=6), offset), to=2)
-    b_u8 = op.Cast(op.Add(op.Cast(b, to=6), offset), to=2)
-    accumulator = op.MatMulInteger(a_u8, b_u8, zero_point, zero_point)
-    return accumulator
-
-
-@script(IVIT, default_opset=op)
 def MatMulProbability(probability, value):
     """int16 probabilities 0..32767 [.., T, T] x int8 values [.., T, D] -> int32, as 256 * (high @ v) + low @ v."""
     base = op.Cast(op.Constant(value_int=256), to=6)
-    offset = op.Cast(op.Constant(value_int=128), to=6)
-    zero_point = op.Constant(value=_ZERO_POINT)
-    no_zero_point = op.Cast(op.Constant(value_int=0), to=2)
+    low_zero_point = op.Cast(op.Constant(value_int=-128), to=3)
     p32 = op.Cast(probability, to=6)
     high = op.Div(p32, base)
     low = op.Sub(p32, op.Mul(high, base))
-    value_u8 = op.Cast(op.Add(op.Cast(value, to=6), offset), to=2)
-    high_product = op.MatMulInteger(op.Cast(high, to=2), value_u8, no_zero_point, zero_point)
-    low_product = op.MatMulInteger(op.Cast(low, to=2), value_u8, no_zero_point, zero_point)
+    low_int8 = op.Cast(op.Sub(low, op.Cast(op.Constant(value_int=128), to=6)), to=3)
+    high_product = op.MatMulInteger(op.Cast(high, to=3), value)
+    low_product = op.MatMulInteger(low_int8, value, low_zero_point)
     accumulator = op.Add(op.Mul(high_product, base), low_product)
     return accumulator
 
@@ -112,6 +98,5 @@ PRIMITIVES: tuple[OnnxFunction, ...] = (
     FloorDivide,
     ScaleRound,
     ShiftExp,
-    MatMulInt8,
     MatMulProbability,
 )

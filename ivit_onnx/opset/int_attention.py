@@ -6,7 +6,7 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset import shiftmax
-from ivit_onnx.opset._primitives import MatMulInt8, MatMulProbability
+from ivit_onnx.opset._primitives import MatMulProbability
 from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, op
 from ivit_onnx.opset.arithmetic import Array, matmul, saturate, scale_round
 from ivit_onnx.opset.requantize import Requantize, multiplier_inputs
@@ -39,7 +39,7 @@ def IntAttention(
     query = op.Transpose(op.Gather(per_head, op.Constant(value_int=0), axis=2), perm=[0, 2, 1, 3])
     key = op.Transpose(op.Gather(per_head, op.Constant(value_int=1), axis=2), perm=[0, 2, 3, 1])
     value = op.Transpose(op.Gather(per_head, op.Constant(value_int=2), axis=2), perm=[0, 2, 1, 3])
-    score = Requantize(MatMulInt8(query, key), score_multiplier, score_shift)
+    score = Requantize(op.MatMulInteger(query, key), score_multiplier, score_shift)
     probability = Shiftmax(score, x0=x0, n=n, frac_bits=frac_bits)
     context = op.Transpose(MatMulProbability(probability, value), perm=[0, 2, 1, 3])
     merged = op.Reshape(context, op.Concat(batch, tokens, channels, axis=0))

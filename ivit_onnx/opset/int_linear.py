@@ -8,7 +8,6 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset import add_requantize
-from ivit_onnx.opset._primitives import MatMulInt8
 from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
 from ivit_onnx.opset.add_requantize import AddRequantize
 from ivit_onnx.opset.arithmetic import Array, matmul, saturate, scale_round
@@ -20,7 +19,7 @@ __all__ = ["OPERATORS", "IntLinear", "IntLinear16", "IntLinear32", "IntLinearAdd
 @script(IVIT, default_opset=op)
 def IntLinear(x, weight, bias, multiplier, shift):
     """Linear layer: int8 x int8 products summed in int32, plus bias, requantised to int8."""
-    accumulator = op.Add(MatMulInt8(x, weight), bias)
+    accumulator = op.Add(op.MatMulInteger(x, weight), bias)
     y = Requantize(accumulator, multiplier, shift)
     return y
 
@@ -28,7 +27,7 @@ def IntLinear(x, weight, bias, multiplier, shift):
 @script(IVIT, default_opset=op)
 def IntLinear16(x, weight, bias, multiplier, shift):
     """Linear layer: int8 x int8 products summed in int32, plus bias, requantised to int16."""
-    accumulator = op.Add(MatMulInt8(x, weight), bias)
+    accumulator = op.Add(op.MatMulInteger(x, weight), bias)
     y = Requantize16(accumulator, multiplier, shift)
     return y
 
@@ -36,7 +35,7 @@ def IntLinear16(x, weight, bias, multiplier, shift):
 @script(IVIT, default_opset=op)
 def IntLinear32(x, weight, bias, multiplier, shift):
     """Linear layer: int8 x int8 products summed in int32, plus bias, requantised to int32 of one common scale."""
-    accumulator = op.Add(MatMulInt8(x, weight), bias)
+    accumulator = op.Add(op.MatMulInteger(x, weight), bias)
     y = Requantize32(accumulator, multiplier, shift)
     return y
 
