@@ -53,7 +53,7 @@ appear in the graph: a change from scale s_x to s_y is a multiplication by the r
 **Dyadic multiplier.** A ratio r, of either sign, is given as two int32 numbers: r = m * 2^-e. With r = f * 2^k and
 0.5 <= |f| < 1, m = round(f * 2^31), half away from zero, and e = 31 - k; if |m| reaches 2^31, m is halved and e is one
 less. The relative error is at most 2^-31. 1 <= e <= 62; a ratio outside this range is an error at export. A ratio of
-zero is m = 0. Applied to x it reads `(x * m + 2^(e-1)) >> e`: the product rounded to nearest, halves upwards. For int32
+zero is m = 0. A ratio below 2^-31 keeps e = 62 and a shorter mantissa. Applied to x it reads `(x * m + 2^(e-1)) >> e`: the product rounded to nearest, halves upwards. For int32
 x, the sum stays below 2^63 in absolute value.
 
 **Shift exponential.** Shiftmax and ShiftGELU take exponentials of a difference d of scale s by additions and shifts
@@ -87,8 +87,10 @@ and exact integers differ, or where ONNX asks for another form, this set decides
 - **Floor division is `Mod` and an exact `Div`.** `Div` truncates and `BitShift` takes unsigned integers only. The
   remainder from `Mod` has the sign of the divisor, so (x - Mod(x, d)) / d is the floor for any signs. The common
   alternative, adding a large multiple of the divisor before `Div`, holds on a part of the int64 range only.
-- **Matrix products take uint8 x uint8 operands with zero point 128.** uint8 x int8 kernels saturate in 16 bits on x86
-  processors without VNNI instructions, uint8 x uint8 kernels do not. The sum is the same.
+- **Matrix products take int8 x int8 operands only**; the low byte of a 15-bit probability is stored as low - 128 with
+  a zero point of -128. ONNX Runtime's uint8 x int8 products saturate in 16 bits on x86 processors without VNNI
+  instructions (seen with onnxruntime 1.23.2 and 1.32.0 on an emulated Haswell: 4032 of 4096 worst-case sums wrong);
+  int8 x int8 products were exact there, and are the only ones of its CUDA provider.
 - **The left shift of the exponential is limited to 32.** ShiftGELU takes exponentials of positive differences too,
   where n - q has no bound. The shifted number is at least 2, so from 32 on the result is saturated in any case, and up
   to 32 it fits int64.
