@@ -22,7 +22,8 @@ class Histogram:
     """Histogram of absolute values over [0, limit), in one pass: the limit doubles when a larger value comes.
 
     Doubling merges neighbouring bins, so counts stay exact whatever the order of the data.
-    Attributes: `counts` int64 [2048], `limit` (real units), `maximum` the largest absolute value seen.
+    Attributes: `counts` int64 [2048], `limit` (real units), `maximum` the largest absolute value seen, infinite once
+    an infinite value or a NaN was among them.
     """
 
     def __init__(self, counts: np.ndarray[Any, Any] | None = None, limit: float = 0.0, maximum: float = 0.0) -> None:
@@ -36,6 +37,9 @@ class Histogram:
         if values.numel() == 0:
             return
         maximum = float(values.max())
+        if not np.isfinite(maximum):
+            self.maximum = np.inf
+            return
         self.maximum = max(self.maximum, maximum)
         if maximum > 0:
             self._extend(maximum)
