@@ -16,6 +16,8 @@ BINS = 2048
 #: More values than this in one update are subsampled evenly; the largest is always taken from all of them.
 MAX_SAMPLES = 2**16
 PERCENTILE = 99.99
+#: What is below this counts as zero: bins of such a width could not be told apart in float32.
+_SMALLEST = 1e-30
 
 
 class Histogram:
@@ -41,7 +43,7 @@ class Histogram:
             self.maximum = np.inf
             return
         self.maximum = max(self.maximum, maximum)
-        if maximum > 0:
+        if maximum > _SMALLEST:
             self._extend(maximum)
         if self.limit == 0:
             self.counts[0] += values.numel()
@@ -54,9 +56,7 @@ class Histogram:
 
     def _extend(self, maximum: float) -> None:
         if self.limit == 0:
-            zeros = self.counts[0]
             self.limit = maximum * (1 + 2**-20)
-            self.counts[0] = zeros
         while maximum >= self.limit:
             merged = self.counts.reshape(-1, 2).sum(1)
             self.counts = np.concatenate([merged, np.zeros(BINS // 2, np.int64)])
@@ -64,7 +64,7 @@ class Histogram:
 
     def range(self, method: Method, levels: int) -> float:
         """The largest absolute value to represent with `levels` positive steps; 0.0 if nothing but zeros was seen."""
-        if self.maximum == 0 or method == "minmax":
+        if self.limit == 0 or method == "minmax":
             return self.maximum
         if method == "percentile":
             cumulative = np.cumsum(self.counts) / self.counts.sum()
