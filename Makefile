@@ -17,8 +17,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WHEELS := build/wheel
 SOURCES := pyproject.toml CMakeLists.txt \
-	$(shell find ivit_onnx exporters custom_ops -type f \( -name '*.py' -o -name '*.pyi' -o -name '*.typed' \
-	-o -name '*.cc' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' -o -name '*.hpp' -o -name '*.txt' -o -name '*.cmake' \) 2>/dev/null)
+	$(shell find ivit_onnx exporters custom_ops cmake -type f -not -path '*/__pycache__/*' -not -name '*.so')
 
 # $(call need,PACKAGE) installs a Debian package where that is possible, and says what to install where it is not.
 need = { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

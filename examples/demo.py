@@ -147,7 +147,9 @@ def main() -> None:
     logits = {name: run(split.test_images) for name, run in runs.items()}
     correct = {name: accuracy(values, split.test_labels) for name, values in logits.items()}
     for name, run in runs.items():
-        print(f"{name:40s} accuracy {correct[name]:7.2%}   {milliseconds(run, split.test_images[:1]):8.2f} ms per image")
+        print(
+            f"{name:40s} accuracy {correct[name]:7.2%}   {milliseconds(run, split.test_images[:1]):8.2f} ms per image"
+        )
     floats, *integers = logits.values()
     same_class = int((floats.argmax(1) == integers[0].argmax(1)).sum())
     exact = int(np.logical_and.reduce([(values == integers[0]).all(1) for values in integers]).sum())

@@ -14,15 +14,15 @@ import time
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from digits import CHECKPOINT, MODEL, accuracy, load, normalise
 from timm.models.vision_transformer import VisionTransformer
+from torch.nn import functional
 
 
 def shifted(images: torch.Tensor, reach: int, generator: torch.Generator) -> torch.Tensor:
     """Each image moved by up to `reach` pixels in both directions; borders repeat."""
     n, _, height, width = images.shape
-    padded = F.pad(images, (reach,) * 4, mode="replicate")
+    padded = functional.pad(images, (reach,) * 4, mode="replicate")
     corners = torch.randint(0, 2 * reach + 1, (n, 2), generator=generator).tolist()
     return torch.stack([padded[i, :, y : y + height, x : x + width] for i, (y, x) in enumerate(corners)])
 
@@ -43,7 +43,7 @@ def train(epochs: int, batch_size: int, peak_rate: float) -> VisionTransformer:
         order = torch.randperm(len(images), generator=generator)
         for batch in order[: len(order) // batch_size * batch_size].split(batch_size):
             logits = model(shifted(images[batch], 2, generator))
-            loss = F.cross_entropy(logits, labels[batch], label_smoothing=0.1)
+            loss = functional.cross_entropy(logits, labels[batch], label_smoothing=0.1)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -53,8 +53,9 @@ appear in the graph: a change from scale s_x to s_y is a multiplication by the r
 **Dyadic multiplier.** A ratio r, of either sign, is given as two int32 numbers: r = m * 2^-e. With r = f * 2^k and
 0.5 <= |f| < 1, m = round(f * 2^31), half away from zero, and e = 31 - k; if |m| reaches 2^31, m is halved and e is one
 less. The relative error is at most 2^-31. 1 <= e <= 62; a ratio outside this range is an error at export. A ratio of
-zero is m = 0. A ratio below 2^-31 keeps e = 62 and a shorter mantissa. Applied to x it reads `(x * m + 2^(e-1)) >> e`: the product rounded to nearest, halves upwards. For int32
-x, the sum stays below 2^63 in absolute value.
+zero is m = 0. A ratio below 2^-31 keeps e = 62 and a shorter mantissa. Applied to x it reads
+`(x * m + 2^(e-1)) >> e`: the product rounded to nearest, halves upwards. For int32 x, the sum stays below 2^63 in
+absolute value.
 
 **Shift exponential.** Shiftmax and ShiftGELU take exponentials of a difference d of scale s by additions and shifts
 (I-ViT, equations 8 to 12). With x0 = floor(-1 / s) < 0 and n fractional bits, `shift_exp(d)` is

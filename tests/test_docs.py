@@ -1,0 +1,118 @@
+"""The documentation against the code: generated pages are current, commands, flags, names and links exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import ivit_onnx
+from ivit_onnx.opset import OPERATORS, document
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(*languages: str) -> list[tuple[str, str]]:
+    """Page name and text of every fenced block in one of the languages."""
+    return [
+        (page.name, text)
+        for page in PAGES
+        for language, text in FENCE.findall(page.read_text(encoding="utf-8"))
+        if language in languages
+    ]
+
+
+def shell_lines() -> list[str]:
+    """Commands in the shell blocks, without prompts and comments, continued lines joined."""
+    text = "\n".join(text for _, text in blocks("sh", "console", "bash")).replace("\\\n", " ")
+    lines = (line.removeprefix("$ ").split(" #")[0].strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def anchors(page: Path) -> set[str]:
+    """Heading anchors as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_operators_page_is_current() -> None:
+    assert document.main(["--check", "-o", str(ROOT / "docs" / "operators.md")]) == 0
+
+
+def test_operators_page_describes_every_operator() -> None:
+    page = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
+    for name, operator in OPERATORS.items():
+        section = page.split(f"### {name}\n")[1].split("\n### ")[0]
+        for part in (*operator.inputs, operator.output, *operator.attributes):
+            assert f"`{part.name}`" in section, f"{name} lacks {part.name}"
+
+
+def test_check_finds_an_outdated_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "operators.md"
+    assert document.main(["--check", "-o", str(page)]) == 1
+    assert document.main(["-o", str(page)]) == 0
+    assert document.main(["--check", "-o", str(page)]) == 0
+    page.write_text(page.read_text(encoding="utf-8") + "more\n", encoding="utf-8")
+    assert document.main(["--check", "-o", str(page)]) == 1
+    assert "out of date" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page.name} links to {target}, which does not exist"
+        if anchor:
+            assert anchor in anchors(file), f"{page.name} links to {target}, which has no such heading"
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert phony is not None
+    used = {word for line in shell_lines() if line.startswith("make") for word in line.split()[1:] if "=" not in word}
+    assert used
+    assert used <= set(phony[1].split())
+
+
+def commands() -> list[str]:
+    return list(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"])
+
+
+def test_commands_in_the_documentation_exist() -> None:
+    used = {line.split()[0] for line in shell_lines() if line.startswith("ivit-")}
+    assert used
+    assert used <= set(commands())
+
+
+@pytest.mark.parametrize("name", commands())
+def test_flags_in_the_documentation_exist(name: str) -> None:
+    program = Path(sys.executable).with_name(name)
+    if not program.exists():
+        pytest.skip(f"{name} is not installed in this environment")
+    text = subprocess.run([str(program), "--help"], capture_output=True, text=True, check=True).stdout
+    known = set(re.findall(r"--?[a-z][\w-]*", text))
+    used = {
+        flag.split("=")[0]
+        for line in shell_lines()
+        if line.split()[0] == name
+        for flag in line.split()[1:]
+        if re.match(r"--?[a-z]", flag)
+    }
+    assert used <= known, f"{name} --help does not know {sorted(used - known)}"
+
+
+@pytest.mark.parametrize(("page", "text"), blocks("python"))
+def test_python_snippets(page: str, text: str) -> None:
+    compile(text, page, "exec")
+    for name in re.findall(r"\bivit_onnx\.(\w+)", text):
+        assert hasattr(ivit_onnx, name), f"{page} uses ivit_onnx.{name}"
