@@ -1,0 +1,26 @@
+// IntAttention: multi-head self-attention on packed queries, keys and values.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/common/dyadic.h"
+#include "kernels/common/shift_exp.h"
+#include "kernels/cpu/parallel.h"
+
+namespace ivit::cpu {
+
+struct Attention {
+  int64_t images;
+  int64_t tokens;
+  int64_t heads;
+  int64_t head_dim;
+  Dyadic score_scale;
+  Dyadic context_scale;
+  const ShiftExpTable& exponential;
+  int frac_bits;
+};
+
+// qkv is [images, tokens, 3, heads, head_dim], y [images, tokens, heads, head_dim].
+void int_attention(const Parallel& parallel, const int8_t* qkv, const Attention& attention, int8_t* y);
+
+}  // namespace ivit::cpu

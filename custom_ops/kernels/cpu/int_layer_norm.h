@@ -1,0 +1,20 @@
+// IntLayerNorm: layer normalisation with an integer Newton square root.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/parallel.h"
+
+namespace ivit::cpu {
+
+// (z * multiplier + offset) >> shift for the normalised value z, one triple per channel.
+struct Affine {
+  const int32_t* multiplier;
+  const int64_t* offset;
+  const int32_t* shift;
+};
+
+void int_layer_norm(const Parallel& parallel, const int16_t* x, int64_t rows, int64_t channels, const Affine& affine,
+                    int8_t* y);
+
+}  // namespace ivit::cpu

@@ -1,0 +1,22 @@
+// IntMlpAdd: the feed-forward half of a transformer block with its residual connection.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/common/shift_exp.h"
+#include "kernels/cpu/int_linear.h"
+#include "kernels/cpu/parallel.h"
+
+namespace ivit::cpu {
+
+struct Mlp {
+  Linear fc1;
+  const ShiftExpTable& exponential;
+  Dyadic gelu_scale;
+  Linear fc2;
+};
+
+void int_mlp_add(const Parallel& parallel, const int8_t* x, int64_t rows, const Mlp& mlp, const Residual& residual,
+                 int16_t* y);
+
+}  // namespace ivit::cpu

@@ -1,0 +1,25 @@
+// IntPatchEmbed: image to tokens of the residual stream.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/int_linear.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/quantize_image.h"
+
+namespace ivit::cpu {
+
+struct PatchEmbed {
+  ImageShape image;
+  int64_t patch_size;
+  Linear projection;
+  Dyadic token_scale;
+  const int32_t* position;       // [patches, channels]
+  const int16_t* prefix_tokens;  // [prefix_count, channels]
+  int64_t prefix_count;
+};
+
+// y is [images, prefix_count + patches, channels].
+void int_patch_embed(const Parallel& parallel, const int8_t* image, const PatchEmbed& embed, int16_t* y);
+
+}  // namespace ivit::cpu

@@ -1,0 +1,31 @@
+// ShiftGELU: x * sigmoid(1.702 x) by shifts, relative to the row maximum.
+#include "kernels/cpu/shift_gelu.h"
+
+#include <algorithm>
+
+namespace ivit::cpu {
+
+void shift_gelu_row(const int8_t* x, int64_t channels, const ShiftExpTable& exponential, int16_t* y) {
+  int8_t row_max = INT8_MIN;
+  for (int64_t c = 0; c < channels; ++c) row_max = std::max(row_max, x[c]);
+  const int64_t at_zero = exponential[-row_max];
+  // The sigmoid depends on x and the row maximum alone: 256 values serve the whole row.
+  int16_t gelu[256];
+  for (int value = INT8_MIN; value <= row_max; ++value) {
+    const int64_t numerator = exponential[value - row_max];
+    const int64_t sigmoid = (numerator * reciprocal(numerator + at_zero)) >> 24;
+    gelu[value - INT8_MIN] = static_cast<int16_t>(value * sigmoid);
+  }
+  for (int64_t c = 0; c < channels; ++c) y[c] = gelu[x[c] - INT8_MIN];
+}
+
+void shift_gelu(const Parallel& parallel, const int8_t* x, int64_t rows, int64_t channels,
+                const ShiftExpTable& exponential, int16_t* y) {
+  for_row_ranges(parallel, rows, channels, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      shift_gelu_row(x + row * channels, channels, exponential, y + row * channels);
+    }
+  });
+}
+
+}  // namespace ivit::cpu

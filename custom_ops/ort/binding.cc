@@ -1,0 +1,126 @@
+// Checks what ONNX Runtime hands to an operator against the operator's contract and fills a Call with it.
+#include "ort/binding.h"
+
+#include <algorithm>
+#include <string>
+
+#include "ort/status.h"
+
+namespace ivit::ort {
+namespace {
+
+std::string format_range(const Range& range) {
+  return std::to_string(range.minimum) + ".." + std::to_string(range.maximum);
+}
+
+[[noreturn]] void fail(const OperatorSpec& spec, const std::string& what, const std::string& expected,
+                       const std::string& found) {
+  throw InvalidArgument(std::string(spec.name) + ": " + what + ": expected " + expected + ", found " + found);
+}
+
+int64_t read_attribute(const OperatorSpec& spec, const AttributeSpec& attribute, const OrtKernelInfo* info) {
+  const std::string what = std::string("attribute ") + attribute.name;
+  int64_t value = 0;
+  if (OrtStatus* status = api().KernelInfoGetAttribute_int64(info, attribute.name, &value)) {
+    api().ReleaseStatus(status);
+    fail(spec, what, "an integer", "none");
+  }
+  if (value < attribute.range.minimum || value > attribute.range.maximum) {
+    fail(spec, what, format_range(attribute.range), std::to_string(value));
+  }
+  const auto& allowed = attribute.allowed;
+  if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), value) == allowed.end()) {
+    fail(spec, what, "one of " + format_shape(allowed), std::to_string(value));
+  }
+  return value;
+}
+
+template <class T>
+void check_values(const OperatorSpec& spec, const TensorSpec& input, const T* values, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    if (values[i] < input.range.minimum || values[i] > input.range.maximum) {
+      fail(spec, std::string("values of input ") + input.name, format_range(input.range), std::to_string(values[i]));
+    }
+  }
+}
+
+struct TypeAndShape {
+  ONNXTensorElementDataType type;
+  std::vector<int64_t> shape;
+};
+
+TypeAndShape type_and_shape(const OrtValue* value) {
+  OrtTensorTypeAndShapeInfo* info = nullptr;
+  check(api().GetTensorTypeAndShape(value, &info));
+  const std::unique_ptr<OrtTensorTypeAndShapeInfo, void (*)(OrtTensorTypeAndShapeInfo*)> owner(
+      info, [](OrtTensorTypeAndShapeInfo* owned) { api().ReleaseTensorTypeAndShapeInfo(owned); });
+  TypeAndShape result{};
+  check(api().GetTensorElementType(info, &result.type));
+  size_t rank = 0;
+  check(api().GetDimensionsCount(info, &rank));
+  result.shape.resize(rank);
+  check(api().GetDimensions(info, result.shape.data(), rank));
+  return result;
+}
+
+void bind_data(Call& call, size_t index, const OrtValue* value) {
+  void* data = nullptr;
+  check(api().GetTensorMutableData(const_cast<OrtValue*>(value), &data));
+  call.inputs[index].data = data;
+}
+
+void bind_checked(Call& call, size_t index, const OrtValue* value) {
+  const TensorSpec& input = call.spec.inputs[index];
+  const auto [type, shape] = type_and_shape(value);
+  const std::string what = std::string("input ") + input.name;
+  if (type != input.type) {
+    fail(call.spec, "element type of " + what, std::to_string(input.type), std::to_string(type));
+  }
+  if (!call.dims.bind(input.shape, shape)) {
+    fail(call.spec, "shape of " + what, call.dims.describe(input.shape), format_shape(shape));
+  }
+  call.inputs[index].scalar = shape.empty();
+  bind_data(call, index, value);
+  size_t count = 1;
+  for (const int64_t dim : shape) count *= static_cast<size_t>(dim);
+  if (input.range.minimum != INT64_MIN) {
+    if (type == kInt32) check_values(call.spec, input, call.data<int32_t>(index), count);
+    if (type == kInt64) check_values(call.spec, input, call.data<int64_t>(index), count);
+  }
+}
+
+}  // namespace
+
+Call bind_constants(const OperatorSpec& spec, const OrtKernelInfo* info) {
+  Call call(spec);
+  for (const AttributeSpec& attribute : spec.attributes) {
+    call.attributes.push_back(read_attribute(spec, attribute, info));
+  }
+  for (size_t index = 0; index < spec.inputs.size(); ++index) {
+    int is_constant = 0;
+    const OrtValue* value = nullptr;
+    check(api().KernelInfoGetConstantInput_tensor(info, index, &is_constant, &value));
+    if (is_constant == 0) continue;
+    call.inputs[index].constant = true;
+    bind_checked(call, index, value);
+  }
+  return call;
+}
+
+Call bind_run(const Call& constants, const OrtKernelContext* context) {
+  Call call = constants;
+  for (size_t index = 0; index < call.spec.inputs.size(); ++index) {
+    const OrtValue* value = nullptr;
+    check(api().KernelContext_GetInput(context, index, &value));
+    // A constant was checked when the kernel was created.
+    if (call.inputs[index].constant) {
+      bind_data(call, index, value);
+    } else {
+      bind_checked(call, index, value);
+    }
+  }
+  if (call.spec.derive != nullptr) call.spec.derive(call.dims);
+  return call;
+}
+
+}  // namespace ivit::ort

@@ -1,0 +1,16 @@
+// An operator of the table as ONNX Runtime's C interface wants it.
+#pragma once
+
+#include <onnxruntime_c_api.h>
+
+#include "ort/operator.h"
+
+namespace ivit::ort {
+
+// The callbacks find their way from OrtCustomOp back to the operator's record.
+struct CustomOp : OrtCustomOp {
+  explicit CustomOp(const OperatorSpec& spec);
+  const OperatorSpec& spec;
+};
+
+}  // namespace ivit::ort

@@ -1,0 +1,70 @@
+// IntAttention: contract and call of the CPU kernel.
+#include "kernels/cpu/int_attention.h"
+
+#include <string>
+
+#include "ort/operators/exponential.h"
+#include "ort/operators/families.h"
+#include "ort/status.h"
+
+namespace ivit::ort {
+namespace {
+
+enum Input { kQkv, kScoreMultiplier, kScoreShift, kContextMultiplier, kContextShift };
+enum Attribute { kHeads, kX0, kN, kFracBits };
+
+class IntAttentionKernel final : public Kernel {
+ public:
+  explicit IntAttentionKernel(const Call& constants)
+      : exponential_(constants.attributes[kX0], constants.attributes[kN]) {}
+  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+    const int64_t heads = call.attributes[kHeads];
+    const int64_t channels = call.dims['C'];
+    if (channels % heads != 0) {
+      throw InvalidArgument("IntAttention: attribute heads: expected a divisor of C = " + std::to_string(channels) +
+                            ", found " + std::to_string(heads));
+    }
+    const cpu::Attention attention{call.dims['N'],
+                                   call.dims['T'],
+                                   heads,
+                                   channels / heads,
+                                   call.dyadic(kScoreMultiplier),
+                                   call.dyadic(kContextMultiplier),
+                                   exponential_,
+                                   static_cast<int>(call.attributes[kFracBits])};
+    cpu::int_attention(parallel, call.data<int8_t>(kQkv), attention, static_cast<int8_t*>(output));
+  }
+
+ private:
+  ShiftExpTable exponential_;
+};
+
+// W is the width of the packed input, 3 * C.
+void derive_channels(Dims& dims) {
+  if (dims['W'] == Dims::kUnknown) return;
+  const int64_t channels = dims['W'] / 3;
+  if (dims['W'] % 3 != 0 || (dims['C'] != Dims::kUnknown && dims['C'] != channels)) {
+    throw InvalidArgument("IntAttention: shape of input qkv: expected " +
+                          (dims['C'] == Dims::kUnknown ? std::string("[N, T, 3 * C]")
+                                                       : "[N, T, 3 * C] with C = " + std::to_string(dims['C'])) +
+                          ", found " + format_shape(dims.shape("NTW")));
+  }
+  dims['C'] = channels;
+}
+
+}  // namespace
+
+std::vector<OperatorSpec> int_attention_operators() {
+  return {{"IntAttention",
+           {{"qkv", kInt8, "NTW"},
+            {"score_multiplier", kInt32, ""},
+            {"score_shift", kInt32, "", kShiftRange},
+            {"context_multiplier", kInt32, "?C"},
+            {"context_shift", kInt32, "?C", kShiftRange}},
+           {"y", kInt8, "NTC"},
+           {{"heads", {1, 1024}}, x0_attribute(), n_attribute(), frac_bits_attribute()},
+           create_kernel<IntAttentionKernel>,
+           derive_channels}};
+}
+
+}  // namespace ivit::ort

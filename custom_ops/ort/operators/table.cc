@@ -1,0 +1,20 @@
+// The table of all operators.
+#include "ort/operators/families.h"
+
+namespace ivit::ort {
+
+const std::vector<OperatorSpec>& operators() {
+  static const std::vector<OperatorSpec> table = [] {
+    std::vector<OperatorSpec> all;
+    for (const auto& family :
+         {requantize_operators(), add_requantize_operators(), quantize_image_operators(), shiftmax_operators(),
+          shift_gelu_operators(), int_layer_norm_operators(), int_linear_operators(), int_attention_operators(),
+          int_mlp_operators(), int_patch_embed_operators()}) {
+      all.insert(all.end(), family.begin(), family.end());
+    }
+    return all;
+  }();
+  return table;
+}
+
+}  // namespace ivit::ort

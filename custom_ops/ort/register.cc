@@ -1,0 +1,58 @@
+// The library's entry point: ONNX Runtime calls it for SessionOptions.register_custom_ops_library.
+#include <onnxruntime_c_api.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ort/custom_op.h"
+#include "ort/operator.h"
+#include "ort/status.h"
+
+namespace ivit::ort {
+namespace {
+
+constexpr const char* kDomain = "ivit";
+
+// The domain with all operators. It lives as long as the library, because sessions refer to it.
+class Domain {
+ public:
+  Domain() {
+    check(api().CreateCustomOpDomain(kDomain, &domain_));
+    ops_.reserve(operators().size());
+    for (const OperatorSpec& spec : operators()) {
+      check(api().CustomOpDomain_Add(domain_, &ops_.emplace_back(spec)));
+    }
+  }
+  ~Domain() { api().ReleaseCustomOpDomain(domain_); }
+  Domain(const Domain&) = delete;
+  Domain& operator=(const Domain&) = delete;
+
+  OrtCustomOpDomain* get() const { return domain_; }
+
+ private:
+  OrtCustomOpDomain* domain_ = nullptr;
+  std::vector<CustomOp> ops_;
+};
+
+OrtStatus* too_old(const OrtApiBase* base) {
+  const std::string message = std::string("ivit: this library needs ONNX Runtime 1.") +
+                              std::to_string(ORT_API_VERSION) + " or newer, found " + base->GetVersionString();
+  // Version 1 of the interface is in every release, and its first functions make statuses.
+  return base->GetApi(1)->CreateStatus(ORT_FAIL, message.c_str());
+}
+
+}  // namespace
+}  // namespace ivit::ort
+
+extern "C" __attribute__((visibility("default"))) OrtStatus* ORT_API_CALL
+RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) noexcept {
+  using namespace ivit::ort;
+  const OrtApi* runtime_api = base->GetApi(ORT_API_VERSION);
+  if (runtime_api == nullptr) return too_old(base);
+  set_api(runtime_api);
+  return guarded([&] {
+    static const Domain domain;
+    check(api().AddCustomOpDomain(options, domain.get()));
+  });
+}

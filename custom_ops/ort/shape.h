@@ -1,0 +1,45 @@
+// Shapes as the operators' contracts write them: a pattern of one-letter dimensions, and the values bound to them.
+//
+//   "NTC"  exactly these dimensions          "*C"  any dimensions, the same wherever "*" stands, then C
+//   ""     a scalar                          "?C"  a scalar, or exactly these dimensions
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ivit::ort {
+
+// What the letters of the patterns of one operator stand for in one call.
+class Dims {
+ public:
+  static constexpr int64_t kUnknown = -1;
+
+  Dims() { values_.fill(kUnknown); }
+
+  int64_t operator[](char letter) const { return values_[letter - 'A']; }
+  int64_t& operator[](char letter) { return values_[letter - 'A']; }
+
+  // Product of the dimensions under "*".
+  int64_t rows() const;
+
+  // Binds the pattern's letters to `shape`; false, with nothing bound, if they do not agree.
+  bool bind(const char* pattern, const std::vector<int64_t>& shape);
+
+  // The shape of a pattern whose letters are all bound.
+  std::vector<int64_t> shape(const char* pattern) const;
+
+  // The pattern and the values known so far, for messages: "[.., C] with C = 64".
+  std::string describe(const char* pattern) const;
+
+ private:
+  std::array<int64_t, 26> values_;
+  std::optional<std::vector<int64_t>> leading_;
+};
+
+// "[2, 3]"
+std::string format_shape(const std::vector<int64_t>& shape);
+
+}  // namespace ivit::ort
