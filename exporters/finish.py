@@ -26,7 +26,7 @@ def finish(graph: ir.Graph, metadata: Mapping[str, str], *, flat: bool, producer
     Ensures: onnx.checker accepts it; no function is unused; with `flat`, the main graph has no operator of the domain
     but FLAT_FUNCTIONS; equal arguments give equal bytes.
     """
-    functions = [ir.from_proto(proto) for proto in function_protos()]
+    functions = [ir.serde.deserialize_function(proto) for proto in function_protos()]
     model = ir.Model(
         graph,
         ir_version=IR_VERSION,
@@ -39,7 +39,7 @@ def finish(graph: ir.Graph, metadata: Mapping[str, str], *, flat: bool, producer
     if flat:
         kept = {(DOMAIN, name) for name in FLAT_FUNCTIONS}
         common.InlinePass(criteria=lambda function: function.identifier()[:2] not in kept)(model)
-    common.RemoveUnusedFunctionsPass()(model)
+    common.RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
     common.ShapeInferencePass(check_type=True, strict_mode=True, data_prop=True)(model)
     return model
 

@@ -6,9 +6,9 @@ from typing import Literal, get_args
 
 import numpy as np
 import onnx_ir as ir
+from ivit_onnx.exporters.graph import BATCH, GraphBuilder
 
 from ivit_onnx.errors import ExportError
-from ivit_onnx.exporters.graph import BATCH, GraphBuilder
 from ivit_onnx.models import VisionTransformer
 from ivit_onnx.models.vit import Block
 
@@ -41,12 +41,13 @@ def build_vit(model: VisionTransformer, input_type: InputType) -> tuple[ir.Graph
     tokens = (BATCH, arch.tokens, arch.width)
     x = g.operator("patch_embed", embed, [pixels], tokens, "Image to tokens: the start of the int16 residual stream.")
     s_x = embed.scale
-    for index, block in enumerate(model.blocks):
-        assert isinstance(block, Block)
+    for index, block in enumerate(model.block_list()):
         x, s_x = _block(g, model, f"blocks.{index}", block, x, s_x)
 
     prefix = arch.prefix_tokens
-    bounds = (g.constant(f"pool.{name}", np.array([v], np.int64)) for name, v in (("from", 0), ("to", prefix), ("axis", 1)))
+    bounds = (
+        g.constant(f"pool.{name}", np.array([v], np.int64)) for name, v in (("from", 0), ("to", prefix), ("axis", 1))
+    )
     what = "class and distillation tokens" if arch.distilled else "class token"
     pooled = g.standard(
         "Slice", "pool", [x, *bounds], "int16", (BATCH, prefix, arch.width), f"Keeps the {what}, which the head reads."

@@ -296,13 +296,13 @@ def _metadata(
 def _gelu_warnings(model: VisionTransformer) -> list[str]:
     """One warning for each block whose calibrated range is beyond what its ShiftGELU can tell apart."""
     found = []
-    for block in model.blocks:
+    for block in model.block_list():
         mlp = block.mlp
         largest = float(mlp.hidden.scale) * mlp.hidden.levels
         limit = gelu_limit(int(mlp.n))
         if largest > limit:
             found.append(
-                f"{mlp.path}: ShiftGELU (n = {int(mlp.n)}) tells negative inputs apart for row maxima up to {limit:.1f}, calibrated values "
-                f"reach {largest:.1f}: in rows above the limit, negative inputs come out too large in absolute value"
+                f"{mlp.path}: ShiftGELU with n = {int(mlp.n)} tells negative inputs apart in rows with a maximum up to "
+                f"{limit:.1f}; calibrated values reach {largest:.1f}"
             )
     return found

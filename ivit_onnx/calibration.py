@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,11 @@ class Calibration:
 
 
 def collect_statistics(
-    model: VisionTransformer, images: Iterable[np.ndarray[Any, Any]], fingerprint: str, *, progress: bool = False,
+    model: VisionTransformer,
+    images: Iterable[np.ndarray[Any, Any]],
+    fingerprint: str,
+    *,
+    progress: bool = False,
     total: int | None = None,
 ) -> Calibration:
     """Run normalised float32 images [C, H, W] once through the network in floating point and record its activations.
@@ -95,7 +101,7 @@ def apply_calibration(model: VisionTransformer, calibration: Calibration, method
     model.choose_exponents()
 
 
-def save_calibration(path: str | Path, calibration: Calibration) -> None:
+def save_calibration(path: str | os.PathLike[str], calibration: Calibration) -> None:
     """Write the statistics as a safetensors file, atomically, replacing an older one."""
     from safetensors.numpy import save
 
@@ -115,7 +121,7 @@ def save_calibration(path: str | Path, calibration: Calibration) -> None:
         Path(temporary).write_bytes(save(tensors, metadata))
 
 
-def load_calibration(path: str | Path, fingerprint: str) -> Calibration:
+def load_calibration(path: str | os.PathLike[str], fingerprint: str) -> Calibration:
     """Read statistics that `save_calibration` wrote for the checkpoint with this fingerprint.
 
     Raises:
@@ -146,9 +152,7 @@ def load_calibration(path: str | Path, fingerprint: str) -> Calibration:
         raise damaged
     if any(v.shape != expected[:1] or v.dtype != np.float64 or not np.isfinite(v).all() for v in (limits, maxima)):
         raise damaged
-    histograms = {
-        str(name): Histogram(counts[i], float(limits[i]), float(maxima[i])) for i, name in enumerate(names)
-    }
+    histograms = {str(name): Histogram(counts[i], float(limits[i]), float(maxima[i])) for i, name in enumerate(names)}
     return Calibration(fingerprint, images, histograms)
 
 
@@ -158,30 +162,16 @@ def _batches(images: Iterable[np.ndarray[Any, Any]]) -> Iterable[list[np.ndarray
         yield batch
 
 
-class _progress:
-    """A progress bar on standard error, or nothing."""
+@contextmanager
+def _progress(show: bool, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error, or nothing; yields what to call with the number of images done."""
+    if not show:
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    def __init__(self, show: bool, total: int | None) -> None:
-        self.bar = None
-        if show:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self.bar = Progress(
-                TextColumn("calibrating"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )
-            self.task = self.bar.add_task("calibrating", total=total)
-
-    def __enter__(self) -> Any:
-        if self.bar is None:
-            return lambda count: None
-        self.bar.start()
-        return lambda count: self.bar.advance(self.task, count)  # type: ignore[union-attr]
-
-    def __exit__(self, *exception: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+    columns = (TextColumn("calibrating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("calibrating", total=total)
+        yield lambda count: bar.advance(task, count)

@@ -50,7 +50,9 @@ def exp_attributes(rng: np.random.Generator, extreme: bool) -> dict[str, int]:
     return {"x0": -int(rng.integers(1, 200)), "n": int(rng.integers(8, 24))}
 
 
-def _linear(rng: np.random.Generator, prefix: str, k: int, n: int, extreme: bool, target: float = 128) -> dict[str, Array]:
+def _linear(
+    rng: np.random.Generator, prefix: str, k: int, n: int, extreme: bool, target: float = 128
+) -> dict[str, Array]:
     bias_limit = 2**20
     shape = () if rng.random() < 0.3 else (n,)
     m, e = dyadic(rng, shape, 5000 * k**0.5 * 128 / target, extreme)

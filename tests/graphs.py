@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import onnx
-from cases import Case
 from onnx import helper
 
+from cases import Case
 from ivit_onnx.opset import DOMAIN, OPERATORS, OPSET_VERSION, STANDARD_OPSET_VERSION, function_protos
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import SIZE, images, pixels, timm_network
 
 from ivit_onnx.architectures import Preprocess
 from ivit_onnx.calibration import (
@@ -21,6 +20,7 @@ from ivit_onnx.checkpoints import read_architecture
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import VisionTransformer, from_state_dict
 from ivit_onnx.quant.observers import METHODS, Method
+from networks import SIZE, images, pixels, timm_network
 
 
 def twin(**changes: int) -> VisionTransformer:

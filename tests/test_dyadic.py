@@ -30,7 +30,8 @@ def test_a_tiny_ratio_keeps_the_largest_shift(ratio: float) -> None:
 
 def test_zero_is_zero() -> None:
     m, e = dyadic(np.zeros(3), "layer")
-    assert (m == 0).all() and ((e >= 1) & (e <= 62)).all()
+    assert (m == 0).all()
+    assert ((e >= 1) & (e <= 62)).all()
 
 
 def test_halves_are_rounded_away_from_zero() -> None:

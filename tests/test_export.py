@@ -12,6 +12,12 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from ivit_onnx.exporters.finish import FLAT_FUNCTIONS, save
+
+import ivit_onnx
+from ivit_onnx.api import ExportReport, export, load_twin
+from ivit_onnx.errors import CalibrationError, ExportError, IvitError, ModelError
+from ivit_onnx.opset import DOMAIN
 from networks import (
     DIGITS_CHECKPOINT,
     DIGITS_MEAN,
@@ -22,12 +28,6 @@ from networks import (
     save_checkpoint,
     timm_network,
 )
-
-import ivit_onnx
-from ivit_onnx.api import ExportReport, export, load_twin
-from ivit_onnx.errors import CalibrationError, ExportError, IvitError, ModelError
-from ivit_onnx.exporters.finish import FLAT_FUNCTIONS, save
-from ivit_onnx.opset import DOMAIN
 
 Array = np.ndarray[Any, Any]
 
@@ -127,8 +127,10 @@ def test_metadata(checkpoint: Path, tmp_path: Path) -> None:
     assert float(metadata["ivit.output_scale"]) == report.output_scale > 0
     assert float(metadata["ivit.input_scale"]) == report.input_scale > 0
     preprocess = json.loads(metadata["ivit.preprocess"])
-    assert preprocess["mean"] == [0.1, 0.2, 0.3] and preprocess["std"] == [0.4, 0.5, 0.6]
-    assert preprocess["size"] == 32 and preprocess["layout"] == "NCHW"
+    assert preprocess["mean"] == [0.1, 0.2, 0.3]
+    assert preprocess["std"] == [0.4, 0.5, 0.6]
+    assert preprocess["size"] == 32
+    assert preprocess["layout"] == "NCHW"
 
 
 def test_integer_logits_times_output_scale_are_the_float_logits(tmp_path: Path) -> None:

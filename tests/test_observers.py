@@ -62,4 +62,5 @@ def test_zeros_have_no_range(method: str) -> None:
 
 def test_an_empty_tensor_changes_nothing() -> None:
     h = histogram(torch.zeros(0))
-    assert h.counts.sum() == 0 and h.maximum == 0
+    assert h.counts.sum() == 0
+    assert h.maximum == 0

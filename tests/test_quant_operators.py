@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from cases import random_case
 
+from cases import random_case
 from ivit_onnx.opset import OPERATORS
 from ivit_onnx.quant import operators
 

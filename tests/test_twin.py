@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from networks import SIZE, calibrated_twin, images, pixels, timm_network
 
 from ivit_onnx.architectures import Preprocess
 from ivit_onnx.checkpoints import read_architecture
 from ivit_onnx.errors import CalibrationError, ExportError
 from ivit_onnx.models import VisionTransformer, from_state_dict, from_timm
+from networks import SIZE, calibrated_twin, images, pixels, timm_network
 
 
 @pytest.mark.parametrize("distilled", [False, True])
@@ -75,7 +75,8 @@ def test_training_mode_follows_the_integers_and_reaches_every_parameter(distille
     assert (logits - integers).pow(2).mean() < 0.01 * integers.pow(2).mean()
     torch.nn.functional.cross_entropy(logits, torch.arange(8) % 7).backward()
     for name, parameter in twin.named_parameters():
-        assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad is not None, f"{name} has no gradient"
+        assert torch.isfinite(parameter.grad).all(), name
         assert parameter.grad.abs().sum() > 0, f"{name} gets no gradient"
 
 
@@ -118,6 +119,16 @@ def test_changed_weights_change_the_integers() -> None:
         assert not torch.equal(twin(x), before)
 
 
+def test_a_twin_made_in_inference_mode_sees_changed_weights() -> None:
+    with torch.inference_mode():
+        twin = calibrated_twin(timm_network())
+        x = torch.from_numpy(pixels(2))
+        before = twin(x)
+        assert torch.equal(twin(x), before)
+        twin.head.weight.mul_(-1)
+        assert not torch.equal(twin(x), before)
+
+
 def test_state_round_trip() -> None:
     network = timm_network()
     twin = calibrated_twin(network)
@@ -138,7 +149,7 @@ def test_quantisation_state_must_fit() -> None:
     with pytest.raises(CalibrationError, match="scales of this architecture"):
         twin.load_quantization_state({**state, "blocks.9.norm1.output.scale": 1.0})
     with pytest.raises(CalibrationError, match="expected a number"):
-        twin.load_quantization_state({name: "1" for name in state})  # type: ignore[misc]
+        twin.load_quantization_state(dict.fromkeys(state, "1"))  # type: ignore[misc]
 
 
 def test_an_uncalibrated_twin_says_so() -> None:

@@ -73,9 +73,7 @@ class VisionTransformer(nn.Module):
         super().__init__()
         self.arch, self.preprocess, self.softmax_bits = arch, preprocess, softmax_bits
         self.image = ImageInput(preprocess.mean, preprocess.std)
-        self.patch_embed = PatchEmbed(
-            arch.in_channels, arch.patch_size, arch.width, arch.prefix_tokens, arch.patches
-        )
+        self.patch_embed = PatchEmbed(arch.in_channels, arch.patch_size, arch.width, arch.prefix_tokens, arch.patches)
         self.blocks = nn.ModuleList(Block(arch, softmax_bits) for _ in range(arch.depth))
         self.norm = LayerNorm(arch.width)
         self.head = Classifier(arch.width, arch.classes, distilled=arch.distilled)
@@ -105,13 +103,17 @@ class VisionTransformer(nn.Module):
             if isinstance(module, QuantModule | Activation):
                 module.quantized = quantized
 
+    def block_list(self) -> list[Block]:
+        """The transformer blocks in order, as what they are."""
+        return [block for block in self.blocks if isinstance(block, Block)]
+
     def activations(self) -> dict[str, Activation]:
         """Every quantisation point by name, in network order; the image's, which follows from mean and std, first."""
         return {name: module for name, module in self.named_modules() if isinstance(module, Activation)}
 
     def choose_exponents(self) -> None:
         """Choose n of every Shiftmax and ShiftGELU from the calibrated scales."""
-        for block in self.blocks:
+        for block in self.block_list():
             core, mlp = block.attn.core, block.mlp
             score_scale = float(core.score.number(core.path))
             core.n.fill_(choose_shiftmax_n(score_scale, self.arch.tokens, self.softmax_bits))
@@ -131,7 +133,7 @@ class VisionTransformer(nn.Module):
         if set(state) != set(buffers):
             odd = sorted(set(state) ^ set(buffers))
             raise CalibrationError(
-                f"expected the {len(buffers)} scales of this architecture, found {len(state)}; first difference: {odd[0]}"
+                f"expected {len(buffers)} scales of this architecture, found {len(state)} (first difference: {odd[0]})"
             )
         for name, buffer in buffers.items():
             value = state[name]

@@ -12,6 +12,8 @@ They need only what ONNX Runtime implements for int64 on every provider. Two det
 
 from __future__ import annotations
 
+from typing import Any
+
 from onnx import helper
 from onnxscript import OnnxFunction, script
 
@@ -93,7 +95,7 @@ def MatMulProbability(probability, value):
     return accumulator
 
 
-PRIMITIVES: tuple[OnnxFunction, ...] = (
+PRIMITIVES: tuple[OnnxFunction[..., Any], ...] = (
     PowerOfTwo,
     FloorDivide,
     ScaleRound,

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnxscript import OnnxFunction, values
-from onnxscript import opset21 as op
+from onnxscript import OnnxFunction, opset21, values
 
 __all__ = ["DOMAIN", "IVIT", "OPSET_VERSION", "STANDARD_OPSET_VERSION", "Attribute", "Operator", "Tensor", "op"]
 
 DOMAIN = "ivit"
 OPSET_VERSION = 1
 STANDARD_OPSET_VERSION = 21
+
+#: Standard operators. onnxscript declares their type constraints in a form that no Python type of a value satisfies.
+op: Any = opset21
 
 #: The onnxscript handle of the domain; every function below registers itself here.
 IVIT = values.Opset(DOMAIN, OPSET_VERSION)
@@ -49,7 +51,7 @@ class Operator:
     output array in the type of `outputs`. Both are exact: they agree bit for bit on every valid input.
     """
 
-    function: OnnxFunction
+    function: OnnxFunction[..., Any]
     reference: Callable[..., np.ndarray[Any, Any]]
     summary: str
     formula: str

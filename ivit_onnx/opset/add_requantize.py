@@ -15,7 +15,7 @@ __all__ = ["OPERATORS", "AddRequantize"]
 
 @script(IVIT, default_opset=op)
 def AddRequantize(a, a_multiplier, a_shift, b, b_multiplier, b_shift):
-    """Residual connection: each side is brought to the output scale and rounded by itself, then added, clamped to int16."""
+    """Residual connection: each side is scaled and rounded by itself, then both are added and clamped to int16."""
     a_scaled = ScaleRound(a, a_multiplier, a_shift)
     b_scaled = ScaleRound(b, b_multiplier, b_shift)
     total = op.Add(a_scaled, b_scaled)

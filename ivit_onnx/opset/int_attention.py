@@ -27,7 +27,7 @@ def IntAttention(
     n: int,
     frac_bits: int,
 ):
-    """Multi-head self-attention on packed qkv [N, T, 3 * C]: Q K^T, Requantize, Shiftmax, P V, Requantize, heads merged."""
+    """Multi-head self-attention on packed qkv [N, T, 3 * C]: Q K^T, Requantize, Shiftmax, P V, Requantize."""
     batch = op.Shape(qkv, start=0, end=1)
     tokens = op.Shape(qkv, start=1, end=2)
     three = op.Constant(value_ints=[3])
@@ -74,7 +74,7 @@ OPERATORS = (
         summary="Multi-head self-attention, from packed qkv to the input of the output projection.",
         formula="per head: score = Requantize(q @ k^T), p = Shiftmax(score), context = Requantize(p @ v)",
         inputs=(
-            Tensor("qkv", "int8", "[N, T, 3*C]", "queries, keys, values packed in this order, each [heads, D]; scale s"),
+            Tensor("qkv", "int8", "[N, T, 3*C]", "queries, keys, values in this order, each [heads, D]; scale s"),
             *multiplier_inputs("score_", "[]", "s^2 * D^-0.5 / s_score, where x0 = floor(-1 / s_score)"),
             *multiplier_inputs("context_", "[] or [C]", "2^-frac_bits * s / s_y"),
         ),

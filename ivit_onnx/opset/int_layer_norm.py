@@ -21,8 +21,10 @@ def NewtonStep(root, radicand):
 
 @script(IVIT, default_opset=op)
 def IntLayerNorm(x, multiplier, offset, shift):
-    """Layer normalisation over the last axis in integers (I-ViT, section 3.4): int16 to int8, weight and bias folded into
-    multiplier, offset and shift. Ten Newton steps from 2**16 take the square root."""
+    """Layer normalisation over the last axis in integers (I-ViT, section 3.4): int16 to int8.
+
+    Weight and bias are folded into multiplier, offset and shift. Ten Newton steps from 2**16 take the square root.
+    """
     x64 = op.Cast(x, to=7)
     last_axis = op.Constant(value_ints=[-1])
     channels = op.Shape(x, start=-1)

@@ -81,7 +81,7 @@ OPERATORS = (
             *linear_inputs("", "s_x", "s_p", "C*P*P", "D"),
             *multiplier_inputs("token_", "[]", "s_p / s_y"),
             Tensor("position", "int32", "[H/P * W/P, D]", "position table at scale s_y"),
-            Tensor("prefix_tokens", "int16", "[K, D]", "class, distillation, ... tokens, positions included, scale s_y"),
+            Tensor("prefix_tokens", "int16", "[K, D]", "class, distillation tokens, positions included; scale s_y"),
         ),
         output=Tensor("tokens", "int16", "[N, K + H/P * W/P, D]", "residual stream, scale s_y"),
         attributes=(Attribute("patch_size", 1, 1024, "side of a patch in pixels"),),

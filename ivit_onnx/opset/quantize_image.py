@@ -14,7 +14,7 @@ __all__ = ["OPERATORS", "QuantizeImage"]
 
 @script(IVIT, default_opset=op)
 def QuantizeImage(image, multiplier, offset, shift):
-    """clamp((image * multiplier + offset) >> shift) to int8, per colour channel: normalisation and quantisation in one."""
+    """clamp((image * multiplier + offset) >> shift) to int8, per colour: normalisation and quantisation in one."""
     per_channel = op.Constant(value_ints=[-1, 1, 1])
     m64 = op.Reshape(op.Cast(multiplier, to=7), per_channel)
     e64 = op.Reshape(op.Cast(shift, to=7), per_channel)

@@ -15,7 +15,7 @@ __all__ = ["OPERATORS", "ShiftGELU"]
 
 @script(IVIT, default_opset=op)
 def ShiftGELU(x, x0: int, n: int):
-    """GELU as x * sigmoid(1.702 x) in integers (I-ViT, algorithm 2), row-wise: int8 of scale s to int16 of scale s / 128."""
+    """GELU as x * sigmoid(1.702 x) in integers (I-ViT, algorithm 2), row-wise: int8 scale s to int16 scale s / 128."""
     x64 = op.Cast(x, to=7)
     row_max = op.ReduceMax(x64, op.Constant(value_ints=[-1]), keepdims=1)
     numerator = ShiftExp(op.Sub(x64, row_max), x0=x0, n=n)
@@ -40,7 +40,7 @@ OPERATORS = (
     Operator(
         function=ShiftGELU,
         reference=reference,
-        summary="GELU as x * sigmoid(1.702 x); the sigmoid is a ratio of shift exponentials relative to the row maximum M.",
+        summary="GELU as x * sigmoid(1.702 x), with a sigmoid from shift exponentials relative to the row maximum M.",
         formula="M = max(x); E1 = shift_exp(x - M); E2 = shift_exp(-M); F = 2^31 // min(E1 + E2, 2^31 - 1); "
         "y = x * ((E1 * F) >> 24)",
         inputs=(Tensor("x", "int8", "[.., C]", "scale s, with x0 = floor(-1 / (1.702 * s))"),),

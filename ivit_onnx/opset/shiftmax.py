@@ -22,7 +22,7 @@ EXP_ATTRIBUTES = (
 
 @script(IVIT, default_opset=op)
 def Shiftmax(x, x0: int, n: int, frac_bits: int):
-    """Softmax over the last axis in integers (I-ViT, algorithm 1): int8 scores to int16 probabilities of scale 2**-frac_bits."""
+    """Softmax over the last axis in integers (I-ViT, algorithm 1): int8 scores to int16 of scale 2**-frac_bits."""
     x64 = op.Cast(x, to=7)
     last_axis = op.Constant(value_ints=[-1])
     row_max = op.ReduceMax(x64, last_axis, keepdims=1)

@@ -12,8 +12,6 @@ Scales are float32 and combined in the order of the published I-ViT code, so tha
 
 from __future__ import annotations
 
-from itertools import chain
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -21,7 +19,7 @@ from torch import Tensor, nn
 
 from ivit_onnx.errors import ExportError
 from ivit_onnx.opset import OPERATORS as SPECS
-from ivit_onnx.opset.arithmetic import scale_round
+from ivit_onnx.opset.arithmetic import Array, scale_round
 from ivit_onnx.quant import operators
 from ivit_onnx.quant.dyadic import dyadic, dyadic_affine
 from ivit_onnx.quant.exponents import exp_x0, gelu_x0
@@ -87,7 +85,9 @@ class Activation(nn.Module):
         """
         value = np.float32(self.scale.item())
         if not (np.isfinite(value) and value > 0):
-            raise ExportError(f"{layer}: expected a calibrated activation scale, found {value}; calibrate the model first")
+            raise ExportError(
+                f"{layer}: expected a calibrated activation scale, found {value}; calibrate the model first"
+            )
         return value
 
 
@@ -120,15 +120,17 @@ class QuantModule(nn.Module):
         return QuantTensor(value, torch.tensor(lowered.scale))
 
     def _lowered(self, scales: list[np.float32], device: torch.device) -> tuple[Lowered, dict[str, Tensor]]:
-        state = chain(self.parameters(), self.buffers())
-        key = (device, *map(float, scales), *((t.data_ptr(), t._version) for t in state))
-        if self._cache is None or self._cache[0] != key:
+        state = [*self.parameters(), *self.buffers()]
+        # Tensors made in inference mode do not count their versions: nothing tells whether they changed.
+        cacheable = not any(t.is_inference() for t in state)
+        key = (device, *map(float, scales), *((t.data_ptr(), t._version) for t in state)) if cacheable else ()
+        if self._cache is None or self._cache[0] != key or not cacheable:
             lowered = self.lower(*scales)
             constants = {k: torch.from_numpy(np.asarray(v, order="C")).to(device) for k, v in lowered.constants.items()}
             self._cache = (key, lowered, constants)
         return self._cache[1], self._cache[2]
 
-    def _dyadic(self, ratio: np.ndarray | np.float64, prefix: str = "") -> dict[str, np.ndarray]:
+    def _dyadic(self, ratio: Array | np.float64, prefix: str = "") -> dict[str, Array]:
         """The two constants of a ratio of scales, named by the operator's inputs."""
         m, e = dyadic(ratio, f"{self.path} ({prefix.rstrip('_') or 'output'})")
         return {f"{prefix}multiplier": m, f"{prefix}shift": e}
@@ -189,7 +191,7 @@ class WeightedModule(QuantModule):
 
     def lower_linear(
         self, weight: Tensor, bias: Tensor, s_x: np.float32, s_y: np.float32, prefix: str = ""
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, Array]:
         """Constants of one linear layer: int8 weight [in, out], int32 bias, requantisation s_x * s_w -> s_y.
 
         Raises:
@@ -203,9 +205,7 @@ class WeightedModule(QuantModule):
             **self._dyadic(ratio, prefix),
         }
 
-    def quantize_linear(
-        self, weight: Tensor, bias: Tensor, s_x: np.float32
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def quantize_linear(self, weight: Tensor, bias: Tensor, s_x: np.float32) -> tuple[Array, Array, Array]:
         """int8 weight [in, out], int32 bias [out], and the scale of the accumulator per output channel."""
         w, b = weight.detach().float().cpu().numpy(), bias.detach().float().cpu().numpy()
         largest = np.maximum(-w.min(axis=1), w.max(axis=1))
@@ -234,7 +234,7 @@ class ResidualMixin(WeightedModule):
         self.branch = Activation(16)
         self.output = Activation(16)
 
-    def lower_residual(self, s_residual: np.float32) -> dict[str, np.ndarray]:
+    def lower_residual(self, s_residual: np.float32) -> dict[str, Array]:
         s_branch, s_y = (np.float64(a.number(self.path)) for a in (self.branch, self.output))
         return {
             **self._dyadic(s_branch / s_y, "branch_"),
@@ -274,9 +274,7 @@ class LinearAdd(ResidualMixin):
     def lower(self, *scales: np.float32) -> Lowered:
         s_x, s_residual = scales
         linear = self.lower_linear(self.weight, self.bias, s_x, self.branch.number(self.path))
-        return Lowered(
-            "IntLinearAdd", {**linear, **self.lower_residual(s_residual)}, self.output.number(self.path)
-        )
+        return Lowered("IntLinearAdd", {**linear, **self.lower_residual(s_residual)}, self.output.number(self.path))
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x, residual = inputs
