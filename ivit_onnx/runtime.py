@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ivit_onnx
 from ivit_onnx.errors import IvitError, MissingExtraError, ModelError
@@ -26,15 +24,11 @@ def library_path() -> str:
     Raises:
         IvitError: The package was installed without its native library.
     """
+    # In an editable installation the package has several folders, the built library in one of its own.
     candidates = [Path(folder) / LIBRARY for folder in ivit_onnx.__path__]
-    if not any(candidate.is_file() for candidate in candidates):
-        # An editable installation keeps what was built apart from the Python sources.
-        for file in importlib.metadata.files("ivit-onnx") or []:
-            if file.match(f"ivit_onnx/{LIBRARY}"):
-                candidates.append(Path(str(file.locate())))
     for candidate in candidates:
         if candidate.is_file():
-            return str(candidate.resolve())
+            return str(candidate)
     searched = ", ".join(str(candidate) for candidate in candidates)
     raise IvitError(f"the native library of ivit-onnx is missing (looked for {searched}); install the package again")
 
@@ -69,14 +63,17 @@ def create_session(
     if kernels:
         options.register_custom_ops_library(library_path())
     try:
-        return ort.InferenceSession(os.fspath(path), options, providers=list(providers or ["CPUExecutionProvider"]))
+        session: onnxruntime.InferenceSession = ort.InferenceSession(
+            os.fspath(path), options, providers=list(providers or ["CPUExecutionProvider"])
+        )
+        return session
     except Exception as error:  # ONNX Runtime has one exception type for each status, without a common base
         if not type(error).__module__.startswith("onnxruntime."):
             raise
         raise ModelError(f"{os.fspath(path)} cannot be loaded: {' '.join(str(error).split())}") from error
 
 
-def _onnxruntime() -> ModuleType:
+def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except ModuleNotFoundError as error:

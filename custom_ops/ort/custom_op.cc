@@ -2,6 +2,7 @@
 #include "ort/custom_op.h"
 
 #include <algorithm>
+#include <climits>
 #include <memory>
 
 #include "ort/binding.h"
@@ -12,7 +13,7 @@
 namespace ivit::ort {
 namespace {
 
-// The domain's version in which the operators are defined; a later version has its own records.
+// The version of the domain that defined the operators; they serve later versions until those define their own.
 constexpr int kSinceVersion = 1;
 
 struct KernelInstance {
@@ -66,7 +67,7 @@ CustomOp::CustomOp(const OperatorSpec& operator_spec) : OrtCustomOp{}, spec(oper
   GetOutputType = [](const OrtCustomOp* op, size_t) { return spec_of(op).output.type; };
   GetOutputCharacteristic = [](const OrtCustomOp*, size_t) { return INPUT_OUTPUT_REQUIRED; };
   GetStartVersion = [](const OrtCustomOp*) { return kSinceVersion; };
-  GetEndVersion = [](const OrtCustomOp*) { return kSinceVersion; };
+  GetEndVersion = [](const OrtCustomOp*) { return INT_MAX; };
   CreateKernelV2 = create_kernel_instance;
   KernelComputeV2 = compute;
   KernelDestroy = destroy_kernel_instance;

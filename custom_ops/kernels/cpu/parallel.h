@@ -23,8 +23,7 @@ class Parallel {
 inline void for_row_ranges(const Parallel& parallel, int64_t rows, int64_t row_length,
                            const std::function<void(int64_t begin, int64_t end)>& body) {
   const int64_t step = std::max<int64_t>(1, (int64_t{1} << 14) / std::max<int64_t>(1, row_length));
-  parallel.run(divide_up(rows, step),
-               [&](int64_t task) { body(task * step, std::min(rows, (task + 1) * step)); });
+  parallel.run(divide_up(rows, step), [&](int64_t task) { body(task * step, std::min(rows, (task + 1) * step)); });
 }
 
 // Uninitialised scratch memory of one task.

@@ -10,17 +10,7 @@
 namespace ivit::ort {
 namespace {
 
-enum Input {
-  kImage,
-  kWeight,
-  kBias,
-  kMultiplier,
-  kShift,
-  kTokenMultiplier,
-  kTokenShift,
-  kPosition,
-  kPrefixTokens
-};
+enum Input { kImage, kWeight, kBias, kMultiplier, kShift, kTokenMultiplier, kTokenShift, kPosition, kPrefixTokens };
 
 // C colours of H x W pixels; K pixels of a patch, all colours; D channels; P patches, J prefix tokens, T tokens.
 void check_patches(const Dims& dims, int64_t size) {
@@ -49,14 +39,13 @@ class IntPatchEmbedKernel final : public Kernel {
     const int64_t patch_size = call.attributes[0];
     check_patches(call.dims, patch_size);
     cpu::PackedWeight storage;
-    const cpu::PatchEmbed embed{
-        {call.dims['N'], call.dims['C'], call.dims['H'], call.dims['W']},
-        patch_size,
-        {weight_.packed(call, storage), call.data<int32_t>(kBias), call.dyadic(kMultiplier)},
-        call.dyadic(kTokenMultiplier),
-        call.data<int32_t>(kPosition),
-        call.data<int16_t>(kPrefixTokens),
-        call.dims['J']};
+    const cpu::PatchEmbed embed{{call.dims['N'], call.dims['C'], call.dims['H'], call.dims['W']},
+                                patch_size,
+                                {weight_.packed(call, storage), call.data<int32_t>(kBias), call.dyadic(kMultiplier)},
+                                call.dyadic(kTokenMultiplier),
+                                call.data<int32_t>(kPosition),
+                                call.data<int16_t>(kPrefixTokens),
+                                call.dims['J']};
     cpu::int_patch_embed(parallel, call.data<int8_t>(kImage), embed, static_cast<int16_t*>(output));
   }
 

@@ -1,0 +1,45 @@
+"""Sessions for tests of single operators, and what they should return."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from cases import Array, Case
+from ivit_onnx import library_path
+from ivit_onnx.opset import OPERATORS
+
+SILENT = 4  # fatal errors only: tests provoke errors, which the runtime would also log
+
+
+def session(
+    model: onnx.ModelProto, *, kernels: bool = True, threads: int = 1, **options: Any
+) -> onnxruntime.InferenceSession:
+    """A CPU session; `options` are attributes of SessionOptions."""
+    session_options = onnxruntime.SessionOptions()
+    session_options.log_severity_level = SILENT
+    session_options.intra_op_num_threads = threads
+    for name, value in options.items():
+        setattr(session_options, name, value)
+    if kernels:
+        session_options.register_custom_ops_library(library_path())
+    return onnxruntime.InferenceSession(model.SerializeToString(), session_options, providers=["CPUExecutionProvider"])
+
+
+def run(session: onnxruntime.InferenceSession, case: Case) -> Array:
+    return np.asarray(session.run(None, {value.name: case.inputs[value.name] for value in session.get_inputs()})[0])
+
+
+def expected(case: Case) -> Array:
+    """What the numpy reference of the case's operator returns."""
+    operator = OPERATORS[case.operator]
+    return operator.reference(*(case.inputs[tensor.name] for tensor in operator.inputs), **case.attributes)
+
+
+def assert_equal(actual: Array, wanted: Array) -> None:
+    """Same type, same shape, same integers."""
+    assert actual.dtype == wanted.dtype
+    np.testing.assert_array_equal(actual, wanted, strict=True)

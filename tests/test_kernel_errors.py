@@ -1,0 +1,184 @@
+"""Calls that break an operator's contract: the kernel answers with an error that says what was expected and found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cases import Array, Case, random_case
+from graphs import single_operator_model
+from ivit_onnx.opset import OPERATORS, Attribute
+from sessions import run, session
+
+ATTRIBUTES = [(name, attribute) for name, operator in OPERATORS.items() for attribute in operator.attributes]
+INPUTS = [(name, tensor.name) for name, operator in OPERATORS.items() for tensor in operator.inputs]
+SHIFTS = [(name, tensor) for name, tensor in INPUTS if tensor.endswith("shift")]
+CONSTANTS = pytest.mark.parametrize("constants", [False, True], ids=["inputs", "initializers"])
+
+
+def fails(case: Case, message: str, *, constants: bool = False) -> None:
+    """Loading or running the case raises the runtime's exception with `message`, a regular expression."""
+    model = single_operator_model(case, constants=constants, functions=False)
+    with pytest.raises(Exception, match=rf"{case.operator}: {message}") as error:
+        run(session(model), case)
+    assert type(error.value).__module__.startswith("onnxruntime.")
+
+
+def valid(operator: str) -> Case:
+    """A case whose dimensions are all different from each other and above 1, so that no wrong shape fits by chance."""
+    for seed in range(1000):
+        case = random_case(operator, np.random.default_rng(seed), size=2)
+        dims = [dim for name in ("x", "a", "image", "qkv") if name in case.inputs for dim in case.inputs[name].shape]
+        scales = [array for name, array in case.inputs.items() if name in ("multiplier", "a_multiplier", "shift")]
+        if min(dims) > 1 and len(set(dims)) == len(dims) and all(array.ndim == 1 for array in scales):
+            return case
+    raise AssertionError(f"no seed makes a case of {operator} with distinct dimensions")
+
+
+@pytest.mark.parametrize(("operator", "attribute"), ATTRIBUTES, ids=lambda value: getattr(value, "name", value))
+def test_attribute_out_of_range(operator: str, attribute: Attribute) -> None:
+    values = [attribute.minimum - 1, attribute.maximum + 1, -(2**63), 2**63 - 1]
+    if attribute.allowed:
+        values += [value for value in range(attribute.minimum, attribute.maximum) if value not in attribute.allowed]
+    for value in values:
+        case = valid(operator)
+        case.attributes[attribute.name] = value
+        fails(case, f"attribute {attribute.name}: expected .*, found {value}")
+
+
+@pytest.mark.parametrize(("operator", "attribute"), ATTRIBUTES, ids=lambda value: getattr(value, "name", value))
+def test_attribute_missing_or_of_another_type(operator: str, attribute: Attribute) -> None:
+    case = valid(operator)
+    for value in (None, 1.5, "8"):
+        case.attributes.pop(attribute.name, None)
+        if value is not None:
+            case.attributes[attribute.name] = value  # type: ignore[assignment]
+        fails(case, f"attribute {attribute.name}: expected an integer, found none")
+
+
+@pytest.mark.parametrize(("operator", "tensor"), INPUTS)
+def test_wrong_rank(operator: str, tensor: str) -> None:
+    case = valid(operator)
+    shape = next(item.shape for item in OPERATORS[operator].inputs if item.name == tensor)
+    array = case.inputs[tensor]
+    case.inputs[tensor] = np.asarray(array.flat[0]) if ".." in shape else array[None, ..., None]
+    fails(case, f"shape of input {tensor}: expected .*, found ")
+
+
+@CONSTANTS
+@pytest.mark.parametrize(
+    ("operator", "tensor", "axis"),
+    [
+        ("Requantize", "multiplier", 0),
+        ("Requantize16", "shift", 0),
+        ("AddRequantize", "a_multiplier", 0),
+        ("AddRequantize", "b", 0),
+        ("AddRequantize", "b", -1),
+        ("QuantizeImage", "offset", 0),
+        ("QuantizeImage", "image", 1),
+        ("IntLayerNorm", "x", -1),
+        ("IntLayerNorm", "shift", 0),
+        ("IntLinear", "x", -1),
+        ("IntLinear16", "weight", 0),
+        ("IntLinear32", "weight", 1),
+        ("IntLinear", "bias", 0),
+        ("IntLinear", "multiplier", 0),
+        ("IntLinearAdd", "residual", 1),
+        ("IntLinearAdd", "residual", -1),
+        ("IntMlpAdd", "residual", 1),
+        ("IntMlpAdd", "fc1_weight", 1),
+        ("IntMlpAdd", "fc2_weight", 0),
+        ("IntMlpAdd", "fc2_weight", 1),
+        ("IntMlpAdd", "fc1_bias", 0),
+        ("IntPatchEmbed", "image", 1),
+        ("IntPatchEmbed", "weight", 0),
+        ("IntPatchEmbed", "position", 0),
+        ("IntPatchEmbed", "position", 1),
+        ("IntPatchEmbed", "prefix_tokens", 1),
+    ],
+)
+def test_wrong_dimension(operator: str, tensor: str, axis: int, constants: bool) -> None:
+    case = valid(operator)
+    case.inputs[tensor] = np.repeat(case.inputs[tensor], 2, axis=axis)
+    # Where two inputs disagree, either may be the one that is named.
+    fails(case, r"(shape|rows) of input \w+: expected .*, found ", constants=constants)
+
+
+def test_scalar_where_channels_are_needed() -> None:
+    case = valid("IntLayerNorm")
+    case.inputs["shift"] = np.asarray(20, np.int32)
+    fails(case, r"shape of input shift: expected \[C\] with C = \d+, found \[\]")
+
+
+def test_vector_where_a_scalar_is_needed() -> None:
+    case = valid("IntAttention")
+    case.inputs["score_shift"] = np.asarray([20], np.int32)
+    fails(case, r"shape of input score_shift: expected \[\], found \[1\]")
+
+
+def test_heads_must_divide_channels() -> None:
+    case = valid("IntAttention")
+    case.attributes["heads"] = 1024
+    fails(case, r"attribute heads: expected a divisor of C = \d+, found 1024")
+
+
+def test_qkv_must_be_three_times_something() -> None:
+    case = valid("IntAttention")
+    case.inputs["qkv"] = case.inputs["qkv"][..., :-1]
+    fails(case, r"shape of input qkv: expected \[N, T, 3 \* C\].*, found ")
+
+
+def test_patch_must_divide_image() -> None:
+    case = valid("IntPatchEmbed")
+    case.attributes["patch_size"] = 1023
+    fails(case, r"attribute patch_size: expected a divisor of the image of \[\d+, \d+\], found 1023")
+
+
+@CONSTANTS
+@pytest.mark.parametrize(("operator", "tensor"), SHIFTS)
+def test_shift_out_of_range(operator: str, tensor: str, constants: bool) -> None:
+    for value in (-(2**31), -1, 0, 63, 2**31 - 1):
+        case = valid(operator)
+        shift = np.array(case.inputs[tensor])
+        shift.flat[-1] = value
+        case.inputs[tensor] = shift
+        fails(case, rf"values of input {tensor}: expected 1\.\.62, found {value}", constants=constants)
+
+
+@CONSTANTS
+@pytest.mark.parametrize("operator", ["QuantizeImage", "IntLayerNorm"])
+def test_offset_out_of_range(operator: str, constants: bool) -> None:
+    for value in (-(2**63), -(2**62) - 1, 2**62 + 1, 2**63 - 1):
+        case = valid(operator)
+        case.inputs["offset"][-1] = value
+        fails(case, f"values of input offset: expected .*, found {value}", constants=constants)
+
+
+@pytest.mark.parametrize(("operator", "tensor"), INPUTS)
+def test_wrong_type(operator: str, tensor: str) -> None:
+    """Element types are part of the registration: ONNX Runtime itself rejects the model and names node and input."""
+    for dtype in (np.float32, np.uint16):
+        case = valid(operator)
+        case.inputs[tensor] = case.inputs[tensor].astype(dtype)
+        with pytest.raises(Exception, match=rf"(?s){operator}.*{tensor}|{tensor}.*{operator}"):
+            session(single_operator_model(case, functions=False))
+
+
+def test_wrong_number_of_inputs() -> None:
+    case = valid("IntLinear")
+    model = single_operator_model(case, functions=False)
+    del model.graph.node[0].input[-1]
+    with pytest.raises(Exception, match="IntLinear"):
+        session(model)
+
+
+def test_errors_leave_the_session_usable() -> None:
+    case = valid("IntLinear")
+    good: Array = case.inputs["x"]
+    linear = session(single_operator_model(case, constants=True, functions=False))
+    before = run(linear, case)
+    case.inputs["x"] = good[..., :-1]
+    with pytest.raises(Exception, match="IntLinear: shape of input x"):
+        run(linear, case)
+    case.inputs["x"] = good
+    np.testing.assert_array_equal(run(linear, case), before)

@@ -1,0 +1,152 @@
+"""Sessions, the library's entry point and the import of the package."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import ivit_onnx
+from cases import random_case
+from graphs import single_operator_model
+from ivit_onnx.errors import IvitError, ModelError
+from sessions import assert_equal, expected, run
+
+
+def python(code: str) -> str:
+    """Standard output of `code` in a fresh interpreter."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("kernels", [False, True])
+@pytest.mark.parametrize("threads", [None, 1, 2])
+def test_create_session(tmp_path: Path, kernels: bool, threads: int | None) -> None:
+    case = random_case("IntAttention", np.random.default_rng(0))
+    model = tmp_path / "model.onnx"
+    onnx.save(single_operator_model(case), model)
+    session = ivit_onnx.create_session(model, threads=threads, kernels=kernels)
+    assert session.get_providers() == ["CPUExecutionProvider"]
+    assert_equal(run(session, case), expected(case))
+
+
+def test_create_session_extends_given_options(tmp_path: Path) -> None:
+    case = random_case("Shiftmax", np.random.default_rng(0))
+    model = tmp_path / "model.onnx"
+    onnx.save(single_operator_model(case, functions=False), model)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    assert_equal(run(ivit_onnx.create_session(model, session_options=options), case), expected(case))
+    assert (tmp_path / "optimized.onnx").is_file()
+
+
+def test_missing_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"absent\.onnx: no such model file"):
+        ivit_onnx.create_session(tmp_path / "absent.onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", bytes(range(256))], ids=["empty", "text", "binary"])
+def test_damaged_model(tmp_path: Path, content: bytes) -> None:
+    model = tmp_path / "damaged.onnx"
+    model.write_bytes(content)
+    with pytest.raises(ModelError, match=r"damaged.onnx cannot be loaded: .") as error:
+        ivit_onnx.create_session(model)
+    assert "\n" not in str(error.value)
+
+
+def test_truncated_model(tmp_path: Path) -> None:
+    model = tmp_path / "truncated.onnx"
+    content = single_operator_model(random_case("IntLinear", np.random.default_rng(0))).SerializeToString()
+    model.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ModelError, match=r"truncated.onnx cannot be loaded"):
+        ivit_onnx.create_session(model)
+
+
+def test_rejected_by_a_kernel(tmp_path: Path) -> None:
+    case = random_case("IntLayerNorm", np.random.default_rng(0))
+    case.inputs["shift"][:] = 63
+    model = tmp_path / "model.onnx"
+    onnx.save(single_operator_model(case, constants=True), model)
+    with pytest.raises(ModelError, match=r"IntLayerNorm: values of input shift: expected 1\.\.62, found 63"):
+        ivit_onnx.create_session(model)
+
+
+def test_library_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(ivit_onnx, "__path__", [str(tmp_path)])
+    with pytest.raises(IvitError, match="native library of ivit-onnx is missing"):
+        ivit_onnx.library_path()
+
+
+def test_missing_onnxruntime_names_the_extra() -> None:
+    code = """
+import sys
+sys.modules["onnxruntime"] = None
+import ivit_onnx, ivit_onnx.errors
+try:
+    ivit_onnx.create_session("model.onnx")
+except ivit_onnx.errors.MissingExtraError as error:
+    print(error)
+"""
+    assert "pip install 'ivit-onnx[cpu]'" in python(code)
+
+
+def test_import_is_light() -> None:
+    code = """
+import sys, time
+start = time.perf_counter()
+import ivit_onnx
+ivit_onnx.library_path()
+print(time.perf_counter() - start)
+print(sorted({"torch", "onnx", "onnxruntime", "onnxscript", "timm"} & set(sys.modules)))
+"""
+    seconds, heavy = python(code).splitlines()
+    assert float(seconds) < 0.3
+    assert heavy == "[]"
+
+
+def test_public_names() -> None:
+    assert set(ivit_onnx.__all__) <= set(dir(ivit_onnx))
+    assert all(hasattr(ivit_onnx, name) for name in ivit_onnx.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'absent'"):
+        ivit_onnx.absent  # noqa: B018
+
+
+def test_library_exports_its_entry_point_only() -> None:
+    library = ctypes.CDLL(ivit_onnx.library_path())
+    assert library.RegisterCustomOps
+    symbols = subprocess.run(
+        ["nm", "--dynamic", "--defined-only", ivit_onnx.library_path()], check=True, capture_output=True, text=True
+    ).stdout
+    assert [line.split()[-1] for line in symbols.splitlines()] == ["RegisterCustomOps"]
+
+
+def test_older_runtime_gets_a_clear_status() -> None:
+    """The entry point meets a runtime without our version of the interface, here one made of three functions."""
+    messages: list[bytes] = []
+    create_status = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p)
+    get_api = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_uint32)
+    get_version = ctypes.CFUNCTYPE(ctypes.c_void_p)
+
+    class Base(ctypes.Structure):
+        _fields_ = [("get_api", get_api), ("get_version", get_version)]
+
+    def status(_code: int, message: bytes) -> int:
+        messages.append(message)
+        return 1
+
+    first_version = (create_status * 1)(create_status(status))  # OrtApi begins with CreateStatus
+    version = ctypes.create_string_buffer(b"1.17.0")
+    base = Base(
+        get_api(lambda requested: ctypes.addressof(first_version) if requested == 1 else None),
+        get_version(lambda: ctypes.addressof(version)),
+    )
+    register = ctypes.CDLL(ivit_onnx.library_path()).RegisterCustomOps
+    register.restype = ctypes.c_void_p
+    assert register(None, ctypes.byref(base)) == 1
+    assert messages == [b"ivit: this library needs ONNX Runtime 1.23 or newer, found 1.17.0"]
