@@ -31,7 +31,7 @@ def check_output(path: str | os.PathLike[str], *, force: bool = False) -> Path:
                 raise ExportError(f"{path} exists; pass --force to replace it")
         if not path.parent.is_dir():
             raise ExportError(f"cannot write {path}: the folder {path.parent} does not exist")
-        os.rmdir(_temporary_folder(path))
+        _temporary_folder(path).rmdir()
     except (OSError, ValueError) as error:
         raise _cannot_write(path, error) from None
     return path
@@ -55,10 +55,9 @@ def atomic_write(path: str | os.PathLike[str], *, force: bool = False) -> Iterat
         raise _cannot_write(path, error) from None
     try:
         yield folder / path.name
-        try:
-            _publish(folder, path, force=force)
-        except OSError as error:
-            raise _cannot_write(path, error) from None
+        _publish(folder, path, force=force)
+    except OSError as error:  # the disk is full, for example
+        raise _cannot_write(path, error) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -76,8 +75,8 @@ def _publish(folder: Path, path: Path, *, force: bool) -> None:
         path.unlink(missing_ok=True)
         stale.unlink(missing_ok=True)
     for companion in companions:
-        os.replace(companion, path.with_name(companion.name))
-    os.replace(written, path)
+        companion.replace(path.with_name(companion.name))
+    written.replace(path)
 
 
 def _temporary_folder(path: Path) -> Path:

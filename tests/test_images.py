@@ -233,11 +233,22 @@ def test_atomic_write_with_companion(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"model.onnx": "three"}
 
 
-def test_a_companion_of_others_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "model.onnx.data").write_text("mine")
-    with pytest.raises(ExportError, match=r"model.onnx.data exists"), atomic_write(tmp_path / "model.onnx") as target:
+def write_pair(path: Path) -> None:
+    with atomic_write(path) as target:
         target.write_text("one")
         target.with_name("model.onnx.data").write_text("weights")
+
+
+def write_half(path: Path, error: type[BaseException]) -> None:
+    with atomic_write(path, force=True) as target:
+        target.write_text("half")
+        raise error
+
+
+def test_a_companion_of_others_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx.data").write_text("mine")
+    with pytest.raises(ExportError, match=r"model\.onnx\.data exists"):
+        write_pair(tmp_path / "model.onnx")
     assert contents(tmp_path) == {"model.onnx.data": "mine"}
 
 
@@ -245,9 +256,8 @@ def test_a_companion_of_others_is_kept(tmp_path: Path) -> None:
 def test_nothing_is_left_after_an_exception(tmp_path: Path, error: type[BaseException]) -> None:
     (tmp_path / "old.onnx").write_text("old")
     for name in ("new.onnx", "old.onnx"):
-        with pytest.raises(error), atomic_write(tmp_path / name, force=True) as target:
-            target.write_text("half")
-            raise error
+        with pytest.raises(error):
+            write_half(tmp_path / name, error)
     assert contents(tmp_path) == {"old.onnx": "old"}
 
 

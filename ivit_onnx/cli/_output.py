@@ -1,0 +1,61 @@
+"""How the commands print: tables for people, one JSON object for scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+__all__ = ["hush_runtime", "megabytes", "print_json", "print_lines", "print_pairs", "print_table"]
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """One JSON object on standard output."""
+    print(json.dumps(content, indent=2, allow_nan=False))
+
+
+def print_pairs(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    """A table of names and values."""
+    print_lines([title], style="bold")
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(escape(name), escape(value))
+    Console().print(table)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """A table with a header; the columns numbered in `right` are aligned to the right."""
+    print_lines([title], style="bold")
+    table = Table(box=None, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    Console().print(table)
+
+
+def print_lines(lines: Sequence[str], style: str = "") -> None:
+    """Plain lines, never wrapped, so that scripts can search them."""
+    console = Console()
+    for line in lines:
+        console.print(escape(line), style=style, soft_wrap=True, highlight=False)
+
+
+def hush_runtime() -> None:
+    """Keep ONNX Runtime's own log off standard error: its failures come as exceptions, which we print in one line."""
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:  # create_session says which extra brings it
+        return
+    onnxruntime.set_default_logger_severity(4)
+
+
+def megabytes(size: int) -> str:
+    """A size in bytes for people: 1000 bytes to the kilobyte."""
+    return f"{size / 1e6:.2f} MB" if size >= 10**5 else f"{size / 1e3:.1f} kB"

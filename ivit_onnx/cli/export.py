@@ -1,0 +1,175 @@
+"""`ivit-export`: from a checkpoint to an integer-only ONNX file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ivit_onnx.cli._output import megabytes, print_json, print_lines, print_pairs
+from ivit_onnx.errors import ExportError, IvitError
+from ivit_onnx.files import check_output
+
+if TYPE_CHECKING:
+    from ivit_onnx.api import ExportReport
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="ViT or DeiT weights with timm's names: a .pth, .pt, .pth.tar or .safetensors file. "
+            "Code in it never runs.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The ONNX file to write, whole or not at all.")],
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            help="timm name to check the file against, such as deit_tiny_patch16_224. It also decides the number of "
+            "heads and the normalisation. Without it, the architecture is read from the shapes in the file."
+        ),
+    ] = None,
+    calib: Annotated[
+        Path | None,
+        typer.Option(
+            help="Calibration images, a hundred typical ones: a folder (searched recursively), an .npz file "
+            "(key `images`) or an .npy file with uint8 pixels or normalised float32."
+        ),
+    ] = None,
+    calib_method: Annotated[
+        Literal["minmax", "percentile", "mse"],
+        typer.Option(help="How 8-bit ranges follow from what the images showed. mse loses the least on most models."),
+    ] = "mse",
+    calib_images: Annotated[
+        int | None, typer.Option(help="Use at most this many images, evenly spaced over the folder.  \\[default: 128]")
+    ] = None,
+    calib_cache: Annotated[
+        Path | None,
+        typer.Option(help="Keep the calibration in this file: read when it exists (no images needed), else written."),
+    ] = None,
+    softmax_bits: Annotated[
+        Literal[7, 8, 15],
+        typer.Option(help="Fractional bits of attention probabilities: 15 for accuracy, 7 as in the I-ViT paper."),
+    ] = 15,
+    input_type: Annotated[
+        Literal["uint8", "int8", "float32"],
+        typer.Option(
+            "--input",
+            help="What the model takes: uint8 pixels (normalisation is inside), quantised int8, or normalised float32.",
+        ),
+    ] = "uint8",
+    num_heads: Annotated[
+        int | None, typer.Option(help="Attention heads, when the file cannot tell.  \\[default: one for 64 channels]")
+    ] = None,
+    img_size: Annotated[int | None, typer.Option(help="Image size that the file must be for, as a check.")] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R,G,B", help="Mean of pixels in 0..1 in training.  \\[default: that of the architecture]"
+        ),
+    ] = None,
+    std: Annotated[
+        str | None,
+        typer.Option(metavar="R,G,B", help="Standard deviation of the same.  \\[default: that of the architecture]"),
+    ] = None,
+    flat: Annotated[
+        bool,
+        typer.Option(
+            "--flat", help="Write standard ONNX operators, keeping only Shiftmax, ShiftGELU and IntLayerNorm."
+        ),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing output file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+) -> None:
+    """Turn a vision transformer checkpoint into one ONNX file that computes with integers only.
+
+    A floating-point checkpoint needs example images: they show the range of each activation.
+
+    Examples:
+
+    \b
+      ivit-export deit_tiny.pth -o deit_tiny.onnx --calib photos/
+      ivit-export deit_tiny.pth -o deit_tiny.onnx --arch deit_tiny_patch16_224 \\
+          --calib photos/ --calib-images 64 --calib-cache deit_tiny.calib
+      ivit-export deit_tiny.pth -o flat.onnx --flat --calib-cache deit_tiny.calib
+      ivit-export digits.pth -o digits.onnx --calib digits.npz --num-heads 2 \\
+          --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5
+
+    Then check the result with `ivit-verify deit_tiny.onnx --against deit_tiny.pth`, and try it with
+    `ivit-run deit_tiny.onnx photo.jpg`.
+    """
+    check_output(output, force=force)
+    _refuse_overwriting(output, checkpoint, calib, calib_cache)
+    normalisation = {name: _numbers(name, text) for name, text in (("mean", mean), ("std", std))}
+    from ivit_onnx import api
+
+    report = api.export(
+        checkpoint,
+        output,
+        arch=arch,
+        calib=calib,
+        calib_method=calib_method,
+        calib_images=calib_images,
+        calib_cache=calib_cache,
+        softmax_bits=softmax_bits,
+        input=input_type,
+        num_heads=num_heads,
+        img_size=img_size,
+        mean=normalisation["mean"],
+        std=normalisation["std"],
+        flat=flat,
+        force=force,
+        progress=sys.stderr.isatty(),
+    )
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print_summary(report)
+
+
+def _print_summary(report: ExportReport) -> None:
+    arch, calibration = report.arch, report.calibration
+    operators = sorted(report.operators.items(), key=lambda item: (-item[1], item[0]))
+    rows = [
+        ("architecture", f"{arch['name']}: {arch['depth']} blocks of width {arch['width']}, {arch['heads']} heads"),
+        ("images", f"{arch['image_size']} x {arch['image_size']} pixels, {arch['classes']} classes"),
+        ("calibration", f"{calibration['images']} images, {calibration['method']}"),
+        ("parameters", f"{report.parameters:,}"),
+        (
+            "file size",
+            f"{megabytes(report.file_bytes)}, {report.file_bytes / report.float32_bytes:.1%} of "
+            f"{megabytes(report.float32_bytes)} in float32",
+        ),
+        ("operators", ", ".join(f"{count} {name}" for name, count in operators)),
+        ("float logits", f"integer logits * {report.output_scale:.9g}"),
+        ("time", f"{report.seconds:.1f} s"),
+    ]
+    print_pairs(f"wrote {' and '.join(report.files)}", rows)
+    print_lines([f"warning: {warning}" for warning in report.warnings], style="yellow")
+
+
+def _refuse_overwriting(output: Path, *inputs: Path | None) -> None:
+    """Even with --force, an input is not replaced by the output."""
+    for path in inputs:
+        if path is not None and output.resolve() == path.resolve():
+            raise ExportError(f"the output {output} is also an input; choose another name")
+
+
+def _numbers(name: str, text: str | None) -> tuple[float, float, float] | None:
+    """Three numbers, separated by commas or spaces."""
+    if text is None:
+        return None
+    try:
+        red, green, blue = (float(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        raise IvitError(f"--{name} expects three numbers such as 0.5,0.5,0.5, found {text!r}") from None
+    return red, green, blue

@@ -1,0 +1,90 @@
+"""`ivit-verify`: show that a model is integer-only and bit-exact in every implementation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ivit_onnx.cli._output import hush_runtime, print_json, print_lines, print_table
+from ivit_onnx.verification import REFERENCE, Comparison, VerificationReport
+from ivit_onnx.verification import verify as verify_model
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+#: Findings shown to people; JSON has all of them.
+SHOWN = 10
+
+
+@app.command()
+def verify(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file written by ivit-export.")],
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="CHECKPOINT", help="The checkpoint it was exported from, to compare with PyTorch too."),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Real images to compare on: a folder, an image, an .npz (key `images`) or .npy file."),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many random images, and at most how many real ones.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random images.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.  \\[default: all cores]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+) -> None:
+    """Check that a model has no floating point in it and that all its implementations agree, bit for bit.
+
+    First every value, initializer, attribute and function body is looked at. Then the same images run through the
+    function bodies in plain ONNX Runtime, through the native kernels, and with --against through PyTorch.
+
+    Exit status: 0 all equal, 1 something is float or differs, 2 wrong input.
+
+    Examples:
+
+    \b
+      ivit-verify deit_tiny.onnx
+      ivit-verify deit_tiny.onnx --against deit_tiny.pth --images photos/
+    """
+    hush_runtime()
+    report = verify_model(model, against, images, count, seed, threads=threads)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print_report(report)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def _print_report(report: VerificationReport) -> None:
+    audit = report.audit
+    if report.integer_only:
+        what = f"no floating point in {audit.values} values, their attributes and {audit.functions} function bodies"
+        lines = [f"integer-only: {what}"]
+        if audit.boundary is not None:
+            lines.append(f"the only exception is the boundary of the float32 input: {audit.boundary}")
+        print_lines(lines)
+    else:
+        print_lines([f"NOT integer-only: {len(audit.findings)} findings", *audit.findings[:SHOWN]], style="red")
+    print_table(
+        f"against the {REFERENCE} in plain ONNX Runtime, one image at a time",
+        ["implementation", "batch", "images", "result"],
+        [[entry.implementation, str(entry.batch), entry.images, _result(entry)] for entry in report.comparisons],
+        right=(1,),
+    )
+    print_lines([f"note: {note}" for note in report.notes])
+    verdict = "verified" if report.passed else "FAILED"
+    print_lines([f"{verdict}: bit-exact {report.equal}/{report.total}"], style="green" if report.passed else "red")
+
+
+def _result(entry: Comparison) -> str:
+    text = f"bit-exact {entry.equal}/{entry.total}"
+    if entry.first is None:
+        return text
+    first = entry.first
+    return (
+        f"{text}; {entry.elements} logits differ, the first in image {first['image']}, class {first['class']}: "
+        f"expected {first['expected']}, found {first['found']}"
+    )

@@ -1,0 +1,212 @@
+"""Looks for anything that is not an integer in an exported model: values, initializers, attributes, function bodies.
+
+Two passes. The first reads the file as it is: every node of the main graph and of every function body, also of
+functions that no node calls. The second inlines all functions and lets strict shape inference give every value a type.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, inliner, shape_inference
+
+from ivit_onnx.errors import ModelError
+
+__all__ = ["FloatAudit", "audit", "load_graph"]
+
+#: Element types an integer-only model may have.
+INTEGER_TYPES = frozenset(
+    getattr(TensorProto, name)
+    for name in (
+        *("INT2", "UINT2", "INT4", "UINT4", "INT8", "UINT8", "INT16", "UINT16"),
+        *("INT32", "UINT32", "INT64", "UINT64", "BOOL"),
+    )
+    if hasattr(TensorProto, name)
+)
+
+#: Attributes whose integer is an element type.
+TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "stash_type"})
+
+#: Standard operators that compute in floating point whatever their attributes say.
+FLOAT_OPERATORS = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "RandomNormal"}
+)
+
+#: Larger initializers become inputs before inference, which needs their types but not their numbers.
+_SMALL = 1024
+
+
+@dataclass(frozen=True)
+class FloatAudit:
+    """What was found. `boundary` names the one node that may take a float: the quantisation of a float32 input."""
+
+    findings: tuple[str, ...]
+    boundary: str | None
+    values: int
+    functions: int
+
+
+def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
+    """The model without external data; ModelError when the file is missing, damaged or not ONNX."""
+    try:
+        model = onnx.load(os.fspath(path), format="protobuf", load_external_data=False)
+    except FileNotFoundError:
+        raise ModelError(f"model {path} does not exist") from None
+    except IsADirectoryError:
+        raise ModelError(f"{path} is a folder, expected an ONNX file") from None
+    except (OSError, DecodeError, ValueError) as error:
+        raise ModelError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+    if not model.graph.node:
+        raise ModelError(f"{path} is not an ONNX model, or an empty one")
+    return model
+
+
+def audit(model: onnx.ModelProto) -> FloatAudit:
+    """Report everything in `model` that is not an integer. Consumes the model: large initializers are dropped.
+
+    The only exception is the boundary of a model with a float32 input: one standard QuantizeLinear that alone reads
+    this input, with its scale.
+    """
+    boundary = _boundary(model)
+    allowed: set[str] = set()
+    if boundary is not None:
+        allowed = {boundary.input[0], boundary.input[1]}
+    found = dict.fromkeys(_scan_file(model, boundary, allowed))
+    values = 0
+    for name, element_type in _inferred_types(model):
+        values += 1
+        if name in allowed:
+            continue
+        if element_type is None:
+            found[f"value {name!r} has no type: it cannot be shown to be an integer"] = None
+        elif element_type not in INTEGER_TYPES:
+            found[f"value {name!r} is {_type_name(element_type)}"] = None
+    label = None if boundary is None else f"{boundary.op_type} {boundary.name!r} on input {boundary.input[0]!r}"
+    return FloatAudit(tuple(found), label, values, len(model.functions))
+
+
+def _boundary(model: onnx.ModelProto) -> onnx.NodeProto | None:
+    """The QuantizeLinear that alone reads a float32 graph input and makes int8 of it with a constant scale."""
+    floats = {value.name for value in model.graph.input if value.type.tensor_type.elem_type == TensorProto.FLOAT}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    readers = [node for node in model.graph.node if floats & set(node.input)]
+    if len(floats) != 1 or len(readers) != 1:
+        return None
+    (node,) = readers
+    if node.op_type != "QuantizeLinear" or node.domain not in ("", "ai.onnx") or len(node.input) != 3:
+        return None
+    if node.input[0] not in floats or node.input[1] not in constants or node.input[2] not in constants:
+        return None
+    used_elsewhere = any(node.input[1] in other.input for other in model.graph.node if other is not node)
+    return None if used_elsewhere or constants[node.input[2]].data_type not in INTEGER_TYPES else node
+
+
+def _scan_file(model: onnx.ModelProto, boundary: onnx.NodeProto | None, allowed: set[str]) -> Iterator[str]:
+    yield from _scan_graph(model.graph, "", boundary, allowed)
+    for function in model.functions:
+        where = f"function {function.domain}::{function.name}: "
+        for attribute in function.attribute_proto:
+            yield from _scan_attribute(attribute, f"{where}default of ")
+        for node in function.node:
+            yield from _scan_node(node, where)
+        for value in function.value_info:
+            yield from _scan_type(value.type, f"{where}value {value.name!r}")
+    if model.training_info:
+        yield "the model has training information"
+
+
+def _scan_graph(
+    graph: onnx.GraphProto, where: str, boundary: onnx.NodeProto | None = None, allowed: Iterable[str] = ()
+) -> Iterator[str]:
+    for tensor in graph.initializer:
+        if tensor.data_type not in INTEGER_TYPES and tensor.name not in allowed:
+            yield f"{where}initializer {tensor.name!r} is {_type_name(tensor.data_type)}"
+    for sparse in graph.sparse_initializer:
+        if sparse.values.data_type not in INTEGER_TYPES:
+            yield f"{where}initializer {sparse.values.name!r} is {_type_name(sparse.values.data_type)}"
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        if value.name not in allowed:
+            yield from _scan_type(value.type, f"{where}value {value.name!r}")
+    for node in graph.node:
+        if node is not boundary:
+            yield from _scan_node(node, where)
+
+
+def _scan_node(node: onnx.NodeProto, where: str) -> Iterator[str]:
+    label = f"{where}{node.op_type} {(node.name or ', '.join(node.output))!r}: "
+    if node.domain in ("", "ai.onnx") and node.op_type in FLOAT_OPERATORS:
+        yield f"{label}computes in floating point"
+    for attribute in node.attribute:
+        yield from _scan_attribute(attribute, label)
+
+
+def _scan_attribute(attribute: onnx.AttributeProto, where: str) -> Iterator[str]:
+    kind, label = attribute.type, f"{where}attribute {attribute.name!r}"
+    if kind in (onnx.AttributeProto.FLOAT, onnx.AttributeProto.FLOATS):
+        yield f"{label} is a float"
+    tensors = [*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors]
+    sparse = [*([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []), *attribute.sparse_tensors]
+    for tensor in [*tensors, *(entry.values for entry in sparse)]:
+        if tensor.data_type not in INTEGER_TYPES:
+            yield f"{label} is a {_type_name(tensor.data_type)} tensor"
+    for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
+        yield from _scan_graph(graph, f"{label}: ")
+    names_type = kind == onnx.AttributeProto.INT and attribute.name in TYPE_ATTRIBUTES and not attribute.ref_attr_name
+    if names_type and attribute.i not in INTEGER_TYPES:
+        yield f"{label} names the type {_type_name(attribute.i)}"
+
+
+def _scan_type(value_type: onnx.TypeProto, label: str) -> Iterator[str]:
+    kind = value_type.WhichOneof("value")
+    if kind == "tensor_type":
+        element_type = value_type.tensor_type.elem_type
+        if element_type not in INTEGER_TYPES and element_type != TensorProto.UNDEFINED:
+            yield f"{label} is {_type_name(element_type)}"
+    elif kind is not None:
+        yield f"{label} is no tensor"
+
+
+def _inferred_types(model: onnx.ModelProto) -> Iterator[tuple[str, int | None]]:
+    """Every value of the main graph after all functions are inlined, with its element type or None."""
+    initial = {tensor.name for tensor in model.graph.input}
+    for tensor in list(model.graph.initializer):
+        size = 1
+        for dimension in tensor.dims:
+            size *= dimension
+        if size > _SMALL or tensor.data_location == TensorProto.EXTERNAL:
+            if tensor.name not in initial:
+                model.graph.input.append(
+                    onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+                )
+            model.graph.initializer.remove(tensor)
+    try:
+        inlined = inliner.inline_local_functions(model)
+        inferred = shape_inference.infer_shapes(inlined, check_type=True, strict_mode=True, data_prop=True)
+    except Exception as error:  # onnx raises several types of its own
+        raise ModelError(f"the model is not valid: {' '.join(str(error).split())}") from None
+    yield from _types_of(inferred.graph)
+
+
+def _types_of(graph: onnx.GraphProto) -> Iterator[tuple[str, int | None]]:
+    known: dict[str, Any] = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        known[value.name] = value.type.tensor_type.elem_type or None
+    produced = [output for node in graph.node for output in node.output if output]
+    for name in dict.fromkeys([*known, *produced]):
+        yield name, known.get(name)
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
+                yield from _types_of(inner)
+
+
+def _type_name(element_type: int) -> str:
+    try:
+        return str(TensorProto.DataType.Name(element_type)).lower()  # type: ignore[arg-type,unused-ignore]
+    except ValueError:
+        return f"element type {element_type}"

@@ -1,0 +1,85 @@
+"""What an exported model says about itself, read from a session: no onnx package and no torch needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ivit_onnx.architectures import Preprocess
+from ivit_onnx.errors import IvitError, ModelError
+
+__all__ = ["ModelDescription", "describe"]
+
+Array = np.ndarray[Any, Any]
+
+_INPUT_TYPES = {"tensor(uint8)": "uint8", "tensor(int8)": "int8", "tensor(float)": "float32"}
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """An exported model's interface: how to feed it and what its integers mean.
+
+    `input_type` is "uint8", "int8" or "float32"; float logits are integer logits times `output_scale`.
+    """
+
+    input_name: str
+    input_type: str
+    input_scale: float
+    output_scale: float
+    preprocess: Preprocess
+    architecture: str
+    classes: int
+
+    def model_input(self, normalised: Array) -> Array:
+        """Normalised float32 images [.., 3, size, size] as the type that the model takes.
+
+        For a uint8 model the normalisation is undone, which gives back the very pixels it was made from.
+        """
+        if self.input_type == "float32":
+            return np.asarray(normalised, np.float32)
+        if self.input_type == "int8":
+            scale = np.float32(self.input_scale)
+            steps: Array = np.clip(np.rint(np.asarray(normalised, np.float32) / scale), -128, 127)
+            return steps.astype(np.int8)
+        mean = np.asarray(self.preprocess.mean, np.float32)[:, None, None]
+        std = np.asarray(self.preprocess.std, np.float32)[:, None, None]
+        pixels: Array = np.clip(np.rint((normalised * std + mean) * np.float32(255)), 0, 255)
+        return pixels.astype(np.uint8)
+
+
+def describe(session: Any, model: object) -> ModelDescription:
+    """The description of the model in an onnxruntime session; `model` is its name in messages.
+
+    Raises ModelError when the model was not made by ivit-onnx or its metadata is damaged.
+    """
+    metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+    if "ivit.opset" not in metadata:
+        raise ModelError(f"{model} is not a model of ivit-onnx: it has no `ivit.` metadata")
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    try:
+        preprocess = Preprocess.from_json(json.loads(metadata["ivit.preprocess"]))
+        architecture = json.loads(metadata["ivit.arch"])
+        return ModelDescription(
+            input_name=inputs[0].name,
+            input_type=_INPUT_TYPES[inputs[0].type],
+            input_scale=_positive(metadata["ivit.input_scale"]),
+            output_scale=_positive(metadata["ivit.output_scale"]),
+            preprocess=preprocess,
+            architecture=str(architecture["name"]),
+            classes=int(outputs[0].shape[-1]),
+        )
+    except (IvitError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{model} has damaged metadata ({type(error).__name__}: {error}); export the model again"
+        ) from None
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError(f"a scale of {text}")
+    return value
