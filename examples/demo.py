@@ -25,7 +25,7 @@ import ivit_onnx
 from ivit_onnx.api import load_twin
 
 ROOT = Path(__file__).resolve().parent.parent
-CALIBRATION_IMAGES = 256
+CALIBRATION_IMAGES = 128
 THREADS = 2
 
 
@@ -92,12 +92,11 @@ def twin_model(path: Path) -> Callable[[Array], Array]:
     return run
 
 
-def milliseconds(run: Callable[[Array], Array], image: Array, repeats: int = 30) -> float:
-    """Median time of one call with one image, after three calls to warm up."""
-    for _ in range(3):
-        run(image)
-    times = []
-    for _ in range(repeats):
+def milliseconds(run: Callable[[Array], Array], image: Array, seconds: float = 1.0) -> float:
+    """Median time of one call with one image, over calls for about `seconds` after one to warm up."""
+    run(image)
+    times: list[float] = []
+    while sum(times) < seconds:
         start = time.perf_counter()
         run(image)
         times.append(time.perf_counter() - start)
@@ -147,9 +146,8 @@ def main() -> None:
     logits = {name: run(split.test_images) for name, run in runs.items()}
     correct = {name: accuracy(values, split.test_labels) for name, values in logits.items()}
     for name, run in runs.items():
-        print(
-            f"{name:40s} accuracy {correct[name]:7.2%}   {milliseconds(run, split.test_images[:1]):8.2f} ms per image"
-        )
+        time_ms = milliseconds(run, split.test_images[:1])
+        print(f"{name:40s} accuracy {correct[name]:7.2%}   {time_ms:8.2f} ms for one image")
     floats, *integers = logits.values()
     same_class = int((floats.argmax(1) == integers[0].argmax(1)).sum())
     exact = int(np.logical_and.reduce([(values == integers[0]).all(1) for values in integers]).sum())
@@ -157,7 +155,7 @@ def main() -> None:
 
     total = len(split.test_images)
     title("Summary")
-    print(f"size       {parameters} parameters: float32 {4 * parameters / 1e3:.0f} kB, ", end="")
+    print(f"size       {parameters:,} parameters: float32 {4 * parameters / 1e3:.0f} kB, ", end="")
     print(f"ONNX file {model.stat().st_size / 1e3:.0f} kB with the function bodies")
     print(f"time       {time.perf_counter() - start:.0f} s for the whole demo, {THREADS} threads")
     print(f"same class {same_class}/{total} between float32 and integer")
