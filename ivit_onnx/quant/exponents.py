@@ -64,7 +64,7 @@ def choose_gelu_n(scale: float) -> int:
 def choose_shiftmax_n(scale: float, tokens: int, frac_bits: int) -> int:
     """The n with which Shiftmax at `scale` is nearest to softmax, over rows of `tokens` scores of several spreads."""
     x0 = exp_x0(np.float32(scale))
-    spread = np.repeat([4.0, 8.0, 16.0, 32.0], 8)[:, None]
+    spread = np.repeat([16.0, 32.0, 64.0], 8)[:, None]
     scores = np.random.default_rng(0).standard_normal((len(spread), tokens)) * spread
     x = np.clip(np.rint(scores), -128, 127).astype(np.int8)
     real = x.astype(np.float64) * scale
