@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -94,21 +95,36 @@ def test_commands_in_the_documentation_exist() -> None:
     assert used <= set(commands())
 
 
-@pytest.mark.parametrize("name", commands())
-def test_flags_in_the_documentation_exist(name: str) -> None:
+def flags_of(name: str) -> set[str]:
+    """Flags that a command's --help lists."""
     program = Path(sys.executable).with_name(name)
     if not program.exists():
         pytest.skip(f"{name} is not installed in this environment")
-    text = subprocess.run([str(program), "--help"], capture_output=True, text=True, check=True).stdout
-    known = set(re.findall(r"--?[a-z][\w-]*", text))
+    wide = os.environ | {"COLUMNS": "200"}
+    text = subprocess.run([str(program), "--help"], capture_output=True, text=True, check=True, env=wide).stdout
+    rows = re.findall(r"^\W*(--[a-z][\w-]*)(?:[, ]+(-[a-z])\b)?", text, re.MULTILINE)
+    return {flag for row in rows for flag in row if flag}
+
+
+@pytest.mark.parametrize("name", commands())
+def test_flags_in_commands_exist(name: str) -> None:
+    words = [line.split() for line in shell_lines()]
     used = {
-        flag.split("=")[0]
-        for line in shell_lines()
-        if line.split()[0] == name
-        for flag in line.split()[1:]
-        if re.match(r"--?[a-z]", flag)
+        flag.split("=")[0] for first, *rest in words if first == name for flag in rest if re.match(r"--?[a-z]", flag)
     }
-    assert used <= known, f"{name} --help does not know {sorted(used - known)}"
+    assert used <= flags_of(name)
+
+
+def test_usage_page_has_every_flag_and_no_other() -> None:
+    """Each command's section names the flags of that command; --help apart."""
+    page = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
+    for name, section in zip(commands(), ("Export", "Run", "Verify"), strict=True):
+        text = page.split(f"\n## {section}\n")[1].split("\n## ")[0]
+        named = set(re.findall(r"`(--?[a-z][\w-]*)", text))
+        known = flags_of(name) - {"--help"}
+        assert known <= named, f"{section} lacks {sorted(known - named)}"
+        other = named - known - (flags_of("ivit-export") if section == "Verify" else set())
+        assert not other, f"{section} names {sorted(other)}, which {name} does not have"
 
 
 @pytest.mark.parametrize(("page", "text"), blocks("python"))
