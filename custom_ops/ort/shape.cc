@@ -4,6 +4,15 @@
 #include <cstring>
 
 namespace ivit::ort {
+namespace {
+
+std::string join(const std::vector<std::string>& axes) {
+  std::string text;
+  for (const std::string& axis : axes) text += (text.empty() ? "" : ", ") + axis;
+  return "[" + text + "]";
+}
+
+}  // namespace
 
 int64_t Dims::rows() const {
   int64_t product = 1;
@@ -49,34 +58,28 @@ std::vector<int64_t> Dims::shape(const char* pattern) const {
 }
 
 std::string Dims::describe(const char* pattern) const {
-  std::string text = *pattern == '?' ? "[] or [" : "[";
+  std::vector<std::string> axes;
   std::string known;
-  const char* separator = "";
-  for (; *pattern != '\0'; ++pattern) {
-    if (*pattern == '?') continue;
-    text += separator;
-    separator = ", ";
-    if (*pattern == '*') {
-      text += leading_ ? format_shape(*leading_).substr(1, format_shape(*leading_).size() - 2) : "..";
-      if (leading_ && leading_->empty()) separator = "";
+  for (const char* letter = pattern; *letter != '\0'; ++letter) {
+    if (*letter == '?') continue;
+    if (*letter == '*' && leading_) {
+      for (const int64_t dim : *leading_) axes.push_back(std::to_string(dim));
+    } else if (*letter == '*') {
+      axes.push_back("..");
     } else {
-      text += *pattern;
-      if ((*this)[*pattern] != kUnknown) {
-        known += known.empty() ? " with " : ", ";
-        known += std::string(1, *pattern) + " = " + std::to_string((*this)[*pattern]);
+      axes.push_back(std::string(1, *letter));
+      if ((*this)[*letter] != kUnknown) {
+        known += (known.empty() ? " with " : ", ") + axes.back() + " = " + std::to_string((*this)[*letter]);
       }
     }
   }
-  return text + "]" + known;
+  return (*pattern == '?' ? "[] or " : "") + join(axes) + known;
 }
 
 std::string format_shape(const std::vector<int64_t>& shape) {
-  std::string text = "[";
-  for (size_t axis = 0; axis < shape.size(); ++axis) {
-    if (axis > 0) text += ", ";
-    text += std::to_string(shape[axis]);
-  }
-  return text + "]";
+  std::vector<std::string> axes;
+  for (const int64_t dim : shape) axes.push_back(std::to_string(dim));
+  return join(axes);
 }
 
 }  // namespace ivit::ort
