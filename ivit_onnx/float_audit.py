@@ -70,8 +70,15 @@ def audit(model: onnx.ModelProto) -> FloatAudit:
     """Report everything in `model` that is not an integer. Consumes the model: large initializers are dropped.
 
     The only exception is the boundary of a model with a float32 input: one standard QuantizeLinear that alone reads
-    this input, with its scale.
+    this input, with its scale. Raises ModelError when the model is not valid.
     """
+    try:
+        return _audit(model)
+    except UnicodeDecodeError:
+        raise ModelError("the model is damaged: it has names that are no text") from None
+
+
+def _audit(model: onnx.ModelProto) -> FloatAudit:
     boundary = _boundary(model)
     allowed: set[str] = set()
     if boundary is not None:
@@ -174,7 +181,8 @@ def _scan_type(value_type: onnx.TypeProto, label: str) -> Iterator[str]:
 def _inferred_types(model: onnx.ModelProto) -> Iterator[tuple[str, int | None]]:
     """Every value of the main graph after all functions are inlined, with its element type or None."""
     initial = {tensor.name for tensor in model.graph.input}
-    for tensor in list(model.graph.initializer):
+    for index in reversed(range(len(model.graph.initializer))):
+        tensor = model.graph.initializer[index]
         size = 1
         for dimension in tensor.dims:
             size *= dimension
@@ -183,7 +191,7 @@ def _inferred_types(model: onnx.ModelProto) -> Iterator[tuple[str, int | None]]:
                 model.graph.input.append(
                     onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
                 )
-            model.graph.initializer.remove(tensor)
+            del model.graph.initializer[index]
     try:
         inlined = inliner.inline_local_functions(model)
         inferred = shape_inference.infer_shapes(inlined, check_type=True, strict_mode=True, data_prop=True)

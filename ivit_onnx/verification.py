@@ -93,18 +93,23 @@ def verify(
     seed: int = 0,
     *,
     threads: int | None = None,
+    on_stage: Callable[[str], None] | None = None,
 ) -> VerificationReport:
     """Check that a model is integer-only and that all its implementations give the same bits.
 
     The reference is the model's own function bodies in plain ONNX Runtime, one image at a time. Compared with it: the
     same in batches, the native kernels, and with `against` (the checkpoint of the model) the PyTorch twin; each on
-    `count` random images of the full pixel range, drawn from `seed`, and on up to `count` real `images`.
+    `count` random images of the full pixel range, drawn from `seed`, and on up to `count` real `images`. `on_stage` is
+    told what is being done.
 
     Raises ModelError, ImageError or CheckpointError when something cannot be read; differences are in the report.
     """
     if count < 1:
         raise ImageError(f"the number of images must be at least 1, found {count}")
+    stage = on_stage or _silent
+    stage("looking for floating point")
     result = audit(load_graph(model))
+    stage("loading")
     implementations, description = _implementations(model, against, threads)
     sets = {
         "random": description.model_input(normalize(random_images(description, count, seed), description.preprocess))
@@ -119,7 +124,7 @@ def verify(
         notes.append("no checkpoint was given: the PyTorch twin was not compared (pass --against)")
     comparisons: list[Comparison] = []
     for kind, inputs in sets.items():
-        comparisons += _compare(implementations, inputs, kind)
+        comparisons += _compare(implementations, inputs, kind, stage)
     return VerificationReport(os.fspath(model), result, tuple(comparisons), tuple(notes))
 
 
@@ -191,12 +196,20 @@ def _twin(model: str | os.PathLike[str], checkpoint: str | os.PathLike[str], thr
     return run
 
 
-def _compare(implementations: dict[str, Implementation], inputs: Array, kind: str) -> Iterator[Comparison]:
+def _silent(stage: str) -> None:
+    """Nobody wants to know."""
+
+
+def _compare(
+    implementations: dict[str, Implementation], inputs: Array, kind: str, stage: Callable[[str], None]
+) -> Iterator[Comparison]:
     """Every implementation and batch size against the function bodies with batch 1."""
+    stage(f"{REFERENCE}, {len(inputs)} {kind} images")
     expected = _in_batches(implementations[REFERENCE], inputs, 1)
     for name, run in implementations.items():
         for batch in BATCHES:
             if name != REFERENCE or batch != 1:
+                stage(f"{name}, {len(inputs)} {kind} images, batch {batch}")
                 yield _comparison(name, batch, kind, expected, _in_batches(run, inputs, batch))
 
 

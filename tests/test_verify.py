@@ -299,6 +299,14 @@ def test_bad_input(capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Pa
         verify(model, count=0)
 
 
+def test_names_that_are_no_text(model: Path, tmp_path: Path) -> None:
+    content = model.read_bytes()
+    assert b"blocks.0.norm1" in content
+    (tmp_path / "damaged.onnx").write_bytes(content.replace(b"blocks.0.norm1", b"blocks.0.norm\xc6"))
+    with pytest.raises(ModelError):
+        verify(tmp_path / "damaged.onnx")
+
+
 def test_other_models_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
     output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])

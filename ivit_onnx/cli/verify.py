@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 
 from ivit_onnx.cli._output import hush_runtime, print_json, print_lines, print_table
 from ivit_onnx.verification import REFERENCE, Comparison, VerificationReport
@@ -49,7 +51,10 @@ def verify(
       ivit-verify deit_tiny.onnx --against deit_tiny.pth --images photos/
     """
     hush_runtime()
-    report = verify_model(model, against, images, count, seed, threads=threads)
+    with Console(stderr=True).status("starting") as status:  # shown on a terminal only
+        report = verify_model(
+            model, against, images, count, seed, threads=threads, on_stage=lambda stage: status.update(escape(stage))
+        )
     if as_json:
         print_json(report.to_json())
     else:
