@@ -56,7 +56,10 @@ def describe(session: Any, model: object) -> ModelDescription:
 
     Raises ModelError when the model was not made by ivit-onnx or its metadata is damaged.
     """
-    metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+    try:
+        metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError:
+        raise ModelError(f"{model} has damaged metadata (it is no text); export the model again") from None
     if "ivit.opset" not in metadata:
         raise ModelError(f"{model} is not a model of ivit-onnx: it has no `ivit.` metadata")
     inputs, outputs = session.get_inputs(), session.get_outputs()
