@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,21 @@ def test_exported_models_pass(models: dict[tuple[str, bool], Path], form: tuple[
     assert (report.equal, report.total) == (40, 40)
     assert (report.audit.boundary is not None) == (form[0] == "float32")
     assert report.audit.values > 500
+
+
+def test_weights_in_a_second_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ivit_onnx import api
+
+    monkeypatch.setattr(api, "save", functools.partial(api.save, max_proto_bytes=0))
+    path = tmp_path / "model.onnx"
+    api.export(MICRO, path, calib=pixels(4), num_heads=2)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
+    assert verify(path, against=MICRO, count=1).passed
+    api.export(MICRO, path, calib=pixels(8), num_heads=2, force=True)
+    assert verify(path, against=MICRO, count=1).passed
+    path.with_name("model.onnx.data").unlink()
+    with pytest.raises(ModelError, match=r"model\.onnx"):
+        verify(path, count=1)
 
 
 def test_without_images_and_checkpoint_says_so(model: Path) -> None:
