@@ -37,8 +37,9 @@ help:
 demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
 
+# The safe path keeps the source tree out of subprocesses: what is tested is the installed package.
 test: $(VENV)/.dev $(VENV)/.browser
-	$(BIN)/pytest
+	PYTHONSAFEPATH=1 $(BIN)/pytest
 
 lint: $(VENV)/.dev
 	PATH="$(abspath $(BIN)):$$PATH" pre-commit run --all-files
