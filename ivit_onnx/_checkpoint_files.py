@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
 import pickletools
 import re
@@ -30,7 +31,8 @@ def read_object(path: Path) -> Any:
     if not head.startswith((_ZIP, _PICKLE)):
         raise CheckpointError(f"{path} is neither a file of torch.save nor safetensors")
     try:
-        with warnings.catch_warnings():
+        # Training scripts keep their options beside the weights. A Namespace is plain data: making one runs no code.
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

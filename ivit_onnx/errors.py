@@ -5,7 +5,15 @@ Command lines print them in one line and exit with status 2; anything else that 
 
 from __future__ import annotations
 
-__all__ = ["CalibrationError", "CheckpointError", "ExportError", "ImageError", "IvitError", "MissingExtraError", "ModelError"]
+__all__ = [
+    "CalibrationError",
+    "CheckpointError",
+    "ExportError",
+    "ImageError",
+    "IvitError",
+    "MissingExtraError",
+    "ModelError",
+]
 
 
 class IvitError(Exception):

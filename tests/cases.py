@@ -37,11 +37,11 @@ def dyadic(
     """Multipliers and shifts whose ratio brings values of `magnitude` near 8 bits; with `extreme`, any valid pair."""
     if extreme:
         m = rng.choice(np.array([-INT32_MAX, INT32_MAX, 0, 1, -1, 2**30], np.int32), shape)
-        return np.asarray(m, np.int32), np.asarray(rng.integers(1, 63, shape), np.int32)
+        return np.asarray(m, np.int32), np.asarray(rng.integers(1, 63, shape), np.int8)
     mantissa = rng.integers(2**30, INT32_MAX, shape)
     sign = rng.choice([-1, 1], shape) if negative else np.ones(shape, np.int64)
     exponent = np.clip(31 + np.log2(magnitude / 128).round() + rng.integers(-1, 2, shape), 1, 62)
-    return np.asarray(mantissa * sign, np.int32), np.asarray(exponent, np.int32)
+    return np.asarray(mantissa * sign, np.int32), np.asarray(exponent, np.int8)
 
 
 def exp_attributes(rng: np.random.Generator, extreme: bool) -> dict[str, int]:

@@ -84,6 +84,7 @@ void bind_checked(Call& call, size_t index, const OrtValue* value) {
   size_t count = 1;
   for (const int64_t dim : shape) count *= static_cast<size_t>(dim);
   if (input.range.minimum != INT64_MIN) {
+    if (type == kInt8) check_values(call.spec, input, call.data<int8_t>(index), count);
     if (type == kInt32) check_values(call.spec, input, call.data<int32_t>(index), count);
     if (type == kInt64) check_values(call.spec, input, call.data<int64_t>(index), count);
   }

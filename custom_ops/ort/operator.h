@@ -68,7 +68,7 @@ class Call {
 
   // The dyadic numbers whose multiplier is input `multiplier`; the shift is always the input after it.
   Dyadic dyadic(size_t multiplier) const {
-    return {data<int32_t>(multiplier), inputs[multiplier].scalar ? 0 : 1, data<int32_t>(multiplier + 1),
+    return {data<int32_t>(multiplier), inputs[multiplier].scalar ? 0 : 1, data<int8_t>(multiplier + 1),
             inputs[multiplier + 1].scalar ? 0 : 1};
   }
 

@@ -21,6 +21,7 @@ from ivit_onnx.opset import (
     shiftmax,
 )
 from ivit_onnx.opset._primitives import PRIMITIVES
+from ivit_onnx.opset._readable import readable
 from ivit_onnx.opset._spec import DOMAIN, OPSET_VERSION, STANDARD_OPSET_VERSION, Attribute, Operator, Tensor
 
 __all__ = [
@@ -56,4 +57,4 @@ OPERATORS: dict[str, Operator] = {
 def function_protos() -> list[FunctionProto]:
     """The model-local functions of the whole domain, callees before callers (as onnx.reference requires)."""
     functions = [*PRIMITIVES, int_layer_norm.NewtonStep, *(operator.function for operator in OPERATORS.values())]
-    return [function.to_function_proto() for function in functions]
+    return [readable(function.to_function_proto()) for function in functions]

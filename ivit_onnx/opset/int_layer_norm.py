@@ -83,7 +83,7 @@ OPERATORS = (
             Tensor("x", "int16", "[.., C]", "residual stream, any scale"),
             Tensor("multiplier", "int32", "[C]", "m of gamma * sqrt(C) / (2^30 * s_y)"),
             Tensor("offset", "int64", "[C]", "round(beta / s_y * 2^e) + 2^(e-1), below 2^62 in absolute value"),
-            Tensor("shift", "int32", "[C]", "e of the same ratio, 1..62"),
+            Tensor("shift", "int8", "[C]", "e of the same ratio, 1..62"),
         ),
         output=Tensor("y", "int8", "[.., C]", "scale s_y"),
     ),

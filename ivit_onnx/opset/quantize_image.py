@@ -41,7 +41,7 @@ OPERATORS = (
             Tensor("image", "uint8", "[N, C, H, W]", "pixels 0..255"),
             Tensor("multiplier", "int32", "[C]", "m of 1 / (255 * std * s_y)"),
             Tensor("offset", "int64", "[C]", "mean term and rounding half, below 2^62 in absolute value"),
-            Tensor("shift", "int32", "[C]", "e of the same ratio, 1..62"),
+            Tensor("shift", "int8", "[C]", "e of the same ratio, 1..62"),
         ),
         output=Tensor("y", "int8", "[N, C, H, W]", "normalised image (pixel / 255 - mean) / std at scale s_y"),
     ),

@@ -45,7 +45,7 @@ def multiplier_inputs(prefix: str, shape: str, what: str) -> tuple[Tensor, Tenso
     """The two inputs of a dyadic number m * 2**-e; `what` completes 'for ...'."""
     return (
         Tensor(f"{prefix}multiplier", "int32", shape, f"m of the dyadic ratio m * 2^-e for {what}"),
-        Tensor(f"{prefix}shift", "int32", shape, f"e of the dyadic ratio for {what}, 1..62"),
+        Tensor(f"{prefix}shift", "int8", shape, f"e of the dyadic ratio for {what}, 1..62"),
     )
 
 

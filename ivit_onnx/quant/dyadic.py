@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Dyadic(NamedTuple):
-    """m and e as int32 arrays of one shape; the value is m * 2^-e, 1 <= e <= 62."""
+    """m (int32) and e (int8) as arrays of one shape; the value is m * 2^-e, 1 <= e <= 62."""
 
     multiplier: Array
     shift: Array
@@ -74,4 +74,4 @@ def _with_shift(value: Array, shift: Array, layer: str) -> Dyadic:
             f"{layer}: the ratio of scales {worst:.3g} cannot be expressed as m * 2^-e with 1 <= e <= {MAX_SHIFT}; "
             "the calibrated ranges of this layer do not fit together: check the calibration images"
         )
-    return Dyadic(np.asarray(m, np.int64).astype(np.int32), np.asarray(e, np.int32))
+    return Dyadic(np.asarray(m, np.int64).astype(np.int32), np.asarray(e, np.int8))

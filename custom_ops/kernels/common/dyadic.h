@@ -24,7 +24,7 @@ constexpr int64_t scale_round(int32_t x, int32_t multiplier, int32_t shift) {
 struct Dyadic {
   const int32_t* multiplier;
   int64_t multiplier_stride;
-  const int32_t* shift;
+  const int8_t* shift;
   int64_t shift_stride;
 
   constexpr int64_t scale(int32_t x, int64_t channel) const {

@@ -11,7 +11,7 @@ namespace ivit::cpu {
 struct Affine {
   const int32_t* multiplier;
   const int64_t* offset;
-  const int32_t* shift;
+  const int8_t* shift;
 };
 
 void int_layer_norm(const Parallel& parallel, const int16_t* x, int64_t rows, int64_t channels, const Affine& affine,

@@ -9,12 +9,6 @@
 
 namespace ivit::cpu {
 
-struct Linear {
-  const PackedWeight& weight;
-  const int32_t* bias;
-  Dyadic scale;
-};
-
 // The residual stream that a branch is added to, and the scales of both.
 struct Residual {
   const int16_t* values;
@@ -22,11 +16,9 @@ struct Residual {
   Dyadic residual_scale;
 };
 
-// Out is int8_t, int16_t or int32_t.
-template <class Out>
-void int_linear(const Parallel& parallel, const int8_t* x, int64_t rows, const Linear& linear, Out* y);
-
-void int_linear_add(const Parallel& parallel, const int8_t* x, int64_t rows, const Linear& linear,
-                    const Residual& residual, int16_t* y);
+Epilogue requantize_to(int8_t* y, const PackedLinear& linear);
+Epilogue requantize_to(int16_t* y, const PackedLinear& linear);
+Epilogue requantize_to(int32_t* y, const PackedLinear& linear);
+Epilogue add_residual_to(int16_t* y, const PackedLinear& linear, const Residual& residual);
 
 }  // namespace ivit::cpu

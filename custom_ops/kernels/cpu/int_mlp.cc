@@ -1,42 +1,51 @@
 // IntMlpAdd: the feed-forward half of a transformer block with its residual connection.
+//
+// Rows are independent, so a thread takes a block of rows through the whole operator: the hidden activations stay in
+// its cache, and threads meet only at the end.
 #include "kernels/cpu/int_mlp.h"
 
 #include <algorithm>
 
 #include "kernels/cpu/requantize.h"
 #include "kernels/cpu/shift_gelu.h"
+#include "kernels/cpu/variant.h"
 
 namespace ivit::cpu {
 namespace {
 
-// Rows that go through the whole block together: bounds the hidden tensor whatever the batch size.
-constexpr int64_t kBlockRows = 1024;
+// Bounds the hidden activations of a thread whatever the batch size.
+constexpr int64_t kBlockRows = 96;
 
 // ShiftGELU and its requantisation, in place.
-void activate(const Parallel& parallel, const Mlp& mlp, int64_t rows, int8_t* hidden) {
-  const int64_t width = mlp.fc1.weight.columns();
-  for_row_ranges(parallel, rows, width, [&](int64_t begin, int64_t end) {
-    const auto activated = scratch<int16_t>(width);
-    for (int64_t row = begin; row < end; ++row) {
-      shift_gelu_row(hidden + row * width, width, mlp.exponential, activated.get());
-      requantize_row(activated.get(), width, mlp.gelu_scale, hidden + row * width);
-    }
-  });
+void activate(const Variant& variant, const Mlp& mlp, int64_t rows, int8_t* hidden) {
+  const int64_t width = mlp.fc1.columns;
+  if (mlp.gelu_table != nullptr) {
+    variant.gelu(hidden, rows, width, *mlp.gelu_table);
+    return;
+  }
+  const AlignedArray<int16_t> activated(width);
+  for (int64_t row = 0; row < rows; ++row) {
+    shift_gelu_row(hidden + row * width, width, mlp.exponential, activated.get());
+    requantize_row(activated.get(), width, mlp.gelu_scale, hidden + row * width);
+  }
 }
 
 }  // namespace
 
 void int_mlp_add(const Parallel& parallel, const int8_t* x, int64_t rows, const Mlp& mlp, const Residual& residual,
                  int16_t* y) {
-  const auto hidden = scratch<int8_t>(std::min(rows, kBlockRows) * mlp.fc1.weight.columns());
-  for (int64_t first = 0; first < rows; first += kBlockRows) {
-    const int64_t count = std::min(kBlockRows, rows - first);
-    const int64_t offset = first * mlp.fc2.weight.columns();
-    int_linear(parallel, x + first * mlp.fc1.weight.inner(), count, mlp.fc1, hidden.get());
-    activate(parallel, mlp, count, hidden.get());
-    const Residual block_residual{residual.values + offset, residual.branch_scale, residual.residual_scale};
-    int_linear_add(parallel, hidden.get(), count, mlp.fc2, block_residual, y + offset);
-  }
+  const Variant& variant = active_variant();
+  const Epilogue add = add_residual_to(y, mlp.fc2, residual);
+  const Split split(rows, std::max(wanted_tasks() / 2, divide_up(rows, kBlockRows)), variant.matmul.row_tile);
+  parallel.run(split.count(), [&](int64_t task) {
+    const int64_t first = split.begin(task);
+    const int64_t count = split.end(task) - first;
+    const AlignedArray<int8_t> hidden(count * mlp.fc1.columns);
+    variant.matmul.compute(x + first * mlp.fc1.inner, mlp.fc1.inner, count, mlp.fc1, 0, mlp.fc1.panels(),
+                           requantize_to(hidden.get(), mlp.fc1));
+    activate(variant, mlp, count, hidden.get());
+    variant.matmul.compute(hidden.get(), mlp.fc2.inner, count, mlp.fc2, 0, mlp.fc2.panels(), add.from_row(first));
+  });
 }
 
 }  // namespace ivit::cpu

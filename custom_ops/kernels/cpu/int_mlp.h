@@ -4,16 +4,19 @@
 #include <cstdint>
 
 #include "kernels/common/shift_exp.h"
+#include "kernels/cpu/gelu_table.h"
 #include "kernels/cpu/int_linear.h"
 #include "kernels/cpu/parallel.h"
 
 namespace ivit::cpu {
 
 struct Mlp {
-  Linear fc1;
+  const PackedLinear& fc1;
   const ShiftExpTable& exponential;
+  // Null if the scale after ShiftGELU differs from channel to channel.
+  const GeluTable* gelu_table;
   Dyadic gelu_scale;
-  Linear fc2;
+  const PackedLinear& fc2;
 };
 
 void int_mlp_add(const Parallel& parallel, const int8_t* x, int64_t rows, const Mlp& mlp, const Residual& residual,

@@ -3,44 +3,58 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/variant.h"
+
 namespace ivit::cpu {
+namespace {
+
+// Patches that a thread gathers at a time.
+constexpr int64_t kBlockPatches = 96;
+
+// One patch, in the order colour, line, column.
+void gather(const int8_t* image, const ImageShape& shape, int64_t top, int64_t left, int64_t size, int8_t* pixels) {
+  for (int64_t colour = 0; colour < shape.colours; ++colour) {
+    for (int64_t line = 0; line < size; ++line) {
+      const int8_t* source = image + (colour * shape.height + top + line) * shape.width + left;
+      pixels = std::copy(source, source + size, pixels);
+    }
+  }
+}
+
+}  // namespace
 
 void int_patch_embed(const Parallel& parallel, const int8_t* image, const PatchEmbed& embed, int16_t* y) {
   const ImageShape& shape = embed.image;
+  const PackedLinear& projection = embed.projection;
+  const MatmulKernel& kernel = active_variant().matmul;
   const int64_t size = embed.patch_size;
   const int64_t patch_columns = shape.width / size;
   const int64_t patches = shape.height / size * patch_columns;
-  const int64_t channels = embed.projection.weight.columns();
+  const int64_t channels = projection.columns;
   const int64_t tokens = embed.prefix_count + patches;
+  const Split split(
+      patches,
+      std::max(divide_up(wanted_tasks(), std::max<int64_t>(1, shape.images)), divide_up(patches, kBlockPatches)),
+      kernel.row_tile);
 
   for (int64_t n = 0; n < shape.images; ++n) {
     std::copy(embed.prefix_tokens, embed.prefix_tokens + embed.prefix_count * channels, y + n * tokens * channels);
   }
-
-  // A row of the product is a patch in the order colour, line, column.
-  const auto load = [&](int64_t row, int16_t* values) {
-    const int64_t n = row / patches;
-    const int64_t patch = row % patches;
-    const int64_t top = patch / patch_columns * size;
-    const int64_t left = patch % patch_columns * size;
-    for (int64_t colour = 0; colour < shape.colours; ++colour) {
-      for (int64_t line = 0; line < size; ++line) {
-        const int8_t* pixels = image + ((n * shape.colours + colour) * shape.height + top + line) * shape.width + left;
-        values = std::copy(pixels, pixels + size, values);
-      }
+  parallel.run(shape.images * split.count(), [&](int64_t task) {
+    const int64_t n = task / split.count();
+    const int64_t first = split.begin(task % split.count());
+    const int64_t count = split.end(task % split.count()) - first;
+    const AlignedArray<int8_t> rows(count * projection.inner);
+    for (int64_t row = 0; row < count; ++row) {
+      const int64_t patch = first + row;
+      gather(image + n * shape.colours * shape.height * shape.width, shape, patch / patch_columns * size,
+             patch % patch_columns * size, size, rows.get() + row * projection.inner);
     }
-  };
-  const auto store = [&](int64_t row, int64_t column, int64_t count, const int32_t* sums) {
-    const int64_t n = row / patches;
-    const int64_t patch = row % patches;
-    const int32_t* position = embed.position + patch * channels + column;
-    int16_t* token = y + (n * tokens + embed.prefix_count + patch) * channels + column;
-    for (int64_t i = 0; i < count; ++i) {
-      const int16_t projected = saturate<int16_t>(embed.projection.scale.scale(sums[i], column + i));
-      token[i] = saturate<int16_t>(embed.token_scale.scale(projected, column + i) + position[i]);
-    }
-  };
-  matmul(parallel, shape.images * patches, embed.projection.weight, embed.projection.bias, load, store);
+    Epilogue place{Epilogue::Kind::kPlace16, y + (n * tokens + embed.prefix_count + first) * channels, channels};
+    place.branch = NarrowScale(embed.token_scale);
+    place.position = embed.position + first * channels;
+    kernel.compute(rows.get(), projection.inner, count, projection, 0, projection.panels(), place);
+  });
 }
 
 }  // namespace ivit::cpu

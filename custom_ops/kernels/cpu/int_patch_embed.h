@@ -12,7 +12,7 @@ namespace ivit::cpu {
 struct PatchEmbed {
   ImageShape image;
   int64_t patch_size;
-  Linear projection;
+  const PackedLinear& projection;
   Dyadic token_scale;
   const int32_t* position;       // [patches, channels]
   const int16_t* prefix_tokens;  // [prefix_count, channels]

@@ -1,78 +1,150 @@
-// The matrix product under every linear layer: int8 rows times an int8 weight, summed in int32.
+// Packing of linear layers, the scalar epilogue, and the split of a product over threads.
 #include "kernels/cpu/matmul.h"
 
 #include <algorithm>
+#include <cstdlib>
 
-#include "kernels/cpu/dot.h"
+#include "kernels/cpu/add_requantize.h"
+#include "kernels/cpu/variant.h"
 
 namespace ivit::cpu {
 namespace {
 
-// Tiles small enough that a tile of widened rows stays in the second-level cache and that one image gives work to
-// several threads, and large enough that widening is cheap next to the products.
-constexpr int64_t kTileRows = 64;
-constexpr int64_t kTileColumns = 128;
+constexpr int32_t kNarrowShift = 33;
 
-// `total` cut into tiles of equal size, a multiple of `multiple`.
-struct Tiling {
-  Tiling(int64_t total, int64_t largest, int64_t multiple)
-      : total(total), size(round_up(divide_up(total, std::max<int64_t>(1, divide_up(total, largest))), multiple)) {}
-
-  int64_t count() const { return total == 0 ? 0 : divide_up(total, size); }
-  int64_t begin(int64_t tile) const { return tile * size; }
-  int64_t end(int64_t tile) const { return std::min(total, (tile + 1) * size); }
-
-  int64_t total;
-  int64_t size;
-};
+// Bits that the accumulator of a column may be shifted left without leaving int32, whatever the input.
+int32_t spare_bits(int64_t largest) {
+  int32_t bits = 0;
+  while (bits < 31 && (largest << (bits + 1)) < (int64_t{1} << 31)) ++bits;
+  return largest < (int64_t{1} << 31) ? bits : 0;
+}
 
 }  // namespace
 
-PackedWeight::PackedWeight(const int8_t* weight, int64_t inner, int64_t columns)
-    : inner_(inner),
-      padded_inner_(round_up(inner, kDotPadding)),
-      columns_(columns),
-      data_(static_cast<size_t>(padded_inner_ * round_up(columns, kDotColumns))) {
+PackedLinear::PackedLinear(const PanelLayout& panel_layout, const int8_t* source, int64_t inner_size,
+                           int64_t column_count, const int32_t* source_bias, const Dyadic& scale)
+    : layout(panel_layout),
+      inner(inner_size),
+      padded_inner(round_up(inner_size, panel_layout.group)),
+      columns(column_count),
+      narrow(true),
+      weight(round_up(column_count, panel_layout.panel_columns) * padded_inner),
+      bias(round_up(column_count, panel_layout.panel_columns)),
+      multiplier(round_up(column_count, panel_layout.panel_columns)),
+      shift(round_up(column_count, panel_layout.panel_columns)),
+      pre_shift(round_up(column_count, panel_layout.panel_columns)),
+      rounding(round_up(column_count, panel_layout.panel_columns)),
+      post_shift(round_up(column_count, panel_layout.panel_columns)),
+      places(static_cast<size_t>(panel_layout.panel_columns)) {
+  const int64_t width = layout.panel_columns;
+  const int64_t group = layout.group;
+  for (int64_t place = 0; place < width; ++place) {
+    places[layout.order == nullptr ? place : layout.order[place]] = static_cast<uint8_t>(place);
+  }
+  // Padding contributes nothing: as the unsigned operand it is 0, not the offset.
+  std::fill_n(weight.get(), panels() * width * padded_inner, uint8_t{0});
+  std::vector<int64_t> magnitude(static_cast<size_t>(panels() * width));
   for (int64_t k = 0; k < inner; ++k) {
-    for (int64_t n = 0; n < columns; ++n) data_[n * padded_inner_ + k] = weight[k * columns + n];
+    for (int64_t n = 0; n < columns; ++n) {
+      const int value = source[k * columns + n];
+      const int64_t at = place(n);
+      uint8_t* packed = weight.get() + at / width * width * padded_inner;
+      packed[(k / group * width + at % width) * group + k % group] = static_cast<uint8_t>(value + layout.weight_offset);
+      magnitude[static_cast<size_t>(at)] += std::abs(value);
+    }
+  }
+  for (int64_t at = 0; at < panels() * width; ++at) {
+    bias[at] = multiplier[at] = pre_shift[at] = rounding[at] = post_shift[at] = 0;
+    shift[at] = static_cast<int8_t>(kNarrowShift);
+  }
+  for (int64_t n = 0; n < columns; ++n) {
+    const int64_t at = place(n);
+    bias[at] = source_bias[n];
+    multiplier[at] = scale.multiplier[n * scale.multiplier_stride];
+    shift[at] = scale.shift[n * scale.shift_stride];
+    const int64_t largest = 128 * magnitude[static_cast<size_t>(at)] + std::abs(int64_t{source_bias[n]});
+    pre_shift[at] = std::max(0, kNarrowShift - shift[at]);
+    narrow = narrow && pre_shift[at] <= spare_bits(largest);
+    rounding[at] = static_cast<int32_t>(int64_t{1} << (shift[at] + pre_shift[at] - kNarrowShift));
+    post_shift[at] = shift[at] + pre_shift[at] - 32;
   }
 }
 
-void matmul(const Parallel& parallel, int64_t rows, const PackedWeight& weight, const int32_t* bias,
-            const LoadRow& load, const StoreRow& store) {
-  const Tiling row_tiles(rows, kTileRows, kDotRows);
-  const Tiling column_tiles(weight.columns(), kTileColumns, kDotColumns);
-  const int64_t length = weight.padded_inner();
-  parallel.run(row_tiles.count() * column_tiles.count(), [&](int64_t task) {
-    const int64_t first_row = row_tiles.begin(task / column_tiles.count());
-    const int64_t row_count = row_tiles.end(task / column_tiles.count()) - first_row;
-    const int64_t first_column = column_tiles.begin(task % column_tiles.count());
-    const int64_t column_count = column_tiles.end(task % column_tiles.count()) - first_column;
+NarrowScale::NarrowScale(const Dyadic& scale)
+    : wide(scale), multiplier(scale.multiplier[0]), pre_shift(std::max(0, kNarrowShift - scale.shift[0])) {
+  // An int16 may be shifted left by 15 bits: -2^15 becomes -2^30.
+  narrow = pre_shift <= 15;
+  rounding = static_cast<int32_t>(int64_t{1} << (scale.shift[0] + pre_shift - kNarrowShift));
+  post_shift = scale.shift[0] + pre_shift - 32;
+}
 
-    const int64_t padded_rows = round_up(row_count, kDotRows);
-    const auto x = scratch<int16_t>(padded_rows * length);
-    for (int64_t row = 0; row < row_count; ++row) {
-      load(first_row + row, x.get() + row * length);
-      std::fill(x.get() + row * length + weight.inner(), x.get() + (row + 1) * length, int16_t{0});
-    }
-    std::fill(x.get() + row_count * length, x.get() + padded_rows * length, int16_t{0});
+Epilogue Epilogue::from_row(int64_t row) const {
+  Epilogue moved = *this;
+  switch (kind) {
+    case Kind::kInt8:
+      moved.y = static_cast<int8_t*>(y) + row * stride;
+      break;
+    case Kind::kInt32:
+      moved.y = static_cast<int32_t*>(y) + row * stride;
+      break;
+    case Kind::kInt16:
+    case Kind::kAdd16:
+    case Kind::kPlace16:
+      moved.y = static_cast<int16_t*>(y) + row * stride;
+      break;
+  }
+  if (residual != nullptr) moved.residual = residual + row * stride;
+  if (position != nullptr) moved.position = position + row * stride;
+  return moved;
+}
 
-    const auto w = scratch<int16_t>(kDotColumns * length);
-    int32_t sums[kTileRows][kTileColumns];
-    for (int64_t column = 0; column < column_count; column += kDotColumns) {
-      const int8_t* packed = weight.column(first_column + column);
-      std::copy(packed, packed + kDotColumns * length, w.get());
-      for (int64_t row = 0; row < padded_rows; row += kDotRows) {
-        dot_4x2(x.get() + row * length, w.get(), length, &sums[row][column], kTileColumns);
-      }
+void store_scalar(const int32_t* accumulators, int64_t row, int64_t first, int64_t last, const PackedLinear& linear,
+                  const Epilogue& epilogue) {
+  const Epilogue at_row = epilogue.from_row(row);
+  const Dyadic scale = linear.scale();
+  const int64_t panel_start = first / linear.layout.panel_columns * linear.layout.panel_columns;
+  for (int64_t column = first; column < last; ++column) {
+    const int64_t place = linear.place(column);
+    // Sums wrap around, as the additions of the function bodies do.
+    const int32_t sum = static_cast<int32_t>(static_cast<uint32_t>(accumulators[place - panel_start]) +
+                                             static_cast<uint32_t>(linear.bias[place]));
+    const int64_t scaled = scale.scale(sum, place);
+    switch (epilogue.kind) {
+      case Epilogue::Kind::kInt8:
+        static_cast<int8_t*>(at_row.y)[column] = saturate<int8_t>(scaled);
+        break;
+      case Epilogue::Kind::kInt16:
+        static_cast<int16_t*>(at_row.y)[column] = saturate<int16_t>(scaled);
+        break;
+      case Epilogue::Kind::kInt32:
+        static_cast<int32_t*>(at_row.y)[column] = saturate<int32_t>(scaled);
+        break;
+      case Epilogue::Kind::kAdd16:
+        static_cast<int16_t*>(at_row.y)[column] = add_requantize(
+            saturate<int16_t>(scaled), epilogue.branch.wide, at_row.residual[column], epilogue.residual_scale.wide, 0);
+        break;
+      case Epilogue::Kind::kPlace16:
+        static_cast<int16_t*>(at_row.y)[column] =
+            saturate<int16_t>(epilogue.branch.wide.scale(saturate<int16_t>(scaled), 0) + at_row.position[column]);
+        break;
     }
-    for (int64_t row = 0; row < row_count; ++row) {
-      for (int64_t column = 0; column < column_count; ++column) {
-        sums[row][column] = static_cast<int32_t>(static_cast<uint32_t>(sums[row][column]) +
-                                                 static_cast<uint32_t>(bias[first_column + column]));
-      }
-      store(first_row + row, first_column, column_count, sums[row]);
-    }
+  }
+}
+
+void matmul(const Parallel& parallel, const int8_t* x, int64_t rows, const PackedLinear& linear,
+            const Epilogue& epilogue) {
+  const MatmulKernel& kernel = active_variant().matmul;
+  // Panels are split first, because then a weight is read by one thread only; rows where panels are too few.
+  const int64_t wanted = wanted_tasks();
+  const int64_t panel_tasks = std::min(linear.panels(), wanted);
+  const Split row_split(rows, std::max<int64_t>(1, wanted / std::max<int64_t>(1, panel_tasks)), kernel.row_tile);
+  const Split panel_split(linear.panels(), panel_tasks, 1);
+  parallel.run(row_split.count() * panel_split.count(), [&](int64_t task) {
+    const int64_t row_task = task % row_split.count();
+    const int64_t panel_task = task / row_split.count();
+    const int64_t first_row = row_split.begin(row_task);
+    kernel.compute(x + first_row * linear.inner, linear.inner, row_split.end(row_task) - first_row, linear,
+                   panel_split.begin(panel_task), panel_split.end(panel_task), epilogue.from_row(first_row));
   });
 }
 

@@ -1,41 +1,114 @@
-// The matrix product under every linear layer: int8 rows times an int8 weight, summed in int32.
+// The matrix product under every linear layer, with requantisation (and residual, and position table) fused behind it:
+// what the instruction-set variants implement, and how they are called.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
+#include "kernels/common/dyadic.h"
+#include "kernels/cpu/aligned.h"
 #include "kernels/cpu/parallel.h"
 
 namespace ivit::cpu {
 
-// A weight [inner, columns], transposed: the products of an output channel run over contiguous memory. Columns are
-// padded with zeros to whole vectors and to an even number, so that the inner loops have no remainders.
-class PackedWeight {
- public:
-  PackedWeight() = default;
-  PackedWeight(const int8_t* weight, int64_t inner, int64_t columns);
-
-  int64_t inner() const { return inner_; }
-  int64_t padded_inner() const { return padded_inner_; }
-  int64_t columns() const { return columns_; }
-  const int8_t* column(int64_t index) const { return data_.data() + index * padded_inner_; }
-
- private:
-  int64_t inner_ = 0;
-  int64_t padded_inner_ = 0;
-  int64_t columns_ = 0;
-  std::vector<int8_t> data_;
+// Columns are packed in panels. Inside a panel, `group` consecutive inner elements of a column stand together, as the
+// multiply-add instruction takes them: weight[panel][inner / group][panel_columns][group].
+struct PanelLayout {
+  int64_t panel_columns;
+  int64_t group;
+  // Added to every weight; 128 makes int8 weights the unsigned operand of vpdpbusd.
+  int weight_offset;
+  // The column (within the panel) that stands at each place of a panel; null for the natural order. Kernels choose it
+  // so that their saturating packs give natural order.
+  const uint8_t* order;
 };
 
-// Writes the `inner` elements of a row of the left operand.
-using LoadRow = std::function<void(int64_t row, int16_t* values)>;
+// A linear layer whose weight, bias and requantisation are packed for one variant. Per-column arrays have the order of
+// the packed columns.
+//
+// Requantisation in 32-bit lanes: with e >= 33, (x * m + 2^(e-1)) >> e equals (high + 2^(e-33)) >> (e - 32), where
+// `high` is the upper half of the 64-bit product: what the lower half adds is less than one. A column with a smaller e
+// has its accumulator shifted left first, as far as its largest possible value leaves room. If that is not enough for
+// every column, `narrow` is false and kernels take the scalar way.
+struct PackedLinear {
+  PackedLinear() = default;
+  PackedLinear(const PanelLayout& layout, const int8_t* weight, int64_t inner, int64_t columns, const int32_t* bias,
+               const Dyadic& scale);
 
-// Takes the finished int32 sums of columns [column, column + count) of a row.
-using StoreRow = std::function<void(int64_t row, int64_t column, int64_t count, const int32_t* sums)>;
+  int64_t panels() const { return divide_up(columns, layout.panel_columns); }
+  const uint8_t* panel(int64_t index) const { return weight.get() + index * layout.panel_columns * padded_inner; }
+  // The place of a column in the per-column arrays and in a row of accumulators of its panel.
+  int64_t place(int64_t column) const {
+    const int64_t first = column / layout.panel_columns * layout.panel_columns;
+    return first + places[static_cast<size_t>(column - first)];
+  }
+  Dyadic scale() const { return {multiplier.get(), 1, shift.get(), 1}; }
 
-// rows x weight + bias, tile by tile; sums wrap around like int32 additions of the operator set's function bodies.
-void matmul(const Parallel& parallel, int64_t rows, const PackedWeight& weight, const int32_t* bias,
-            const LoadRow& load, const StoreRow& store);
+  PanelLayout layout{};
+  int64_t inner = 0;
+  int64_t padded_inner = 0;
+  int64_t columns = 0;
+  bool narrow = false;
+  AlignedArray<uint8_t> weight;
+  AlignedArray<int32_t> bias;
+  AlignedArray<int32_t> multiplier;
+  AlignedArray<int8_t> shift;
+  AlignedArray<int32_t> pre_shift;
+  AlignedArray<int32_t> rounding;
+  AlignedArray<int32_t> post_shift;
+  std::vector<uint8_t> places;
+};
+
+// A dyadic number for int16 values, in the same 32-bit form; `narrow` false if it has none.
+struct NarrowScale {
+  NarrowScale() = default;
+  explicit NarrowScale(const Dyadic& scale);
+
+  bool narrow = false;
+  Dyadic wide{};
+  int32_t multiplier = 0;
+  int32_t pre_shift = 0;
+  int32_t rounding = 0;
+  int32_t post_shift = 0;
+};
+
+// What happens to the accumulators. `y` and the arrays are those of row 0 and column 0, `stride` elements a row.
+struct Epilogue {
+  enum class Kind {
+    kInt8,    // requantised
+    kInt16,   // requantised
+    kInt32,   // requantised
+    kAdd16,   // requantised to int16, then AddRequantize with `residual`
+    kPlace16  // requantised to int16, scaled by `branch`, `position` added
+  };
+
+  Epilogue from_row(int64_t row) const;
+
+  Kind kind;
+  void* y;
+  int64_t stride;
+  NarrowScale branch = {};
+  const int16_t* residual = nullptr;
+  NarrowScale residual_scale = {};
+  const int32_t* position = nullptr;
+};
+
+struct MatmulKernel {
+  PanelLayout layout;
+  // Rows that the innermost kernel takes at a time; blocks of rows are best multiples of it.
+  int64_t row_tile;
+  // x is [rows, linear.inner] with `x_stride` elements a row; computes panels [first_panel, last_panel).
+  void (*compute)(const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear& linear, int64_t first_panel,
+                  int64_t last_panel, const Epilogue& epilogue);
+};
+
+// Scalar epilogue of one row: columns [first, last) of one panel, whose accumulators (bias not yet added) are in the
+// panel's order.
+void store_scalar(const int32_t* accumulators, int64_t row, int64_t first, int64_t last, const PackedLinear& linear,
+                  const Epilogue& epilogue);
+
+// The whole product, split over threads.
+void matmul(const Parallel& parallel, const int8_t* x, int64_t rows, const PackedLinear& linear,
+            const Epilogue& epilogue);
 
 }  // namespace ivit::cpu

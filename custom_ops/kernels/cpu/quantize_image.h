@@ -18,7 +18,7 @@ struct ImageShape {
 struct PixelScale {
   const int32_t* multiplier;
   const int64_t* offset;
-  const int32_t* shift;
+  const int8_t* shift;
 };
 
 void quantize_image(const Parallel& parallel, const uint8_t* image, const ImageShape& shape, const PixelScale& scale,

@@ -5,18 +5,20 @@
 
 namespace ivit::cpu {
 
-void shift_gelu_row(const int8_t* x, int64_t channels, const ShiftExpTable& exponential, int16_t* y) {
-  int8_t row_max = INT8_MIN;
-  for (int64_t c = 0; c < channels; ++c) row_max = std::max(row_max, x[c]);
+void shift_gelu_values(int8_t row_max, const ShiftExpTable& exponential, int16_t* values) {
   const int64_t at_zero = exponential[-row_max];
-  // The sigmoid depends on x and the row maximum alone: 256 values serve the whole row.
-  int16_t gelu[256];
   for (int value = INT8_MIN; value <= row_max; ++value) {
     const int64_t numerator = exponential[value - row_max];
     const int64_t sigmoid = (numerator * reciprocal(numerator + at_zero)) >> 24;
-    gelu[value - INT8_MIN] = static_cast<int16_t>(value * sigmoid);
+    values[value - INT8_MIN] = static_cast<int16_t>(value * sigmoid);
   }
-  for (int64_t c = 0; c < channels; ++c) y[c] = gelu[x[c] - INT8_MIN];
+}
+
+void shift_gelu_row(const int8_t* x, int64_t channels, const ShiftExpTable& exponential, int16_t* y) {
+  // The sigmoid depends on x and the row maximum alone: 256 values serve the whole row.
+  int16_t values[256];
+  shift_gelu_values(*std::max_element(x, x + channels), exponential, values);
+  for (int64_t c = 0; c < channels; ++c) y[c] = values[x[c] - INT8_MIN];
 }
 
 void shift_gelu(const Parallel& parallel, const int8_t* x, int64_t rows, int64_t channels,
@@ -26,6 +28,14 @@ void shift_gelu(const Parallel& parallel, const int8_t* x, int64_t rows, int64_t
       shift_gelu_row(x + row * channels, channels, exponential, y + row * channels);
     }
   });
+}
+
+void gelu_rows_portable(int8_t* x, int64_t rows, int64_t channels, const GeluTable& table) {
+  for (int64_t row = 0; row < rows; ++row) {
+    int8_t* values = x + row * channels;
+    const int8_t* results = table.row(*std::max_element(values, values + channels));
+    for (int64_t c = 0; c < channels; ++c) values[c] = results[static_cast<uint8_t>(values[c])];
+  }
 }
 
 }  // namespace ivit::cpu

@@ -23,10 +23,10 @@ std::vector<OperatorSpec> add_requantize_operators() {
   return {{"AddRequantize",
            {{"a", kInt16, "*C"},
             {"a_multiplier", kInt32, "?C"},
-            {"a_shift", kInt32, "?C", kShiftRange},
+            {"a_shift", kInt8, "?C", kShiftRange},
             {"b", kInt16, "*C"},
             {"b_multiplier", kInt32, "?C"},
-            {"b_shift", kInt32, "?C", kShiftRange}},
+            {"b_shift", kInt8, "?C", kShiftRange}},
            {"y", kInt16, "*C"},
            {},
            create_kernel<AddRequantizeKernel>}};

@@ -12,7 +12,7 @@ class IntLayerNormKernel final : public Kernel {
  public:
   explicit IntLayerNormKernel(const Call&) {}
   void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
-    const cpu::Affine affine{call.data<int32_t>(kMultiplier), call.data<int64_t>(kOffset), call.data<int32_t>(kShift)};
+    const cpu::Affine affine{call.data<int32_t>(kMultiplier), call.data<int64_t>(kOffset), call.data<int8_t>(kShift)};
     cpu::int_layer_norm(parallel, call.data<int16_t>(kX), call.dims.rows(), call.dims['C'], affine,
                         static_cast<int8_t*>(output));
   }
@@ -25,7 +25,7 @@ std::vector<OperatorSpec> int_layer_norm_operators() {
            {{"x", kInt16, "*C"},
             {"multiplier", kInt32, "C"},
             {"offset", kInt64, "C", kOffsetRange},
-            {"shift", kInt32, "C", kShiftRange}},
+            {"shift", kInt8, "C", kShiftRange}},
            {"y", kInt8, "*C"},
            {},
            create_kernel<IntLayerNormKernel>}};

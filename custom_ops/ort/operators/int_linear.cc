@@ -2,25 +2,26 @@
 #include "kernels/cpu/int_linear.h"
 
 #include "ort/operators/families.h"
-#include "ort/operators/weight.h"
+#include "ort/operators/linear.h"
 
 namespace ivit::ort {
 namespace {
 
-enum LinearInput { kX, kWeight, kBias, kMultiplier, kShift };
+enum LinearInput { kX, kWeight };
 
 template <class Out>
 class IntLinearKernel final : public Kernel {
  public:
-  explicit IntLinearKernel(const Call& constants) : weight_(constants, kWeight, 'K', 'N') {}
+  explicit IntLinearKernel(const Call& constants) : linear_(constants, kWeight, 'K', 'N') {}
   void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
-    cpu::PackedWeight storage;
-    const cpu::Linear linear{weight_.packed(call, storage), call.data<int32_t>(kBias), call.dyadic(kMultiplier)};
-    cpu::int_linear(parallel, call.data<int8_t>(kX), call.dims.rows(), linear, static_cast<Out*>(output));
+    cpu::PackedLinear storage;
+    const cpu::PackedLinear& linear = linear_.packed(call, storage);
+    cpu::matmul(parallel, call.data<int8_t>(kX), call.dims.rows(), linear,
+                cpu::requantize_to(static_cast<Out*>(output), linear));
   }
 
  private:
-  Weight weight_;
+  LinearInputs linear_;
 };
 
 template <class Out>
@@ -30,7 +31,7 @@ OperatorSpec int_linear(const char* name, ONNXTensorElementDataType type) {
            {"weight", kInt8, "KN"},
            {"bias", kInt32, "N"},
            {"multiplier", kInt32, "?N"},
-           {"shift", kInt32, "?N", kShiftRange}},
+           {"shift", kInt8, "?N", kShiftRange}},
           {"y", type, "*N"},
           {},
           create_kernel<IntLinearKernel<Out>>};
@@ -40,10 +41,7 @@ enum LinearAddInput {
   kAddX,
   kAddResidual,
   kAddWeight,
-  kAddBias,
-  kAddMultiplier,
-  kAddShift,
-  kBranchMultiplier,
+  kBranchMultiplier = kAddWeight + 4,
   kBranchShift,
   kResidualMultiplier,
   kResidualShift
@@ -51,18 +49,18 @@ enum LinearAddInput {
 
 class IntLinearAddKernel final : public Kernel {
  public:
-  explicit IntLinearAddKernel(const Call& constants) : weight_(constants, kAddWeight, 'K', 'N') {}
+  explicit IntLinearAddKernel(const Call& constants) : linear_(constants, kAddWeight, 'K', 'N') {}
   void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
-    cpu::PackedWeight storage;
-    const cpu::Linear linear{weight_.packed(call, storage), call.data<int32_t>(kAddBias), call.dyadic(kAddMultiplier)};
+    cpu::PackedLinear storage;
+    const cpu::PackedLinear& linear = linear_.packed(call, storage);
     const cpu::Residual residual{call.data<int16_t>(kAddResidual), call.dyadic(kBranchMultiplier),
                                  call.dyadic(kResidualMultiplier)};
-    cpu::int_linear_add(parallel, call.data<int8_t>(kAddX), call.dims.rows(), linear, residual,
-                        static_cast<int16_t*>(output));
+    cpu::matmul(parallel, call.data<int8_t>(kAddX), call.dims.rows(), linear,
+                cpu::add_residual_to(static_cast<int16_t*>(output), linear, residual));
   }
 
  private:
-  Weight weight_;
+  LinearInputs linear_;
 };
 
 OperatorSpec int_linear_add() {
@@ -72,11 +70,11 @@ OperatorSpec int_linear_add() {
            {"weight", kInt8, "KN"},
            {"bias", kInt32, "N"},
            {"multiplier", kInt32, "?N"},
-           {"shift", kInt32, "?N", kShiftRange},
+           {"shift", kInt8, "?N", kShiftRange},
            {"branch_multiplier", kInt32, ""},
-           {"branch_shift", kInt32, "", kShiftRange},
+           {"branch_shift", kInt8, "", kShiftRange},
            {"residual_multiplier", kInt32, ""},
-           {"residual_shift", kInt32, "", kShiftRange}},
+           {"residual_shift", kInt8, "", kShiftRange}},
           {"y", kInt16, "*N"},
           {},
           create_kernel<IntLinearAddKernel>};

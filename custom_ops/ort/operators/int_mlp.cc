@@ -3,7 +3,7 @@
 
 #include "ort/operators/exponential.h"
 #include "ort/operators/families.h"
-#include "ort/operators/weight.h"
+#include "ort/operators/linear.h"
 
 namespace ivit::ort {
 namespace {
@@ -32,16 +32,18 @@ class IntMlpAddKernel final : public Kernel {
  public:
   explicit IntMlpAddKernel(const Call& constants)
       : exponential_(constants.attributes[kX0], constants.attributes[kN]),
-        fc1_weight_(constants, kFc1Weight, 'C', 'H'),
-        fc2_weight_(constants, kFc2Weight, 'H', 'C') {}
+        fc1_(constants, kFc1Weight, 'C', 'H'),
+        fc2_(constants, kFc2Weight, 'H', 'C') {
+    const bool constant = constants.is_constant(kGeluMultiplier) && constants.is_constant(kGeluShift);
+    if (constant && constants.inputs[kGeluMultiplier].scalar && constants.inputs[kGeluShift].scalar) {
+      gelu_table_ = std::make_unique<cpu::GeluTable>(exponential_, constants.dyadic(kGeluMultiplier));
+    }
+  }
   void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
-    cpu::PackedWeight fc1_storage;
-    cpu::PackedWeight fc2_storage;
-    const cpu::Mlp mlp{
-        {fc1_weight_.packed(call, fc1_storage), call.data<int32_t>(kFc1Bias), call.dyadic(kFc1Multiplier)},
-        exponential_,
-        call.dyadic(kGeluMultiplier),
-        {fc2_weight_.packed(call, fc2_storage), call.data<int32_t>(kFc2Bias), call.dyadic(kFc2Multiplier)}};
+    cpu::PackedLinear fc1_storage;
+    cpu::PackedLinear fc2_storage;
+    const cpu::Mlp mlp{fc1_.packed(call, fc1_storage), exponential_, gelu_table_.get(), call.dyadic(kGeluMultiplier),
+                       fc2_.packed(call, fc2_storage)};
     const cpu::Residual residual{call.data<int16_t>(kResidual), call.dyadic(kBranchMultiplier),
                                  call.dyadic(kResidualMultiplier)};
     cpu::int_mlp_add(parallel, call.data<int8_t>(kX), call.dims.rows(), mlp, residual, static_cast<int16_t*>(output));
@@ -49,8 +51,9 @@ class IntMlpAddKernel final : public Kernel {
 
  private:
   ShiftExpTable exponential_;
-  Weight fc1_weight_;
-  Weight fc2_weight_;
+  LinearInputs fc1_;
+  LinearInputs fc2_;
+  std::unique_ptr<cpu::GeluTable> gelu_table_;
 };
 
 }  // namespace
@@ -62,17 +65,17 @@ std::vector<OperatorSpec> int_mlp_operators() {
             {"fc1_weight", kInt8, "CH"},
             {"fc1_bias", kInt32, "H"},
             {"fc1_multiplier", kInt32, "?H"},
-            {"fc1_shift", kInt32, "?H", kShiftRange},
+            {"fc1_shift", kInt8, "?H", kShiftRange},
             {"gelu_multiplier", kInt32, "?H"},
-            {"gelu_shift", kInt32, "?H", kShiftRange},
+            {"gelu_shift", kInt8, "?H", kShiftRange},
             {"fc2_weight", kInt8, "HC"},
             {"fc2_bias", kInt32, "C"},
             {"fc2_multiplier", kInt32, "?C"},
-            {"fc2_shift", kInt32, "?C", kShiftRange},
+            {"fc2_shift", kInt8, "?C", kShiftRange},
             {"branch_multiplier", kInt32, ""},
-            {"branch_shift", kInt32, "", kShiftRange},
+            {"branch_shift", kInt8, "", kShiftRange},
             {"residual_multiplier", kInt32, ""},
-            {"residual_shift", kInt32, "", kShiftRange}},
+            {"residual_shift", kInt8, "", kShiftRange}},
            {"y", kInt16, "*C"},
            {x0_attribute(), n_attribute()},
            create_kernel<IntMlpAddKernel>}};

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "ort/operators/families.h"
-#include "ort/operators/weight.h"
+#include "ort/operators/linear.h"
 #include "ort/status.h"
 
 namespace ivit::ort {
@@ -34,14 +34,14 @@ void check_patches(const Dims& dims, int64_t size) {
 
 class IntPatchEmbedKernel final : public Kernel {
  public:
-  explicit IntPatchEmbedKernel(const Call& constants) : weight_(constants, kWeight, 'K', 'D') {}
+  explicit IntPatchEmbedKernel(const Call& constants) : projection_(constants, kWeight, 'K', 'D') {}
   void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
     const int64_t patch_size = call.attributes[0];
     check_patches(call.dims, patch_size);
-    cpu::PackedWeight storage;
+    cpu::PackedLinear storage;
     const cpu::PatchEmbed embed{{call.dims['N'], call.dims['C'], call.dims['H'], call.dims['W']},
                                 patch_size,
-                                {weight_.packed(call, storage), call.data<int32_t>(kBias), call.dyadic(kMultiplier)},
+                                projection_.packed(call, storage),
                                 call.dyadic(kTokenMultiplier),
                                 call.data<int32_t>(kPosition),
                                 call.data<int16_t>(kPrefixTokens),
@@ -50,7 +50,7 @@ class IntPatchEmbedKernel final : public Kernel {
   }
 
  private:
-  Weight weight_;
+  LinearInputs projection_;
 };
 
 void derive_tokens(Dims& dims) {
@@ -65,9 +65,9 @@ std::vector<OperatorSpec> int_patch_embed_operators() {
             {"weight", kInt8, "KD"},
             {"bias", kInt32, "D"},
             {"multiplier", kInt32, "?D"},
-            {"shift", kInt32, "?D", kShiftRange},
+            {"shift", kInt8, "?D", kShiftRange},
             {"token_multiplier", kInt32, ""},
-            {"token_shift", kInt32, "", kShiftRange},
+            {"token_shift", kInt8, "", kShiftRange},
             {"position", kInt32, "PD"},
             {"prefix_tokens", kInt16, "JD"}},
            {"tokens", kInt16, "NTD"},

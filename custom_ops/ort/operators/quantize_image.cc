@@ -14,7 +14,7 @@ class QuantizeImageKernel final : public Kernel {
   void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
     const cpu::ImageShape shape{call.dims['N'], call.dims['C'], call.dims['H'], call.dims['W']};
     const cpu::PixelScale scale{call.data<int32_t>(kMultiplier), call.data<int64_t>(kOffset),
-                                call.data<int32_t>(kShift)};
+                                call.data<int8_t>(kShift)};
     cpu::quantize_image(parallel, call.data<uint8_t>(kImage), shape, scale, static_cast<int8_t*>(output));
   }
 };
@@ -26,7 +26,7 @@ std::vector<OperatorSpec> quantize_image_operators() {
            {{"image", kUint8, "NCHW"},
             {"multiplier", kInt32, "C"},
             {"offset", kInt64, "C", kOffsetRange},
-            {"shift", kInt32, "C", kShiftRange}},
+            {"shift", kInt8, "C", kShiftRange}},
            {"y", kInt8, "NCHW"},
            {},
            create_kernel<QuantizeImageKernel>}};

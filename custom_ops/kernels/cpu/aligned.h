@@ -1,0 +1,31 @@
+// Memory for vector kernels: uninitialised, aligned to a cache line, sized once.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <new>
+
+namespace ivit::cpu {
+
+constexpr std::align_val_t kCacheLine{64};
+
+struct AlignedDelete {
+  void operator()(void* memory) const { ::operator delete(memory, kCacheLine); }
+};
+
+// `count` elements of a plain type. Kernels may read up to 64 bytes past the end of one.
+template <class T>
+class AlignedArray {
+ public:
+  AlignedArray() = default;
+  explicit AlignedArray(int64_t count)
+      : data_(static_cast<T*>(::operator new(static_cast<size_t>(count) * sizeof(T) + 64, kCacheLine))) {}
+
+  T* get() const { return data_.get(); }
+  T& operator[](int64_t index) const { return data_.get()[index]; }
+
+ private:
+  std::unique_ptr<T[], AlignedDelete> data_;
+};
+
+}  // namespace ivit::cpu

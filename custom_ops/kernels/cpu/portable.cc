@@ -1,0 +1,34 @@
+// The portable variant: plain C++ that compilers vectorise for the baseline instruction set.
+#include <chrono>
+
+#include "kernels/cpu/matmul_portable.h"
+#include "kernels/cpu/shift_gelu.h"
+#include "kernels/cpu/variant.h"
+
+namespace ivit::cpu {
+namespace {
+
+double peak(double seconds) {
+  int16_t a[kDotRows * 256];
+  int16_t b[kDotColumns * 256];
+  for (int i = 0; i < kDotRows * 256; ++i) a[i] = static_cast<int16_t>(i % 251 - 125);
+  for (int i = 0; i < kDotColumns * 256; ++i) b[i] = static_cast<int16_t>(i % 241 - 120);
+  int32_t sums[kDotRows * kDotColumns];
+  const auto start = std::chrono::steady_clock::now();
+  double elapsed = 0;
+  int64_t products = 0;
+  for (; elapsed < seconds; elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()) {
+    for (int i = 0; i < 1000; ++i) {
+      dot_4x2(a, b, 256, sums, kDotColumns);
+      a[i % 256] = static_cast<int16_t>(sums[0] & 127);
+    }
+    products += int64_t{1000} * kDotRows * kDotColumns * 256;
+  }
+  return static_cast<double>(products) / elapsed * 1e-9;
+}
+
+}  // namespace
+
+const Variant kPortable = {"portable", [] { return true; }, peak, kMatmulPortable, gelu_rows_portable};
+
+}  // namespace ivit::cpu

@@ -1,0 +1,35 @@
+// The variants of the CPU kernels, one an instruction set, in one table: dispatch, tests and benchmarks all read it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/cpu/gelu_table.h"
+#include "kernels/cpu/matmul.h"
+
+namespace ivit::cpu {
+
+// Every entry computes the same integers.
+struct Variant {
+  const char* name;
+  bool (*supported)();
+  // Multiply-adds of 8-bit integers per second, in units of 10^9, that one thread does without touching memory.
+  double (*peak)(double seconds);
+  MatmulKernel matmul;
+  // ShiftGELU and its requantisation of whole rows, in place.
+  void (*gelu)(int8_t* x, int64_t rows, int64_t channels, const GeluTable& table);
+};
+
+// The variants that this machine can run, fastest first.
+const std::vector<const Variant*>& available_variants();
+
+// The one in use: that named by the environment variable IVIT_CPU, otherwise the fastest available one. Decided once.
+// Throws std::runtime_error, listing what is available, if IVIT_CPU names something else.
+const Variant& active_variant();
+
+extern const Variant kPortable;
+#ifdef IVIT_X86_64
+extern const Variant kAvx512Vnni;
+#endif
+
+}  // namespace ivit::cpu
