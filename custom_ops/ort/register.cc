@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cpu/variant.h"
 #include "ort/custom_op.h"
 #include "ort/operator.h"
 #include "ort/status.h"
@@ -52,6 +53,8 @@ RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) noexcept {
   if (runtime_api == nullptr) return too_old(base);
   set_api(runtime_api);
   return guarded([&] {
+    // A wrong IVIT_CPU is reported here, once, and not by every node.
+    ivit::cpu::active_variant();
     static const Domain domain;
     check(api().AddCustomOpDomain(options, domain.get()));
   });
