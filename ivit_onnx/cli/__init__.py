@@ -1,4 +1,4 @@
-"""The command lines `ivit-export`, `ivit-run` and `ivit-verify`.
+"""The command lines `ivit-export`, `ivit-run`, `ivit-verify` and `ivit-bench`.
 
 Exit status: 0 success, 1 `ivit-verify` found a difference, 2 the input or the options are wrong (one line on standard
 error says how). Anything else that is raised is a defect and shows its traceback.
@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from ivit_onnx.errors import IvitError
 
-__all__ = ["export_main", "run_main", "verify_main"]
+__all__ = ["bench_main", "export_main", "run_main", "verify_main"]
 
 #: Packages that only come with an extra of ivit-onnx.
 OPTIONAL_PACKAGES = frozenset(
@@ -24,6 +24,11 @@ OPTIONAL_PACKAGES = frozenset(
         *("onnxruntime", "typer", "click", "rich", "PIL"),
     }
 )
+
+
+def bench_main(arguments: Sequence[str] | None = None) -> int:
+    """`ivit-bench`: how fast models are, beside other runtimes. Returns the exit status."""
+    return _main("bench", arguments, extras="bench")
 
 
 def export_main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,182 @@
+"""One-operator models at the shapes of a network, with constants as in an exported model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ivit_onnx.architectures import VitArchitecture
+
+__all__ = ["KernelCase", "kernel_cases", "kernel_model"]
+
+Array = np.ndarray[Any, Any]
+
+#: Repeated nodes make a run long beside the runtime's own cost of a few microseconds.
+RUN_MACS = 4e8
+MOST_NODES = 16
+
+
+@dataclass(frozen=True)
+class KernelCase:
+    """One operator at one shape: graph inputs, constants, attributes, output type and shape, multiply-accumulates."""
+
+    operator: str
+    shape: str
+    macs: int
+    inputs: Mapping[str, Array]
+    constants: Mapping[str, Array]
+    output: Array
+    attributes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> int:
+        """Copies of the operator in the model; each has its own packed weights, as layers have."""
+        return int(np.clip(RUN_MACS // max(self.macs, 1), 1, MOST_NODES))
+
+
+def kernel_cases(arch: VitArchitecture) -> list[Callable[[], KernelCase]]:
+    """The operators of a block at the network's shapes, made when called since weights are large."""
+    tokens, width, hidden = arch.tokens, arch.width, arch.mlp_width
+    shapes = dict.fromkeys([(width, 3 * width), (width, width), (width, hidden), (hidden, width)])
+    return [
+        *(lambda k=k, n=n: _linear_case(tokens, k, n) for k, n in shapes),
+        lambda: _attention_case(tokens, width, arch.heads),
+        lambda: _mlp_case(tokens, width, hidden),
+        lambda: _norm_case(tokens, width),
+    ]
+
+
+def kernel_model(case: KernelCase) -> bytes:
+    """The ONNX model of a case: `nodes` copies of the operator on the same inputs, outputs y0, y1, ..."""
+    from onnx import helper, numpy_helper
+
+    from ivit_onnx.opset import DOMAIN, OPERATORS, OPSET_VERSION, STANDARD_OPSET_VERSION
+
+    def value(name: str, array: Array) -> Any:
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+
+    tensors = OPERATORS[case.operator].inputs
+    arguments = [tensor.name for tensor in tensors]
+    attributes: dict[str, Any] = dict(case.attributes)
+    names = [f"y{index}" for index in range(case.nodes)]
+    nodes = [helper.make_node(case.operator, arguments, [name], domain=DOMAIN, **attributes) for name in names]
+    graph = helper.make_graph(
+        nodes,
+        case.operator,
+        [value(name, array) for name, array in case.inputs.items()],
+        [value(name, case.output) for name in names],
+        [
+            numpy_helper.from_array(case.constants[tensor.name].astype(tensor.dtype), tensor.name)
+            for tensor in tensors
+            if tensor.name in case.constants
+        ],
+    )
+    opsets = [helper.make_opsetid("", STANDARD_OPSET_VERSION), helper.make_opsetid(DOMAIN, OPSET_VERSION)]
+    model: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+    return model
+
+
+def _linear_case(tokens: int, k: int, n: int) -> KernelCase:
+    rng = np.random.default_rng(0)
+    constants = _linear(rng, "", k, n, 40)
+    return KernelCase(
+        "IntLinear",
+        f"[{tokens},{k}]x[{k},{n}]",
+        tokens * k * n,
+        {"x": _int8(rng, tokens, k)},
+        constants,
+        np.empty((1, tokens, n), np.int8),
+    )
+
+
+def _attention_case(tokens: int, width: int, heads: int) -> KernelCase:
+    rng = np.random.default_rng(0)
+    score = _dyadic(rng, (), 30 / (74 * 74 * (width / heads) ** 0.5))
+    context = _dyadic(rng, (), 0.8 / 2**8)
+    constants = {
+        "score_multiplier": score[0],
+        "score_shift": score[1],
+        "context_multiplier": context[0],
+        "context_shift": context[1],
+    }
+    return KernelCase(
+        "IntAttention",
+        f"[{tokens},{3 * width}], {heads} heads",
+        2 * tokens * tokens * width,
+        {"qkv": _int8(rng, tokens, 3 * width)},
+        constants,
+        np.empty((1, tokens, width), np.int8),
+        {"heads": heads, "x0": -20, "n": 15, "frac_bits": 8},
+    )
+
+
+def _mlp_case(tokens: int, width: int, hidden: int) -> KernelCase:
+    rng = np.random.default_rng(0)
+    gelu = _dyadic(rng, (), 1 / 2**7)
+    branch, residual = _dyadic(rng, (), 0.2), _dyadic(rng, (), 0.95)
+    constants = {
+        **_linear(rng, "fc1_", width, hidden, 40),
+        "gelu_multiplier": gelu[0],
+        "gelu_shift": gelu[1],
+        **_linear(rng, "fc2_", hidden, width, 6000),
+        "branch_multiplier": branch[0],
+        "branch_shift": branch[1],
+        "residual_multiplier": residual[0],
+        "residual_shift": residual[1],
+    }
+    return KernelCase(
+        "IntMlpAdd",
+        f"[{tokens},{width}], hidden {hidden}",
+        2 * tokens * width * hidden,
+        {"x": _int8(rng, tokens, width), "residual": _int16(rng, tokens, width)},
+        constants,
+        np.empty((1, tokens, width), np.int16),
+        {"x0": -20, "n": 15},
+    )
+
+
+def _norm_case(tokens: int, width: int) -> KernelCase:
+    rng = np.random.default_rng(0)
+    # The operator's normalised value is about 2^30 / sqrt(C); the shift brings three deviations to 8 bits.
+    multiplier, shift = _dyadic(rng, (width,), 40 * width**0.5 / 2**30)
+    constants = {"multiplier": multiplier, "offset": np.zeros(width, np.int64), "shift": shift}
+    return KernelCase(
+        "IntLayerNorm",
+        f"[{tokens},{width}]",
+        0,
+        {"x": _int16(rng, tokens, width)},
+        constants,
+        np.empty((1, tokens, width), np.int8),
+    )
+
+
+def _linear(rng: np.random.Generator, prefix: str, k: int, n: int, deviation: float) -> dict[str, Array]:
+    """Constants of a linear layer whose outputs on `_int8` inputs have that deviation."""
+    weight = np.clip(np.rint(rng.normal(0, 30, (k, n))), -127, 127).astype(np.int8)
+    multiplier, shift = _dyadic(rng, (n,), deviation / (74 * 30 * k**0.5))
+    bias = rng.integers(-5000, 5000, n).astype(np.int32)
+    return {
+        f"{prefix}weight": weight,
+        f"{prefix}bias": bias,
+        f"{prefix}multiplier": multiplier,
+        f"{prefix}shift": shift,
+    }
+
+
+def _dyadic(rng: np.random.Generator, shape: tuple[int, ...], ratio: float) -> tuple[Array, Array]:
+    """Multipliers in [2^30, 2^31) and shifts with quotients up to a tenth around `ratio`."""
+    mantissa, exponent = np.frexp(ratio * rng.uniform(0.9, 1.1, shape))
+    multiplier = np.minimum(np.rint(mantissa * 2.0**31), 2**31 - 1)
+    return np.asarray(multiplier, np.int32), np.asarray(31 - exponent, np.int32)
+
+
+def _int8(rng: np.random.Generator, tokens: int, width: int) -> Array:
+    """Uniform, with a deviation of 74."""
+    return rng.integers(-128, 128, (1, tokens, width)).astype(np.int8)
+
+
+def _int16(rng: np.random.Generator, tokens: int, width: int) -> Array:
+    return np.rint(rng.normal(0, 6000, (1, tokens, width))).clip(-32768, 32767).astype(np.int16)

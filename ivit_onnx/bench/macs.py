@@ -1,0 +1,35 @@
+"""How many multiply-accumulates an image costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ivit_onnx.architectures import VitArchitecture
+
+__all__ = ["Macs", "count_macs"]
+
+
+@dataclass(frozen=True)
+class Macs:
+    """Multiply-accumulates for one image: `linear` layers (patch embedding and head included) and the two products
+    of `attention`, queries by keys and probabilities by values."""
+
+    linear: int
+    attention: int
+
+    @property
+    def total(self) -> int:
+        return self.linear + self.attention
+
+
+def count_macs(arch: VitArchitecture) -> Macs:
+    """The products of matrices of a ViT or DeiT for one image; everything else is linear in the activations.
+
+    With T tokens and width C, a block has 3 C C (qkv) + C C (projection) + 2 C H (feed-forward) products a token and
+    T C a token in each of the two products of attention. The heads see one token each.
+    """
+    tokens, width = arch.tokens, arch.width
+    patches = arch.patches * arch.in_channels * arch.patch_size**2 * width
+    block = tokens * (4 * width * width + 2 * width * arch.mlp_width)
+    heads = arch.prefix_tokens * width * arch.classes
+    return Macs(linear=patches + arch.depth * block + heads, attention=arch.depth * 2 * tokens * tokens * width)

@@ -1,0 +1,110 @@
+"""Which networks are measured: exported files, or architectures by name, exported into the cache when needed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ivit_onnx.architectures import VitArchitecture, known_architecture
+from ivit_onnx.bench.products import OURS, Subject, product_path
+from ivit_onnx.errors import CheckpointError, ModelError
+from ivit_onnx.metadata import describe
+from ivit_onnx.runtime import create_session
+
+__all__ = ["Model", "Variant", "default_cache", "model_file", "named_model"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to run our model: a file, or a product of the cache that becomes one, and forced kernels if any."""
+
+    name: str
+    path: Path
+    product: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The name for people: "ivit-onnx", and what is special about this way if there are several."""
+        special = self.name.removeprefix("ivit").strip("-").replace("-", ", ")
+        return f"ivit-onnx ({special})" if special else "ivit-onnx"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network to measure: its label, where the peers' files are kept, and how we run it; the first way is the one
+    that others are compared with."""
+
+    label: str
+    subject: Subject
+    variants: tuple[Variant, ...]
+
+
+def default_cache() -> Path:
+    """`ivit-bench` in the user's folder for caches."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ivit-bench"
+
+
+def model_file(path: Path, cache: Path, checkpoint: Path | None, kernels: Sequence[str]) -> Model:
+    """An exported model. `kernels` forces variants of the native kernels, none leaves the choice to the library.
+
+    Raises ModelError when the file is not an exported model.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = create_session(path, session_options=options, threads=1)
+    describe(session, path)
+    metadata = session.get_modelmeta().custom_metadata_map
+    try:
+        arch = VitArchitecture.from_json(json.loads(metadata["ivit.arch"]))
+    except (CheckpointError, ValueError, TypeError) as error:
+        raise ModelError(f"{path} has damaged metadata ({error}); export the model again") from None
+    notes = {"file": path.name, "softmax_bits": int(metadata["ivit.softmax_bits"])}
+    variants = _with_kernels([Variant("ivit", path, None, {}, notes)], kernels)
+    return Model(path.name, Subject.at(cache, arch, checkpoint), variants)
+
+
+def named_model(
+    name: str,
+    cache: Path,
+    checkpoint: Path | None,
+    softmax_bits: Sequence[int],
+    kernels: Sequence[str],
+    image_size: int | None = None,
+) -> Model:
+    """A timm architecture by name, at another image size if wanted; one way to run it for each of `softmax_bits`.
+
+    Raises CheckpointError for an unknown name or a size that does not fit.
+    """
+    arch = known_architecture(name)
+    if image_size is not None and image_size != arch.image_size:
+        arch = replace(arch, image_size=image_size)
+    subject = Subject.at(cache, arch, checkpoint)
+    variants = []
+    for bits in softmax_bits:
+        product = f"{OURS}{bits}"
+        own_name = "ivit" if len(softmax_bits) == 1 else f"ivit-softmax{bits}"
+        variants.append(Variant(own_name, product_path(subject, product), product, {}, {"softmax_bits": bits}))
+    return Model(arch.name, subject, _with_kernels(variants, kernels))
+
+
+def _with_kernels(variants: Sequence[Variant], kernels: Sequence[str]) -> tuple[Variant, ...]:
+    """Each variant with each of the forced kernels."""
+    if not kernels:
+        return tuple(variants)
+    return tuple(
+        replace(
+            variant,
+            name=variant.name if len(kernels) == 1 else f"{variant.name}-{name}",
+            environment={"IVIT_CPU": name},
+        )
+        for variant in variants
+        for name in kernels
+    )

@@ -1,0 +1,51 @@
+"""The floating-point network that the peers run: timm's own classes, for any architecture of an exported model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ivit_onnx.architectures import VitArchitecture
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["build_network", "float_images", "generated_images"]
+
+Array = np.ndarray[Any, Any]
+
+
+def build_network(arch: VitArchitecture) -> torch.nn.Module:
+    """timm's network of these dimensions in eval mode, with timm's random initialisation from a fixed seed."""
+    import torch
+    from timm.models.deit import VisionTransformerDistilled
+    from timm.models.vision_transformer import VisionTransformer
+
+    torch.manual_seed(0)
+    kind = VisionTransformerDistilled if arch.distilled else VisionTransformer
+    network: torch.nn.Module = kind(
+        img_size=arch.image_size,
+        patch_size=arch.patch_size,
+        in_chans=arch.in_channels,
+        num_classes=arch.classes,
+        embed_dim=arch.width,
+        depth=arch.depth,
+        num_heads=arch.heads,
+        mlp_ratio=arch.mlp_width / arch.width,
+    )
+    return network.eval()
+
+
+def generated_images(count: int, channels: int, size: int) -> Array:
+    """uint8 [count, channels, size, size]: coarse blocks of colour under noise, the same in every run."""
+    rng = np.random.default_rng(0)
+    cell = -(-size // 8)
+    blocks = rng.integers(0, 256, (count, channels, 8, 8)).repeat(cell, axis=2).repeat(cell, axis=3)
+    noisy = blocks[:, :, :size, :size] + rng.normal(0, 20, (count, channels, size, size))
+    return np.asarray(np.clip(noisy, 0, 255), np.uint8)
+
+
+def float_images(count: int, channels: int, size: int) -> Array:
+    """The same images as float32, normalised to about -2..2 as networks expect them."""
+    return (generated_images(count, channels, size).astype(np.float32) / 255 - 0.5) * 4

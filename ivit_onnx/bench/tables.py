@@ -1,0 +1,101 @@
+"""A result as tables: what the terminal shows and what the documentation holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Listing", "listings"]
+
+Json = Mapping[str, Any]
+
+#: Nodes that a profile lists; the rest are in the JSON.
+SHOWN_NODES = 12
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A title, a header and rows; columns from `right` on are numbers. `notes` follow it."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+    right: int = 1
+
+
+def listings(result: Json) -> Iterator[Listing]:
+    """The tables of a result of any kind."""
+    kinds = {"models": _models, "profile": _profile, "kernels": _kernels}
+    yield from kinds[result["kind"]](result)
+
+
+def _models(result: Json) -> Iterator[Listing]:
+    columns = ("", "median ms", "min", "p99", "ratio", "images/s", "GMAC/s", "int8 peak", "start s", "memory MiB")
+    for case in result["cases"]:
+        macs = case["macs_per_image"]["total"] / 1e9
+        rows = [
+            (
+                entry["title"],
+                f"{entry['median_ms']:.2f}",
+                f"{entry['min_ms']:.2f}",
+                f"{entry['p99_ms']:.2f}",
+                f"{entry['ratio']:.2f}x",
+                f"{entry['images_per_second']:.1f}",
+                f"{entry['gmacs_per_second']:.0f}",
+                _percent(entry["int8_peak_fraction"]),
+                f"{entry['start_seconds']:.2f}",
+                f"{entry['memory_mib']['session']:.0f}",
+            )
+            for entry in case["contestants"]
+        ]
+        threads = "1 thread" if case["threads"] == 1 else f"{case['threads']} threads"
+        yield Listing(
+            f"{case['model']}, batch {case['batch']}, {threads}: {macs:.2f} GMAC an image, {case['tokens']} tokens",
+            columns,
+            rows,
+            [f"skipped: {entry['title']} ({entry['name']}): {entry['reason']}" for entry in case["skipped"]],
+        )
+
+
+def _profile(result: Json) -> Iterator[Listing]:
+    for profile in result["profiles"]:
+        accounted = sum(entry["total_us"] for entry in profile["operators"])
+        head = (
+            f"{profile['model']}, batch {profile['batch']}, {profile['threads']} threads, kernels {profile['kernels']}"
+        )
+        for what, key in (("operator", "operators"), ("layer", "layers")):
+            rows = [
+                (entry["name"], str(entry["count"]), f"{entry['total_us']:.0f}", f"{entry['share']:.1%}")
+                for entry in sorted(profile[key], key=lambda entry: -entry["total_us"] if key == "operators" else 0)
+            ]
+            yield Listing(f"{head}: time by {what}", (what, "nodes", "us", "share"), rows)
+        slowest = sorted(profile["nodes"], key=lambda node: -node["median_us"])[:SHOWN_NODES]
+        nodes = [(node["name"], node["operator"], f"{node['median_us']:.0f}") for node in slowest]
+        note = f"whole run {profile['run_us']:.0f} us with the profiler on, {accounted:.0f} us of it in nodes"
+        yield Listing(f"{head}: slowest nodes", ("node", "operator", "us"), nodes, [note], right=2)
+
+
+def _kernels(result: Json) -> Iterator[Listing]:
+    for variant in result["variants"]:
+        peak = variant["int8_peak_gmacs"]
+        ceiling = "peak unknown" if peak is None else f"measured peak {peak:.0f} GMAC/s"
+        rows = [
+            (
+                entry["operator"],
+                entry["shape"],
+                f"{entry['median_us']:.1f}",
+                f"{entry['min_us']:.1f}",
+                "" if entry["gmacs_per_second"] is None else f"{entry['gmacs_per_second']:.1f}",
+                "" if entry["gmacs_per_second"] is None else _percent(entry["int8_peak_fraction"]),
+                f"{entry['elements_per_ns']:.2f}",
+            )
+            for entry in variant["kernels"]
+        ]
+        columns = ("operator", "shape", "median us", "min", "GMAC/s", "of peak", "outputs/ns")
+        yield Listing(f"{variant['variant']}, one core, {ceiling}", columns, rows, right=2)
+
+
+def _percent(fraction: float | None) -> str:
+    return "unknown" if fraction is None else f"{fraction:.1%}"

@@ -1,0 +1,211 @@
+"""`ivit-bench`: how fast exported models are, beside other runtimes, by operator and by kernel."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from typer.core import TyperCommand
+
+from ivit_onnx.cli._output import print_json, print_lines
+from ivit_onnx.errors import IvitError, MissingExtraError
+from ivit_onnx.files import check_output
+
+__all__ = ["app"]
+
+FILE_WIDTH = 150
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+#: Options that take one or more values: `--batch 1 8` is `--batch 1 --batch 8`.
+LISTS = ("--models", "--batch", "--threads", "--softmax-bits", "--cpu", "--peers", "--img-size")
+
+#: The networks of `--kernels` when no model is named.
+KERNEL_NETWORKS = ("deit_tiny_patch16_224", "deit_small_patch16_224", "deit_base_patch16_224")
+
+
+class _ListCommand(TyperCommand):
+    """A command whose list options take all values that follow them."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _spread(args))
+
+
+def _spread(arguments: list[str]) -> list[str]:
+    """Repeat a list option in front of each of its values; a value that ends in .onnx is a model, not one of them."""
+    spread: list[str] = []
+    current, values = "", 0
+    for argument in arguments:
+        if argument.startswith("-"):
+            current, values = (argument if argument in LISTS else ""), 0
+        elif current and argument.endswith(".onnx"):
+            current = ""
+        elif current:
+            values += 1
+            if values > 1:
+                spread.append(current)
+        spread.append(argument)
+    return spread
+
+
+@app.command(cls=_ListCommand)
+def bench(
+    model: Annotated[
+        list[Path] | None, typer.Argument(metavar="[MODEL.onnx]...", help="Models that ivit-export wrote.")
+    ] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME...",
+            help="Architectures by timm's name, such as deit_tiny_patch16_224: exported with random weights and "
+            "generated calibration images, and kept in the cache.",
+        ),
+    ] = None,
+    batch: Annotated[list[int] | None, typer.Option(metavar="N...", help="Batch sizes.  \\[default: 1]")] = None,
+    threads: Annotated[
+        list[int] | None, typer.Option(metavar="N...", help="CPU threads, each pinned.  \\[default: 2]")
+    ] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Measure the peers beside our model, in turns.")] = False,
+    peers: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME...",
+            help="Only these peers: ort-fp32, ort-static-int8, ort-dynamic-int8, openvino-fp32, openvino-bf16, "
+            "openvino-int8, torch-fp32.  \\[default: all]",
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Weights for the peers and for --models.  \\[default: random]")
+    ] = None,
+    softmax_bits: Annotated[
+        list[int] | None, typer.Option(metavar="BITS...", help="7, 8 or 15, for --models.  \\[default: 8]")
+    ] = None,
+    img_size: Annotated[
+        list[int] | None,
+        typer.Option(metavar="PIXELS...", help="Image sizes, for --models.  \\[default: that of the architecture]"),
+    ] = None,
+    cpu: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VARIANT...", help="Kernel variants to force: avx512vnni, avx2, portable.  \\[default: best]"
+        ),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contestant.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Length of a turn.")] = 1.0,
+    repeat: Annotated[int, typer.Option(min=1, help="Batches in a turn, at least.")] = 3,
+    starts: Annotated[int, typer.Option(min=1, help="Session starts, each in a new process.")] = 3,
+    no_spinning: Annotated[
+        bool, typer.Option("--no-spinning", help="Threads of ONNX Runtime sleep between operators, for all its models.")
+    ] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Show time by operator, layer and node instead.")] = False,
+    kernels: Annotated[
+        bool, typer.Option("--kernels", help="Time single operators on every kernel variant instead, on one thread.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(help="Also draw bars into this file, such as out.png.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for prepared models.  \\[default: ~/.cache/ivit-bench]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """Measure how fast exported models run: latency, throughput, memory and start of a session.
+
+    Threads are pinned, runs are warmed up, contestants take turns. Peers come with
+    pip install "ivit-onnx\\[bench]"; one that is not installed is named and skipped.
+
+    Examples:
+
+    \b
+      ivit-bench deit_small.onnx --batch 1 8
+      ivit-bench deit_small.onnx --compare --peers ort-fp32 openvino-int8
+      ivit-bench --compare --models deit_tiny_patch16_224 deit_small_patch16_224 \\
+          --batch 1 8 --json --plot speed.png > results.json
+      ivit-bench --profile deit_small.onnx
+      ivit-bench --kernels
+    """
+    from ivit_onnx.bench.compare import Plan
+    from ivit_onnx.bench.contestants import choose_peers
+    from ivit_onnx.bench.measure import measure_kernels, measure_models, measure_profile
+    from ivit_onnx.bench.models import default_cache, model_file, named_model
+
+    if profile and kernels:
+        raise IvitError("--profile and --kernels are two different measurements: choose one")
+    if peers and not compare:
+        raise IvitError("--peers chooses among the peers of --compare; pass --compare too")
+    _check_values(batch, softmax_bits, compare=compare, other=profile or kernels)
+    if plot is not None:
+        _check_plot(plot)
+    chosen = choose_peers(peers or []) if compare else []
+    folder = cache or default_cache()
+    plan = Plan(rounds, seconds, repeat, starts, spinning=not no_spinning)
+    sizes: list[int | None] = [*img_size] if img_size else [None]
+    names = [*(models or []), *(KERNEL_NETWORKS if kernels and not models and not model else [])]
+    subjects = [model_file(path, folder, checkpoint, cpu or []) for path in model or []]
+    subjects += [
+        named_model(name, folder, checkpoint, softmax_bits or [8], cpu or [], size) for name in names for size in sizes
+    ]
+    if not subjects:
+        raise IvitError("nothing to measure: pass a model file, or --models with names such as deit_tiny_patch16_224")
+    if kernels:
+        archs = [subject.subject.arch for subject in subjects]
+        result = measure_kernels(archs, cpu or [], seconds, rounds, _say)
+    elif profile:
+        result = measure_profile(subjects, (batch or [1])[0], (threads or [2])[0], plan, 20, _say)
+    else:
+        result = measure_models(subjects, chosen, batch or [1], threads or [2], plan, _say)
+    if plot is not None:
+        from ivit_onnx.bench.plot import plot as draw
+
+        draw(result, plot)
+    if as_json:
+        print_json(result)
+    else:
+        _print(result)
+
+
+def _check_values(batch: list[int] | None, softmax_bits: list[int] | None, *, compare: bool, other: bool) -> None:
+    for size in batch or []:
+        if size < 1:
+            raise IvitError(f"a batch has at least 1 image, found {size}")
+    for bits in softmax_bits or []:
+        if bits not in (7, 8, 15):
+            raise IvitError(f"expected softmax bits of 7, 8 or 15, found {bits}")
+    if compare and other:
+        raise IvitError("--compare does not go with --profile or --kernels")
+
+
+def _check_plot(path: Path) -> None:
+    """Before hours of measurement: can the plot be drawn, and written?"""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError('--plot needs the package matplotlib: pip install "ivit-onnx[bench]"')
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise IvitError(f"--plot writes .png, .svg or .pdf, not {path.name}")
+    check_output(path, force=True)
+
+
+def _print(result: dict[str, Any]) -> None:
+    from ivit_onnx.bench.tables import listings
+
+    console = Console()
+    if not console.is_terminal:  # a file has no width
+        console = Console(width=FILE_WIDTH)
+    for listing in listings(result):
+        print_lines([listing.title], style="bold")
+        table = Table(box=None, pad_edge=False)
+        for index, column in enumerate(listing.columns):
+            table.add_column(column, justify="right" if index >= listing.right else "left", no_wrap=True)
+        for row in listing.rows:
+            table.add_row(*(escape(cell) for cell in row))
+        console.print(table)
+        print_lines([*listing.notes, ""])
+
+
+def _say(text: str) -> None:
+    """Progress, for people only."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr, flush=True)
