@@ -11,6 +11,8 @@ namespace {
 constexpr const Variant* kVariants[] = {
 #ifdef IVIT_X86_64
     &kAvx512Vnni,
+    &kAvxVnni,
+    &kAvx2,
 #endif
     &kPortable,
 };

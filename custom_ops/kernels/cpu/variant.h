@@ -30,6 +30,8 @@ const Variant& active_variant();
 extern const Variant kPortable;
 #ifdef IVIT_X86_64
 extern const Variant kAvx512Vnni;
+extern const Variant kAvxVnni;
+extern const Variant kAvx2;
 #endif
 
 }  // namespace ivit::cpu

@@ -1,0 +1,24 @@
+// The variants with 256-bit registers: for processors with AVX2, and with AVX-VNNI besides.
+#include <cpuid.h>
+
+#include "kernels/cpu/matmul_avx2.h"
+#include "kernels/cpu/shift_gelu.h"
+#include "kernels/cpu/variant.h"
+
+namespace ivit::cpu {
+namespace {
+
+bool supports_avx2() { return __builtin_cpu_supports("avx2"); }
+
+// Older compilers do not know the feature by name.
+bool supports_avxvnni() {
+  unsigned int eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return supports_avx2() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & (1u << 4)) != 0;
+}
+
+}  // namespace
+
+const Variant kAvx2 = {"avx2", supports_avx2, peak_avx2, kMatmulAvx2, gelu_rows_portable};
+const Variant kAvxVnni = {"avxvnni", supports_avxvnni, peak_avxvnni, kMatmulAvxVnni, gelu_rows_portable};
+
+}  // namespace ivit::cpu

@@ -1,0 +1,204 @@
+// What the 256-bit matrix products do with a finished tile of accumulators: bias, requantisation, residual, position.
+#include "kernels/cpu/matmul_epilogue_avx2.h"
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/target_avx2.h"
+
+namespace ivit::cpu {
+namespace {
+
+inline __m256i load(const void* values) { return _mm256_loadu_si256(static_cast<const __m256i*>(values)); }
+
+inline void store(void* target, __m256i values) { _mm256_storeu_si256(static_cast<__m256i*>(target), values); }
+
+// Upper halves of the 64-bit products of 8 lanes; lane 2 * i of `odd_b` is lane 2 * i + 1 of b.
+inline __m256i multiply_high(__m256i a, __m256i b, __m256i odd_b) {
+  const __m256i even = _mm256_mul_epi32(a, b);
+  const __m256i odd = _mm256_mul_epi32(_mm256_srli_epi64(a, 32), odd_b);
+  return _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+}
+
+// Two registers of 8 values: one row of a panel.
+struct Pair {
+  __m256i low;
+  __m256i high;
+};
+
+inline __m256i pack16(const Pair& pair) { return _mm256_packs_epi32(pair.low, pair.high); }
+
+// Requantisation constants of the 16 columns of a panel.
+struct Panel {
+  Panel(const PackedLinear& linear, int64_t panel)
+      : bias(linear.bias.get() + panel * kYmmPanel),
+        multiplier(linear.multiplier.get() + panel * kYmmPanel),
+        pre_shift(linear.pre_shift.get() + panel * kYmmPanel),
+        rounding(linear.rounding.get() + panel * kYmmPanel),
+        post_shift(linear.post_shift.get() + panel * kYmmPanel) {}
+
+  // The load of odd multipliers ends one element behind its eight; arrays may be read that far.
+  __m256i requantize(const int32_t* sums, int64_t at) const {
+    const __m256i sum = _mm256_sllv_epi32(_mm256_add_epi32(load(sums + at), load(bias + at)), load(pre_shift + at));
+    const __m256i high = multiply_high(sum, load(multiplier + at), load(multiplier + at + 1));
+    return _mm256_srav_epi32(_mm256_add_epi32(high, load(rounding + at)), load(post_shift + at));
+  }
+  Pair requantize(const int32_t* sums) const { return {requantize(sums, 0), requantize(sums, 8)}; }
+
+  const int32_t* bias;
+  const int32_t* multiplier;
+  const int32_t* pre_shift;
+  const int32_t* rounding;
+  const int32_t* post_shift;
+};
+
+// A dyadic scale of sign-extended int16 values.
+struct VectorScale {
+  explicit VectorScale(const NarrowScale& scale)
+      : multiplier(_mm256_set1_epi32(scale.multiplier)),
+        rounding(_mm256_set1_epi32(scale.rounding)),
+        pre_shift(_mm_cvtsi32_si128(scale.pre_shift)),
+        post_shift(_mm_cvtsi32_si128(scale.post_shift)) {}
+
+  __m256i operator()(__m256i values) const {
+    const __m256i high = multiply_high(_mm256_sll_epi32(values, pre_shift), multiplier, multiplier);
+    return _mm256_sra_epi32(_mm256_add_epi32(high, rounding), post_shift);
+  }
+
+  __m256i multiplier;
+  __m256i rounding;
+  __m128i pre_shift;
+  __m128i post_shift;
+};
+
+inline __m256i clamp(__m256i values, int32_t low, int32_t high) {
+  return _mm256_min_epi32(_mm256_max_epi32(values, _mm256_set1_epi32(low)), _mm256_set1_epi32(high));
+}
+
+// Every kind stores one row of 16 outputs; `input` is what it adds, in natural order.
+struct ToInt8 {
+  using Output = int8_t;
+  using Input = int8_t;
+  explicit ToInt8(const Epilogue&) {}
+  static const Input* input(const Epilogue&) { return nullptr; }
+
+  void operator()(const Panel& panel, const int32_t* sums, const Input*, Output* y) const {
+    const __m256i values = pack16(panel.requantize(sums));
+    const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(values), _mm256_extracti128_si256(values, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(y), bytes);
+  }
+};
+
+struct ToInt16 {
+  using Output = int16_t;
+  using Input = int8_t;
+  explicit ToInt16(const Epilogue&) {}
+  static const Input* input(const Epilogue&) { return nullptr; }
+
+  void operator()(const Panel& panel, const int32_t* sums, const Input*, Output* y) const {
+    store(y, pack16(panel.requantize(sums)));
+  }
+};
+
+// The branch as int16, scaled: still in the order of the panel.
+inline Pair scaled_branch(const Panel& panel, const int32_t* sums, const VectorScale& scale) {
+  const Pair branch = panel.requantize(sums);
+  return {scale(clamp(branch.low, INT16_MIN, INT16_MAX)), scale(clamp(branch.high, INT16_MIN, INT16_MAX))};
+}
+
+struct AddResidual {
+  using Output = int16_t;
+  using Input = int16_t;
+  explicit AddResidual(const Epilogue& epilogue)
+      : branch_scale(epilogue.branch), residual_scale(epilogue.residual_scale) {}
+  static const Input* input(const Epilogue& epilogue) { return epilogue.residual; }
+
+  void operator()(const Panel& panel, const int32_t* sums, const Input* residual, Output* y) const {
+    const Pair branch = scaled_branch(panel, sums, branch_scale);
+    const __m256i values = load(residual);
+    // Unpacking inside 128-bit lanes gives the order of the panel.
+    const __m256i low = _mm256_srai_epi32(_mm256_unpacklo_epi16(values, values), 16);
+    const __m256i high = _mm256_srai_epi32(_mm256_unpackhi_epi16(values, values), 16);
+    store(y, pack16({_mm256_add_epi32(branch.low, residual_scale(low)),
+                     _mm256_add_epi32(branch.high, residual_scale(high))}));
+  }
+
+  VectorScale branch_scale;
+  VectorScale residual_scale;
+};
+
+struct AddPosition {
+  using Output = int16_t;
+  using Input = int32_t;
+  explicit AddPosition(const Epilogue& epilogue) : branch_scale(epilogue.branch) {}
+  static const Input* input(const Epilogue& epilogue) { return epilogue.position; }
+
+  void operator()(const Panel& panel, const int32_t* sums, const Input* position, Output* y) const {
+    const Pair branch = scaled_branch(panel, sums, branch_scale);
+    // The branch is below 2^28: with the position bounded far beyond int16, the sum does not wrap.
+    const __m256i first = clamp(load(position), -(1 << 30), 1 << 30);
+    const __m256i second = clamp(load(position + 8), -(1 << 30), 1 << 30);
+    store(y, pack16({_mm256_add_epi32(branch.low, _mm256_permute2x128_si256(first, second, 0x20)),
+                     _mm256_add_epi32(branch.high, _mm256_permute2x128_si256(first, second, 0x31))}));
+  }
+
+  VectorScale branch_scale;
+};
+
+template <class Kind>
+void store_tile(const int32_t* sums, int64_t row, int64_t rows, int64_t panel_index, const PackedLinear& linear,
+                const Epilogue& epilogue) {
+  using Input = typename Kind::Input;
+  using Output = typename Kind::Output;
+  const Panel panel(linear, panel_index);
+  const Kind kind(epilogue);
+  const Input* input = Kind::input(epilogue);
+  const int64_t column = panel_index * kYmmPanel;
+  const int64_t count = std::min(kYmmPanel, linear.columns - column);
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t at = (row + r) * epilogue.stride + column;
+    Output* y = static_cast<Output*>(epilogue.y) + at;
+    if (count == kYmmPanel) {
+      kind(panel, sums + r * kYmmPanel, input == nullptr ? nullptr : input + at, y);
+      continue;
+    }
+    // The last panel is not full: neither may its neighbours be read nor overwritten.
+    Input some_input[kYmmPanel] = {};
+    Output some_output[kYmmPanel];
+    if (input != nullptr) std::memcpy(some_input, input + at, static_cast<size_t>(count) * sizeof(Input));
+    kind(panel, sums + r * kYmmPanel, some_input, some_output);
+    std::memcpy(y, some_output, static_cast<size_t>(count) * sizeof(Output));
+  }
+}
+
+void store_tile_scalar(const int32_t* sums, int64_t row, int64_t rows, int64_t panel, const PackedLinear& linear,
+                       const Epilogue& epilogue) {
+  const int64_t column = panel * kYmmPanel;
+  const int64_t last = std::min(linear.columns, column + kYmmPanel);
+  for (int64_t r = 0; r < rows; ++r) store_scalar(sums + r * kYmmPanel, row + r, column, last, linear, epilogue);
+}
+
+}  // namespace
+
+StoreTile choose_store_avx2(const PackedLinear& linear, const Epilogue& epilogue) {
+  if (!linear.narrow) return store_tile_scalar;
+  switch (epilogue.kind) {
+    case Epilogue::Kind::kInt8:
+      return store_tile<ToInt8>;
+    case Epilogue::Kind::kInt16:
+      return store_tile<ToInt16>;
+    case Epilogue::Kind::kAdd16:
+      return epilogue.branch.narrow && epilogue.residual_scale.narrow ? store_tile<AddResidual> : store_tile_scalar;
+    case Epilogue::Kind::kPlace16:
+      return epilogue.branch.narrow ? store_tile<AddPosition> : store_tile_scalar;
+    case Epilogue::Kind::kInt32:
+      break;
+  }
+  return store_tile_scalar;
+}
+
+}  // namespace ivit::cpu
+
+#include "kernels/cpu/target_end.h"
