@@ -134,11 +134,14 @@ void store_scalar(const int32_t* accumulators, int64_t row, int64_t first, int64
 void matmul(const Parallel& parallel, const int8_t* x, int64_t rows, const PackedLinear& linear,
             const Epilogue& epilogue) {
   const MatmulKernel& kernel = active_variant().matmul;
-  // Panels are split first, because then a weight is read by one thread only; rows where panels are too few.
+  // Panels are split first, because then a weight is read by one thread only; rows too where panels do not give every
+  // thread the same amount of work.
   const int64_t wanted = wanted_tasks();
-  const int64_t panel_tasks = std::min(linear.panels(), wanted);
-  const Split row_split(rows, std::max<int64_t>(1, wanted / std::max<int64_t>(1, panel_tasks)), kernel.row_tile);
-  const Split panel_split(linear.panels(), panel_tasks, 1);
+  const int64_t threads = wanted / 2;
+  const int64_t groups = std::max<int64_t>(1, std::min(linear.panels(), wanted));
+  const bool even = linear.panels() % groups == 0 && groups % threads == 0;
+  const Split row_split(rows, even ? 1 : std::max(threads, divide_up(wanted, groups)), kernel.row_tile);
+  const Split panel_split(linear.panels(), groups, 1);
   parallel.run(row_split.count() * panel_split.count(), [&](int64_t task) {
     const int64_t row_task = task % row_split.count();
     const int64_t panel_task = task / row_split.count();
