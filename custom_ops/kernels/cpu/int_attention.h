@@ -20,6 +20,15 @@ struct Attention {
   int frac_bits;
 };
 
+struct AttentionKernel {
+  // Queries that the kernel takes at a time; ranges of queries are best multiples of it.
+  int64_t query_tile;
+  // Queries [first, last) of one head of one image; qkv and y are those of the image, attention.images does not count.
+  void (*compute)(const int8_t* qkv, const Attention& attention, int64_t head, int64_t first, int64_t last, int8_t* y);
+};
+
+extern const AttentionKernel kAttentionPortable;
+
 // qkv is [images, tokens, 3, heads, head_dim], y [images, tokens, heads, head_dim].
 void int_attention(const Parallel& parallel, const int8_t* qkv, const Attention& attention, int8_t* y);
 

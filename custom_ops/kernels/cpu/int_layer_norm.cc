@@ -1,38 +1,23 @@
-// IntLayerNorm: layer normalisation with an integer Newton square root.
+// IntLayerNorm: how it is split over threads.
 #include "kernels/cpu/int_layer_norm.h"
 
-#include "kernels/common/dyadic.h"
-#include "kernels/common/layer_norm.h"
+#include "kernels/cpu/variant.h"
 
 namespace ivit::cpu {
 namespace {
 
-void normalize_row(const int16_t* x, int64_t channels, const Affine& affine, int8_t* y) {
-  int64_t sum = 0;
-  for (int64_t c = 0; c < channels; ++c) sum += x[c];
-  const int32_t mean = static_cast<int32_t>(round_half_even_divide(sum, channels));
-  int64_t squares = 0;
-  for (int64_t c = 0; c < channels; ++c) {
-    // |x - mean| <= 65535, whose square fits uint32.
-    const uint32_t centered = static_cast<uint32_t>(x[c] - mean);
-    squares += centered * centered;
-  }
-  const int64_t factor = (int64_t{1} << 31) / newton_sqrt(squares);
-  for (int64_t c = 0; c < channels; ++c) {
-    // Newton's root is at least floor(sqrt(squares)) and at least 64, so |normalized| is hardly above 2^30.
-    const int64_t normalized = ((x[c] - mean) * factor) >> 1;
-    y[c] = saturate<int8_t>((normalized * affine.multiplier[c] + affine.offset[c]) >> affine.shift[c]);
-  }
-}
+// Rows that kernels may take together.
+constexpr int64_t kRowTile = 8;
 
 }  // namespace
 
 void int_layer_norm(const Parallel& parallel, const int16_t* x, int64_t rows, int64_t channels, const Affine& affine,
                     int8_t* y) {
-  for_row_ranges(parallel, rows, channels, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      normalize_row(x + row * channels, channels, affine, y + row * channels);
-    }
+  const Variant& variant = active_variant();
+  const Split split(rows, wanted_tasks(), kRowTile);
+  parallel.run(split.count(), [&](int64_t task) {
+    const int64_t first = split.begin(task);
+    variant.layer_norm(x + first * channels, split.end(task) - first, channels, affine, y + first * channels);
   });
 }
 

@@ -14,6 +14,9 @@ struct Affine {
   const int8_t* shift;
 };
 
+// The portable form of Variant::layer_norm.
+void layer_norm_rows_portable(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int8_t* y);
+
 void int_layer_norm(const Parallel& parallel, const int16_t* x, int64_t rows, int64_t channels, const Affine& affine,
                     int8_t* y);
 

@@ -1,6 +1,7 @@
 // The portable variant: plain C++ that compilers vectorise for the baseline instruction set.
 #include <chrono>
 
+#include "kernels/cpu/look_up.h"
 #include "kernels/cpu/matmul_portable.h"
 #include "kernels/cpu/shift_gelu.h"
 #include "kernels/cpu/variant.h"
@@ -29,6 +30,13 @@ double peak(double seconds) {
 
 }  // namespace
 
-const Variant kPortable = {"portable", [] { return true; }, peak, kMatmulPortable, gelu_rows_portable};
+const Variant kPortable = {"portable",
+                           [] { return true; },
+                           peak,
+                           kMatmulPortable,
+                           gelu_rows_portable,
+                           kAttentionPortable,
+                           layer_norm_rows_portable,
+                           look_up_portable};
 
 }  // namespace ivit::cpu

@@ -1,22 +1,33 @@
 // QuantizeImage: uint8 pixels to the normalised int8 network input.
 #include "kernels/cpu/quantize_image.h"
 
+#include <algorithm>
+
 #include "kernels/common/dyadic.h"
+#include "kernels/cpu/variant.h"
 
 namespace ivit::cpu {
 
-void quantize_image(const Parallel& parallel, const uint8_t* image, const ImageShape& shape, const PixelScale& scale,
+PixelTables::PixelTables(const PixelScale& scale, int64_t colours) : values_(256 * colours) {
+  for (int64_t colour = 0; colour < colours; ++colour) {
+    for (int64_t pixel = 0; pixel < 256; ++pixel) {
+      const int64_t scaled = (pixel * scale.multiplier[colour] + scale.offset[colour]) >> scale.shift[colour];
+      values_[256 * colour + pixel] = saturate<int8_t>(scaled);
+    }
+  }
+}
+
+void quantize_image(const Parallel& parallel, const uint8_t* image, const ImageShape& shape, const PixelTables& tables,
                     int8_t* y) {
+  const Variant& variant = active_variant();
   const int64_t lines = shape.images * shape.colours * shape.height;
   for_row_ranges(parallel, lines, shape.width, [&](int64_t begin, int64_t end) {
-    for (int64_t line = begin; line < end; ++line) {
-      const int64_t colour = line / shape.height % shape.colours;
-      const int64_t multiplier = scale.multiplier[colour];
-      const int64_t offset = scale.offset[colour];
-      const int32_t shift = scale.shift[colour];
-      for (int64_t i = line * shape.width; i < (line + 1) * shape.width; ++i) {
-        y[i] = saturate<int8_t>((image[i] * multiplier + offset) >> shift);
-      }
+    while (begin < end) {
+      const int64_t plane = begin / shape.height;
+      const int64_t stop = std::min(end, (plane + 1) * shape.height);
+      const int64_t first = begin * shape.width;
+      variant.look_up(image + first, (stop - begin) * shape.width, tables.colour(plane % shape.colours), y + first);
+      begin = stop;
     }
   });
 }

@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "kernels/cpu/gelu_table.h"
+#include "kernels/cpu/int_attention.h"
+#include "kernels/cpu/int_layer_norm.h"
 #include "kernels/cpu/matmul.h"
 
 namespace ivit::cpu {
@@ -18,6 +20,11 @@ struct Variant {
   MatmulKernel matmul;
   // ShiftGELU and its requantisation of whole rows, in place.
   void (*gelu)(int8_t* x, int64_t rows, int64_t channels, const GeluTable& table);
+  AttentionKernel attention;
+  // IntLayerNorm of whole rows.
+  void (*layer_norm)(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int8_t* y);
+  // y[i] = table[x[i]] for a table of 256 bytes; in place is fine.
+  void (*look_up)(const uint8_t* x, int64_t count, const int8_t* table, int8_t* y);
 };
 
 // The variants that this machine can run, fastest first.
