@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ivit_onnx._version import __version__
+from ivit_onnx.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from ivit_onnx.api import calibrate, export
@@ -28,7 +29,14 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULES[name]), name)
+    try:
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == __name__:
+            raise
+        raise MissingExtraError(
+            f"ivit_onnx.{name} needs the package {error.name}: pip install 'ivit-onnx[export]' brings it"
+        ) from None
     globals()[name] = value
     return value
 

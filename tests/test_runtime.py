@@ -96,6 +96,19 @@ except ivit_onnx.errors.MissingExtraError as error:
     assert "pip install 'ivit-onnx[cpu]'" in python(code)
 
 
+def test_missing_onnx_names_the_extra() -> None:
+    code = """
+import sys
+sys.modules["onnx"] = None
+import ivit_onnx, ivit_onnx.errors
+try:
+    ivit_onnx.export
+except ivit_onnx.errors.MissingExtraError as error:
+    print(error)
+"""
+    assert "pip install 'ivit-onnx[export]'" in python(code)
+
+
 def test_import_is_light() -> None:
     code = """
 import sys, time
