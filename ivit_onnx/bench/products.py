@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -104,8 +104,8 @@ def _write_weights(subject: Subject, source: Path, path: Path) -> None:
     else:
         from ivit_onnx.checkpoints import load_checkpoint
 
-        loaded = load_checkpoint(subject.checkpoint, heads=subject.arch.heads, image_size=subject.arch.image_size)
-        if {**loaded.arch.to_json(), "name": ""} != {**subject.arch.to_json(), "name": ""}:
+        loaded = load_checkpoint(subject.checkpoint)
+        if replace(loaded.arch, name=subject.arch.name, heads=1) != replace(subject.arch, heads=1):
             raise IvitError(f"{subject.checkpoint} is of another architecture than {subject.arch.name}")
         state = loaded.state_dict
     torch.save(state, path)

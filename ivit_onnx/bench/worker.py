@@ -82,7 +82,7 @@ class _Worker:
 
         return {"kernels": [asdict(timing) for timing in time_kernels(**options)]}
 
-    def do_profile(self, runner: str, job: dict[str, Any], runs: int) -> dict[str, Any]:
+    def do_profile(self, job: dict[str, Any], runs: int) -> dict[str, Any]:
         from ivit_onnx.bench.profile import record
         from ivit_onnx.bench.runners import Job
 

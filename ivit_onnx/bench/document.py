@@ -1,0 +1,177 @@
+"""Writes committed results into docs/performance.md, so that no number is copied by hand.
+
+    python -m ivit_onnx.bench.document [--check] [--results FOLDER] [-o PAGE]
+
+Each JSON file of the folder becomes a section, in the order of names, between the two marks of the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["BEGIN", "END", "main", "render", "replace_results"]
+
+BEGIN = "<!-- results: written by python -m ivit_onnx.bench.document -->"
+END = "<!-- end of results -->"
+
+Json = Mapping[str, Any]
+Row = Sequence[str]
+
+
+def render(name: str, result: Json) -> str:
+    """One result as a section of Markdown. `name` is that of its file."""
+    kinds: dict[str, Callable[[Json], Iterator[str]]] = {"models": _models, "kernels": _kernels, "profile": _profile}
+    return "\n\n".join([f"### {_heading(name)}", _origin(name, result), *kinds[result["kind"]](result)])
+
+
+def replace_results(page: str, sections: Sequence[str]) -> str:
+    """The page with what is between the marks replaced. Raises ValueError when it lacks the marks."""
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page lacks the marks {BEGIN} and {END}")
+    return "\n\n".join([head + begin, *sections, end + tail])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write or check the page. Returns 1 when `--check` finds it out of date."""
+    parser = argparse.ArgumentParser(description="Writes benchmark results into the documentation.")
+    parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/performance.md"))
+    parser.add_argument("--check", action="store_true", help="only say whether the page is current")
+    options = parser.parse_args(arguments)
+    files = sorted(options.results.glob("*.json"))
+    sections = [render(file.stem, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    old = options.output.read_text(encoding="utf-8")
+    new = replace_results(old, sections)
+    if options.check:
+        if old != new:
+            print(f"{options.output} is out of date: run python -m ivit_onnx.bench.document", file=sys.stderr)
+        return int(old != new)
+    options.output.write_text(new, encoding="utf-8")
+    return 0
+
+
+def _heading(name: str) -> str:
+    """ "cost-by-batch" or "1-cost-by-batch" as "Cost by batch"."""
+    words = [word for word in name.replace("_", "-").split("-") if not word.isdigit()]
+    return " ".join(words).capitalize()
+
+
+def _origin(name: str, result: Json) -> str:
+    """Machine, versions and settings in one paragraph."""
+    machine, settings, peaks = result["machine"], result["settings"], result["int8_peak"]["gmacs_per_core"]
+    versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
+    measured = ", ".join(f"{variant} {peak:.0f}" for variant, peak in peaks.items()) or "unknown"
+    how = ", ".join(f"{key} {json.dumps(value)}" for key, value in settings.items())
+    return (
+        f"{result['date']}, {machine['processor']}, {machine['cpus']} processors, {machine['memory_gib']} GiB, "
+        f"{', '.join(machine['instruction_sets'])}. Measured int8 peak of a core in GMAC/s: {measured}. {versions}. "
+        f"Settings: {how}. Everything measured: `benchmarks/results/{name}.json`."
+    )
+
+
+def _models(result: Json) -> Iterator[str]:
+    cases = result["cases"]
+    label = _labels(cases)
+    rows = [
+        (
+            label(case),
+            entry["title"],
+            *(f"{entry[key]:.2f}" for key in ("median_ms", "min_ms", "p99_ms")),
+            f"{entry['images_per_second']:.1f}",
+            f"{entry['gmacs_per_second']:.0f}",
+            _percent(entry["int8_peak_fraction"]),
+            f"{entry['start_seconds']:.2f}",
+            f"{entry['memory_mib']['session']:.0f}",
+            f"{entry['memory_mib']['peak']:.0f}",
+        )
+        for case in cases
+        for entry in case["contestants"]
+        if entry["name"].startswith("ivit")
+    ]
+    columns = ("case", "", "median ms", "min ms", "p99 ms", "images/s", "GMAC/s", "of int8 peak", "start s")
+    yield _table((*columns, "session MiB", "peak MiB"), rows, right=2)
+    titles = list(dict.fromkeys(entry["title"] for case in cases for entry in case["contestants"]))
+    if len(titles) > 1:
+        yield "Median milliseconds a batch:"
+        yield _across(cases, titles, label, lambda entry: f"{entry['median_ms']:.2f}")
+        yield f"Median time, {titles[0]} = 1:"
+        yield _across(cases, titles, label, lambda entry: f"{entry['ratio']:.2f}x")
+        yield "Start of a session in seconds / memory of the session after loading in MiB:"
+        yield _across(
+            cases, titles, label, lambda entry: f"{entry['start_seconds']:.2f} / {entry['memory_mib']['session']:.0f}"
+        )
+    skipped = {f"{entry['title']} {entry['reason']}" for case in cases for entry in case["skipped"]}
+    if skipped:
+        yield f"Skipped: {'; '.join(sorted(skipped))}."
+
+
+def _kernels(result: Json) -> Iterator[str]:
+    variants = result["variants"]
+    names = [variant["variant"] for variant in variants]
+    by_shape: dict[tuple[str, str], dict[str, str]] = {}
+    for variant in variants:
+        for entry in variant["kernels"]:
+            speed = f"{entry['median_us']:.1f} us"
+            if entry["gmacs_per_second"] is not None:
+                share = _percent(entry["int8_peak_fraction"])
+                speed += f", {entry['gmacs_per_second']:.0f} GMAC/s, {share}"
+            by_shape.setdefault((entry["operator"], entry["shape"]), {})[variant["variant"]] = speed
+    yield "Microseconds of one execution on one core, speed, and fraction of the variant's own measured peak:"
+    rows = [(*key, *(cells.get(name, "") for name in names)) for key, cells in by_shape.items()]
+    yield _table(("operator", "shape", *names), rows, right=2)
+
+
+def _profile(result: Json) -> Iterator[str]:
+    for profile in result["profiles"]:
+        yield (
+            f"{profile['model']}, batch {profile['batch']}, {profile['threads']} threads, {profile['kernels']}, "
+            f"{profile['run_us']:.0f} us a run with the profiler on:"
+        )
+        rows = [
+            (entry["name"], str(entry["count"]), f"{entry['total_us']:.0f}", f"{entry['share']:.1%}")
+            for entry in sorted(profile["operators"], key=lambda entry: -entry["total_us"])
+        ]
+        yield _table(("operator", "nodes", "us", "share"), rows, right=1)
+
+
+def _across(
+    cases: Sequence[Json], titles: Sequence[str], label: Callable[[Json], str], cell: Callable[[Json], str]
+) -> str:
+    """A row for each case, a column for each contestant."""
+    rows = []
+    for case in cases:
+        cells = {entry["title"]: cell(entry) for entry in case["contestants"]}
+        rows.append((label(case), *(cells.get(title, "-") for title in titles)))
+    return _table(("", *titles), rows, right=1)
+
+
+def _labels(cases: Sequence[Json]) -> Callable[[Json], str]:
+    """What names a case: model and batch, and threads and image size where they vary."""
+    threads = len({case["threads"] for case in cases}) > 1
+    sizes = len({case["arch"]["image_size"] for case in cases}) > 1
+
+    def label(case: Json) -> str:
+        size = f", {case['arch']['image_size']} pixels" if sizes else ""
+        return f"{case['model']}{size}, batch {case['batch']}" + (f", {case['threads']} threads" if threads else "")
+
+    return label
+
+
+def _table(columns: Row, rows: Sequence[Row], right: int) -> str:
+    rules = ["---:" if index >= right else "---" for index in range(len(columns))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (columns, rules, *rows))
+
+
+def _percent(fraction: float | None) -> str:
+    return "unknown" if fraction is None else f"{fraction:.1%}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

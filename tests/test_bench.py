@@ -1,0 +1,325 @@
+"""ivit-bench: what it counts and reports, who takes part. Nothing here depends on how fast anything is."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the export extra is not installed")
+onnx = pytest.importorskip("onnx", reason="the export extra is not installed")
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+from commands import MICRO, MICRO_OPTIONS, call  # noqa: E402
+from ivit_onnx.architectures import KNOWN, VitArchitecture  # noqa: E402
+from ivit_onnx.bench import contestants, document, machine, tables  # noqa: E402
+from ivit_onnx.bench.kernel_models import kernel_cases, kernel_model  # noqa: E402
+from ivit_onnx.bench.macs import count_macs  # noqa: E402
+from ivit_onnx.bench.network import build_network, float_images, generated_images  # noqa: E402
+from ivit_onnx.bench.products import Subject, make, product_path  # noqa: E402
+from ivit_onnx.bench.profile import layer_of, read_profile, totals  # noqa: E402
+from ivit_onnx.bench.timing import summarise, turn  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+QUICK = ("--rounds", "2", "--seconds", "0", "--repeat", "3", "--starts", "1", "--threads", "1", "--json")
+TINY = VitArchitecture("tiny", 32, 8, 3, 48, 2, 3, 96, 7, distilled=False)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The micro checkpoint, exported."""
+    from ivit_onnx.api import calibrate, export
+
+    path = tmp_path_factory.mktemp("models") / "digits.onnx"
+    images = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8)
+    options: dict[str, Any] = {"num_heads": 2, "mean": (0.3,) * 3, "std": (0.4,) * 3}
+    assert options["num_heads"] == int(MICRO_OPTIONS[1])
+    export(MICRO, path, calib=calibrate(MICRO, images, **options), softmax_bits=8, **options)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def compared(model: Path, cache: Path) -> dict[str, Any]:
+    """One comparison with ONNX Runtime fp32 on the checkpoint's own weights, with NNCF missing."""
+    from ivit_onnx.bench.compare import Plan
+    from ivit_onnx.bench.measure import measure_models
+    from ivit_onnx.bench.models import model_file
+
+    subject = model_file(model, cache, MICRO, [])
+    peers = contestants.choose_peers(["ort-fp32", "openvino-int8"])
+    said: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contestants, "_installed", lambda package: package != "nncf")
+        result = measure_models([subject], peers, [1, 2], [1], Plan(3, 0.0, 4, 2), said.append)
+    assert any("preparing ONNX Runtime fp32" in line for line in said)
+    reread: dict[str, Any] = json.loads(json.dumps(result, allow_nan=False))
+    return reread
+
+
+def test_macs_against_a_hand_count() -> None:
+    tokens = 16 + 1
+    patches = 16 * 3 * 8 * 8 * 48
+    attention_layers = tokens * 48 * 144 + tokens * 48 * 48
+    feed_forward = 2 * tokens * 48 * 96
+    macs = count_macs(TINY)
+    assert macs.linear == patches + 2 * (attention_layers + feed_forward) + 48 * 7
+    assert macs.attention == 2 * 2 * 3 * tokens * tokens * 16
+    assert macs.total == macs.linear + macs.attention
+
+
+@pytest.mark.parametrize(
+    ("name", "gmacs"),
+    [("deit_tiny_patch16_224", 1.25), ("deit_small_patch16_224", 4.6), ("deit_base_patch16_224", 17.5)],
+)
+def test_macs_of_known_models(name: str, gmacs: float) -> None:
+    assert count_macs(KNOWN[name]).total / 1e9 == pytest.approx(gmacs, rel=0.01)
+
+
+def test_summary_pools_the_rounds() -> None:
+    summary = summarise([[0.001, 0.003], [0.002, 0.005, 0.004]])
+    assert (summary.samples, summary.median_ms, summary.min_ms) == (5, 3.0, 1.0)
+    assert summary.round_medians_ms == [2.0, 4.0]
+    assert 4.9 < summary.p99_ms <= 5.0
+
+
+def test_a_turn_counts_after_warming_up() -> None:
+    calls: list[int] = []
+    assert len(turn(lambda: calls.append(1), seconds=0, repeat=3, warmup=2)) == 3
+    assert len(calls) == 5
+
+
+def test_networks_match_the_architecture() -> None:
+    import torch
+
+    for arch in (TINY, VitArchitecture("d", 32, 8, 3, 48, 1, 3, 96, 7, distilled=True)):
+        images = torch.from_numpy(float_images(2, 3, arch.image_size))
+        assert build_network(arch)(images).shape == (2, arch.classes)
+    assert generated_images(2, 3, 50).shape == (2, 3, 50, 50)
+
+
+def test_comparison_fields(compared: dict[str, Any]) -> None:
+    assert compared["kind"] == "models"
+    assert compared["machine"]["cpus"] >= 1
+    assert {"python", "onnxruntime", "torch", "ivit-onnx"} <= compared["versions"].keys()
+    assert compared["settings"]["spinning"] is True
+    assert [case["batch"] for case in compared["cases"]] == [1, 2]
+    for case in compared["cases"]:
+        assert case["macs_per_image"]["total"] == case["macs_per_image"]["linear"] + case["macs_per_image"]["attention"]
+        assert case["weights"] == MICRO.name
+        for entry in case["contestants"]:
+            assert entry["samples"] >= 12
+            assert len(entry["round_medians_ms"]) == 3
+            assert 0 < entry["min_ms"] <= entry["median_ms"] <= entry["p99_ms"]
+            assert entry["images_per_second"] == pytest.approx(case["batch"] / entry["median_ms"] * 1e3, rel=1e-2)
+            assert entry["start_samples"] == 2
+            assert entry["start_seconds"] > 0
+            assert entry["memory_mib"].keys() == {"process_before", "session", "start_peak", "running", "peak"}
+        assert case["contestants"][0]["notes"]["softmax_bits"] == 8
+
+
+def test_ratios_are_of_medians(compared: dict[str, Any]) -> None:
+    for case in compared["cases"]:
+        ours, peer = case["contestants"]
+        assert (ours["name"], peer["name"]) == ("ivit", "ort-fp32")
+        assert ours["ratio"] == 1
+        assert peer["ratio"] == pytest.approx(peer["median_ms"] / ours["median_ms"], rel=1e-3)
+
+
+def test_missing_peer_is_skipped_by_name(compared: dict[str, Any]) -> None:
+    for case in compared["cases"]:
+        (skipped,) = case["skipped"]
+        assert skipped["name"] == "openvino-int8"
+        assert 'nncf: pip install "ivit-onnx[bench]"' in skipped["reason"]
+
+
+def test_the_float_peer_computes_the_checkpoint(compared: dict[str, Any], cache: Path) -> None:
+    import onnxruntime
+    import torch
+
+    (path,) = cache.glob("*/float-*.onnx")
+    images = float_images(2, 3, 32)
+    logits = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"image": images})[0]
+    arch = VitArchitecture.from_json(compared["cases"][0]["arch"])
+    network = build_network(arch)
+    network.load_state_dict(torch.load(path.with_name("weights.pt"), weights_only=True))
+    with torch.inference_mode():
+        np.testing.assert_allclose(logits, network(torch.from_numpy(images)).numpy(), atol=1e-3)
+
+
+def test_quantised_peers_are_made_from_the_float_model(tmp_path: Path) -> None:
+    subject = Subject.at(tmp_path, TINY, None)
+    for product, operator in (("static-int8", "QuantizeLinear"), ("dynamic-int8", "MatMulInteger")):
+        path = make(subject, product)
+        assert path == product_path(subject, product)
+        assert operator in {node.op_type for node in onnx.load(path).graph.node}
+    assert {file.suffix for file in subject.folder.iterdir()} == {".pt", ".onnx"}
+    assert make(subject, "ivit-8").is_file()
+
+
+def test_subjects_differ_by_weights(tmp_path: Path) -> None:
+    assert Subject.at(tmp_path, TINY, None).folder != Subject.at(tmp_path, TINY, MICRO).folder
+    subject = Subject.at(tmp_path, TINY, MICRO)
+    assert Subject.from_json(json.loads(json.dumps(subject.to_json()))) == subject
+
+
+def test_profile(capsys: pytest.CaptureFixture[str], model: Path) -> None:
+    result = call(capsys, "bench", "--profile", model, "--threads", "1", "--json")
+    assert (result.status, result.err) == (0, "")
+    (profile,) = json.loads(result.out)["profiles"]
+    operators = {entry["name"]: entry for entry in profile["operators"]}
+    assert operators["IntLayerNorm"]["count"] >= 3
+    assert {"patch_embed", "blocks.0", "blocks.1", "head"} <= {entry["name"] for entry in profile["layers"]}
+    for key in ("operators", "layers"):
+        assert sum(entry["share"] for entry in profile[key]) == pytest.approx(1, abs=0.01)
+    assert profile["run_us"] > 0
+
+
+def test_profile_takes_medians_after_warming_up() -> None:
+    def event(name: str, duration: int, category: str = "Node") -> dict[str, Any]:
+        return {"cat": category, "name": name, "dur": duration, "args": {"op_name": "IntLinear"}}
+
+    events = [
+        event("session_initialization", 5, "Session"),
+        *(event("blocks.0.attn.qkv_kernel_time", duration) for duration in (900, 10, 30, 20)),
+        *(event("head_kernel_time", duration) for duration in (900, 1, 1, 1)),
+        *(event("model_run", duration, "Session") for duration in (2000, 40, 41, 42)),
+    ]
+    nodes, run = read_profile(events, skip=1)
+    assert [(node.name, node.layer, node.median_us) for node in nodes] == [
+        ("blocks.0.attn.qkv", "blocks.0", 20),
+        ("head", "head", 1),
+    ]
+    assert run == 41
+    assert totals(nodes, lambda node: node.operator)[0]["total_us"] == 21
+    assert layer_of("image.quantized") == "image"
+
+
+def test_kernels(capsys: pytest.CaptureFixture[str], model: Path) -> None:
+    options = ("--rounds", "1", "--seconds", "0", "--json", "--cpu", "portable")
+    result = call(capsys, "bench", "--kernels", model, *options)
+    assert (result.status, result.err) == (0, "")
+    (variant,) = json.loads(result.out)["variants"]
+    assert variant["variant"] == "portable"
+    assert {entry["operator"] for entry in variant["kernels"]} == {
+        "IntLinear",
+        "IntAttention",
+        "IntMlpAdd",
+        "IntLayerNorm",
+    }
+    for entry in variant["kernels"]:
+        assert (entry["gmacs_per_second"] is None) == (entry["operator"] == "IntLayerNorm")
+        assert entry["median_us"] >= entry["min_us"] > 0
+
+
+def test_kernel_models_have_varied_outputs() -> None:
+    """The constants are such that values neither vanish nor saturate."""
+    from sessions import session
+
+    for build in kernel_cases(TINY):
+        case = build()
+        output = session(onnx.load_from_string(kernel_model(case))).run(["y0"], dict(case.inputs))[0]
+        ends = np.iinfo(output.dtype)
+        assert output.dtype == case.output.dtype
+        assert output.shape == case.output.shape
+        assert len(np.unique(output)) > 20, case.operator
+        assert np.isin(output, (ends.min, ends.max)).mean() < 0.5, case.operator
+
+
+def test_peak_is_positive_where_known() -> None:
+    variants = machine.cpu_variants()
+    assert all(peak > 0 for peak in machine.int8_peak(variants, 0.01).values())
+    assert machine.int8_peak(["no such variant"], 0.01) == {}
+
+
+def test_tables_and_pages_of_results(compared: dict[str, Any]) -> None:
+    first, second = tables.listings(compared)
+    assert "batch 2" in second.title
+    assert [row[0] for row in first.rows] == ["ivit-onnx", "ONNX Runtime fp32"]
+    assert len(first.columns) == len(first.rows[0])
+    assert "nncf" in first.notes[0]
+    section = document.render("1-cost-by-batch", compared)
+    assert section.startswith("### Cost by batch\n")
+    median = compared["cases"][0]["contestants"][1]["median_ms"]
+    assert f"| {median:.2f} |" in section
+    page = f"a\n\n{document.BEGIN}\nold\n{document.END}\n\nb\n"
+    once = document.replace_results(page, [section])
+    assert "old" not in once
+    assert document.replace_results(once, [section]) == once
+    with pytest.raises(ValueError, match="marks"):
+        document.replace_results("a", [])
+
+
+def test_page_is_current() -> None:
+    folder, page = ROOT / "benchmarks" / "results", ROOT / "docs" / "performance.md"
+    assert document.main(["--check", "--results", str(folder), "-o", str(page)]) == 0
+
+
+def test_results_tell_nothing_about_the_place() -> None:
+    """Committed results name machine and versions, no paths."""
+    for file in (ROOT / "benchmarks" / "results").glob("*.json"):
+        text = file.read_text(encoding="utf-8")
+        assert "/home" not in text
+        assert str(ROOT) not in text
+        assert "NaN" not in text
+
+
+def test_plot(compared: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the bench extra is not installed")
+    from ivit_onnx.bench.plot import plot
+
+    plot(compared, tmp_path / "speed.png")
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+    assert math.isfinite((tmp_path / "speed.png").stat().st_size)
+
+
+def test_lists_take_all_values(capsys: pytest.CaptureFixture[str], model: Path, cache: Path) -> None:
+    result = call(capsys, "bench", "--batch", "1", "2", model, *QUICK, "--cache", cache)
+    assert (result.status, result.err) == (0, "")
+    assert [case["batch"] for case in json.loads(result.out)["cases"]] == [1, 2]
+
+
+def test_table_for_people(capsys: pytest.CaptureFixture[str], model: Path) -> None:
+    result = call(capsys, "bench", model, *QUICK[:-1])
+    assert (result.status, result.err) == (0, "")
+    assert "digits.onnx, batch 1, 1 thread:" in result.out
+    assert "GMAC/s" in result.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "nothing to measure"),
+        (("missing.onnx",), "no such model file"),
+        (("--models", "deit_smal_patch16_224"), "did you mean"),
+        (("--compare", "--peers", "tvm"), "unknown peer 'tvm'; known are ort-fp32"),
+        (("--peers", "ort-fp32"), "pass --compare too"),
+        (("--profile", "--kernels"), "choose one"),
+        (("--batch", "0"), "at least 1 image"),
+        (("--softmax-bits", "9"), "7, 8 or 15"),
+        (("--plot", "speed.bmp"), ".png, .svg or .pdf"),
+        (("--models", "deit_tiny_patch16_224", "--threads", "4096"), "4096 threads need as many processors"),
+        (("--batch", "many"), "(see ivit-bench --help)"),
+    ],
+)
+def test_errors_are_one_line(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str) -> None:
+    assert message in call(capsys, "bench", *arguments).error()
+
+
+def test_another_checkpoint_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = ("--models", "deit_tiny_patch16_224", "--checkpoint", MICRO, "--cache", tmp_path, "--threads", "1")
+    message = call(capsys, "bench", *arguments).error()
+    assert message == f"error: {MICRO} is of another architecture than deit_tiny_patch16_224\n"
+
+
+def test_no_plot_without_its_package(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert 'matplotlib: pip install "ivit-onnx[bench]"' in call(capsys, "bench", "m.onnx", "--plot", "a.png").error()
