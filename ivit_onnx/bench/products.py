@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import ivit_onnx
 from ivit_onnx.architectures import KNOWN, VitArchitecture
 from ivit_onnx.bench.network import build_network, float_images, generated_images
-from ivit_onnx.errors import IvitError
+from ivit_onnx.errors import CheckpointError, IvitError
 from ivit_onnx.files import atomic_write
 
 __all__ = ["CALIBRATION_IMAGES", "OURS", "Subject", "make", "product_path"]
@@ -99,15 +99,17 @@ def make(subject: Subject, product: str) -> Path:
 def _write_weights(subject: Subject, source: Path, path: Path) -> None:
     import torch
 
-    if subject.checkpoint is None:
-        state = build_network(subject.arch).state_dict()
-    else:
-        from ivit_onnx.checkpoints import load_checkpoint
+    state = build_network(subject.arch).state_dict()
+    if subject.checkpoint is not None:
+        from ivit_onnx.checkpoints import load_state_dict, validate
 
-        loaded = load_checkpoint(subject.checkpoint)
-        if replace(loaded.arch, name=subject.arch.name, heads=1) != replace(subject.arch, heads=1):
-            raise IvitError(f"{subject.checkpoint} is of another architecture than {subject.arch.name}")
-        state = loaded.state_dict
+        loaded = load_state_dict(subject.checkpoint)
+        try:
+            validate(loaded, subject.arch)
+        except CheckpointError as error:
+            raise CheckpointError(f"{subject.checkpoint} is not of {subject.arch.name}: {error}") from None
+        # A checkpoint without biases of queries, keys and values has zeros.
+        state = {name: loaded[name].float() if name in loaded else 0 * zero for name, zero in state.items()}
     torch.save(state, path)
 
 
