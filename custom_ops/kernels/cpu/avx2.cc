@@ -4,6 +4,7 @@
 #include "kernels/cpu/look_up.h"
 #include "kernels/cpu/matmul_avx2.h"
 #include "kernels/cpu/shift_gelu.h"
+#include "kernels/cpu/tile_avx2.h"
 #include "kernels/cpu/variant.h"
 
 namespace ivit::cpu {

@@ -7,20 +7,10 @@
 #include <cstring>
 
 #include "kernels/cpu/target_avx2.h"
+#include "kernels/cpu/vector_avx2.h"
 
 namespace ivit::cpu {
 namespace {
-
-inline __m256i load(const void* values) { return _mm256_loadu_si256(static_cast<const __m256i*>(values)); }
-
-inline void store(void* target, __m256i values) { _mm256_storeu_si256(static_cast<__m256i*>(target), values); }
-
-// Upper halves of the 64-bit products of 8 lanes; lane 2 * i of `odd_b` is lane 2 * i + 1 of b.
-inline __m256i multiply_high(__m256i a, __m256i b, __m256i odd_b) {
-  const __m256i even = _mm256_mul_epi32(a, b);
-  const __m256i odd = _mm256_mul_epi32(_mm256_srli_epi64(a, 32), odd_b);
-  return _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
-}
 
 // Two registers of 8 values: one row of a panel.
 struct Pair {
@@ -33,11 +23,11 @@ inline __m256i pack16(const Pair& pair) { return _mm256_packs_epi32(pair.low, pa
 // Requantisation constants of the 16 columns of a panel.
 struct Panel {
   Panel(const PackedLinear& linear, int64_t panel)
-      : bias(linear.bias.get() + panel * kYmmPanel),
-        multiplier(linear.multiplier.get() + panel * kYmmPanel),
-        pre_shift(linear.pre_shift.get() + panel * kYmmPanel),
-        rounding(linear.rounding.get() + panel * kYmmPanel),
-        post_shift(linear.post_shift.get() + panel * kYmmPanel) {}
+      : bias(linear.bias.get() + panel * kTileColumns),
+        multiplier(linear.multiplier.get() + panel * kTileColumns),
+        pre_shift(linear.pre_shift.get() + panel * kTileColumns),
+        rounding(linear.rounding.get() + panel * kTileColumns),
+        post_shift(linear.post_shift.get() + panel * kTileColumns) {}
 
   // The load of odd multipliers ends one element behind its eight; arrays may be read that far.
   __m256i requantize(const int32_t* sums, int64_t at) const {
@@ -54,24 +44,9 @@ struct Panel {
   const int32_t* post_shift;
 };
 
-// A dyadic scale of sign-extended int16 values.
-struct VectorScale {
-  explicit VectorScale(const NarrowScale& scale)
-      : multiplier(_mm256_set1_epi32(scale.multiplier)),
-        rounding(_mm256_set1_epi32(scale.rounding)),
-        pre_shift(_mm_cvtsi32_si128(scale.pre_shift)),
-        post_shift(_mm_cvtsi32_si128(scale.post_shift)) {}
-
-  __m256i operator()(__m256i values) const {
-    const __m256i high = multiply_high(_mm256_sll_epi32(values, pre_shift), multiplier, multiplier);
-    return _mm256_sra_epi32(_mm256_add_epi32(high, rounding), post_shift);
-  }
-
-  __m256i multiplier;
-  __m256i rounding;
-  __m128i pre_shift;
-  __m128i post_shift;
-};
+inline VectorScale vector_scale(const NarrowScale& scale) {
+  return {scale.multiplier, scale.pre_shift, scale.rounding, scale.post_shift};
+}
 
 inline __m256i clamp(__m256i values, int32_t low, int32_t high) {
   return _mm256_min_epi32(_mm256_max_epi32(values, _mm256_set1_epi32(low)), _mm256_set1_epi32(high));
@@ -86,8 +61,7 @@ struct ToInt8 {
 
   void operator()(const Panel& panel, const int32_t* sums, const Input*, Output* y) const {
     const __m256i values = pack16(panel.requantize(sums));
-    const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(values), _mm256_extracti128_si256(values, 1));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(y), bytes);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(y), pack8(values));
   }
 };
 
@@ -112,7 +86,7 @@ struct AddResidual {
   using Output = int16_t;
   using Input = int16_t;
   explicit AddResidual(const Epilogue& epilogue)
-      : branch_scale(epilogue.branch), residual_scale(epilogue.residual_scale) {}
+      : branch_scale(vector_scale(epilogue.branch)), residual_scale(vector_scale(epilogue.residual_scale)) {}
   static const Input* input(const Epilogue& epilogue) { return epilogue.residual; }
 
   void operator()(const Panel& panel, const int32_t* sums, const Input* residual, Output* y) const {
@@ -132,7 +106,7 @@ struct AddResidual {
 struct AddPosition {
   using Output = int16_t;
   using Input = int32_t;
-  explicit AddPosition(const Epilogue& epilogue) : branch_scale(epilogue.branch) {}
+  explicit AddPosition(const Epilogue& epilogue) : branch_scale(vector_scale(epilogue.branch)) {}
   static const Input* input(const Epilogue& epilogue) { return epilogue.position; }
 
   void operator()(const Panel& panel, const int32_t* sums, const Input* position, Output* y) const {
@@ -155,29 +129,29 @@ void store_tile(const int32_t* sums, int64_t row, int64_t rows, int64_t panel_in
   const Panel panel(linear, panel_index);
   const Kind kind(epilogue);
   const Input* input = Kind::input(epilogue);
-  const int64_t column = panel_index * kYmmPanel;
-  const int64_t count = std::min(kYmmPanel, linear.columns - column);
+  const int64_t column = panel_index * kTileColumns;
+  const int64_t count = std::min(kTileColumns, linear.columns - column);
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t at = (row + r) * epilogue.stride + column;
     Output* y = static_cast<Output*>(epilogue.y) + at;
-    if (count == kYmmPanel) {
-      kind(panel, sums + r * kYmmPanel, input == nullptr ? nullptr : input + at, y);
+    if (count == kTileColumns) {
+      kind(panel, sums + r * kTileColumns, input == nullptr ? nullptr : input + at, y);
       continue;
     }
     // The last panel is not full: neither may its neighbours be read nor overwritten.
-    Input some_input[kYmmPanel] = {};
-    Output some_output[kYmmPanel];
+    Input some_input[kTileColumns] = {};
+    Output some_output[kTileColumns];
     if (input != nullptr) std::memcpy(some_input, input + at, static_cast<size_t>(count) * sizeof(Input));
-    kind(panel, sums + r * kYmmPanel, some_input, some_output);
+    kind(panel, sums + r * kTileColumns, some_input, some_output);
     std::memcpy(y, some_output, static_cast<size_t>(count) * sizeof(Output));
   }
 }
 
 void store_tile_scalar(const int32_t* sums, int64_t row, int64_t rows, int64_t panel, const PackedLinear& linear,
                        const Epilogue& epilogue) {
-  const int64_t column = panel * kYmmPanel;
-  const int64_t last = std::min(linear.columns, column + kYmmPanel);
-  for (int64_t r = 0; r < rows; ++r) store_scalar(sums + r * kYmmPanel, row + r, column, last, linear, epilogue);
+  const int64_t column = panel * kTileColumns;
+  const int64_t last = std::min(linear.columns, column + kTileColumns);
+  for (int64_t r = 0; r < rows; ++r) store_scalar(sums + r * kTileColumns, row + r, column, last, linear, epilogue);
 }
 
 }  // namespace

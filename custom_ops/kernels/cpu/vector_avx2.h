@@ -1,0 +1,76 @@
+// What the AVX2 kernels share: loads, and requantisation in 32-bit lanes (see PackedLinear). Everything here is
+// compiled for AVX2 and local to the file that includes it.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/cpu/target_avx2.h"
+
+namespace ivit::cpu {
+namespace {
+
+inline __m256i load(const void* values) { return _mm256_loadu_si256(static_cast<const __m256i*>(values)); }
+
+inline void store(void* target, __m256i values) { _mm256_storeu_si256(static_cast<__m256i*>(target), values); }
+
+inline __m128i load16(const void* bytes) { return _mm_loadu_si128(static_cast<const __m128i*>(bytes)); }
+
+// The first `count` of 16 bytes, zeros behind them.
+inline __m128i load16(const void* bytes, int64_t count) {
+  if (count >= 16) return load16(bytes);
+  uint8_t some[16] = {};
+  std::memcpy(some, bytes, static_cast<size_t>(count));
+  return load16(some);
+}
+
+inline void store16(void* target, __m128i bytes, int64_t count) {
+  if (count >= 16) return _mm_storeu_si128(static_cast<__m128i*>(target), bytes);
+  uint8_t some[16];
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(some), bytes);
+  std::memcpy(target, some, static_cast<size_t>(count));
+}
+
+// 16 int16 values to bytes.
+inline __m128i pack8(__m256i values) {
+  return _mm_packs_epi16(_mm256_castsi256_si128(values), _mm256_extracti128_si256(values, 1));
+}
+
+inline int32_t add_lanes(__m256i values) {
+  __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(values), _mm256_extracti128_si256(values, 1));
+  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4E));
+  return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xB1)));
+}
+
+// Upper halves of the 64-bit products of 8 lanes; lane 2 * i of `odd_b` is lane 2 * i + 1 of b.
+inline __m256i multiply_high(__m256i a, __m256i b, __m256i odd_b) {
+  const __m256i even = _mm256_mul_epi32(a, b);
+  const __m256i odd = _mm256_mul_epi32(_mm256_srli_epi64(a, 32), odd_b);
+  return _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+}
+
+// One dyadic number for 8 lanes; the caller has made sure that it is narrow.
+struct VectorScale {
+  VectorScale(int32_t multiplier_value, int32_t pre_shift_value, int32_t rounding_value, int32_t post_shift_value)
+      : multiplier(_mm256_set1_epi32(multiplier_value)),
+        rounding(_mm256_set1_epi32(rounding_value)),
+        pre_shift(_mm_cvtsi32_si128(pre_shift_value)),
+        post_shift(_mm_cvtsi32_si128(post_shift_value)) {}
+
+  __m256i operator()(__m256i values) const {
+    const __m256i high = multiply_high(_mm256_sll_epi32(values, pre_shift), multiplier, multiplier);
+    return _mm256_sra_epi32(_mm256_add_epi32(high, rounding), post_shift);
+  }
+
+  __m256i multiplier;
+  __m256i rounding;
+  __m128i pre_shift;
+  __m128i post_shift;
+};
+
+}  // namespace
+}  // namespace ivit::cpu
+
+#include "kernels/cpu/target_end.h"
