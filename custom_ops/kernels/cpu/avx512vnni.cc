@@ -7,6 +7,6 @@
 namespace ivit::cpu {
 
 const Variant kAvx512Vnni = {"avx512vnni",       supports_avx512vnni, peak_avx512vnni,          kMatmulAvx512Vnni,
-                             gelu_rows_portable, kAttentionPortable,  layer_norm_rows_portable, look_up_portable};
+                             gelu_rows_portable, kAttentionAvx512Vnni,  layer_norm_rows_portable, look_up_portable};
 
 }  // namespace ivit::cpu

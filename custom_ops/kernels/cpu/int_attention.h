@@ -28,6 +28,9 @@ struct AttentionKernel {
 };
 
 extern const AttentionKernel kAttentionPortable;
+#ifdef IVIT_X86_64
+extern const AttentionKernel kAttentionAvx512Vnni;
+#endif
 
 // qkv is [images, tokens, 3, heads, head_dim], y [images, tokens, heads, head_dim].
 void int_attention(const Parallel& parallel, const int8_t* qkv, const Attention& attention, int8_t* y);

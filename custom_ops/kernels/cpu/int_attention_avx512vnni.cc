@@ -1,0 +1,587 @@
+// Attention with AVX-512: six queries at a time go from scores to context.
+//
+// Both products run on vpdpbusd, which multiplies unsigned by signed bytes and takes four at a time: six rows of
+// unsigned bytes (queries + 128, probabilities) times up to 64 columns (keys, values) packed [inner / 4][columns][4].
+// The accumulators of the scores start at -128 * (sum of the key).
+//
+// Shiftmax in bytes: for one row everything depends on the distance of a score from the row maximum, 0..255. The
+// exponentials are summed one byte at a time: vpermi2b looks up byte b of 64 of them, vpdpbusd adds them up, and the
+// sums are put together at the end. With the reciprocal F known, the probabilities of all distances are computed
+// first, min((E * F) >> (31 - frac_bits), 2^frac_bits - 1); E <= S or F = 1, so that E * F < 2^32 and 32-bit lanes do.
+// A second look-up takes the row from distances to probabilities. With frac_bits = 15 a probability is two bytes and
+// has two rows, which share the values in the second product.
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/aligned.h"
+#include "kernels/cpu/int_attention.h"
+#include "kernels/cpu/matmul.h"
+#include "kernels/cpu/target_avx512vnni.h"
+
+namespace ivit::cpu {
+namespace {
+
+constexpr int64_t kQueries = 6;
+constexpr int64_t kLanes = 16;
+constexpr int64_t kGroup = 4;
+// Tokens whose scores fill a register as bytes.
+constexpr int64_t kChunk = 64;
+constexpr int64_t kDistances = 256;
+
+// An instruction in assembly, because compilers copy accumulators around the intrinsic when so many are alive.
+#define IVIT_DOT(accumulator, unsigned_bytes, signed_bytes) \
+  asm("vpdpbusd %2, %1, %0" : "+v"(accumulator) : "v"(unsigned_bytes), "v"(signed_bytes))
+
+#define IVIT_FOR_ROWS(macro) macro(0) macro(1) macro(2) macro(3) macro(4) macro(5)
+
+inline __m512i load(const void* values) { return _mm512_load_si512(values); }
+
+inline __mmask64 first_bytes(int64_t count) {
+  return count <= 0 ? 0 : _cvtu64_mask64(~uint64_t{0} >> (64 - std::min<int64_t>(64, count)));
+}
+
+// Upper halves of the 64-bit products of 16 lanes; `b_odd` has the odd lanes of b in the even places.
+inline __m512i multiply_high(__m512i a, __m512i b, __m512i b_odd) {
+  const __m512i even = _mm512_mul_epi32(a, b);
+  const __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(a, 32), b_odd);
+  return _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_CDAB);
+}
+
+// Four registers to bytes, saturated, in natural order: the packs work inside 128-bit lanes.
+inline __m512i natural_order(__m512i packed) {
+  return _mm512_permutexvar_epi32(_mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0), packed);
+}
+
+// Whether a left shift keeps values of this size inside int32. Not shifted, they may wrap around as they like.
+constexpr bool has_room(int64_t largest, int32_t shift) {
+  return shift == 0 || largest <= (int64_t{INT32_MAX} >> shift);
+}
+
+// Six rows of unsigned bytes, `stride` apart, times C * 16 packed columns. The accumulators start at `starts`, at zero
+// if that is null, and go to `store` row by row, or for Store::kPairs 256 * (an even row) + (the next row).
+template <int C, class Store>
+[[gnu::noinline]] void tile(const uint8_t* rows, int64_t stride, const int8_t* columns, int64_t columns_stride,
+                            int64_t groups, const int32_t* starts, const Store& store) {
+  const __m512i zero = _mm512_setzero_si512();
+  const __m512i b0 = starts == nullptr ? zero : load(starts);
+  const __m512i b1 = C < 2 || starts == nullptr ? zero : load(starts + kLanes);
+  const __m512i b2 = C < 3 || starts == nullptr ? zero : load(starts + 2 * kLanes);
+  const __m512i b3 = C < 4 || starts == nullptr ? zero : load(starts + 3 * kLanes);
+#define IVIT_START(r) __m512i s##r##0 = b0, s##r##1 = b1, s##r##2 = b2, s##r##3 = b3;
+  IVIT_FOR_ROWS(IVIT_START)
+#undef IVIT_START
+  for (int64_t group = 0; group < groups; ++group) {
+    const __m512i c0 = load(columns);
+    const __m512i c1 = C < 2 ? zero : load(columns + 64);
+    const __m512i c2 = C < 3 ? zero : load(columns + 128);
+    const __m512i c3 = C < 4 ? zero : load(columns + 192);
+#define IVIT_MULTIPLY(r)                                   \
+  {                                                        \
+    int32_t four;                                          \
+    std::memcpy(&four, rows + r * stride, sizeof four);    \
+    const __m512i broadcast = _mm512_set1_epi32(four);     \
+    IVIT_DOT(s##r##0, broadcast, c0);                      \
+    if constexpr (C > 1) IVIT_DOT(s##r##1, broadcast, c1); \
+    if constexpr (C > 2) IVIT_DOT(s##r##2, broadcast, c2); \
+    if constexpr (C > 3) IVIT_DOT(s##r##3, broadcast, c3); \
+  }
+    IVIT_FOR_ROWS(IVIT_MULTIPLY)
+#undef IVIT_MULTIPLY
+    columns += columns_stride;
+    rows += kGroup;
+  }
+  if constexpr (Store::kPairs) {
+#define IVIT_JOIN(high, low) _mm512_add_epi32(_mm512_slli_epi32(high, 8), low)
+    store.template operator()<C>(0, IVIT_JOIN(s00, s10), IVIT_JOIN(s01, s11), IVIT_JOIN(s02, s12), IVIT_JOIN(s03, s13));
+    store.template operator()<C>(1, IVIT_JOIN(s20, s30), IVIT_JOIN(s21, s31), IVIT_JOIN(s22, s32), IVIT_JOIN(s23, s33));
+    store.template operator()<C>(2, IVIT_JOIN(s40, s50), IVIT_JOIN(s41, s51), IVIT_JOIN(s42, s52), IVIT_JOIN(s43, s53));
+#undef IVIT_JOIN
+  } else {
+#define IVIT_STORE(r) store.template operator()<C>(r, s##r##0, s##r##1, s##r##2, s##r##3);
+    IVIT_FOR_ROWS(IVIT_STORE)
+#undef IVIT_STORE
+  }
+}
+
+template <class Store>
+void tile_of(int64_t registers, const uint8_t* rows, int64_t stride, const int8_t* columns, int64_t columns_stride,
+             int64_t groups, const int32_t* starts, const Store& store) {
+  switch (registers) {
+    case 1:
+      return tile<1>(rows, stride, columns, columns_stride, groups, starts, store);
+    case 2:
+      return tile<2>(rows, stride, columns, columns_stride, groups, starts, store);
+    case 3:
+      return tile<3>(rows, stride, columns, columns_stride, groups, starts, store);
+    default:
+      return tile<4>(rows, stride, columns, columns_stride, groups, starts, store);
+  }
+}
+
+// Scores of a chunk, requantised to int8; lanes outside of `valid` become -128, which changes no maximum.
+template <bool kPreShift>
+struct ScoreStore {
+  static constexpr bool kPairs = false;
+
+  ScoreStore(const NarrowScale& scale, int8_t* target, int64_t target_stride, __mmask64 valid_lanes)
+      : multiplier(_mm512_set1_epi32(scale.multiplier)),
+        rounding(_mm512_set1_epi32(scale.rounding)),
+        pre_shift(_mm_cvtsi32_si128(scale.pre_shift)),
+        post_shift(_mm_cvtsi32_si128(scale.post_shift)),
+        y(target),
+        stride(target_stride),
+        valid(valid_lanes) {}
+
+  __m512i requantize(__m512i sum) const {
+    const __m512i shifted = kPreShift ? _mm512_sll_epi32(sum, pre_shift) : sum;
+    return _mm512_sra_epi32(_mm512_add_epi32(multiply_high(shifted, multiplier, multiplier), rounding), post_shift);
+  }
+
+  template <int C>
+  void operator()(int row, __m512i s0, __m512i s1, __m512i s2, __m512i s3) const {
+    const __m512i zero = _mm512_setzero_si512();
+    const __m512i low = _mm512_packs_epi32(requantize(s0), C > 1 ? requantize(s1) : zero);
+    const __m512i high = C > 2 ? _mm512_packs_epi32(requantize(s2), C > 3 ? requantize(s3) : zero) : zero;
+    const __m512i bytes = natural_order(_mm512_packs_epi16(low, high));
+    _mm512_store_si512(y + row * stride, _mm512_mask_blend_epi8(valid, _mm512_set1_epi8(INT8_MIN), bytes));
+  }
+
+  __m512i multiplier;
+  __m512i rounding;
+  __m128i pre_shift;
+  __m128i post_shift;
+  int8_t* y;
+  int64_t stride;
+  __mmask64 valid;
+};
+
+// Requantisation of the channels of a head; arrays are padded to whole registers.
+struct ContextScale {
+  ContextScale(const Dyadic& scale, int64_t channels)
+      : multiplier(round_up(channels, kLanes)),
+        pre_shift(round_up(channels, kLanes)),
+        rounding(round_up(channels, kLanes)),
+        post_shift(round_up(channels, kLanes)) {
+    for (int64_t c = 0; c < round_up(channels, kLanes); ++c) {
+      const NarrowScale narrow = c < channels ? NarrowScale(scale.from(c)) : NarrowScale();
+      multiplier[c] = narrow.multiplier;
+      pre_shift[c] = narrow.pre_shift;
+      rounding[c] = narrow.rounding;
+      post_shift[c] = narrow.post_shift;
+      largest_pre_shift = std::max(largest_pre_shift, narrow.pre_shift);
+    }
+  }
+
+  __m512i requantize(__m512i sum, int64_t channel) const {
+    const __m512i factor = load(multiplier.get() + channel);
+    const __m512i shifted = _mm512_sllv_epi32(sum, load(pre_shift.get() + channel));
+    const __m512i high = multiply_high(shifted, factor, _mm512_srli_epi64(factor, 32));
+    return _mm512_srav_epi32(_mm512_add_epi32(high, load(rounding.get() + channel)), load(post_shift.get() + channel));
+  }
+
+  AlignedArray<int32_t> multiplier;
+  AlignedArray<int32_t> pre_shift;
+  AlignedArray<int32_t> rounding;
+  AlignedArray<int32_t> post_shift;
+  int32_t largest_pre_shift = 0;
+};
+
+// The context of `count` queries, channels [channel, channel + width) of the head.
+template <bool kTwoBytes>
+struct ContextStore {
+  static constexpr bool kPairs = kTwoBytes;
+
+  template <int C>
+  void operator()(int row, __m512i s0, __m512i s1, __m512i s2, __m512i s3) const {
+    if (row >= count) return;
+    put(row, 0, s0);
+    if constexpr (C > 1) put(row, 1, s1);
+    if constexpr (C > 2) put(row, 2, s2);
+    if constexpr (C > 3) put(row, 3, s3);
+  }
+
+  void put(int row, int index, __m512i sum) const {
+    const int64_t first = channel + kLanes * index;
+    const __mmask16 mask = static_cast<__mmask16>(first_bytes(std::min<int64_t>(kLanes, channels - first)));
+    _mm512_mask_cvtsepi32_storeu_epi8(y + row * stride + first, mask, scale.requantize(sum, first));
+  }
+
+  const ContextScale& scale;
+  int64_t channels;
+  int64_t channel;
+  int64_t count;
+  int8_t* y;
+  int64_t stride;
+};
+
+// 256 bytes by an unsigned byte.
+struct ByteTable {
+  __m512i parts[4];
+
+  explicit ByteTable(const uint8_t* table)
+      : parts{load(table), load(table + 64), load(table + 128), load(table + 192)} {}
+  ByteTable(__m512i a, __m512i b, __m512i c, __m512i d) : parts{a, b, c, d} {}
+
+  __m512i operator()(__m512i index, __mmask64 upper) const {
+    return _mm512_mask_blend_epi8(upper, _mm512_permutex2var_epi8(parts[0], index, parts[1]),
+                                  _mm512_permutex2var_epi8(parts[2], index, parts[3]));
+  }
+};
+
+// The exponential by distance from the row maximum, and its bytes.
+struct Exponentials {
+  explicit Exponentials(const ShiftExpTable& table, int frac_bits) {
+    for (int32_t distance = 0; distance < kDistances; ++distance) values[distance] = table[-distance];
+    for (int64_t i = 0; i < kDistances; i += kLanes) {
+      const __m512i value = load(values + i);
+      _mm_store_si128(reinterpret_cast<__m128i*>(planes[0] + i), _mm512_cvtepi32_epi8(value));
+      _mm_store_si128(reinterpret_cast<__m128i*>(planes[1] + i), _mm512_cvtepi32_epi8(_mm512_srli_epi32(value, 8)));
+      _mm_store_si128(reinterpret_cast<__m128i*>(planes[2] + i), _mm512_cvtepi32_epi8(_mm512_srli_epi32(value, 16)));
+      _mm_store_si128(reinterpret_cast<__m128i*>(planes[3] + i), _mm512_cvtepi32_epi8(_mm512_srli_epi32(value, 24)));
+      // The sum is at least the largest value, so that smaller ones than this become 0 whatever the row.
+      const __m512i least = _mm512_set1_epi32((values[0] >> frac_bits) + (values[0] % (1 << frac_bits) != 0));
+      if (_mm512_cmpge_epi32_mask(value, least) != 0) reach = i + kLanes;
+    }
+  }
+
+  alignas(64) int32_t values[kDistances];
+  alignas(64) uint8_t planes[4][kDistances];
+  // Only distances below this one can have a probability above 0.
+  int64_t reach = 0;
+};
+
+// One task: the packed keys and values of a head, and what six queries need on their way.
+class Head {
+ public:
+  Head(const int8_t* qkv, const Attention& attention, int64_t head, int8_t* y)
+      : attention_(attention),
+        tokens_(attention.tokens),
+        dim_(attention.head_dim),
+        channels_(attention.heads * dim_),
+        query_(qkv + head * dim_),
+        y_(y + head * dim_),
+        key_groups_(divide_up(dim_, kGroup)),
+        value_groups_(divide_up(tokens_, kGroup)),
+        key_columns_(round_up(tokens_, kLanes)),
+        value_columns_(round_up(dim_, kLanes)),
+        query_stride_(round_up(dim_, kChunk)),
+        row_stride_(round_up(tokens_, kChunk)),
+        score_scale_(attention.score_scale),
+        context_scale_(attention.context_scale.from(head * dim_), dim_),
+        exponentials_(attention.exponential, attention.frac_bits),
+        keys_(key_groups_ * key_columns_ * kGroup),
+        key_starts_(key_columns_),
+        values_(value_groups_ * value_columns_ * kGroup),
+        queries_(kQueries * query_stride_),
+        distances_(kQueries * row_stride_),
+        probabilities_(2 * kQueries * row_stride_) {
+    std::fill_n(queries_.get(), kQueries * query_stride_, uint8_t{0});
+  }
+
+  // Whether 32-bit lanes are enough for both requantisations.
+  bool narrow() const {
+    // The probabilities of a row sum up to 1 at most, unless the sum of the exponentials was saturated.
+    const int64_t largest_sum = (sums_fit() ? 1 : tokens_) << attention_.frac_bits;
+    return has_room(dim_ << 14, score_scale_.pre_shift) && has_room(largest_sum << 7, context_scale_.largest_pre_shift);
+  }
+
+  void pack() {
+    pack_keys();
+    pack_values();
+  }
+
+  // Queries [first, first + count), count <= 6.
+  void attend(int64_t first, int64_t count) {
+    load_queries(first, count);
+    if (score_scale_.pre_shift == 0) {
+      score<false>();
+    } else {
+      score<true>();
+    }
+    find_distances();
+    uint32_t factors[kQueries];
+    if (sums_fit() && exponentials_.values[0] < (1 << 24)) {
+      find_factors<3>(factors);
+    } else {
+      find_factors<4>(factors);
+    }
+    const bool two_bytes = attention_.frac_bits > 8;
+    if (exponentials_.reach <= kDistances / 2) {
+      two_bytes ? find_probabilities<true, 2>(factors) : find_probabilities<false, 2>(factors);
+    } else {
+      two_bytes ? find_probabilities<true, 4>(factors) : find_probabilities<false, 4>(factors);
+    }
+    int8_t* y = y_ + first * channels_;
+    if (two_bytes) {
+      constexpr int64_t kHalf = kQueries / 2;
+      mix<true>(probabilities_.get(), std::min(count, kHalf), y);
+      if (count > kHalf) {
+        mix<true>(probabilities_.get() + kQueries * row_stride_, count - kHalf, y + kHalf * channels_);
+      }
+    } else {
+      mix<false>(probabilities_.get(), count, y);
+    }
+  }
+
+ private:
+  bool sums_fit() const { return exponentials_.values[0] <= INT32_MAX / tokens_; }
+
+  // 16 tokens x 64 bytes at a time: a transposition of 16 x 16 groups of four bytes.
+  void pack_keys() {
+    const __m512i minus_128 = _mm512_set1_epi8(INT8_MIN);
+    for (int64_t token = 0; token < key_columns_; token += kLanes) {
+      __m512i sum = _mm512_setzero_si512();
+      for (int64_t d = 0; d < dim_; d += 64) {
+        const __mmask64 mask = first_bytes(dim_ - d);
+        const int8_t* key = query_ + token * 3 * channels_ + channels_ + d;
+        __m512i a[16];
+        __m512i b[16];
+        for (int64_t i = 0; i < 16; ++i) {
+          a[i] = token + i < tokens_ ? _mm512_maskz_loadu_epi8(mask, key + i * 3 * channels_) : _mm512_setzero_si512();
+        }
+        for (int i = 0; i < 16; i += 2) {
+          b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
+          b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+        }
+        for (int i = 0; i < 16; i += 4) {
+          a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
+          a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
+          a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
+          a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
+        }
+        // a[4 * i + j] has groups j, j + 4, j + 8, j + 12 of tokens 4 * i .. 4 * i + 3.
+        for (int j = 0; j < 4; ++j) {
+          const __m512i even_01 = _mm512_shuffle_i32x4(a[j], a[j + 4], 0x88);
+          const __m512i odd_01 = _mm512_shuffle_i32x4(a[j], a[j + 4], 0xdd);
+          const __m512i even_23 = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0x88);
+          const __m512i odd_23 = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0xdd);
+          b[j] = _mm512_shuffle_i32x4(even_01, even_23, 0x88);
+          b[j + 4] = _mm512_shuffle_i32x4(odd_01, odd_23, 0x88);
+          b[j + 8] = _mm512_shuffle_i32x4(even_01, even_23, 0xdd);
+          b[j + 12] = _mm512_shuffle_i32x4(odd_01, odd_23, 0xdd);
+        }
+        const int64_t groups = std::min<int64_t>(16, key_groups_ - d / kGroup);
+        int8_t* packed = keys_.get() + (d / kGroup * key_columns_ + token) * kGroup;
+        for (int64_t group = 0; group < groups; ++group) {
+          _mm512_store_si512(packed + group * key_columns_ * kGroup, b[group]);
+          sum = _mm512_dpbusd_epi32(sum, minus_128, b[group]);
+        }
+      }
+      _mm512_store_si512(key_starts_.get() + token, _mm512_sub_epi32(_mm512_setzero_si512(), sum));
+    }
+  }
+
+  // Four tokens x 16 channels at a time.
+  void pack_values() {
+    alignas(64) uint8_t order[64];
+    for (int i = 0; i < 64; ++i) order[i] = static_cast<uint8_t>(i % 4 * 16 + i / 4);
+    const __m512i interleave = load(order);
+    const int8_t* value = query_ + 2 * channels_;
+    for (int64_t group = 0; group < value_groups_; ++group) {
+      for (int64_t d = 0; d < dim_; d += kLanes) {
+        const __mmask16 mask = static_cast<__mmask16>(first_bytes(std::min<int64_t>(kLanes, dim_ - d)));
+        __m128i row[kGroup];
+        for (int64_t i = 0; i < kGroup; ++i) {
+          const int64_t token = group * kGroup + i;
+          row[i] =
+              token < tokens_ ? _mm_maskz_loadu_epi8(mask, value + token * 3 * channels_ + d) : _mm_setzero_si128();
+        }
+        __m512i rows = _mm512_castsi128_si512(row[0]);
+        rows = _mm512_inserti32x4(rows, row[1], 1);
+        rows = _mm512_inserti32x4(rows, row[2], 2);
+        rows = _mm512_inserti32x4(rows, row[3], 3);
+        _mm512_store_si512(values_.get() + (group * value_columns_ + d) * kGroup,
+                           _mm512_permutexvar_epi8(interleave, rows));
+      }
+    }
+  }
+
+  // Queries + 128; rows from `count` on keep what they had.
+  void load_queries(int64_t first, int64_t count) {
+    for (int64_t row = 0; row < count; ++row) {
+      const int8_t* query = query_ + (first + row) * 3 * channels_;
+      for (int64_t d = 0; d < dim_; d += 64) {
+        const __m512i bytes = _mm512_maskz_loadu_epi8(first_bytes(dim_ - d), query + d);
+        _mm512_store_si512(queries_.get() + row * query_stride_ + d,
+                           _mm512_xor_si512(bytes, _mm512_set1_epi8(INT8_MIN)));
+      }
+    }
+  }
+
+  template <bool kPreShift>
+  void score() {
+    for (int64_t token = 0; token < tokens_; token += kChunk) {
+      const int64_t registers = std::min<int64_t>(4, (key_columns_ - token) / kLanes);
+      const ScoreStore<kPreShift> store(score_scale_, reinterpret_cast<int8_t*>(distances_.get()) + token, row_stride_,
+                                        first_bytes(tokens_ - token));
+      tile_of(registers, queries_.get(), query_stride_, keys_.get() + token * kGroup, key_columns_ * kGroup,
+              key_groups_, key_starts_.get() + token, store);
+    }
+  }
+
+  // Scores to distances from the row maximum, in place.
+  void find_distances() {
+    __m512i largest[kQueries];
+    for (int64_t row = 0; row < kQueries; ++row) {
+      const uint8_t* scores = distances_.get() + row * row_stride_;
+      __m512i bytes = load(scores);
+      for (int64_t token = kChunk; token < row_stride_; token += kChunk) {
+        bytes = _mm512_max_epi8(bytes, load(scores + token));
+      }
+      const __m256i half = _mm256_max_epi8(_mm512_castsi512_si256(bytes), _mm512_extracti64x4_epi64(bytes, 1));
+      const __m128i quarter = _mm_max_epi8(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+      // 127 - x is unsigned, and there is an instruction for the smallest of eight unsigned 16-bit numbers.
+      const __m128i flip = _mm_set1_epi8(INT8_MAX);
+      const __m128i flipped = _mm_xor_si128(quarter, flip);
+      const __m128i least = _mm_minpos_epu16(_mm_min_epu8(flipped, _mm_srli_epi16(flipped, 8)));
+      largest[row] = _mm512_broadcastb_epi8(_mm_xor_si128(least, flip));
+    }
+    for (int64_t row = 0; row < kQueries; ++row) {
+      uint8_t* scores = distances_.get() + row * row_stride_;
+      for (int64_t token = 0; token < row_stride_; token += kChunk) {
+        _mm512_store_si512(scores + token, _mm512_sub_epi8(largest[row], load(scores + token)));
+      }
+    }
+  }
+
+  // 2^31 / (sum of the exponentials) of each row. Three bytes are enough if no exponential reaches 2^24 and no sum
+  // 2^31.
+  template <int kPlanes>
+  void find_factors(uint32_t* factors) {
+    const ByteTable plane0(exponentials_.planes[0]);
+    const ByteTable plane1(exponentials_.planes[1]);
+    const ByteTable plane2(exponentials_.planes[2]);
+    const ByteTable plane3(exponentials_.planes[3]);
+    const __m512i one = _mm512_set1_epi8(1);
+    for (int64_t row = 0; row < kQueries; ++row) {
+      const uint8_t* distances = distances_.get() + row * row_stride_;
+      __m512i sum0 = _mm512_setzero_si512();
+      __m512i sum1 = sum0;
+      __m512i sum2 = sum0;
+      __m512i sum3 = sum0;
+      for (int64_t token = 0; token < tokens_; token += kChunk) {
+        const __m512i distance = load(distances + token);
+        const __mmask64 upper = _mm512_movepi8_mask(distance);
+        const __m512i valid = _mm512_maskz_mov_epi8(first_bytes(tokens_ - token), one);
+        sum0 = _mm512_dpbusd_epi32(sum0, plane0(distance, upper), valid);
+        sum1 = _mm512_dpbusd_epi32(sum1, plane1(distance, upper), valid);
+        sum2 = _mm512_dpbusd_epi32(sum2, plane2(distance, upper), valid);
+        if constexpr (kPlanes > 3) sum3 = _mm512_dpbusd_epi32(sum3, plane3(distance, upper), valid);
+      }
+      if constexpr (kPlanes > 3) {
+        const int64_t sum = _mm512_reduce_add_epi32(sum0) + int64_t{_mm512_reduce_add_epi32(sum1)} * (1 << 8) +
+                            int64_t{_mm512_reduce_add_epi32(sum2)} * (1 << 16) +
+                            int64_t{_mm512_reduce_add_epi32(sum3)} * (1 << 24);
+        factors[row] = static_cast<uint32_t>(reciprocal(sum));
+      } else {
+        const __m512i sum =
+            _mm512_add_epi32(_mm512_add_epi32(sum0, _mm512_slli_epi32(sum1, 8)), _mm512_slli_epi32(sum2, 16));
+        factors[row] = (uint32_t{1} << 31) / static_cast<uint32_t>(_mm512_reduce_add_epi32(sum));
+      }
+    }
+  }
+
+  // 16 probabilities, not yet limited.
+  __m512i probability(int64_t distance, __m512i factor, __m128i shift) const {
+    return _mm512_srl_epi32(_mm512_mullo_epi32(load(exponentials_.values + distance), factor), shift);
+  }
+
+  // Distances to probabilities; those of 64 * kParts and more are 0.
+  template <bool kTwoBytes, int kParts>
+  void find_probabilities(const uint32_t* factors) {
+    const __m512i limit =
+        kTwoBytes ? _mm512_set1_epi16(INT16_MAX) : _mm512_set1_epi8(static_cast<char>((1 << attention_.frac_bits) - 1));
+    const __m512i low_byte = _mm512_set1_epi16(0xff);
+    const __m128i shift = _mm_cvtsi32_si128(31 - attention_.frac_bits);
+    for (int64_t row = 0; row < kQueries; ++row) {
+      const __m512i factor = _mm512_set1_epi32(static_cast<int32_t>(factors[row]));
+      // Of two bytes the upper ones come first.
+      __m512i parts[2][4];
+      for (int part = 0; part < kParts; ++part) {
+        __m512i low =
+            _mm512_packus_epi32(probability(64 * part, factor, shift), probability(64 * part + 16, factor, shift));
+        __m512i high =
+            _mm512_packus_epi32(probability(64 * part + 32, factor, shift), probability(64 * part + 48, factor, shift));
+        if constexpr (kTwoBytes) {
+          low = _mm512_min_epu16(low, limit);
+          high = _mm512_min_epu16(high, limit);
+          parts[0][part] = natural_order(_mm512_packus_epi16(_mm512_srli_epi16(low, 8), _mm512_srli_epi16(high, 8)));
+          parts[1][part] =
+              natural_order(_mm512_packus_epi16(_mm512_and_si512(low, low_byte), _mm512_and_si512(high, low_byte)));
+        } else {
+          parts[0][part] = natural_order(_mm512_min_epu8(_mm512_packus_epi16(low, high), limit));
+        }
+      }
+      const uint8_t* distances = distances_.get() + row * row_stride_;
+      for (int byte = 0; byte < (kTwoBytes ? 2 : 1); ++byte) {
+        uint8_t* probabilities = probabilities_.get() + (kTwoBytes ? 2 * row + byte : row) * row_stride_;
+        const __m512i* table = parts[byte];
+        for (int64_t token = 0; token < tokens_; token += kChunk) {
+          const __m512i distance = load(distances + token);
+          const __mmask64 upper = _mm512_movepi8_mask(distance);
+          __m512i result;
+          if constexpr (kParts == 4) {
+            result = ByteTable(table[0], table[1], table[2], table[3])(distance, upper);
+          } else {
+            result = _mm512_maskz_permutex2var_epi8(_knot_mask64(upper), table[0], distance, table[1]);
+          }
+          _mm512_store_si512(probabilities + token, result);
+        }
+      }
+    }
+  }
+
+  // Probabilities times values.
+  template <bool kTwoBytes>
+  void mix(const uint8_t* probabilities, int64_t count, int8_t* y) {
+    const int64_t registers = value_columns_ / kLanes;
+    const Split split(registers, divide_up(registers, 4), 1);
+    for (int64_t piece = 0; piece < split.count(); ++piece) {
+      const int64_t channel = split.begin(piece) * kLanes;
+      const ContextStore<kTwoBytes> store{context_scale_, dim_, channel, count, y, channels_};
+      tile_of(split.end(piece) - split.begin(piece), probabilities, row_stride_, values_.get() + channel * kGroup,
+              value_columns_ * kGroup, value_groups_, nullptr, store);
+    }
+  }
+
+  const Attention& attention_;
+  const int64_t tokens_;
+  const int64_t dim_;
+  const int64_t channels_;
+  const int8_t* const query_;
+  int8_t* const y_;
+  const int64_t key_groups_;
+  const int64_t value_groups_;
+  const int64_t key_columns_;
+  const int64_t value_columns_;
+  const int64_t query_stride_;
+  const int64_t row_stride_;
+  const NarrowScale score_scale_;
+  const ContextScale context_scale_;
+  const Exponentials exponentials_;
+  AlignedArray<int8_t> keys_;         // [head_dim / 4][tokens][4], padded
+  AlignedArray<int32_t> key_starts_;  // -128 * (sum of the key)
+  AlignedArray<int8_t> values_;       // [tokens / 4][head_dim][4], padded with zeros
+  AlignedArray<uint8_t> queries_;
+  AlignedArray<uint8_t> distances_;  // before that the scores
+  AlignedArray<uint8_t> probabilities_;
+};
+
+void attend(const int8_t* qkv, const Attention& attention, int64_t head, int64_t first, int64_t last, int8_t* y) {
+  Head worker(qkv, attention, head, y);
+  if (!worker.narrow()) return kAttentionPortable.compute(qkv, attention, head, first, last, y);
+  worker.pack();
+  for (int64_t query = first; query < last; query += kQueries) {
+    worker.attend(query, std::min(kQueries, last - query));
+  }
+}
+
+}  // namespace
+
+const AttentionKernel kAttentionAvx512Vnni = {kQueries, attend};
+
+}  // namespace ivit::cpu
+
+#include "kernels/cpu/target_end.h"
