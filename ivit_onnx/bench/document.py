@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ivit_onnx.bench.tables import unsteady
+
 __all__ = ["BEGIN", "END", "main", "render", "replace_results"]
 
 BEGIN = "<!-- results: written by python -m ivit_onnx.bench.document -->"
@@ -107,6 +109,9 @@ def _models(result: Json) -> Iterator[str]:
         yield _across(
             cases, titles, label, lambda entry: f"{entry['start_seconds']:.2f} / {entry['memory_mib']['session']:.0f}"
         )
+    shaky = [f"{label(case)}: {text}" for case in cases for text in unsteady(case)]
+    if shaky:
+        yield f"Unsteady: {'; '.join(shaky)}."
     skipped = {f"{entry['title']} {entry['reason']}" for case in cases for entry in case["skipped"]}
     if skipped:
         yield f"Skipped: {'; '.join(sorted(skipped))}."

@@ -24,7 +24,8 @@ FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_vbmi", "avx512_bf
 
 
 def machine() -> dict[str, Any]:
-    """Processor, instruction sets, processors available to this process, memory in GiB, system."""
+    """Processor, instruction sets, processors available to this process, memory in GiB,
+    processes that were running in the last minute, system."""
     text = _read("/proc/cpuinfo")
     found = {key: match[1].strip() for key in ("model name", "flags") if (match := re.search(rf"{key}\s*:(.*)", text))}
     flags = set(found.get("flags", "").split())
@@ -34,6 +35,7 @@ def machine() -> dict[str, Any]:
         "instruction_sets": [flag for flag in FLAGS if flag in flags],
         "cpus": len(os.sched_getaffinity(0)),
         "memory_gib": round(int(memory_kib[1]) / 2**20, 1) if memory_kib else None,
+        "load": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.machine()}",
     }
 

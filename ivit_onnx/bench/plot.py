@@ -38,7 +38,9 @@ def plot(result: Mapping[str, Any], path: Path, *, force: bool = True) -> None:
         _panel(axes, cases, titles, yardstick)
         axes.set_title(f"batch {batch}, {threads} {'thread' if threads == 1 else 'threads'}", fontsize=10)
         axes.set_ylabel("speed, ONNX Runtime fp32 = 1" if yardstick else "speed, slowest = 1", fontsize=9)
-    figure.axes[0].legend(fontsize=8, ncols=2, frameon=False)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, ncols=4, frameon=False, loc="outside upper center")
+    figure.supxlabel("numbers on bars: median milliseconds a batch", fontsize=8)
     with atomic_write(path, force=force) as temporary:
         figure.savefig(temporary, dpi=150, format=path.suffix.removeprefix(".") or "png")
 
@@ -56,7 +58,9 @@ def _panel(axes: Any, cases: list[Mapping[str, Any]], titles: list[str], yardsti
                     labels.append(f"{entry['median_ms']:.3g}")
         bars = axes.bar(places, heights, width * 0.92, label=title, color=f"C{number}")
         axes.bar_label(bars, labels, fontsize=6, padding=1)
-    axes.set_xticks(range(len(cases)), [case["model"] for case in cases], fontsize=9)
+    sizes = len({case["arch"]["image_size"] for case in cases}) > 1
+    names = [f"{case['model']}, {case['arch']['image_size']}" if sizes else case["model"] for case in cases]
+    axes.set_xticks(range(len(cases)), names, fontsize=9)
     axes.margins(y=0.12)
     axes.spines[["top", "right"]].set_visible(False)
 

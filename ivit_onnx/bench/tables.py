@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Listing", "listings"]
+__all__ = ["Listing", "listings", "unsteady"]
 
 Json = Mapping[str, Any]
 
 #: Nodes that a profile lists; the rest are in the JSON.
 SHOWN_NODES = 12
+
+#: Largest quotient of two rounds' medians that passes without a remark.
+UNSTEADY = 1.25
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,16 @@ def listings(result: Json) -> Iterator[Listing]:
     """The tables of a result of any kind."""
     kinds = {"models": _models, "profile": _profile, "kernels": _kernels}
     yield from kinds[result["kind"]](result)
+
+
+def unsteady(case: Json) -> list[str]:
+    """The contestants whose rounds differ so much that something else must have used the machine."""
+    found = []
+    for entry in case["contestants"]:
+        medians = entry["round_medians_ms"]
+        if max(medians) > UNSTEADY * min(medians):
+            found.append(f"{entry['title']}, medians of rounds from {min(medians):.2f} to {max(medians):.2f} ms")
+    return found
 
 
 def _models(result: Json) -> Iterator[Listing]:
@@ -55,7 +68,10 @@ def _models(result: Json) -> Iterator[Listing]:
             f"{case['model']}, batch {case['batch']}, {threads}: {macs:.2f} GMAC an image, {case['tokens']} tokens",
             columns,
             rows,
-            [f"skipped: {entry['title']} ({entry['name']}): {entry['reason']}" for entry in case["skipped"]],
+            [
+                *(f"skipped: {entry['title']} ({entry['name']}): {entry['reason']}" for entry in case["skipped"]),
+                *(f"unsteady: {text}" for text in unsteady(case)),
+            ],
         )
 
 

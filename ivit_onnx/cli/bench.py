@@ -93,7 +93,8 @@ def bench(
     cpu: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="VARIANT...", help="Kernel variants to force: avx512vnni, avx2, portable.  \\[default: best]"
+            metavar="VARIANT...",
+            help="Kernel variants to force: avx512vnni, avxvnni, avx2, portable.  \\[default: best]",
         ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each contestant.")] = 5,
