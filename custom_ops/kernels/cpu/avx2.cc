@@ -1,6 +1,7 @@
 // The variants with 256-bit registers: for processors with AVX2, and with AVX-VNNI besides.
 #include <cpuid.h>
 
+#include "kernels/cpu/int_attention_avx2.h"
 #include "kernels/cpu/look_up.h"
 #include "kernels/cpu/matmul_avx2.h"
 #include "kernels/cpu/shift_gelu.h"
@@ -25,11 +26,11 @@ const Variant kAvx2 = {"avx2",
                        peak_avx2,
                        kMatmulAvx2,
                        gelu_rows_portable,
-                       kAttentionPortable,
+                       kAttentionAvx2,
                        layer_norm_rows_portable,
                        look_up_portable};
 const Variant kAvxVnni = {
-    "avxvnni",          supports_avxvnni,         peak_avxvnni,    kMatmulAvxVnni, gelu_rows_portable,
-    kAttentionPortable, layer_norm_rows_portable, look_up_portable};
+    "avxvnni",         supports_avxvnni,         peak_avxvnni,    kMatmulAvxVnni, gelu_rows_portable,
+    kAttentionAvxVnni, layer_norm_rows_portable, look_up_portable};
 
 }  // namespace ivit::cpu

@@ -20,28 +20,20 @@ struct Pair {
 
 inline __m256i pack16(const Pair& pair) { return _mm256_packs_epi32(pair.low, pair.high); }
 
-// Requantisation constants of the 16 columns of a panel.
+// Requantisation of the 16 columns of a panel.
 struct Panel {
   Panel(const PackedLinear& linear, int64_t panel)
       : bias(linear.bias.get() + panel * kTileColumns),
-        multiplier(linear.multiplier.get() + panel * kTileColumns),
-        pre_shift(linear.pre_shift.get() + panel * kTileColumns),
-        rounding(linear.rounding.get() + panel * kTileColumns),
-        post_shift(linear.post_shift.get() + panel * kTileColumns) {}
+        scales{linear.multiplier.get() + panel * kTileColumns, linear.pre_shift.get() + panel * kTileColumns,
+               linear.rounding.get() + panel * kTileColumns, linear.post_shift.get() + panel * kTileColumns} {}
 
-  // The load of odd multipliers ends one element behind its eight; arrays may be read that far.
-  __m256i requantize(const int32_t* sums, int64_t at) const {
-    const __m256i sum = _mm256_sllv_epi32(_mm256_add_epi32(load(sums + at), load(bias + at)), load(pre_shift + at));
-    const __m256i high = multiply_high(sum, load(multiplier + at), load(multiplier + at + 1));
-    return _mm256_srav_epi32(_mm256_add_epi32(high, load(rounding + at)), load(post_shift + at));
+  Pair requantize(const int32_t* sums) const {
+    return {scales(_mm256_add_epi32(load(sums), load(bias)), 0),
+            scales(_mm256_add_epi32(load(sums + 8), load(bias + 8)), 8)};
   }
-  Pair requantize(const int32_t* sums) const { return {requantize(sums, 0), requantize(sums, 8)}; }
 
   const int32_t* bias;
-  const int32_t* multiplier;
-  const int32_t* pre_shift;
-  const int32_t* rounding;
-  const int32_t* post_shift;
+  ColumnScales scales;
 };
 
 inline VectorScale vector_scale(const NarrowScale& scale) {

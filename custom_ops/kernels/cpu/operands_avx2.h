@@ -24,6 +24,9 @@ struct Avx2Operands {
     return 0;
   }
 
+  // Eight steps of a weight column that has `count` > 0 values from here on.
+  static __m256i load_steps(const int8_t* x, int64_t count) { return widen(load16(x, count)); }
+
   static const uint8_t* prepare_panel(const uint8_t* packed, int64_t steps, uint8_t* target) {
     for (int64_t at = 0; at < steps * kTileStepBytes; at += 32) {
       store(target + at, widen(load16(packed + at / kValueBytes)));
@@ -48,6 +51,11 @@ struct AvxVnniOperands {
       sums = _mm256_add_epi32(sums, _mm256_madd_epi16(widen(values), ones));
     }
     return static_cast<int32_t>(0 - 128 * static_cast<uint32_t>(add_lanes(sums)));
+  }
+
+  static __m256i load_steps(const int8_t* x, int64_t count) {
+    const __m128i second = count > 16 ? load16(x + 16, count - 16) : _mm_setzero_si128();
+    return _mm256_xor_si256(_mm256_set_m128i(second, load16(x, count)), _mm256_set1_epi8(static_cast<char>(128)));
   }
 
   static const uint8_t* prepare_panel(const uint8_t* packed, int64_t, uint8_t*) { return packed; }

@@ -51,6 +51,21 @@ inline __m256i multiply_high(__m256i a, __m256i b, __m256i odd_b) {
   return _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
 }
 
+// A dyadic number for each of many columns, as in PackedLinear.
+struct ColumnScales {
+  // Columns at, at + 1, .. at + 7. The load of odd multipliers ends one element behind; the arrays must allow that.
+  __m256i operator()(__m256i values, int64_t at) const {
+    const __m256i shifted = _mm256_sllv_epi32(values, load(pre_shift + at));
+    const __m256i high = multiply_high(shifted, load(multiplier + at), load(multiplier + at + 1));
+    return _mm256_srav_epi32(_mm256_add_epi32(high, load(rounding + at)), load(post_shift + at));
+  }
+
+  const int32_t* multiplier;
+  const int32_t* pre_shift;
+  const int32_t* rounding;
+  const int32_t* post_shift;
+};
+
 // One dyadic number for 8 lanes; the caller has made sure that it is narrow.
 struct VectorScale {
   VectorScale(int32_t multiplier_value, int32_t pre_shift_value, int32_t rounding_value, int32_t post_shift_value)
