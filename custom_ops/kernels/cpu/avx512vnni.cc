@@ -6,7 +6,8 @@
 
 namespace ivit::cpu {
 
-const Variant kAvx512Vnni = {"avx512vnni",       supports_avx512vnni, peak_avx512vnni,          kMatmulAvx512Vnni,
-                             gelu_rows_portable, kAttentionAvx512Vnni,  layer_norm_rows_portable, look_up_portable};
+const Variant kAvx512Vnni = {
+    "avx512vnni",         supports_avx512vnni,        peak_avx512vnni,   kMatmulAvx512Vnni, gelu_rows_avx512vnni,
+    kAttentionAvx512Vnni, layer_norm_rows_avx512vnni, look_up_avx512vnni};
 
 }  // namespace ivit::cpu

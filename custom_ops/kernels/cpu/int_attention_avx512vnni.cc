@@ -16,6 +16,7 @@
 #include <cstring>
 
 #include "kernels/cpu/aligned.h"
+#include "kernels/cpu/byte_table_avx512vnni.h"
 #include "kernels/cpu/int_attention.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/target_avx512vnni.h"
@@ -37,10 +38,6 @@ constexpr int64_t kDistances = 256;
 #define IVIT_FOR_ROWS(macro) macro(0) macro(1) macro(2) macro(3) macro(4) macro(5)
 
 inline __m512i load(const void* values) { return _mm512_load_si512(values); }
-
-inline __mmask64 first_bytes(int64_t count) {
-  return count <= 0 ? 0 : _cvtu64_mask64(~uint64_t{0} >> (64 - std::min<int64_t>(64, count)));
-}
 
 // Upper halves of the 64-bit products of 16 lanes; `b_odd` has the odd lanes of b in the even places.
 inline __m512i multiply_high(__m512i a, __m512i b, __m512i b_odd) {
@@ -214,20 +211,6 @@ struct ContextStore {
   int64_t count;
   int8_t* y;
   int64_t stride;
-};
-
-// 256 bytes by an unsigned byte.
-struct ByteTable {
-  __m512i parts[4];
-
-  explicit ByteTable(const uint8_t* table)
-      : parts{load(table), load(table + 64), load(table + 128), load(table + 192)} {}
-  ByteTable(__m512i a, __m512i b, __m512i c, __m512i d) : parts{a, b, c, d} {}
-
-  __m512i operator()(__m512i index, __mmask64 upper) const {
-    return _mm512_mask_blend_epi8(upper, _mm512_permutex2var_epi8(parts[0], index, parts[1]),
-                                  _mm512_permutex2var_epi8(parts[2], index, parts[3]));
-  }
 };
 
 // The exponential by distance from the row maximum, and its bytes.

@@ -16,6 +16,9 @@ struct Affine {
 
 // The portable form of Variant::layer_norm.
 void layer_norm_rows_portable(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int8_t* y);
+#ifdef IVIT_X86_64
+void layer_norm_rows_avx512vnni(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int8_t* y);
+#endif
 
 void int_layer_norm(const Parallel& parallel, const int16_t* x, int64_t rows, int64_t channels, const Affine& affine,
                     int8_t* y);

@@ -10,4 +10,8 @@ inline void look_up_portable(const uint8_t* x, int64_t count, const int8_t* tabl
   for (int64_t i = 0; i < count; ++i) y[i] = table[x[i]];
 }
 
+#ifdef IVIT_X86_64
+void look_up_avx512vnni(const uint8_t* x, int64_t count, const int8_t* table, int8_t* y);
+#endif
+
 }  // namespace ivit::cpu

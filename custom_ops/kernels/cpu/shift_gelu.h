@@ -19,5 +19,8 @@ void shift_gelu(const Parallel& parallel, const int8_t* x, int64_t rows, int64_t
 
 // ShiftGELU and its requantisation of whole rows, in place: the portable form of Variant::gelu.
 void gelu_rows_portable(int8_t* x, int64_t rows, int64_t channels, const GeluTable& table);
+#ifdef IVIT_X86_64
+void gelu_rows_avx512vnni(int8_t* x, int64_t rows, int64_t channels, const GeluTable& table);
+#endif
 
 }  // namespace ivit::cpu

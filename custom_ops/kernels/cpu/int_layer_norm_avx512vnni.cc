@@ -1,0 +1,112 @@
+// Layer normalisation with AVX-512, eight rows at a time: their square roots take ten dependent divisions each, which
+// overlap. All of the arithmetic after them is in 64-bit lanes, as in the definition, so that nothing needs a guard.
+#include <immintrin.h>
+
+#include <algorithm>
+
+#include "kernels/common/layer_norm.h"
+#include "kernels/cpu/int_layer_norm.h"
+#include "kernels/cpu/target_avx512vnni.h"
+
+namespace ivit::cpu {
+namespace {
+
+constexpr int64_t kRows = 8;
+constexpr int64_t kLanes = 8;
+
+// The mean of a row and the sum of the squares of its values less the mean.
+struct Moments {
+  Moments(const int16_t* x, int64_t channels) {
+    const __m512i one = _mm512_set1_epi16(1);
+    const __m512i low_half = _mm512_set1_epi64(0xffffffff);
+    __m512i sums = _mm512_setzero_si512();
+    __m512i even_squares = sums;
+    __m512i odd_squares = sums;
+    for (int64_t c = 0; c < channels; c += 32) {
+      const uint32_t mask = channels - c >= 32 ? ~uint32_t{0} : (uint32_t{1} << (channels - c)) - 1;
+      const __m512i values = _mm512_maskz_loadu_epi16(_cvtu32_mask32(mask), x + c);
+      sums = _mm512_dpwssd_epi32(sums, values, one);
+      // The sum of two squares is at most 2^31: unsigned.
+      const __m512i squares = _mm512_madd_epi16(values, values);
+      even_squares = _mm512_add_epi64(even_squares, _mm512_and_si512(squares, low_half));
+      odd_squares = _mm512_add_epi64(odd_squares, _mm512_srli_epi64(squares, 32));
+    }
+    const int64_t sum = _mm512_reduce_add_epi32(sums);
+    mean = round_half_even_divide(sum, channels);
+    // The sum of (x - mean)^2.
+    squares =
+        _mm512_reduce_add_epi64(_mm512_add_epi64(even_squares, odd_squares)) - 2 * mean * sum + channels * mean * mean;
+  }
+
+  int64_t mean;
+  int64_t squares;
+};
+
+// newton_sqrt of several numbers. A step that changes no root ends it: later ones would not either.
+void newton_sqrt_all(const int64_t* radicands, int64_t count, int64_t* roots) {
+  // The first division, by 2^16, is a shift.
+  for (int64_t i = 0; i < count; ++i) roots[i] = ((int64_t{1} << 16) + (radicands[i] >> 16)) / 2;
+  for (int step = 1; step < 10; ++step) {
+    int64_t changes = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      const auto root = static_cast<uint64_t>(roots[i]);
+      const auto next = static_cast<int64_t>((root + static_cast<uint64_t>(radicands[i]) / root) / 2);
+      changes |= next ^ roots[i];
+      roots[i] = next;
+    }
+    if (changes == 0) break;
+  }
+}
+
+// N rows, `channels` apart, by their means and factors.
+template <int N>
+void normalize(const int16_t* x, int64_t channels, const Affine& affine, const int64_t* means, const int64_t* factors,
+               int8_t* y) {
+  for (int64_t c = 0; c < channels; c += kLanes) {
+    const auto mask = static_cast<__mmask8>(channels - c >= kLanes ? 0xff : (1 << (channels - c)) - 1);
+    const __m512i multiplier = _mm512_cvtepi32_epi64(_mm256_maskz_loadu_epi32(mask, affine.multiplier + c));
+    const __m512i offset = _mm512_maskz_loadu_epi64(mask, affine.offset + c);
+    const __m512i shift = _mm512_cvtepi8_epi64(_mm_maskz_loadu_epi8(mask, affine.shift + c));
+    for (int row = 0; row < N; ++row) {
+      const __m512i value = _mm512_cvtepi16_epi64(_mm_maskz_loadu_epi16(mask, x + row * channels + c));
+      const __m512i centered = _mm512_sub_epi64(value, _mm512_set1_epi64(means[row]));
+      // Newton's root is at least the true one and at least 64: |normalized| <= 2^30 fits the 32 bits multiplied.
+      const __m512i normalized = _mm512_srai_epi64(_mm512_mul_epi32(centered, _mm512_set1_epi64(factors[row])), 1);
+      const __m512i affine_sum = _mm512_add_epi64(_mm512_mul_epi32(normalized, multiplier), offset);
+      const __m128i bytes = _mm512_cvtsepi64_epi8(_mm512_srav_epi64(affine_sum, shift));
+      _mm_mask_storeu_epi8(y + row * channels + c, mask, bytes);
+    }
+  }
+}
+
+}  // namespace
+
+void layer_norm_rows_avx512vnni(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int8_t* y) {
+  for (int64_t first = 0; first < rows; first += kRows) {
+    const int64_t count = std::min(kRows, rows - first);
+    int64_t means[kRows];
+    int64_t squares[kRows];
+    int64_t roots[kRows];
+    int64_t factors[kRows];
+    for (int64_t row = 0; row < count; ++row) {
+      const Moments moments(x + (first + row) * channels, channels);
+      means[row] = moments.mean;
+      squares[row] = moments.squares;
+    }
+    newton_sqrt_all(squares, count, roots);
+    for (int64_t row = 0; row < count; ++row) factors[row] = (int64_t{1} << 31) / roots[row];
+    int64_t row = 0;
+    for (; row + 4 <= count; row += 4) {
+      normalize<4>(x + (first + row) * channels, channels, affine, means + row, factors + row,
+                   y + (first + row) * channels);
+    }
+    for (; row < count; ++row) {
+      normalize<1>(x + (first + row) * channels, channels, affine, means + row, factors + row,
+                   y + (first + row) * channels);
+    }
+  }
+}
+
+}  // namespace ivit::cpu
+
+#include "kernels/cpu/target_end.h"
