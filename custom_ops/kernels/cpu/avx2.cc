@@ -2,9 +2,9 @@
 #include <cpuid.h>
 
 #include "kernels/cpu/int_attention_avx2.h"
-#include "kernels/cpu/look_up.h"
+#include "kernels/cpu/int_layer_norm_avx2.h"
+#include "kernels/cpu/look_up_avx2.h"
 #include "kernels/cpu/matmul_avx2.h"
-#include "kernels/cpu/shift_gelu.h"
 #include "kernels/cpu/tile_avx2.h"
 #include "kernels/cpu/variant.h"
 
@@ -21,16 +21,9 @@ bool supports_avxvnni() {
 
 }  // namespace
 
-const Variant kAvx2 = {"avx2",
-                       supports_avx2,
-                       peak_avx2,
-                       kMatmulAvx2,
-                       gelu_rows_portable,
-                       kAttentionAvx2,
-                       layer_norm_rows_portable,
-                       look_up_portable};
-const Variant kAvxVnni = {
-    "avxvnni",         supports_avxvnni,         peak_avxvnni,    kMatmulAvxVnni, gelu_rows_portable,
-    kAttentionAvxVnni, layer_norm_rows_portable, look_up_portable};
+const Variant kAvx2 = {"avx2",         supports_avx2,        peak_avx2,   kMatmulAvx2, gelu_rows_avx2,
+                       kAttentionAvx2, layer_norm_rows_avx2, look_up_avx2};
+const Variant kAvxVnni = {"avxvnni",      supports_avxvnni,  peak_avxvnni,         kMatmulAvxVnni,
+                          gelu_rows_avx2, kAttentionAvxVnni, layer_norm_rows_avx2, look_up_avx2};
 
 }  // namespace ivit::cpu

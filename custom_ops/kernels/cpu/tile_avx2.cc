@@ -87,10 +87,19 @@ double peak(double seconds) {
       // As if the operand changed each time, so that no product is shared or taken out of the loop.
 #define IVIT_STEP(sum)    \
   asm("" : "+x"(values)); \
-  Isa::multiply_add(sum, values, values);
-      IVIT_STEP(s0)
-      IVIT_STEP(s1) IVIT_STEP(s2) IVIT_STEP(s3) IVIT_STEP(s4) IVIT_STEP(s5) IVIT_STEP(s6) IVIT_STEP(s7) IVIT_STEP(s8)
-          IVIT_STEP(s9) IVIT_STEP(s10) IVIT_STEP(s11)
+  Isa::multiply_add(sum, values, values)
+      IVIT_STEP(s0);
+      IVIT_STEP(s1);
+      IVIT_STEP(s2);
+      IVIT_STEP(s3);
+      IVIT_STEP(s4);
+      IVIT_STEP(s5);
+      IVIT_STEP(s6);
+      IVIT_STEP(s7);
+      IVIT_STEP(s8);
+      IVIT_STEP(s9);
+      IVIT_STEP(s10);
+      IVIT_STEP(s11);
 #undef IVIT_STEP
     }
     // Keeps the compiler from leaving out what nobody reads.
