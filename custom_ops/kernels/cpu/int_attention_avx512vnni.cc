@@ -117,19 +117,18 @@ void tile_of(int64_t registers, const uint8_t* rows, int64_t stride, const int8_
   }
 }
 
-// Scores of a chunk, requantised to int8; lanes outside of `valid` become -128, which changes no maximum.
+// Scores requantised to int8. Every row takes 64 bytes, however many columns there are.
 template <bool kPreShift>
 struct ScoreStore {
   static constexpr bool kPairs = false;
 
-  ScoreStore(const NarrowScale& scale, int8_t* target, int64_t target_stride, __mmask64 valid_lanes)
+  ScoreStore(const NarrowScale& scale, uint8_t* target, int64_t target_stride)
       : multiplier(_mm512_set1_epi32(scale.multiplier)),
         rounding(_mm512_set1_epi32(scale.rounding)),
         pre_shift(_mm_cvtsi32_si128(scale.pre_shift)),
         post_shift(_mm_cvtsi32_si128(scale.post_shift)),
         y(target),
-        stride(target_stride),
-        valid(valid_lanes) {}
+        stride(target_stride) {}
 
   __m512i requantize(__m512i sum) const {
     const __m512i shifted = kPreShift ? _mm512_sll_epi32(sum, pre_shift) : sum;
@@ -141,51 +140,50 @@ struct ScoreStore {
     const __m512i zero = _mm512_setzero_si512();
     const __m512i low = _mm512_packs_epi32(requantize(s0), C > 1 ? requantize(s1) : zero);
     const __m512i high = C > 2 ? _mm512_packs_epi32(requantize(s2), C > 3 ? requantize(s3) : zero) : zero;
-    const __m512i bytes = natural_order(_mm512_packs_epi16(low, high));
-    _mm512_store_si512(y + row * stride, _mm512_mask_blend_epi8(valid, _mm512_set1_epi8(INT8_MIN), bytes));
+    _mm512_storeu_si512(y + row * stride, natural_order(_mm512_packs_epi16(low, high)));
   }
 
   __m512i multiplier;
   __m512i rounding;
   __m128i pre_shift;
   __m128i post_shift;
-  int8_t* y;
+  uint8_t* y;
   int64_t stride;
-  __mmask64 valid;
 };
 
-// Requantisation of the channels of a head; arrays are padded to whole registers.
+// Requantisation of 16 channels.
 struct ContextScale {
-  ContextScale(const Dyadic& scale, int64_t channels)
-      : multiplier(round_up(channels, kLanes)),
-        pre_shift(round_up(channels, kLanes)),
-        rounding(round_up(channels, kLanes)),
-        post_shift(round_up(channels, kLanes)) {
-    for (int64_t c = 0; c < round_up(channels, kLanes); ++c) {
-      const NarrowScale narrow = c < channels ? NarrowScale(scale.from(c)) : NarrowScale();
+  ContextScale(const Dyadic& scale, int64_t channels) {
+    NarrowScale narrow;
+    for (int64_t c = 0; c < kLanes; ++c) {
+      // One number for all channels is taken apart once.
+      if (c < channels && (c == 0 || scale.multiplier_stride != 0 || scale.shift_stride != 0)) {
+        narrow = NarrowScale(scale.from(c));
+        largest_pre_shift = std::max(largest_pre_shift, narrow.pre_shift);
+      }
       multiplier[c] = narrow.multiplier;
       pre_shift[c] = narrow.pre_shift;
       rounding[c] = narrow.rounding;
       post_shift[c] = narrow.post_shift;
-      largest_pre_shift = std::max(largest_pre_shift, narrow.pre_shift);
     }
+    _mm512_store_si512(odd_multiplier, _mm512_srli_epi64(load(multiplier), 32));
   }
 
-  __m512i requantize(__m512i sum, int64_t channel) const {
-    const __m512i factor = load(multiplier.get() + channel);
-    const __m512i shifted = _mm512_sllv_epi32(sum, load(pre_shift.get() + channel));
-    const __m512i high = multiply_high(shifted, factor, _mm512_srli_epi64(factor, 32));
-    return _mm512_srav_epi32(_mm512_add_epi32(high, load(rounding.get() + channel)), load(post_shift.get() + channel));
+  __m512i requantize(__m512i sum) const {
+    const __m512i shifted = _mm512_sllv_epi32(sum, load(pre_shift));
+    const __m512i high = multiply_high(shifted, load(multiplier), load(odd_multiplier));
+    return _mm512_srav_epi32(_mm512_add_epi32(high, load(rounding)), load(post_shift));
   }
 
-  AlignedArray<int32_t> multiplier;
-  AlignedArray<int32_t> pre_shift;
-  AlignedArray<int32_t> rounding;
-  AlignedArray<int32_t> post_shift;
+  alignas(64) int32_t multiplier[kLanes];
+  alignas(64) int32_t odd_multiplier[kLanes];
+  alignas(64) int32_t pre_shift[kLanes];
+  alignas(64) int32_t rounding[kLanes];
+  alignas(64) int32_t post_shift[kLanes];
   int32_t largest_pre_shift = 0;
 };
 
-// The context of `count` queries, channels [channel, channel + width) of the head.
+// The context of `count` queries: `channels` bytes each, 64 at most.
 template <bool kTwoBytes>
 struct ContextStore {
   static constexpr bool kPairs = kTwoBytes;
@@ -193,24 +191,46 @@ struct ContextStore {
   template <int C>
   void operator()(int row, __m512i s0, __m512i s1, __m512i s2, __m512i s3) const {
     if (row >= count) return;
-    put(row, 0, s0);
-    if constexpr (C > 1) put(row, 1, s1);
-    if constexpr (C > 2) put(row, 2, s2);
-    if constexpr (C > 3) put(row, 3, s3);
+    const __m512i zero = _mm512_setzero_si512();
+    const __m512i low = _mm512_packs_epi32(scales[0].requantize(s0), C > 1 ? scales[1].requantize(s1) : zero);
+    const __m512i high =
+        C > 2 ? _mm512_packs_epi32(scales[2].requantize(s2), C > 3 ? scales[3].requantize(s3) : zero) : zero;
+    _mm512_mask_storeu_epi8(y + row * stride, channels, natural_order(_mm512_packs_epi16(low, high)));
   }
 
-  void put(int row, int index, __m512i sum) const {
-    const int64_t first = channel + kLanes * index;
-    const __mmask16 mask = static_cast<__mmask16>(first_bytes(std::min<int64_t>(kLanes, channels - first)));
-    _mm512_mask_cvtsepi32_storeu_epi8(y + row * stride + first, mask, scale.requantize(sum, first));
-  }
-
-  const ContextScale& scale;
-  int64_t channels;
-  int64_t channel;
+  const ContextScale* scales;
+  __mmask64 channels;
   int64_t count;
   int8_t* y;
   int64_t stride;
+};
+
+// Memory that a thread keeps from task to task.
+class Scratch {
+ public:
+  // Makes room for `bytes` and begins anew.
+  void reset(int64_t bytes) {
+    if (bytes > size_) {
+      memory_ = AlignedArray<uint8_t>(bytes);
+      size_ = bytes;
+    }
+    used_ = 0;
+  }
+  template <class T>
+  T* take(int64_t count) {
+    T* taken = reinterpret_cast<T*>(memory_.get() + used_);
+    used_ += size_of<T>(count);
+    return taken;
+  }
+  template <class T>
+  static constexpr int64_t size_of(int64_t count) {
+    return round_up(count * static_cast<int64_t>(sizeof(T)), 64);
+  }
+
+ private:
+  AlignedArray<uint8_t> memory_;
+  int64_t size_ = 0;
+  int64_t used_ = 0;
 };
 
 // The exponential by distance from the row maximum, and its bytes.
@@ -238,7 +258,7 @@ struct Exponentials {
 // One task: the packed keys and values of a head, and what six queries need on their way.
 class Head {
  public:
-  Head(const int8_t* qkv, const Attention& attention, int64_t head, int8_t* y)
+  Head(const int8_t* qkv, const Attention& attention, int64_t head, int8_t* y, Scratch& scratch)
       : attention_(attention),
         tokens_(attention.tokens),
         dim_(attention.head_dim),
@@ -251,23 +271,34 @@ class Head {
         value_columns_(round_up(dim_, kLanes)),
         query_stride_(round_up(dim_, kChunk)),
         row_stride_(round_up(tokens_, kChunk)),
+        last_chunk_(first_bytes(tokens_ - (row_stride_ - kChunk))),
         score_scale_(attention.score_scale),
-        context_scale_(attention.context_scale.from(head * dim_), dim_),
-        exponentials_(attention.exponential, attention.frac_bits),
-        keys_(key_groups_ * key_columns_ * kGroup),
-        key_starts_(key_columns_),
-        values_(value_groups_ * value_columns_ * kGroup),
-        queries_(kQueries * query_stride_),
-        distances_(kQueries * row_stride_),
-        probabilities_(2 * kQueries * row_stride_) {
-    std::fill_n(queries_.get(), kQueries * query_stride_, uint8_t{0});
+        exponentials_(attention.exponential, attention.frac_bits) {
+    const int64_t keys = key_groups_ * key_columns_ * kGroup;
+    const int64_t values = value_groups_ * value_columns_ * kGroup;
+    const int64_t scales = value_columns_ / kLanes;
+    scratch.reset(Scratch::size_of<int8_t>(keys) + Scratch::size_of<int32_t>(key_columns_) +
+                  Scratch::size_of<int8_t>(values) + Scratch::size_of<ContextScale>(scales) + kQueries * query_stride_ +
+                  3 * kQueries * row_stride_);
+    keys_ = scratch.take<int8_t>(keys);
+    key_starts_ = scratch.take<int32_t>(key_columns_);
+    values_ = scratch.take<int8_t>(values);
+    context_scales_ = scratch.take<ContextScale>(scales);
+    queries_ = scratch.take<uint8_t>(kQueries * query_stride_);
+    scores_ = scratch.take<uint8_t>(kQueries * row_stride_);
+    probabilities_ = scratch.take<uint8_t>(2 * kQueries * row_stride_);
+    for (int64_t i = 0; i < scales; ++i) {
+      new (context_scales_ + i) ContextScale(attention.context_scale.from(head * dim_ + i * kLanes), dim_ - i * kLanes);
+      largest_pre_shift_ = std::max(largest_pre_shift_, context_scales_[i].largest_pre_shift);
+    }
+    std::fill_n(queries_, kQueries * query_stride_, uint8_t{0});
   }
 
   // Whether 32-bit lanes are enough for both requantisations.
   bool narrow() const {
     // The probabilities of a row sum up to 1 at most, unless the sum of the exponentials was saturated.
     const int64_t largest_sum = (sums_fit() ? 1 : tokens_) << attention_.frac_bits;
-    return has_room(dim_ << 14, score_scale_.pre_shift) && has_room(largest_sum << 7, context_scale_.largest_pre_shift);
+    return has_room(dim_ << 14, score_scale_.pre_shift) && has_room(largest_sum << 7, largest_pre_shift_);
   }
 
   void pack() {
@@ -283,7 +314,6 @@ class Head {
     } else {
       score<true>();
     }
-    find_distances();
     uint32_t factors[kQueries];
     if (sums_fit() && exponentials_.values[0] < (1 << 24)) {
       find_factors<3>(factors);
@@ -299,12 +329,12 @@ class Head {
     int8_t* y = y_ + first * channels_;
     if (two_bytes) {
       constexpr int64_t kHalf = kQueries / 2;
-      mix<true>(probabilities_.get(), std::min(count, kHalf), y);
+      mix<true>(probabilities_, std::min(count, kHalf), y);
       if (count > kHalf) {
-        mix<true>(probabilities_.get() + kQueries * row_stride_, count - kHalf, y + kHalf * channels_);
+        mix<true>(probabilities_ + kQueries * row_stride_, count - kHalf, y + kHalf * channels_);
       }
     } else {
-      mix<false>(probabilities_.get(), count, y);
+      mix<false>(probabilities_, count, y);
     }
   }
 
@@ -346,13 +376,13 @@ class Head {
           b[j + 12] = _mm512_shuffle_i32x4(odd_01, odd_23, 0xdd);
         }
         const int64_t groups = std::min<int64_t>(16, key_groups_ - d / kGroup);
-        int8_t* packed = keys_.get() + (d / kGroup * key_columns_ + token) * kGroup;
+        int8_t* packed = keys_ + (d / kGroup * key_columns_ + token) * kGroup;
         for (int64_t group = 0; group < groups; ++group) {
           _mm512_store_si512(packed + group * key_columns_ * kGroup, b[group]);
           sum = _mm512_dpbusd_epi32(sum, minus_128, b[group]);
         }
       }
-      _mm512_store_si512(key_starts_.get() + token, _mm512_sub_epi32(_mm512_setzero_si512(), sum));
+      _mm512_store_si512(key_starts_ + token, _mm512_sub_epi32(_mm512_setzero_si512(), sum));
     }
   }
 
@@ -361,22 +391,24 @@ class Head {
     alignas(64) uint8_t order[64];
     for (int i = 0; i < 64; ++i) order[i] = static_cast<uint8_t>(i % 4 * 16 + i / 4);
     const __m512i interleave = load(order);
-    const int8_t* value = query_ + 2 * channels_;
-    for (int64_t group = 0; group < value_groups_; ++group) {
-      for (int64_t d = 0; d < dim_; d += kLanes) {
-        const __mmask16 mask = static_cast<__mmask16>(first_bytes(std::min<int64_t>(kLanes, dim_ - d)));
-        __m128i row[kGroup];
-        for (int64_t i = 0; i < kGroup; ++i) {
-          const int64_t token = group * kGroup + i;
-          row[i] =
-              token < tokens_ ? _mm_maskz_loadu_epi8(mask, value + token * 3 * channels_ + d) : _mm_setzero_si128();
-        }
-        __m512i rows = _mm512_castsi128_si512(row[0]);
-        rows = _mm512_inserti32x4(rows, row[1], 1);
-        rows = _mm512_inserti32x4(rows, row[2], 2);
-        rows = _mm512_inserti32x4(rows, row[3], 3);
-        _mm512_store_si512(values_.get() + (group * value_columns_ + d) * kGroup,
-                           _mm512_permutexvar_epi8(interleave, rows));
+    const int64_t stride = 3 * channels_;
+    for (int64_t d = 0; d < dim_; d += kLanes) {
+      const auto mask = static_cast<__mmask16>(first_bytes(std::min<int64_t>(kLanes, dim_ - d)));
+      const int8_t* value = query_ + 2 * channels_ + d;
+      int8_t* packed = values_ + d * kGroup;
+      for (int64_t token = 0; token < tokens_; token += kGroup) {
+        const int64_t left = tokens_ - token;
+        // Tokens past the end are zero.
+        const __mmask16 mask1 = left > 1 ? mask : 0;
+        const __mmask16 mask2 = left > 2 ? mask : 0;
+        const __mmask16 mask3 = left > 3 ? mask : 0;
+        __m512i rows = _mm512_castsi128_si512(_mm_maskz_loadu_epi8(mask, value));
+        rows = _mm512_inserti32x4(rows, _mm_maskz_loadu_epi8(mask1, value + stride), 1);
+        rows = _mm512_inserti32x4(rows, _mm_maskz_loadu_epi8(mask2, value + 2 * stride), 2);
+        rows = _mm512_inserti32x4(rows, _mm_maskz_loadu_epi8(mask3, value + 3 * stride), 3);
+        _mm512_store_si512(packed, _mm512_permutexvar_epi8(interleave, rows));
+        value += kGroup * stride;
+        packed += value_columns_ * kGroup;
       }
     }
   }
@@ -387,81 +419,80 @@ class Head {
       const int8_t* query = query_ + (first + row) * 3 * channels_;
       for (int64_t d = 0; d < dim_; d += 64) {
         const __m512i bytes = _mm512_maskz_loadu_epi8(first_bytes(dim_ - d), query + d);
-        _mm512_store_si512(queries_.get() + row * query_stride_ + d,
-                           _mm512_xor_si512(bytes, _mm512_set1_epi8(INT8_MIN)));
+        _mm512_store_si512(queries_ + row * query_stride_ + d, _mm512_xor_si512(bytes, _mm512_set1_epi8(INT8_MIN)));
       }
     }
   }
 
   template <bool kPreShift>
   void score() {
-    for (int64_t token = 0; token < tokens_; token += kChunk) {
-      const int64_t registers = std::min<int64_t>(4, (key_columns_ - token) / kLanes);
-      const ScoreStore<kPreShift> store(score_scale_, reinterpret_cast<int8_t*>(distances_.get()) + token, row_stride_,
-                                        first_bytes(tokens_ - token));
-      tile_of(registers, queries_.get(), query_stride_, keys_.get() + token * kGroup, key_columns_ * kGroup,
-              key_groups_, key_starts_.get() + token, store);
+    const int64_t registers = key_columns_ / kLanes;
+    const Split split(registers, divide_up(registers, 4), 1);
+    for (int64_t piece = 0; piece < split.count(); ++piece) {
+      const int64_t token = split.begin(piece) * kLanes;
+      // What a piece stores past its end is overwritten by the next one.
+      const ScoreStore<kPreShift> store(score_scale_, scores_ + token, row_stride_);
+      tile_of(split.end(piece) - split.begin(piece), queries_, query_stride_, keys_ + token * kGroup,
+              key_columns_ * kGroup, key_groups_, key_starts_ + token, store);
     }
   }
 
-  // Scores to distances from the row maximum, in place.
-  void find_distances() {
-    __m512i largest[kQueries];
-    for (int64_t row = 0; row < kQueries; ++row) {
-      const uint8_t* scores = distances_.get() + row * row_stride_;
-      __m512i bytes = load(scores);
-      for (int64_t token = kChunk; token < row_stride_; token += kChunk) {
-        bytes = _mm512_max_epi8(bytes, load(scores + token));
-      }
-      const __m256i half = _mm256_max_epi8(_mm512_castsi512_si256(bytes), _mm512_extracti64x4_epi64(bytes, 1));
-      const __m128i quarter = _mm_max_epi8(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-      // 127 - x is unsigned, and there is an instruction for the smallest of eight unsigned 16-bit numbers.
-      const __m128i flip = _mm_set1_epi8(INT8_MAX);
-      const __m128i flipped = _mm_xor_si128(quarter, flip);
-      const __m128i least = _mm_minpos_epu16(_mm_min_epu8(flipped, _mm_srli_epi16(flipped, 8)));
-      largest[row] = _mm512_broadcastb_epi8(_mm_xor_si128(least, flip));
-    }
-    for (int64_t row = 0; row < kQueries; ++row) {
-      uint8_t* scores = distances_.get() + row * row_stride_;
-      for (int64_t token = 0; token < row_stride_; token += kChunk) {
-        _mm512_store_si512(scores + token, _mm512_sub_epi8(largest[row], load(scores + token)));
-      }
-    }
+  // The largest score of a row, in all bytes.
+  __m512i row_max(const uint8_t* scores) const {
+    const int64_t last = row_stride_ - kChunk;
+    __m512i bytes = _mm512_mask_loadu_epi8(_mm512_set1_epi8(INT8_MIN), last_chunk_, scores + last);
+    for (int64_t token = 0; token < last; token += kChunk) bytes = _mm512_max_epi8(bytes, load(scores + token));
+    const __m256i half = _mm256_max_epi8(_mm512_castsi512_si256(bytes), _mm512_extracti64x4_epi64(bytes, 1));
+    const __m128i quarter = _mm_max_epi8(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+    // 127 - x is unsigned, and there is an instruction for the smallest of eight unsigned 16-bit numbers.
+    const __m128i flip = _mm_set1_epi8(INT8_MAX);
+    const __m128i flipped = _mm_xor_si128(quarter, flip);
+    const __m128i least = _mm_minpos_epu16(_mm_min_epu8(flipped, _mm_srli_epi16(flipped, 8)));
+    return _mm512_broadcastb_epi8(_mm_xor_si128(least, flip));
   }
 
-  // 2^31 / (sum of the exponentials) of each row. Three bytes are enough if no exponential reaches 2^24 and no sum
-  // 2^31.
+  // Scores become distances from their row's maximum; the factors are 2^31 / (sum of the exponentials). Three bytes
+  // are enough if no exponential reaches 2^24 and no sum 2^31.
   template <int kPlanes>
   void find_factors(uint32_t* factors) {
-    const ByteTable plane0(exponentials_.planes[0]);
-    const ByteTable plane1(exponentials_.planes[1]);
-    const ByteTable plane2(exponentials_.planes[2]);
-    const ByteTable plane3(exponentials_.planes[3]);
+    __m512i largest[kQueries];
+    for (int64_t row = 0; row < kQueries; ++row) largest[row] = row_max(scores_ + row * row_stride_);
+    const ByteTable planes[4] = {ByteTable(exponentials_.planes[0]), ByteTable(exponentials_.planes[1]),
+                                 ByteTable(exponentials_.planes[2]), ByteTable(exponentials_.planes[3])};
     const __m512i one = _mm512_set1_epi8(1);
+    const __m512i last_one = _mm512_maskz_mov_epi8(last_chunk_, one);
+    alignas(64) int32_t sums[kQueries][kLanes];
     for (int64_t row = 0; row < kQueries; ++row) {
-      const uint8_t* distances = distances_.get() + row * row_stride_;
+      uint8_t* scores = scores_ + row * row_stride_;
       __m512i sum0 = _mm512_setzero_si512();
       __m512i sum1 = sum0;
       __m512i sum2 = sum0;
       __m512i sum3 = sum0;
-      for (int64_t token = 0; token < tokens_; token += kChunk) {
-        const __m512i distance = load(distances + token);
+      const auto add = [&](int64_t token, __m512i valid) {
+        const __m512i distance = _mm512_sub_epi8(largest[row], load(scores + token));
+        _mm512_store_si512(scores + token, distance);
         const __mmask64 upper = _mm512_movepi8_mask(distance);
-        const __m512i valid = _mm512_maskz_mov_epi8(first_bytes(tokens_ - token), one);
-        sum0 = _mm512_dpbusd_epi32(sum0, plane0(distance, upper), valid);
-        sum1 = _mm512_dpbusd_epi32(sum1, plane1(distance, upper), valid);
-        sum2 = _mm512_dpbusd_epi32(sum2, plane2(distance, upper), valid);
-        if constexpr (kPlanes > 3) sum3 = _mm512_dpbusd_epi32(sum3, plane3(distance, upper), valid);
-      }
+        sum0 = _mm512_dpbusd_epi32(sum0, planes[0](distance, upper), valid);
+        sum1 = _mm512_dpbusd_epi32(sum1, planes[1](distance, upper), valid);
+        sum2 = _mm512_dpbusd_epi32(sum2, planes[2](distance, upper), valid);
+        if constexpr (kPlanes > 3) sum3 = _mm512_dpbusd_epi32(sum3, planes[3](distance, upper), valid);
+      };
+      const int64_t last = row_stride_ - kChunk;
+      for (int64_t token = 0; token < last; token += kChunk) add(token, one);
+      add(last, last_one);
       if constexpr (kPlanes > 3) {
         const int64_t sum = _mm512_reduce_add_epi32(sum0) + int64_t{_mm512_reduce_add_epi32(sum1)} * (1 << 8) +
                             int64_t{_mm512_reduce_add_epi32(sum2)} * (1 << 16) +
                             int64_t{_mm512_reduce_add_epi32(sum3)} * (1 << 24);
         factors[row] = static_cast<uint32_t>(reciprocal(sum));
       } else {
-        const __m512i sum =
-            _mm512_add_epi32(_mm512_add_epi32(sum0, _mm512_slli_epi32(sum1, 8)), _mm512_slli_epi32(sum2, 16));
-        factors[row] = (uint32_t{1} << 31) / static_cast<uint32_t>(_mm512_reduce_add_epi32(sum));
+        _mm512_store_si512(sums[row], _mm512_add_epi32(_mm512_add_epi32(sum0, _mm512_slli_epi32(sum1, 8)),
+                                                       _mm512_slli_epi32(sum2, 16)));
+      }
+    }
+    if constexpr (kPlanes == 3) {
+      for (int64_t row = 0; row < kQueries; ++row) {
+        factors[row] = (uint32_t{1} << 31) / static_cast<uint32_t>(_mm512_reduce_add_epi32(load(sums[row])));
       }
     }
   }
@@ -497,9 +528,9 @@ class Head {
           parts[0][part] = natural_order(_mm512_min_epu8(_mm512_packus_epi16(low, high), limit));
         }
       }
-      const uint8_t* distances = distances_.get() + row * row_stride_;
+      const uint8_t* distances = scores_ + row * row_stride_;
       for (int byte = 0; byte < (kTwoBytes ? 2 : 1); ++byte) {
-        uint8_t* probabilities = probabilities_.get() + (kTwoBytes ? 2 * row + byte : row) * row_stride_;
+        uint8_t* probabilities = probabilities_ + (kTwoBytes ? 2 * row + byte : row) * row_stride_;
         const __m512i* table = parts[byte];
         for (int64_t token = 0; token < tokens_; token += kChunk) {
           const __m512i distance = load(distances + token);
@@ -522,10 +553,14 @@ class Head {
     const int64_t registers = value_columns_ / kLanes;
     const Split split(registers, divide_up(registers, 4), 1);
     for (int64_t piece = 0; piece < split.count(); ++piece) {
-      const int64_t channel = split.begin(piece) * kLanes;
-      const ContextStore<kTwoBytes> store{context_scale_, dim_, channel, count, y, channels_};
-      tile_of(split.end(piece) - split.begin(piece), probabilities, row_stride_, values_.get() + channel * kGroup,
-              value_columns_ * kGroup, value_groups_, nullptr, store);
+      const int64_t first = split.begin(piece);
+      const int64_t width = split.end(piece) - first;
+      const int64_t channel = first * kLanes;
+      const ContextStore<kTwoBytes> store{context_scales_ + first,
+                                          first_bytes(std::min(width * kLanes, dim_ - channel)), count, y + channel,
+                                          channels_};
+      tile_of(width, probabilities, row_stride_, values_ + channel * kGroup, value_columns_ * kGroup, value_groups_,
+              nullptr, store);
     }
   }
 
@@ -541,19 +576,22 @@ class Head {
   const int64_t value_columns_;
   const int64_t query_stride_;
   const int64_t row_stride_;
+  const __mmask64 last_chunk_;
   const NarrowScale score_scale_;
-  const ContextScale context_scale_;
   const Exponentials exponentials_;
-  AlignedArray<int8_t> keys_;         // [head_dim / 4][tokens][4], padded
-  AlignedArray<int32_t> key_starts_;  // -128 * (sum of the key)
-  AlignedArray<int8_t> values_;       // [tokens / 4][head_dim][4], padded with zeros
-  AlignedArray<uint8_t> queries_;
-  AlignedArray<uint8_t> distances_;  // before that the scores
-  AlignedArray<uint8_t> probabilities_;
+  int32_t largest_pre_shift_ = 0;
+  int8_t* keys_;         // [head_dim / 4][tokens][4], padded
+  int32_t* key_starts_;  // -128 * (sum of the key)
+  int8_t* values_;       // [tokens / 4][head_dim][4], padded with zeros
+  ContextScale* context_scales_;
+  uint8_t* queries_;
+  uint8_t* scores_;  // and then the distances from the row maximum
+  uint8_t* probabilities_;
 };
 
 void attend(const int8_t* qkv, const Attention& attention, int64_t head, int64_t first, int64_t last, int8_t* y) {
-  Head worker(qkv, attention, head, y);
+  thread_local Scratch scratch;
+  Head worker(qkv, attention, head, y, scratch);
   if (!worker.narrow()) return kAttentionPortable.compute(qkv, attention, head, first, last, y);
   worker.pack();
   for (int64_t query = first; query < last; query += kQueries) {

@@ -15,31 +15,34 @@ constexpr int64_t kRows = 8;
 constexpr int64_t kLanes = 8;
 
 // The mean of a row and the sum of the squares of its values less the mean.
-struct Moments {
+class Moments {
+ public:
   Moments(const int16_t* x, int64_t channels) {
-    const __m512i one = _mm512_set1_epi16(1);
-    const __m512i low_half = _mm512_set1_epi64(0xffffffff);
-    __m512i sums = _mm512_setzero_si512();
-    __m512i even_squares = sums;
-    __m512i odd_squares = sums;
-    for (int64_t c = 0; c < channels; c += 32) {
-      const uint32_t mask = channels - c >= 32 ? ~uint32_t{0} : (uint32_t{1} << (channels - c)) - 1;
-      const __m512i values = _mm512_maskz_loadu_epi16(_cvtu32_mask32(mask), x + c);
-      sums = _mm512_dpwssd_epi32(sums, values, one);
-      // The sum of two squares is at most 2^31: unsigned.
-      const __m512i squares = _mm512_madd_epi16(values, values);
-      even_squares = _mm512_add_epi64(even_squares, _mm512_and_si512(squares, low_half));
-      odd_squares = _mm512_add_epi64(odd_squares, _mm512_srli_epi64(squares, 32));
-    }
-    const int64_t sum = _mm512_reduce_add_epi32(sums);
+    int64_t c = 0;
+    for (; c + 32 <= channels; c += 32) add(_mm512_loadu_si512(x + c));
+    if (c < channels) add(_mm512_maskz_loadu_epi16((uint32_t{1} << (channels - c)) - 1, x + c));
+    const int64_t sum = _mm512_reduce_add_epi32(sums_);
     mean = round_half_even_divide(sum, channels);
     // The sum of (x - mean)^2.
-    squares =
-        _mm512_reduce_add_epi64(_mm512_add_epi64(even_squares, odd_squares)) - 2 * mean * sum + channels * mean * mean;
+    squares = _mm512_reduce_add_epi64(_mm512_add_epi64(even_squares_, odd_squares_)) - 2 * mean * sum +
+              channels * mean * mean;
   }
 
   int64_t mean;
   int64_t squares;
+
+ private:
+  void add(__m512i values) {
+    sums_ = _mm512_dpwssd_epi32(sums_, values, _mm512_set1_epi16(1));
+    // The sum of two squares is at most 2^31: unsigned.
+    const __m512i pairs = _mm512_madd_epi16(values, values);
+    even_squares_ = _mm512_add_epi64(even_squares_, _mm512_and_si512(pairs, _mm512_set1_epi64(0xffffffff)));
+    odd_squares_ = _mm512_add_epi64(odd_squares_, _mm512_srli_epi64(pairs, 32));
+  }
+
+  __m512i sums_ = _mm512_setzero_si512();
+  __m512i even_squares_ = _mm512_setzero_si512();
+  __m512i odd_squares_ = _mm512_setzero_si512();
 };
 
 // newton_sqrt of several numbers. A step that changes no root ends it: later ones would not either.
@@ -60,23 +63,61 @@ void newton_sqrt_all(const int64_t* radicands, int64_t count, int64_t* roots) {
 
 // N rows, `channels` apart, by their means and factors.
 template <int N>
-void normalize(const int16_t* x, int64_t channels, const Affine& affine, const int64_t* means, const int64_t* factors,
-               int8_t* y) {
-  for (int64_t c = 0; c < channels; c += kLanes) {
-    const auto mask = static_cast<__mmask8>(channels - c >= kLanes ? 0xff : (1 << (channels - c)) - 1);
-    const __m512i multiplier = _mm512_cvtepi32_epi64(_mm256_maskz_loadu_epi32(mask, affine.multiplier + c));
-    const __m512i offset = _mm512_maskz_loadu_epi64(mask, affine.offset + c);
-    const __m512i shift = _mm512_cvtepi8_epi64(_mm_maskz_loadu_epi8(mask, affine.shift + c));
+class Rows {
+ public:
+  Rows(const int16_t* x, int64_t channels, const Affine& affine, const int64_t* means, const int64_t* factors,
+       int8_t* y)
+      : x_(x), channels_(channels), affine_(affine), y_(y) {
     for (int row = 0; row < N; ++row) {
-      const __m512i value = _mm512_cvtepi16_epi64(_mm_maskz_loadu_epi16(mask, x + row * channels + c));
-      const __m512i centered = _mm512_sub_epi64(value, _mm512_set1_epi64(means[row]));
-      // Newton's root is at least the true one and at least 64: |normalized| <= 2^30 fits the 32 bits multiplied.
-      const __m512i normalized = _mm512_srai_epi64(_mm512_mul_epi32(centered, _mm512_set1_epi64(factors[row])), 1);
-      const __m512i affine_sum = _mm512_add_epi64(_mm512_mul_epi32(normalized, multiplier), offset);
-      const __m128i bytes = _mm512_cvtsepi64_epi8(_mm512_srav_epi64(affine_sum, shift));
-      _mm_mask_storeu_epi8(y + row * channels + c, mask, bytes);
+      means_[row] = _mm512_set1_epi64(means[row]);
+      factors_[row] = _mm512_set1_epi64(factors[row]);
     }
   }
+
+  void normalize() const {
+    int64_t c = 0;
+    for (; c + kLanes <= channels_; c += kLanes) normalize<false>(c, 0xff);
+    if (c < channels_) normalize<true>(c, static_cast<__mmask8>((1 << (channels_ - c)) - 1));
+  }
+
+ private:
+  // Channels [c, c + 8), or those of the mask.
+  template <bool kMasked>
+  void normalize(int64_t c, __mmask8 mask) const {
+    const __m512i multiplier = _mm512_cvtepi32_epi64(_mm256_maskz_loadu_epi32(mask, affine_.multiplier + c));
+    const __m512i offset = _mm512_maskz_loadu_epi64(mask, affine_.offset + c);
+    const __m512i shift = _mm512_cvtepi8_epi64(_mm_maskz_loadu_epi8(mask, affine_.shift + c));
+    for (int row = 0; row < N; ++row) {
+      const int16_t* x = x_ + row * channels_ + c;
+      const __m128i value =
+          kMasked ? _mm_maskz_loadu_epi16(mask, x) : _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
+      const __m512i centered = _mm512_sub_epi64(_mm512_cvtepi16_epi64(value), means_[row]);
+      // Newton's root is at least the true one and at least 64: |normalized| <= 2^30 fits the 32 bits multiplied.
+      const __m512i normalized = _mm512_srai_epi64(_mm512_mul_epi32(centered, factors_[row]), 1);
+      const __m512i affine_sum = _mm512_add_epi64(_mm512_mul_epi32(normalized, multiplier), offset);
+      const __m128i bytes = _mm512_cvtsepi64_epi8(_mm512_srav_epi64(affine_sum, shift));
+      int8_t* y = y_ + row * channels_ + c;
+      if constexpr (kMasked) {
+        _mm_mask_storeu_epi8(y, mask, bytes);
+      } else {
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(y), bytes);
+      }
+    }
+  }
+
+  const int16_t* x_;
+  int64_t channels_;
+  Affine affine_;
+  int8_t* y_;
+  __m512i means_[N];
+  __m512i factors_[N];
+};
+
+template <int N>
+void normalize(const int16_t* x, int64_t channels, const Affine& affine, const int64_t* means, const int64_t* factors,
+               int8_t* y) {
+  const Rows<N> rows(x, channels, affine, means, factors, y);
+  rows.normalize();
 }
 
 }  // namespace
