@@ -271,6 +271,7 @@ class Head {
         value_columns_(round_up(dim_, kLanes)),
         query_stride_(round_up(dim_, kChunk)),
         row_stride_(round_up(tokens_, kChunk)),
+        pieces_(key_columns_ / kLanes, divide_up(key_columns_, kChunk), 1),
         last_chunk_(first_bytes(tokens_ - (row_stride_ - kChunk))),
         score_scale_(attention.score_scale),
         exponentials_(attention.exponential, attention.frac_bits) {
@@ -341,49 +342,60 @@ class Head {
  private:
   bool sums_fit() const { return exponentials_.values[0] <= INT32_MAX / tokens_; }
 
-  // 16 tokens x 64 bytes at a time: a transposition of 16 x 16 groups of four bytes.
+  // 16 tokens x 64 bytes at a time: a transposition of 16 x 16 groups of four bytes. The registers of a piece stand
+  // together, [groups][registers], so that its tile reads from front to back.
   void pack_keys() {
-    const __m512i minus_128 = _mm512_set1_epi8(INT8_MIN);
-    for (int64_t token = 0; token < key_columns_; token += kLanes) {
-      __m512i sum = _mm512_setzero_si512();
-      for (int64_t d = 0; d < dim_; d += 64) {
-        const __mmask64 mask = first_bytes(dim_ - d);
-        const int8_t* key = query_ + token * 3 * channels_ + channels_ + d;
-        __m512i a[16];
-        __m512i b[16];
-        for (int64_t i = 0; i < 16; ++i) {
-          a[i] = token + i < tokens_ ? _mm512_maskz_loadu_epi8(mask, key + i * 3 * channels_) : _mm512_setzero_si512();
-        }
-        for (int i = 0; i < 16; i += 2) {
-          b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
-          b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
-        }
-        for (int i = 0; i < 16; i += 4) {
-          a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
-          a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
-          a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
-          a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
-        }
-        // a[4 * i + j] has groups j, j + 4, j + 8, j + 12 of tokens 4 * i .. 4 * i + 3.
-        for (int j = 0; j < 4; ++j) {
-          const __m512i even_01 = _mm512_shuffle_i32x4(a[j], a[j + 4], 0x88);
-          const __m512i odd_01 = _mm512_shuffle_i32x4(a[j], a[j + 4], 0xdd);
-          const __m512i even_23 = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0x88);
-          const __m512i odd_23 = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0xdd);
-          b[j] = _mm512_shuffle_i32x4(even_01, even_23, 0x88);
-          b[j + 4] = _mm512_shuffle_i32x4(odd_01, odd_23, 0x88);
-          b[j + 8] = _mm512_shuffle_i32x4(even_01, even_23, 0xdd);
-          b[j + 12] = _mm512_shuffle_i32x4(odd_01, odd_23, 0xdd);
-        }
-        const int64_t groups = std::min<int64_t>(16, key_groups_ - d / kGroup);
-        int8_t* packed = keys_ + (d / kGroup * key_columns_ + token) * kGroup;
-        for (int64_t group = 0; group < groups; ++group) {
-          _mm512_store_si512(packed + group * key_columns_ * kGroup, b[group]);
-          sum = _mm512_dpbusd_epi32(sum, minus_128, b[group]);
-        }
+    for (int64_t piece = 0; piece < pieces_.count(); ++piece) {
+      const int64_t width = pieces_.end(piece) - pieces_.begin(piece);
+      for (int64_t i = 0; i < width; ++i) {
+        const int64_t token = (pieces_.begin(piece) + i) * kLanes;
+        pack_keys(token, keys_of(piece) + i * kLanes * kGroup, width * kLanes * kGroup);
       }
-      _mm512_store_si512(key_starts_ + token, _mm512_sub_epi32(_mm512_setzero_si512(), sum));
     }
+  }
+
+  int8_t* keys_of(int64_t piece) const { return keys_ + pieces_.begin(piece) * kLanes * key_groups_ * kGroup; }
+
+  void pack_keys(int64_t token, int8_t* packed, int64_t packed_stride) {
+    const __m512i minus_128 = _mm512_set1_epi8(INT8_MIN);
+    __m512i sum = _mm512_setzero_si512();
+    for (int64_t d = 0; d < dim_; d += 64) {
+      const __mmask64 mask = first_bytes(dim_ - d);
+      const int8_t* key = query_ + token * 3 * channels_ + channels_ + d;
+      __m512i a[16];
+      __m512i b[16];
+      for (int64_t i = 0; i < 16; ++i) {
+        a[i] = token + i < tokens_ ? _mm512_maskz_loadu_epi8(mask, key + i * 3 * channels_) : _mm512_setzero_si512();
+      }
+      for (int i = 0; i < 16; i += 2) {
+        b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+      }
+      for (int i = 0; i < 16; i += 4) {
+        a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
+        a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
+        a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
+        a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
+      }
+      // a[4 * i + j] has groups j, j + 4, j + 8, j + 12 of tokens 4 * i .. 4 * i + 3.
+      for (int j = 0; j < 4; ++j) {
+        const __m512i even_01 = _mm512_shuffle_i32x4(a[j], a[j + 4], 0x88);
+        const __m512i odd_01 = _mm512_shuffle_i32x4(a[j], a[j + 4], 0xdd);
+        const __m512i even_23 = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0x88);
+        const __m512i odd_23 = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0xdd);
+        b[j] = _mm512_shuffle_i32x4(even_01, even_23, 0x88);
+        b[j + 4] = _mm512_shuffle_i32x4(odd_01, odd_23, 0x88);
+        b[j + 8] = _mm512_shuffle_i32x4(even_01, even_23, 0xdd);
+        b[j + 12] = _mm512_shuffle_i32x4(odd_01, odd_23, 0xdd);
+      }
+      const int64_t groups = std::min<int64_t>(16, key_groups_ - d / kGroup);
+      for (int64_t group = 0; group < groups; ++group) {
+        _mm512_store_si512(packed, b[group]);
+        packed += packed_stride;
+        sum = _mm512_dpbusd_epi32(sum, minus_128, b[group]);
+      }
+    }
+    _mm512_store_si512(key_starts_ + token, _mm512_sub_epi32(_mm512_setzero_si512(), sum));
   }
 
   // Four tokens x 16 channels at a time.
@@ -426,14 +438,13 @@ class Head {
 
   template <bool kPreShift>
   void score() {
-    const int64_t registers = key_columns_ / kLanes;
-    const Split split(registers, divide_up(registers, 4), 1);
-    for (int64_t piece = 0; piece < split.count(); ++piece) {
-      const int64_t token = split.begin(piece) * kLanes;
+    for (int64_t piece = 0; piece < pieces_.count(); ++piece) {
+      const int64_t token = pieces_.begin(piece) * kLanes;
+      const int64_t width = pieces_.end(piece) - pieces_.begin(piece);
       // What a piece stores past its end is overwritten by the next one.
       const ScoreStore<kPreShift> store(score_scale_, scores_ + token, row_stride_);
-      tile_of(split.end(piece) - split.begin(piece), queries_, query_stride_, keys_ + token * kGroup,
-              key_columns_ * kGroup, key_groups_, key_starts_ + token, store);
+      tile_of(width, queries_, query_stride_, keys_of(piece), width * kLanes * kGroup, key_groups_, key_starts_ + token,
+              store);
     }
   }
 
@@ -576,11 +587,12 @@ class Head {
   const int64_t value_columns_;
   const int64_t query_stride_;
   const int64_t row_stride_;
+  const Split pieces_;  // of the keys, up to four registers each
   const __mmask64 last_chunk_;
   const NarrowScale score_scale_;
   const Exponentials exponentials_;
   int32_t largest_pre_shift_ = 0;
-  int8_t* keys_;         // [head_dim / 4][tokens][4], padded
+  int8_t* keys_;         // [pieces][head_dim / 4][tokens][4], padded
   int32_t* key_starts_;  // -128 * (sum of the key)
   int8_t* values_;       // [tokens / 4][head_dim][4], padded with zeros
   ContextScale* context_scales_;
