@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import onnx_ir as ir
 from ivit_onnx.opset import DOMAIN, OPERATORS, OPSET_VERSION, STANDARD_OPSET_VERSION
 from ivit_onnx.quant.tensors import Lowered
 
-__all__ = ["BATCH", "Dim", "GraphBuilder"]
+__all__ = ["BATCH", "Dim", "GraphBuilder", "with_norm", "with_pixels"]
 
 BATCH = "batch"
 Dim = int | str
@@ -48,9 +48,18 @@ class GraphBuilder:
         return value
 
     def operator(
-        self, path: str, lowered: Lowered, data: Sequence[ir.Value], shape: Sequence[Dim], doc: str
-    ) -> ir.Value:
-        """The node of one lowered operator; `data` are the inputs that are not constants, in the operator's order."""
+        self,
+        path: str,
+        lowered: Lowered,
+        data: Sequence[ir.Value],
+        outputs: Mapping[str, Sequence[Dim]],
+        doc: str,
+    ) -> tuple[ir.Value, ...]:
+        """The node of one lowered operator.
+
+        `data` are the inputs that are not constants, in the operator's order; `outputs` the names and shapes of its
+        outputs.
+        """
         spec = OPERATORS[lowered.operator]
         remaining = iter(data)
         inputs = [
@@ -59,19 +68,22 @@ class GraphBuilder:
             else next(remaining)
             for tensor in spec.inputs
         ]
-        output = self._value(path, spec.output.dtype, shape)
+        values = tuple(
+            self._value(name, tensor.dtype, shape)
+            for tensor, (name, shape) in zip(spec.outputs, outputs.items(), strict=True)
+        )
         self.nodes.append(
             ir.node(
                 lowered.operator,
                 inputs,
                 lowered.attributes,
                 domain=DOMAIN,
-                outputs=[output],
+                outputs=values,
                 name=path,
                 doc_string=f"{doc} {spec.summary} {spec.formula}",
             )
         )
-        return output
+        return values
 
     def standard(
         self,
@@ -103,3 +115,15 @@ class GraphBuilder:
     @staticmethod
     def _value(name: str, dtype: str, shape: Sequence[Dim]) -> ir.Value:
         return ir.Value(name=name, type=ir.TensorType(_DTYPES[dtype]), shape=ir.Shape(shape))
+
+
+def with_norm(branch: Lowered, norm: Lowered) -> Lowered:
+    """A residual branch and the normalisation right after it as one operator."""
+    constants = {**branch.constants, **{f"norm_{name}": array for name, array in norm.constants.items()}}
+    return Lowered(f"{branch.operator}Norm", constants, branch.scale, branch.attributes)
+
+
+def with_pixels(quantize: Lowered, embed: Lowered) -> Lowered:
+    """The quantisation of pixels and the patch embedding after it as one operator."""
+    constants = {**{f"pixel_{name}": array for name, array in quantize.constants.items()}, **embed.constants}
+    return Lowered("IntPixelEmbed", constants, embed.scale, embed.attributes)

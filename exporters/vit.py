@@ -1,4 +1,4 @@
-"""The graph of a ViT or DeiT: six nodes a transformer block."""
+"""The graph of a ViT or DeiT: four nodes a transformer block."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import Literal, get_args
 
 import numpy as np
 import onnx_ir as ir
-from ivit_onnx.exporters.graph import BATCH, GraphBuilder
+from ivit_onnx.exporters.graph import BATCH, GraphBuilder, with_norm, with_pixels
 
 from ivit_onnx.errors import ExportError
 from ivit_onnx.models import VisionTransformer
 from ivit_onnx.models.vit import Block
+from ivit_onnx.quant.tensors import Lowered
 
 __all__ = ["INPUT_TYPES", "InputType", "build_vit"]
 
@@ -35,71 +36,90 @@ def build_vit(model: VisionTransformer, input_type: InputType) -> tuple[ir.Graph
     if input_type not in INPUT_TYPES:
         raise ExportError(f"expected an input type of {', '.join(INPUT_TYPES)}, found {input_type!r}")
     arch, g = model.arch, GraphBuilder()
-    pixels, s_pixels = _image(g, model, input_type)
-
-    embed = model.patch_embed.lower(s_pixels)
     tokens = (BATCH, arch.tokens, arch.width)
-    x = g.operator("patch_embed", embed, [pixels], tokens, "Image to tokens: the start of the int16 residual stream.")
-    s_x = embed.scale
-    for index, block in enumerate(model.block_list()):
-        x, s_x = _block(g, model, f"blocks.{index}", block, x, s_x)
+    x, s_x = _embed(g, model, input_type)
+    blocks = model.block_list()
+    norm = blocks[0].norm1.lower(s_x)
+    (y,) = g.operator("blocks.0.norm1", norm, [x], {"blocks.0.norm1": tokens}, "Normalisation before attention.")
+    for index, block in enumerate(blocks):
+        following = blocks[index + 1] if index + 1 < len(blocks) else None
+        x, s_x, y, norm = _block(g, model, index, block, following, (x, s_x), (y, norm))
 
     prefix = arch.prefix_tokens
-    bounds = (
-        g.constant(f"pool.{name}", np.array([v], np.int64)) for name, v in (("from", 0), ("to", prefix), ("axis", 1))
-    )
+    slices = {"from": 0, "to": prefix, "axis": 1}
+    bounds = [g.constant(f"pool.{name}", np.array([value], np.int64)) for name, value in slices.items()]
     what = "class and distillation tokens" if arch.distilled else "class token"
     pooled = g.standard(
         "Slice", "pool", [x, *bounds], "int16", (BATCH, prefix, arch.width), f"Keeps the {what}, which the head reads."
     )
     norm = model.norm.lower(s_x)
-    features = g.operator("norm", norm, [pooled], (BATCH, prefix, arch.width), "Final normalisation.")
+    (features,) = g.operator("norm", norm, [pooled], {"norm": (BATCH, prefix, arch.width)}, "Final normalisation.")
     flat = g.standard("Flatten", "features", [features], "int8", (BATCH, prefix * arch.width), "Features.", axis=1)
     head = model.head.lower(norm.scale)
     heads = "Mean of both classification heads." if arch.distilled else "Classification head."
-    logits = g.operator("head", head, [flat], (BATCH, arch.classes), heads)
-    logits.name = "logits"
+    (logits,) = g.operator("head", head, [flat], {"logits": (BATCH, arch.classes)}, heads)
     logits.doc_string = "Integer logits; float logits = logits * ivit.output_scale."
     doc = f"Integer-only {arch.name}: no floating-point tensor but a float32 input, if that was asked for."
     return g.graph(arch.name, [logits], doc), float(head.scale)
 
 
-def _image(g: GraphBuilder, model: VisionTransformer, input_type: InputType) -> tuple[ir.Value, np.float32]:
-    """The graph input and the nodes that quantise it."""
+def _embed(g: GraphBuilder, model: VisionTransformer, input_type: InputType) -> tuple[ir.Value, np.float32]:
+    """The graph input and the nodes that make tokens of it: the start of the int16 residual stream, and its scale."""
     arch = model.arch
     shape = (BATCH, arch.in_channels, arch.image_size, arch.image_size)
     image = g.input("image", input_type, shape, _INPUT_DOCS[input_type])
     quantize = model.image.lower()
+    embed = model.patch_embed.lower(quantize.scale)
     if input_type == "uint8":
-        doc = "Pixels to the normalised, quantised input."
-        return g.operator("image.quantized", quantize, [image], shape, doc), quantize.scale
-    if input_type == "float32":
+        embed = with_pixels(quantize, embed)
+    elif input_type == "float32":
         constants = [
             g.constant("image.scale", np.asarray(quantize.scale)),
             g.constant("image.zero_point", np.zeros((), np.int8)),
         ]
         doc = "Boundary of the integer network: round(image / scale), clamped. The only node that sees a float."
-        return g.standard("QuantizeLinear", "image.quantized", [image, *constants], "int8", shape, doc), quantize.scale
-    return image, quantize.scale
+        image = g.standard("QuantizeLinear", "image.quantized", [image, *constants], "int8", shape, doc)
+    outputs = {"patch_embed": (BATCH, arch.tokens, arch.width)}
+    doc = "Image to tokens: the start of the int16 residual stream."
+    (tokens,) = g.operator("patch_embed", embed, [image], outputs, doc)
+    return tokens, embed.scale
 
 
 def _block(
-    g: GraphBuilder, model: VisionTransformer, path: str, block: Block, x: ir.Value, s_x: np.float32
-) -> tuple[ir.Value, np.float32]:
-    """One transformer block; takes and gives the residual stream and its scale."""
-    arch = model.arch
+    g: GraphBuilder,
+    model: VisionTransformer,
+    index: int,
+    block: Block,
+    following: Block | None,
+    stream: tuple[ir.Value, np.float32],
+    normalized: tuple[ir.Value, Lowered],
+) -> tuple[ir.Value, np.float32, ir.Value, Lowered]:
+    """One transformer block: the residual stream and its normalisation in, both for the next block out.
+
+    Each normalisation belongs to the operator that makes the residual stream which it normalises; after the last block
+    there is none, because only the prefix tokens are normalised there.
+    """
+    arch, path = model.arch, f"blocks.{index}"
     tokens = (BATCH, arch.tokens, arch.width)
-    norm1 = block.norm1.lower(s_x)
+    (x, s_x), (y, norm1) = stream, normalized
     qkv = block.attn.qkv.lower(norm1.scale)
     core = block.attn.core.lower(qkv.scale)
     proj = block.attn.proj.lower(core.scale, s_x)
     norm2 = block.norm2.lower(proj.scale)
     mlp = block.mlp.lower(norm2.scale, proj.scale)
 
-    y = g.operator(f"{path}.norm1", norm1, [x], tokens, "Normalisation before attention.")
-    y = g.operator(f"{path}.attn.qkv", qkv, [y], (BATCH, arch.tokens, 3 * arch.width), "Queries, keys and values.")
-    y = g.operator(f"{path}.attn.core", core, [y], tokens, "Attention.")
-    x = g.operator(f"{path}.attn.proj", proj, [y, x], tokens, "Output projection of attention.")
-    y = g.operator(f"{path}.norm2", norm2, [x], tokens, "Normalisation before the feed-forward half.")
-    x = g.operator(f"{path}.mlp", mlp, [y, x], tokens, "Feed-forward half of the block.")
-    return x, mlp.scale
+    packed = {f"{path}.attn.qkv": (BATCH, arch.tokens, 3 * arch.width)}
+    (y,) = g.operator(f"{path}.attn.qkv", qkv, [y], packed, "Queries, keys and values.")
+    (y,) = g.operator(f"{path}.attn.core", core, [y], {f"{path}.attn.core": tokens}, "Attention.")
+    outputs = {f"{path}.attn.proj": tokens, f"{path}.norm2": tokens}
+    doc = "Output projection of attention."
+    x, y = g.operator(f"{path}.attn.proj", with_norm(proj, norm2), [y, x], outputs, doc)
+    outputs = {f"{path}.mlp": tokens}
+    doc = "Feed-forward half of the block."
+    if following is None:
+        (x,) = g.operator(f"{path}.mlp", mlp, [y, x], outputs, doc)
+        return x, mlp.scale, y, norm2
+    norm1 = following.norm1.lower(mlp.scale)
+    outputs[f"blocks.{index + 1}.norm1"] = tokens
+    x, y = g.operator(f"{path}.mlp", with_norm(mlp, norm1), [y, x], outputs, doc)
+    return x, mlp.scale, y, norm1

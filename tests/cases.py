@@ -70,6 +70,20 @@ def _residual(rng: np.random.Generator, extreme: bool) -> dict[str, Array]:
     return {"branch_multiplier": bm, "branch_shift": be, "residual_multiplier": rm, "residual_shift": re}
 
 
+def _affine(
+    rng: np.random.Generator, prefix: str, channels: int, magnitude: float, offset_bits: int, extreme: bool
+) -> dict[str, Array]:
+    m, e = dyadic(rng, (channels,), magnitude, extreme)
+    offset = rng.integers(-(2**offset_bits), 2**offset_bits, channels)
+    if extreme:
+        offset = rng.choice(np.array([-(2**62), 2**62, 0], np.int64), channels)
+    return {f"{prefix}multiplier": m, f"{prefix}offset": offset, f"{prefix}shift": e}
+
+
+def _norm(rng: np.random.Generator, prefix: str, channels: int, extreme: bool) -> dict[str, Array]:
+    return _affine(rng, prefix, channels, 2**30 / max(1.0, channels**0.5), 36, extreme)
+
+
 def random_case(operator: str, rng: np.random.Generator, *, extreme: bool = False, size: int = 1) -> Case:
     """A valid call of `operator` with small random dimensions (odd sizes included), scaled by `size`."""
 
@@ -96,15 +110,10 @@ def random_case(operator: str, rng: np.random.Generator, *, extreme: bool = Fals
         }
     elif operator == "QuantizeImage":
         colours = dim(1, 4)
-        m, e = dyadic(rng, (colours,), 256, extreme)
         x = {
             "image": integers(rng, (n, colours, t, dim(1, 9)), np.uint8, extreme),
-            "multiplier": m,
-            "offset": rng.integers(-(2**40), 2**40, colours),
-            "shift": e,
+            **_affine(rng, "", colours, 256, 40, extreme),
         }
-        if extreme:
-            x["offset"] = rng.choice(np.array([-(2**62), 2**62, 0], np.int64), colours)
     elif operator == "Shiftmax":
         x = {"x": integers(rng, (n, t, c), np.int8, extreme)}
         attributes = {**exp_attributes(rng, extreme), "frac_bits": int(rng.choice([7, 8, 15]))}
@@ -115,20 +124,18 @@ def random_case(operator: str, rng: np.random.Generator, *, extreme: bool = Fals
         values = integers(rng, (n, t, c), np.int16, extreme)
         if not extreme:
             values = (values >> rng.integers(0, 14)).astype(np.int16)
-        m, e = dyadic(rng, (c,), 2**30 / max(1.0, c**0.5), extreme)
-        x = {"x": values, "multiplier": m, "offset": rng.integers(-(2**36), 2**36, c), "shift": e}
-        if extreme:
-            x["offset"] = rng.choice(np.array([-(2**62), 2**62, 0], np.int64), c)
+        x = {"x": values, **_norm(rng, "", c, extreme)}
     elif operator in ("IntLinear", "IntLinear16", "IntLinear32"):
         k = dim(1, 70)
         x = {"x": integers(rng, (n, t, k), np.int8, extreme), **_linear(rng, "", k, c, extreme)}
-    elif operator == "IntLinearAdd":
+    elif operator in ("IntLinearAdd", "IntLinearAddNorm"):
         k = dim(1, 70)
         x = {
             "x": integers(rng, (n, t, k), np.int8, extreme),
             "residual": integers(rng, (n, t, c), np.int16, extreme),
             **_linear(rng, "", k, c, extreme, target=32768),
             **_residual(rng, extreme),
+            **(_norm(rng, "norm_", c, extreme) if operator == "IntLinearAddNorm" else {}),
         }
     elif operator == "IntAttention":
         heads, head_dim = dim(1, 4), dim(1, 20)
@@ -147,7 +154,7 @@ def random_case(operator: str, rng: np.random.Generator, *, extreme: bool = Fals
             "context_multiplier": cm,
             "context_shift": ce,
         }
-    elif operator == "IntMlpAdd":
+    elif operator in ("IntMlpAdd", "IntMlpAddNorm"):
         h = dim(1, 70)
         gm, ge = dyadic(rng, () if rng.random() < 0.5 else (h,), 2**14, extreme)
         attributes = exp_attributes(rng, extreme)
@@ -159,14 +166,19 @@ def random_case(operator: str, rng: np.random.Generator, *, extreme: bool = Fals
             "gelu_shift": ge,
             **_linear(rng, "fc2_", h, c, extreme, target=32768),
             **_residual(rng, extreme),
+            **(_norm(rng, "norm_", c, extreme) if operator == "IntMlpAddNorm" else {}),
         }
-    elif operator == "IntPatchEmbed":
+    elif operator in ("IntPatchEmbed", "IntPixelEmbed"):
         patch, colours = dim(1, 5), dim(1, 3)
         rows, columns, prefix = dim(1, 3), dim(1, 3), dim(0, 2)
         tm, te = dyadic(rng, (), 128, extreme, negative=False)
         attributes = {"patch_size": patch}
+        pixels = operator == "IntPixelEmbed"
         x = {
-            "image": integers(rng, (n, colours, rows * patch, columns * patch), np.int8, extreme),
+            "image": integers(
+                rng, (n, colours, rows * patch, columns * patch), np.uint8 if pixels else np.int8, extreme
+            ),
+            **(_affine(rng, "pixel_", colours, 256, 40, extreme) if pixels else {}),
             **_linear(rng, "", colours * patch * patch, c, extreme, target=32768),
             "token_multiplier": tm,
             "token_shift": te,

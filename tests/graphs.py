@@ -6,12 +6,12 @@ import onnx
 from onnx import helper
 
 from cases import Case
-from ivit_onnx.opset import DOMAIN, OPERATORS, OPSET_VERSION, STANDARD_OPSET_VERSION, function_protos
+from ivit_onnx.opset import DOMAIN, OPERATORS, OPSET_VERSION, STANDARD_OPSET_VERSION, Tensor, function_protos
 
 
-def inputs_rank(case: Case) -> int:
-    """Rank of the first input, which operators on [.., C] keep."""
-    return next(iter(case.inputs.values())).ndim
+def output_rank(output: Tensor, case: Case) -> int:
+    """Rank of an output; operators on [.., C] keep that of their first input."""
+    return next(iter(case.inputs.values())).ndim if ".." in output.shape else output.shape.count(",") + 1
 
 
 def single_operator_model(case: Case, *, constants: bool = False, functions: bool = True) -> onnx.ModelProto:
@@ -27,21 +27,23 @@ def single_operator_model(case: Case, *, constants: bool = False, functions: boo
             dtype = helper.np_dtype_to_tensor_dtype(array.dtype)
             shape = [f"{tensor.name}_{axis}" for axis in range(array.ndim)]
             inputs.append(helper.make_tensor_value_info(tensor.name, dtype, shape))
-    rank = operator.output.shape.count(",") + 1 if ".." not in operator.output.shape else inputs_rank(case)
-    output = helper.make_tensor_value_info(
-        operator.output.name,
-        getattr(onnx.TensorProto, operator.output.dtype.upper()),
-        [f"{operator.output.name}_{axis}" for axis in range(rank)],
-    )
+    outputs = [
+        helper.make_tensor_value_info(
+            tensor.name,
+            getattr(onnx.TensorProto, tensor.dtype.upper()),
+            [f"{tensor.name}_{axis}" for axis in range(output_rank(tensor, case))],
+        )
+        for tensor in operator.outputs
+    ]
     node = helper.make_node(
         case.operator,
         [tensor.name for tensor in operator.inputs],
-        [operator.output.name],
+        [tensor.name for tensor in operator.outputs],
         domain=DOMAIN,
         **case.attributes,
     )
     return helper.make_model(
-        helper.make_graph([node], case.operator, inputs, [output], initializers),
+        helper.make_graph([node], case.operator, inputs, outputs, initializers),
         functions=function_protos() if functions else [],
         opset_imports=[helper.make_opsetid("", STANDARD_OPSET_VERSION), helper.make_opsetid(DOMAIN, OPSET_VERSION)],
         ir_version=10,

@@ -29,17 +29,24 @@ def session(
     return onnxruntime.InferenceSession(model.SerializeToString(), session_options, providers=["CPUExecutionProvider"])
 
 
-def run(session: onnxruntime.InferenceSession, case: Case) -> Array:
-    return np.asarray(session.run(None, {value.name: case.inputs[value.name] for value in session.get_inputs()})[0])
+def run(session: onnxruntime.InferenceSession, case: Case) -> Array | tuple[Array, ...]:
+    """The output, or a tuple of them where there are several."""
+    outputs = session.run(None, {value.name: case.inputs[value.name] for value in session.get_inputs()})
+    return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
-def expected(case: Case) -> Array:
+def expected(case: Case) -> Any:
     """What the numpy reference of the case's operator returns."""
     operator = OPERATORS[case.operator]
     return operator.reference(*(case.inputs[tensor.name] for tensor in operator.inputs), **case.attributes)
 
 
-def assert_equal(actual: Array, wanted: Array) -> None:
-    """Same type, same shape, same integers."""
+def assert_equal(actual: Any, wanted: Any) -> None:
+    """Same type, same shape, same integers, in every output."""
+    if isinstance(wanted, tuple):
+        assert len(actual) == len(wanted)
+        for one, other in zip(actual, wanted, strict=True):
+            assert_equal(one, other)
+        return
     assert actual.dtype == wanted.dtype
     np.testing.assert_array_equal(actual, wanted, strict=True)

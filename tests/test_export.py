@@ -94,7 +94,7 @@ def test_hierarchical_form(checkpoint: Path, tmp_path: Path) -> None:
     onnx.checker.check_model(model, full_check=True)
     kinds = {node.op_type for node in model.graph.node if node.domain == DOMAIN}
     assert kinds == {
-        "QuantizeImage", "IntPatchEmbed", "IntLayerNorm", "IntLinear", "IntAttention", "IntLinearAdd", "IntMlpAdd",
+        "IntPixelEmbed", "IntLayerNorm", "IntLinear", "IntAttention", "IntLinearAddNorm", "IntMlpAddNorm", "IntMlpAdd",
         "IntLinear32",
     }  # fmt: skip
     assert {node.op_type for node in model.graph.node if node.domain == ""} == {"Slice", "Flatten"}
@@ -102,9 +102,9 @@ def test_hierarchical_form(checkpoint: Path, tmp_path: Path) -> None:
     assert all(node.doc_string and node.name for node in model.graph.node)
     assert all(function.doc_string for function in model.functions)
     shapes = {info.name: info.type.tensor_type.shape.dim for info in [*model.graph.value_info, *model.graph.output]}
-    for node in model.graph.node:
-        assert shapes[node.output[0]][0].dim_param == "batch", node.name
-        assert all(dim.dim_value or dim.dim_param for dim in shapes[node.output[0]]), node.name
+    for name in (name for node in model.graph.node for name in node.output):
+        assert shapes[name][0].dim_param == "batch", name
+        assert all(dim.dim_value or dim.dim_param for dim in shapes[name]), name
 
 
 def test_flat_form(checkpoint: Path, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_empty_batch(operator: str, constants: bool) -> None:
     for tensor in OPERATORS[operator].inputs:
         if tensor.name in ("x", "a", "b", "image", "qkv", "residual"):
             case.inputs[tensor.name] = case.inputs[tensor.name][:0]
-    assert_equal(run(session(model), case), wanted[:0])
+    assert_equal(run(session(model), case), tuple(w[:0] for w in wanted) if isinstance(wanted, tuple) else wanted[:0])
 
 
 def test_no_tokens() -> None:
@@ -200,5 +200,8 @@ def test_shapes_flow_without_functions(operator: str) -> None:
         array = case.inputs[value.name]
         dimensions = ["batch", *array.shape[1:]]
         value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, value.type.tensor_type.elem_type, dimensions))
-    model.graph.output[0].type.tensor_type.ClearField("shape")
-    assert session(model).get_outputs()[0].shape == ["batch", *expected(case).shape[1:]]
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    wanted = expected(case)
+    shapes = [["batch", *array.shape[1:]] for array in (wanted if isinstance(wanted, tuple) else (wanted,))]
+    assert [output.shape for output in session(model).get_outputs()] == shapes

@@ -35,14 +35,18 @@ OrtStatus* ORT_API_CALL create_kernel_instance(const OrtCustomOp* op, const OrtA
 OrtStatus* ORT_API_CALL compute(void* kernel, OrtKernelContext* context) noexcept {
   return guarded([&] {
     const KernelInstance& instance = *static_cast<const KernelInstance*>(kernel);
-    const Call call = bind_run(instance.constants, context);
-    const std::vector<int64_t> shape = call.dims.shape(call.spec.output.shape);
-    OrtValue* output = nullptr;
-    check(api().KernelContext_GetOutput(context, 0, shape.data(), shape.size(), &output));
-    if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return;
-    void* data = nullptr;
-    check(api().GetTensorMutableData(output, &data));
-    instance.kernel->compute(call, SessionThreadPool(context), data);
+    Call call = bind_run(instance.constants, context);
+    void* data[2] = {nullptr, nullptr};
+    for (size_t index = 0; index < call.spec.output_count(); ++index) {
+      const std::vector<int64_t> shape = call.dims.shape(call.spec.output_at(index).shape);
+      OrtValue* output = nullptr;
+      check(api().KernelContext_GetOutput(context, index, shape.data(), shape.size(), &output));
+      if (std::find(shape.begin(), shape.end(), 0) != shape.end()) continue;
+      check(api().GetTensorMutableData(output, &data[index]));
+    }
+    if (data[0] == nullptr) return;
+    call.second_output = data[1];
+    instance.kernel->compute(call, SessionThreadPool(context), data[0]);
   });
 }
 
@@ -63,8 +67,8 @@ CustomOp::CustomOp(const OperatorSpec& operator_spec) : OrtCustomOp{}, spec(oper
   GetInputType = [](const OrtCustomOp* op, size_t index) { return spec_of(op).inputs[index].type; };
   GetInputCharacteristic = [](const OrtCustomOp*, size_t) { return INPUT_OUTPUT_REQUIRED; };
   GetInputMemoryType = [](const OrtCustomOp*, size_t) { return OrtMemTypeDefault; };
-  GetOutputTypeCount = [](const OrtCustomOp*) -> size_t { return 1; };
-  GetOutputType = [](const OrtCustomOp* op, size_t) { return spec_of(op).output.type; };
+  GetOutputTypeCount = [](const OrtCustomOp* op) { return spec_of(op).output_count(); };
+  GetOutputType = [](const OrtCustomOp* op, size_t index) { return spec_of(op).output_at(index).type; };
   GetOutputCharacteristic = [](const OrtCustomOp*, size_t) { return INPUT_OUTPUT_REQUIRED; };
   GetStartVersion = [](const OrtCustomOp*) { return kSinceVersion; };
   GetEndVersion = [](const OrtCustomOp*) { return INT_MAX; };

@@ -51,7 +51,7 @@ struct OperatorSpec;
 // the model are there.
 class Call {
  public:
-  static constexpr size_t kMaxInputs = 16;
+  static constexpr size_t kMaxInputs = 19;
 
   struct Input {
     const void* data = nullptr;
@@ -78,6 +78,8 @@ class Call {
   std::array<Input, kMaxInputs> inputs;
   std::vector<int64_t> attributes;
   Dims dims;
+  // The data of the second output, where the operator has one.
+  void* second_output = nullptr;
 };
 
 // One node's computation. Several threads may call compute at the same time.
@@ -96,6 +98,11 @@ struct OperatorSpec {
   // Binds letters of the output shape that are computed from others, or throws InvalidArgument if that is impossible.
   // May be called with unknown dimensions. Null if there are none.
   void (*derive)(Dims& dims) = nullptr;
+  // Without a name if there is none.
+  TensorSpec second_output = {nullptr, kInt8, ""};
+
+  size_t output_count() const { return second_output.name == nullptr ? 1 : 2; }
+  const TensorSpec& output_at(size_t index) const { return index == 0 ? output : second_output; }
 };
 
 // For `OperatorSpec::create`.

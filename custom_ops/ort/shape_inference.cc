@@ -87,7 +87,8 @@ struct Symbols {
   }
 };
 
-void set_output_shape(OrtShapeInferContext* context, ONNXTensorElementDataType type, const std::vector<Dim>& shape) {
+void set_output_shape(OrtShapeInferContext* context, size_t index, ONNXTensorElementDataType type,
+                      const std::vector<Dim>& shape) {
   std::vector<int64_t> values;
   std::vector<const char*> names;
   for (const Dim& dim : shape) {
@@ -101,7 +102,7 @@ void set_output_shape(OrtShapeInferContext* context, ONNXTensorElementDataType t
   check(api().SetTensorElementType(info, type));
   check(api().SetDimensions(info, values.data(), values.size()));
   check(api().SetSymbolicDimensions(info, names.data(), names.size()));
-  check(api().ShapeInferContext_SetOutputTypeShape(context, 0, info));
+  check(api().ShapeInferContext_SetOutputTypeShape(context, index, info));
 }
 
 }  // namespace
@@ -112,7 +113,10 @@ void infer_shape(const OperatorSpec& spec, OrtShapeInferContext* context) {
     symbols.learn(spec.inputs[index].shape, input_shape(context, index));
   }
   symbols.derive(spec);
-  if (const auto shape = symbols.shape(spec.output.shape)) set_output_shape(context, spec.output.type, *shape);
+  for (size_t index = 0; index < spec.output_count(); ++index) {
+    const TensorSpec& output = spec.output_at(index);
+    if (const auto shape = symbols.shape(output.shape)) set_output_shape(context, index, output.type, *shape);
+  }
 }
 
 }  // namespace ivit::ort

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from onnxscript import OnnxFunction, opset21, values
 
 __all__ = ["DOMAIN", "IVIT", "OPSET_VERSION", "STANDARD_OPSET_VERSION", "Attribute", "Operator", "Tensor", "op"]
@@ -47,16 +46,16 @@ class Attribute:
 class Operator:
     """An operator of the domain: its ONNX function, its numpy reference and its contract.
 
-    `reference` takes numpy arrays in the order of `inputs` and the attributes by keyword, and returns the
-    output array in the type of `outputs`. Both are exact: they agree bit for bit on every valid input.
+    `reference` takes numpy arrays in the order of `inputs` and the attributes by keyword, and returns the output array,
+    or a tuple of them where there are several. Both are exact: they agree bit for bit on every valid input.
     """
 
     function: OnnxFunction[..., Any]
-    reference: Callable[..., np.ndarray[Any, Any]]
+    reference: Callable[..., Any]
     summary: str
     formula: str
     inputs: tuple[Tensor, ...]
-    output: Tensor
+    outputs: tuple[Tensor, ...]
     attributes: tuple[Attribute, ...] = ()
     composite: bool = False
 

@@ -40,6 +40,6 @@ OPERATORS = (
             Tensor("b", "int16", "[.., C]", "second side, same shape, scale s_b"),
             *multiplier_inputs("b_", "[] or [C]", "s_b / s_y"),
         ),
-        output=Tensor("y", "int16", "[.., C]", "sum at scale s_y"),
+        outputs=(Tensor("y", "int16", "[.., C]", "sum at scale s_y"),),
     ),
 )

@@ -150,7 +150,7 @@ def _operator(operator: Operator, function: FunctionProto) -> list[str]:
     lines = [f"### {operator.name}", "", operator.summary, ""]
     lines += ["```text", *operator.formula.split("; "), "```", ""]
     lines += [*_table(("input", "type", "shape", "meaning"), map(_tensor_row, operator.inputs)), ""]
-    lines += [*_table(("output", "type", "shape", "meaning"), [_tensor_row(operator.output)]), ""]
+    lines += [*_table(("output", "type", "shape", "meaning"), map(_tensor_row, operator.outputs)), ""]
     if operator.attributes:
         lines += [*_table(("attribute", "values", "meaning"), map(_attribute_row, operator.attributes)), ""]
     return [*lines, f"{_kind(operator).capitalize()}. Body: {_calls(function)}.", ""]
@@ -169,7 +169,12 @@ def render() -> str:
     functions = {function.name: function for function in function_protos()}
     primitives = [function for name, function in functions.items() if name not in OPERATORS]
     index = [
-        (_link(operator.name), _kind(operator), operator.output.dtype, operator.summary)
+        (
+            _link(operator.name),
+            _kind(operator),
+            ", ".join(output.dtype for output in operator.outputs),
+            operator.summary,
+        )
         for operator in OPERATORS.values()
     ]
     lines = [_INTRODUCTION, *_table(("operator", "kind", "output", "summary"), index), ""]

@@ -78,7 +78,7 @@ OPERATORS = (
             *multiplier_inputs("score_", "[]", "s^2 * D^-0.5 / s_score, where x0 = floor(-1 / s_score)"),
             *multiplier_inputs("context_", "[] or [C]", "2^-frac_bits * s / s_y"),
         ),
-        output=Tensor("y", "int8", "[N, T, C]", "heads merged, scale s_y"),
+        outputs=(Tensor("y", "int8", "[N, T, C]", "heads merged, scale s_y"),),
         attributes=(Attribute("heads", 1, 1024, "number of heads; divides C"), *EXP_ATTRIBUTES, FRAC_BITS),
         composite=True,
     ),

@@ -9,7 +9,7 @@ from ivit_onnx.opset._primitives import FloorDivide, PowerOfTwo
 from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
 from ivit_onnx.opset.arithmetic import Array, saturate
 
-__all__ = ["OPERATORS", "IntLayerNorm", "NewtonStep"]
+__all__ = ["OPERATORS", "IntLayerNorm", "NewtonStep", "norm_inputs", "reference"]
 
 
 @script(IVIT, default_opset=op)
@@ -72,6 +72,17 @@ def reference(x: Array, multiplier: Array, offset: Array, shift: Array) -> Array
     return saturate(affine >> np.asarray(shift, np.int64), np.int8)
 
 
+def norm_inputs(prefix: str, y_scale: str) -> tuple[Tensor, ...]:
+    """The affine map of one normalisation inside an operator."""
+    return (
+        Tensor(f"{prefix}multiplier", "int32", "[C]", f"m of gamma * sqrt(C) / (2^30 * {y_scale})"),
+        Tensor(
+            f"{prefix}offset", "int64", "[C]", f"round(beta / {y_scale} * 2^e) + 2^(e-1), below 2^62 in absolute value"
+        ),
+        Tensor(f"{prefix}shift", "int8", "[C]", "e of the same ratio, 1..62"),
+    )
+
+
 OPERATORS = (
     Operator(
         function=IntLayerNorm,
@@ -81,10 +92,8 @@ OPERATORS = (
         "z = (y * (2^31 // k)) >> 1, of scale sqrt(C) / 2^30; out = clamp_int8((z * m[c] + b[c]) >> e[c])",
         inputs=(
             Tensor("x", "int16", "[.., C]", "residual stream, any scale"),
-            Tensor("multiplier", "int32", "[C]", "m of gamma * sqrt(C) / (2^30 * s_y)"),
-            Tensor("offset", "int64", "[C]", "round(beta / s_y * 2^e) + 2^(e-1), below 2^62 in absolute value"),
-            Tensor("shift", "int8", "[C]", "e of the same ratio, 1..62"),
+            *norm_inputs("", "s_y"),
         ),
-        output=Tensor("y", "int8", "[.., C]", "scale s_y"),
+        outputs=(Tensor("y", "int8", "[.., C]", "scale s_y"),),
     ),
 )

@@ -7,13 +7,23 @@ from typing import Any
 import numpy as np
 from onnxscript import script
 
-from ivit_onnx.opset import add_requantize
+from ivit_onnx.opset import add_requantize, int_layer_norm
 from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
 from ivit_onnx.opset.add_requantize import AddRequantize
 from ivit_onnx.opset.arithmetic import Array, matmul, saturate, scale_round
+from ivit_onnx.opset.int_layer_norm import IntLayerNorm, norm_inputs
 from ivit_onnx.opset.requantize import Requantize, Requantize16, Requantize32, multiplier_inputs
 
-__all__ = ["OPERATORS", "IntLinear", "IntLinear16", "IntLinear32", "IntLinearAdd", "linear", "linear_inputs"]
+__all__ = [
+    "OPERATORS",
+    "IntLinear",
+    "IntLinear16",
+    "IntLinear32",
+    "IntLinearAdd",
+    "IntLinearAddNorm",
+    "linear",
+    "linear_inputs",
+]
 
 
 @script(IVIT, default_opset=op)
@@ -59,6 +69,39 @@ def IntLinearAdd(
     return y
 
 
+@script(IVIT, default_opset=op)
+def IntLinearAddNorm(
+    x,
+    residual,
+    weight,
+    bias,
+    multiplier,
+    shift,
+    branch_multiplier,
+    branch_shift,
+    residual_multiplier,
+    residual_shift,
+    norm_multiplier,
+    norm_offset,
+    norm_shift,
+):
+    """Linear layer, residual connection, and the normalisation of the residual stream that follows it."""
+    y = IntLinearAdd(
+        x,
+        residual,
+        weight,
+        bias,
+        multiplier,
+        shift,
+        branch_multiplier,
+        branch_shift,
+        residual_multiplier,
+        residual_shift,
+    )
+    normalized = IntLayerNorm(y, norm_multiplier, norm_offset, norm_shift)
+    return y, normalized
+
+
 def linear(
     x: Array, weight: Array, bias: Array, multiplier: Array, shift: Array, dtype: type[np.signedinteger[Any]]
 ) -> Array:
@@ -85,6 +128,11 @@ def reference_add(
     )
 
 
+def reference_add_norm(*inputs: Array) -> tuple[Array, Array]:
+    y = reference_add(*inputs[:-3])
+    return y, int_layer_norm.reference(y, *inputs[-3:])
+
+
 def linear_inputs(prefix: str, x_scale: str, y_scale: str, rows: str = "K", columns: str = "N") -> tuple[Tensor, ...]:
     """Weight, bias and requantisation inputs of one linear layer inside an operator."""
     return (
@@ -105,7 +153,7 @@ def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
         summary=f"Linear layer with {name} output.",
         formula=f"y = clamp_{name}(((x @ weight + bias) * m + 2^(e-1)) >> e); x @ weight + bias must fit int32",
         inputs=(Tensor("x", "int8", "[.., K]", "scale s_x"), *linear_inputs("", "s_x", "s_y")),
-        output=Tensor("y", name, "[.., N]", "scale s_y"),
+        outputs=(Tensor("y", name, "[.., N]", "scale s_y"),),
         composite=True,
     )
 
@@ -126,7 +174,26 @@ OPERATORS = (
             *multiplier_inputs("branch_", "[]", "s_b / s_y"),
             *multiplier_inputs("residual_", "[]", "s_r / s_y"),
         ),
-        output=Tensor("y", "int16", "[.., N]", "residual stream, scale s_y"),
+        outputs=(Tensor("y", "int16", "[.., N]", "residual stream, scale s_y"),),
+        composite=True,
+    ),
+    Operator(
+        function=IntLinearAddNorm,
+        reference=reference_add_norm,
+        summary="Linear layer, residual connection and the normalisation after it.",
+        formula="y = IntLinearAdd(x, residual); normalized = IntLayerNorm(y)",
+        inputs=(
+            Tensor("x", "int8", "[.., K]", "scale s_x"),
+            Tensor("residual", "int16", "[.., C]", "residual stream, scale s_r"),
+            *linear_inputs("", "s_x", "s_b", "K", "C"),
+            *multiplier_inputs("branch_", "[]", "s_b / s_y"),
+            *multiplier_inputs("residual_", "[]", "s_r / s_y"),
+            *norm_inputs("norm_", "s_n"),
+        ),
+        outputs=(
+            Tensor("y", "int16", "[.., C]", "residual stream, scale s_y"),
+            Tensor("normalized", "int8", "[.., C]", "scale s_n"),
+        ),
         composite=True,
     ),
 )

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 from onnxscript import script
 
-from ivit_onnx.opset import shift_gelu
+from ivit_onnx.opset import int_layer_norm, shift_gelu
 from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
+from ivit_onnx.opset.int_layer_norm import IntLayerNorm, norm_inputs
 from ivit_onnx.opset.int_linear import IntLinear, IntLinearAdd, linear, linear_inputs, reference_add
 from ivit_onnx.opset.requantize import Requantize, multiplier_inputs
 from ivit_onnx.opset.shift_gelu import ShiftGELU
 from ivit_onnx.opset.shiftmax import EXP_ATTRIBUTES
 
-__all__ = ["OPERATORS", "IntMlpAdd"]
+__all__ = ["OPERATORS", "IntMlpAdd", "IntMlpAddNorm"]
 
 
 @script(IVIT, default_opset=op)
@@ -56,6 +57,55 @@ def IntMlpAdd(
     return y
 
 
+@script(IVIT, default_opset=op)
+def IntMlpAddNorm(
+    x,
+    residual,
+    fc1_weight,
+    fc1_bias,
+    fc1_multiplier,
+    fc1_shift,
+    gelu_multiplier,
+    gelu_shift,
+    fc2_weight,
+    fc2_bias,
+    fc2_multiplier,
+    fc2_shift,
+    branch_multiplier,
+    branch_shift,
+    residual_multiplier,
+    residual_shift,
+    norm_multiplier,
+    norm_offset,
+    norm_shift,
+    x0: int,
+    n: int,
+):
+    """Feed-forward block, residual connection, and the normalisation of the residual stream that follows it."""
+    y = IntMlpAdd(
+        x,
+        residual,
+        fc1_weight,
+        fc1_bias,
+        fc1_multiplier,
+        fc1_shift,
+        gelu_multiplier,
+        gelu_shift,
+        fc2_weight,
+        fc2_bias,
+        fc2_multiplier,
+        fc2_shift,
+        branch_multiplier,
+        branch_shift,
+        residual_multiplier,
+        residual_shift,
+        x0=x0,
+        n=n,
+    )
+    normalized = IntLayerNorm(y, norm_multiplier, norm_offset, norm_shift)
+    return y, normalized
+
+
 def reference(
     x: Array,
     residual: Array,
@@ -75,22 +125,40 @@ def reference(
     return reference_add(activated_int8, residual, *fc2_and_residual)
 
 
+def reference_norm(*inputs: Array, x0: int, n: int) -> tuple[Array, Array]:
+    y = reference(*inputs[:-3], x0=x0, n=n)
+    return y, int_layer_norm.reference(y, *inputs[-3:])
+
+
+_INPUTS = (
+    Tensor("x", "int8", "[.., C]", "normalised tokens, scale s_x"),
+    Tensor("residual", "int16", "[.., C]", "residual stream, scale s_r"),
+    *linear_inputs("fc1_", "s_x", "s_h", "C", "H"),
+    *multiplier_inputs("gelu_", "[] or [H]", "s_h * 2^-7 / s_g"),
+    *linear_inputs("fc2_", "s_g", "s_b", "H", "C"),
+    *multiplier_inputs("branch_", "[]", "s_b / s_y"),
+    *multiplier_inputs("residual_", "[]", "s_r / s_y"),
+)
+_OUTPUT = Tensor("y", "int16", "[.., C]", "residual stream, scale s_y")
+
 OPERATORS = (
     Operator(
         function=IntMlpAdd,
         reference=reference,
         summary="Feed-forward block: linear, ShiftGELU, requantisation, linear, residual connection.",
         formula="y = IntLinearAdd(Requantize(ShiftGELU(IntLinear(x, fc1))), residual, fc2)",
-        inputs=(
-            Tensor("x", "int8", "[.., C]", "normalised tokens, scale s_x"),
-            Tensor("residual", "int16", "[.., C]", "residual stream, scale s_r"),
-            *linear_inputs("fc1_", "s_x", "s_h", "C", "H"),
-            *multiplier_inputs("gelu_", "[] or [H]", "s_h * 2^-7 / s_g"),
-            *linear_inputs("fc2_", "s_g", "s_b", "H", "C"),
-            *multiplier_inputs("branch_", "[]", "s_b / s_y"),
-            *multiplier_inputs("residual_", "[]", "s_r / s_y"),
-        ),
-        output=Tensor("y", "int16", "[.., C]", "residual stream, scale s_y"),
+        inputs=_INPUTS,
+        outputs=(_OUTPUT,),
+        attributes=EXP_ATTRIBUTES,
+        composite=True,
+    ),
+    Operator(
+        function=IntMlpAddNorm,
+        reference=reference_norm,
+        summary="Feed-forward block, residual connection and the normalisation after it.",
+        formula="y = IntMlpAdd(x, residual); normalized = IntLayerNorm(y)",
+        inputs=(*_INPUTS, *norm_inputs("norm_", "s_n")),
+        outputs=(_OUTPUT, Tensor("normalized", "int8", "[.., C]", "scale s_n")),
         attributes=EXP_ATTRIBUTES,
         composite=True,
     ),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 from onnxscript import script
 
+from ivit_onnx.opset import quantize_image
 from ivit_onnx.opset._primitives import ScaleRound
 from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, op
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 from ivit_onnx.opset.int_linear import IntLinear16, linear, linear_inputs
+from ivit_onnx.opset.quantize_image import QuantizeImage
 from ivit_onnx.opset.requantize import multiplier_inputs
 
-__all__ = ["OPERATORS", "IntPatchEmbed"]
+__all__ = ["OPERATORS", "IntPatchEmbed", "IntPixelEmbed"]
 
 
 @script(IVIT, default_opset=op)
@@ -46,6 +48,39 @@ def IntPatchEmbed(
     return tokens
 
 
+@script(IVIT, default_opset=op)
+def IntPixelEmbed(
+    image,
+    pixel_multiplier,
+    pixel_offset,
+    pixel_shift,
+    weight,
+    bias,
+    multiplier,
+    shift,
+    token_multiplier,
+    token_shift,
+    position,
+    prefix_tokens,
+    patch_size: int,
+):
+    """Pixels to tokens: normalisation, quantisation and patch embedding."""
+    quantized = QuantizeImage(image, pixel_multiplier, pixel_offset, pixel_shift)
+    tokens = IntPatchEmbed(
+        quantized,
+        weight,
+        bias,
+        multiplier,
+        shift,
+        token_multiplier,
+        token_shift,
+        position,
+        prefix_tokens,
+        patch_size=patch_size,
+    )
+    return tokens
+
+
 def reference(
     image: Array,
     weight: Array,
@@ -69,6 +104,19 @@ def reference(
     return np.concatenate([prefix, saturate(placed, np.int16)], axis=1)
 
 
+def reference_pixels(image: Array, *inputs: Array, patch_size: int) -> Array:
+    return reference(quantize_image.reference(image, *inputs[:3]), *inputs[3:], patch_size=patch_size)
+
+
+_CONSTANTS = (
+    *linear_inputs("", "s_x", "s_p", "C*P*P", "D"),
+    *multiplier_inputs("token_", "[]", "s_p / s_y"),
+    Tensor("position", "int32", "[H/P * W/P, D]", "position table at scale s_y"),
+    Tensor("prefix_tokens", "int16", "[K, D]", "class, distillation tokens, positions included; scale s_y"),
+)
+_OUTPUT = Tensor("tokens", "int16", "[N, K + H/P * W/P, D]", "residual stream, scale s_y")
+_ATTRIBUTES = (Attribute("patch_size", 1, 1024, "side of a patch in pixels"),)
+
 OPERATORS = (
     Operator(
         function=IntPatchEmbed,
@@ -78,13 +126,24 @@ OPERATORS = (
         "tokens = concat(prefix_tokens, patch_tokens)",
         inputs=(
             Tensor("image", "int8", "[N, C, H, W]", "normalised image, scale s_x; patch_size divides H and W"),
-            *linear_inputs("", "s_x", "s_p", "C*P*P", "D"),
-            *multiplier_inputs("token_", "[]", "s_p / s_y"),
-            Tensor("position", "int32", "[H/P * W/P, D]", "position table at scale s_y"),
-            Tensor("prefix_tokens", "int16", "[K, D]", "class, distillation tokens, positions included; scale s_y"),
+            *_CONSTANTS,
         ),
-        output=Tensor("tokens", "int16", "[N, K + H/P * W/P, D]", "residual stream, scale s_y"),
-        attributes=(Attribute("patch_size", 1, 1024, "side of a patch in pixels"),),
+        outputs=(_OUTPUT,),
+        attributes=_ATTRIBUTES,
+        composite=True,
+    ),
+    Operator(
+        function=IntPixelEmbed,
+        reference=reference_pixels,
+        summary="Pixels to tokens of the residual stream.",
+        formula="tokens = IntPatchEmbed(QuantizeImage(image))",
+        inputs=(
+            Tensor("image", "uint8", "[N, C, H, W]", "pixels 0..255; patch_size divides H and W"),
+            *quantize_image.pixel_inputs("pixel_", "s_x"),
+            *_CONSTANTS,
+        ),
+        outputs=(_OUTPUT,),
+        attributes=_ATTRIBUTES,
         composite=True,
     ),
 )

@@ -9,7 +9,7 @@ from ivit_onnx.opset._primitives import FloorDivide, PowerOfTwo
 from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
 from ivit_onnx.opset.arithmetic import Array, saturate
 
-__all__ = ["OPERATORS", "QuantizeImage"]
+__all__ = ["OPERATORS", "QuantizeImage", "pixel_inputs", "reference"]
 
 
 @script(IVIT, default_opset=op)
@@ -30,6 +30,15 @@ def reference(image: Array, multiplier: Array, offset: Array, shift: Array) -> A
     return saturate((image.astype(np.int64) * m + b) >> e, np.int8)
 
 
+def pixel_inputs(prefix: str, y_scale: str) -> tuple[Tensor, ...]:
+    """Normalisation and quantisation of pixels inside an operator."""
+    return (
+        Tensor(f"{prefix}multiplier", "int32", "[C]", f"m of 1 / (255 * std * {y_scale})"),
+        Tensor(f"{prefix}offset", "int64", "[C]", "mean term and rounding half, below 2^62 in absolute value"),
+        Tensor(f"{prefix}shift", "int8", "[C]", "e of the same ratio, 1..62"),
+    )
+
+
 OPERATORS = (
     Operator(
         function=QuantizeImage,
@@ -39,10 +48,8 @@ OPERATORS = (
         "b = round(-mean[c] / (std[c] * s_y) * 2^e) + 2^(e-1)",
         inputs=(
             Tensor("image", "uint8", "[N, C, H, W]", "pixels 0..255"),
-            Tensor("multiplier", "int32", "[C]", "m of 1 / (255 * std * s_y)"),
-            Tensor("offset", "int64", "[C]", "mean term and rounding half, below 2^62 in absolute value"),
-            Tensor("shift", "int8", "[C]", "e of the same ratio, 1..62"),
+            *pixel_inputs("", "s_y"),
         ),
-        output=Tensor("y", "int8", "[N, C, H, W]", "normalised image (pixel / 255 - mean) / std at scale s_y"),
+        outputs=(Tensor("y", "int8", "[N, C, H, W]", "normalised image (pixel / 255 - mean) / std at scale s_y"),),
     ),
 )

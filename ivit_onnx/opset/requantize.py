@@ -63,7 +63,7 @@ def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
             Tensor("x", "int32", "[.., C]", "accumulator, scale s_x"),
             *multiplier_inputs("", "[] or [C]", "s_x / s_y"),
         ),
-        output=Tensor("y", name, "[.., C]", "the same values at scale s_y"),
+        outputs=(Tensor("y", name, "[.., C]", "the same values at scale s_y"),),
     )
 
 

@@ -44,7 +44,7 @@ OPERATORS = (
         formula="M = max(x); E1 = shift_exp(x - M); E2 = shift_exp(-M); F = 2^31 // min(E1 + E2, 2^31 - 1); "
         "y = x * ((E1 * F) >> 24)",
         inputs=(Tensor("x", "int8", "[.., C]", "scale s, with x0 = floor(-1 / (1.702 * s))"),),
-        output=Tensor("y", "int16", "[.., C]", "scale s * 2^-7"),
+        outputs=(Tensor("y", "int16", "[.., C]", "scale s * 2^-7"),),
         attributes=EXP_ATTRIBUTES,
     ),
 )

@@ -52,7 +52,7 @@ OPERATORS = (
         formula="E = shift_exp(x - max(x)); S = min(sum(E), 2^31 - 1); F = 2^31 // S; "
         "y = min((E * F) >> (31 - frac_bits), 2^frac_bits - 1)",
         inputs=(Tensor("x", "int8", "[.., T]", "scores, scale s with x0 = floor(-1 / s)"),),
-        output=Tensor("y", "int16", "[.., T]", "probabilities, scale 2^-frac_bits"),
+        outputs=(Tensor("y", "int16", "[.., T]", "probabilities, scale 2^-frac_bits"),),
         attributes=(*EXP_ATTRIBUTES, FRAC_BITS),
     ),
 )

@@ -6,6 +6,7 @@ Matrix products go through float64, which holds every sum of 8-bit products exac
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -165,6 +166,20 @@ def patch_embed(
     return torch.cat([prefix_tokens.long().expand(n, *prefix_tokens.shape), tokens], dim=1)
 
 
+def linear_add_norm(*inputs: Tensor) -> tuple[Tensor, Tensor]:
+    y = linear_add(*inputs[:-3])
+    return y, layer_norm(y, *inputs[-3:])
+
+
+def mlp_add_norm(*inputs: Tensor, x0: int, n: int) -> tuple[Tensor, Tensor]:
+    y = mlp_add(*inputs[:-3], x0=x0, n=n)
+    return y, layer_norm(y, *inputs[-3:])
+
+
+def pixel_embed(image: Tensor, *inputs: Tensor, patch_size: int) -> Tensor:
+    return patch_embed(quantize_image(image, *inputs[:3]), *inputs[3:], patch_size=patch_size)
+
+
 def _with_bits(function: Callable[..., Tensor], bits: int) -> Callable[..., Tensor]:
     def operator(*inputs: Tensor) -> Tensor:
         return function(*inputs, bits=bits)
@@ -172,8 +187,9 @@ def _with_bits(function: Callable[..., Tensor], bits: int) -> Callable[..., Tens
     return operator
 
 
-#: PyTorch implementation by operator name; inputs in the operator's order, attributes by keyword; returns int64.
-OPERATORS: dict[str, Callable[..., Tensor]] = {
+#: PyTorch implementation by operator name; inputs in the operator's order, attributes by keyword; returns int64, a
+#: tuple where the operator has several outputs.
+OPERATORS: dict[str, Callable[..., Any]] = {
     "Requantize": _with_bits(requantize, 8),
     "Requantize16": _with_bits(requantize, 16),
     "Requantize32": _with_bits(requantize, 32),
@@ -186,7 +202,10 @@ OPERATORS: dict[str, Callable[..., Tensor]] = {
     "IntLinear16": _with_bits(linear, 16),
     "IntLinear32": _with_bits(linear, 32),
     "IntLinearAdd": linear_add,
+    "IntLinearAddNorm": linear_add_norm,
     "IntAttention": attention,
     "IntMlpAdd": mlp_add,
+    "IntMlpAddNorm": mlp_add_norm,
     "IntPatchEmbed": patch_embed,
+    "IntPixelEmbed": pixel_embed,
 }

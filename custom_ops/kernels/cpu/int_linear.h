@@ -1,9 +1,10 @@
-// IntLinear, IntLinear16, IntLinear32, IntLinearAdd: matrix product, bias and requantisation in one pass.
+// IntLinear, IntLinear16, IntLinear32, IntLinearAdd, IntLinearAddNorm: matrix product and all that follows in one pass.
 #pragma once
 
 #include <cstdint>
 
 #include "kernels/common/dyadic.h"
+#include "kernels/cpu/int_layer_norm.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/parallel.h"
 
@@ -20,5 +21,15 @@ Epilogue requantize_to(int8_t* y, const PackedLinear& linear);
 Epilogue requantize_to(int16_t* y, const PackedLinear& linear);
 Epilogue requantize_to(int32_t* y, const PackedLinear& linear);
 Epilogue add_residual_to(int16_t* y, const PackedLinear& linear, const Residual& residual);
+
+// The normalisation of the residual stream right after a residual connection; `y` is null if there is none.
+struct Norm {
+  Affine affine;
+  int8_t* y;
+};
+
+// IntLinearAddNorm: rows are normalised while they are still in the cache of the thread that made them.
+void int_linear_add_norm(const Parallel& parallel, const int8_t* x, int64_t rows, const PackedLinear& linear,
+                         const Residual& residual, int16_t* y, const Norm& norm);
 
 }  // namespace ivit::cpu

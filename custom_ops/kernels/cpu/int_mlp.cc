@@ -1,4 +1,5 @@
-// IntMlpAdd: the feed-forward half of a transformer block with its residual connection.
+// IntMlpAdd and IntMlpAddNorm: the feed-forward half of a transformer block with its residual connection, and the
+// normalisation after it.
 //
 // Rows are independent, so a thread takes a block of rows through the whole operator: the hidden activations stay in
 // its cache, and threads meet only at the end.
@@ -14,7 +15,7 @@ namespace ivit::cpu {
 namespace {
 
 // Bounds the hidden activations of a thread whatever the batch size.
-constexpr int64_t kBlockRows = 96;
+constexpr int64_t kBlockRows = 192;
 
 // ShiftGELU and its requantisation, in place.
 void activate(const Variant& variant, const Mlp& mlp, int64_t rows, int8_t* hidden) {
@@ -33,7 +34,7 @@ void activate(const Variant& variant, const Mlp& mlp, int64_t rows, int8_t* hidd
 }  // namespace
 
 void int_mlp_add(const Parallel& parallel, const int8_t* x, int64_t rows, const Mlp& mlp, const Residual& residual,
-                 int16_t* y) {
+                 int16_t* y, const Norm& norm) {
   const Variant& variant = active_variant();
   const Epilogue add = add_residual_to(y, mlp.fc2, residual);
   const Split split(rows, std::max(wanted_tasks() / 2, divide_up(rows, kBlockRows)), variant.matmul.row_tile);
@@ -45,6 +46,10 @@ void int_mlp_add(const Parallel& parallel, const int8_t* x, int64_t rows, const 
                            requantize_to(hidden.get(), mlp.fc1));
     activate(variant, mlp, count, hidden.get());
     variant.matmul.compute(hidden.get(), mlp.fc2.inner, count, mlp.fc2, 0, mlp.fc2.panels(), add.from_row(first));
+    if (norm.y != nullptr) {
+      const int64_t offset = first * mlp.fc2.columns;
+      variant.layer_norm(y + offset, count, mlp.fc2.columns, norm.affine, norm.y + offset);
+    }
   });
 }
 

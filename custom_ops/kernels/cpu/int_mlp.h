@@ -1,4 +1,5 @@
-// IntMlpAdd: the feed-forward half of a transformer block with its residual connection.
+// IntMlpAdd and IntMlpAddNorm: the feed-forward half of a transformer block with its residual connection, and the
+// normalisation after it.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,6 @@ struct Mlp {
 };
 
 void int_mlp_add(const Parallel& parallel, const int8_t* x, int64_t rows, const Mlp& mlp, const Residual& residual,
-                 int16_t* y);
+                 int16_t* y, const Norm& norm);
 
 }  // namespace ivit::cpu

@@ -1,4 +1,4 @@
-// IntPatchEmbed: image to tokens of the residual stream.
+// IntPatchEmbed and IntPixelEmbed: image to tokens of the residual stream.
 #pragma once
 
 #include <cstdint>
@@ -21,5 +21,9 @@ struct PatchEmbed {
 
 // y is [images, prefix_count + patches, channels].
 void int_patch_embed(const Parallel& parallel, const int8_t* image, const PatchEmbed& embed, int16_t* y);
+
+// The same from pixels, which are quantised patch by patch.
+void int_pixel_embed(const Parallel& parallel, const uint8_t* image, const PixelTables& tables, const PatchEmbed& embed,
+                     int16_t* y);
 
 }  // namespace ivit::cpu

@@ -1,9 +1,10 @@
-// IntMlpAdd: contract and call of the CPU kernel.
+// IntMlpAdd, IntMlpAddNorm: contract and call of the CPU kernel.
 #include "kernels/cpu/int_mlp.h"
 
 #include "ort/operators/exponential.h"
 #include "ort/operators/families.h"
 #include "ort/operators/linear.h"
+#include "ort/operators/norm.h"
 
 namespace ivit::ort {
 namespace {
@@ -24,10 +25,14 @@ enum Input {
   kBranchMultiplier,
   kBranchShift,
   kResidualMultiplier,
-  kResidualShift
+  kResidualShift,
+  kNormMultiplier,
+  kNormOffset,
+  kNormShift
 };
 enum Attribute { kX0, kN };
 
+template <bool kWithNorm>
 class IntMlpAddKernel final : public Kernel {
  public:
   explicit IntMlpAddKernel(const Call& constants)
@@ -46,7 +51,13 @@ class IntMlpAddKernel final : public Kernel {
                        fc2_.packed(call, fc2_storage)};
     const cpu::Residual residual{call.data<int16_t>(kResidual), call.dyadic(kBranchMultiplier),
                                  call.dyadic(kResidualMultiplier)};
-    cpu::int_mlp_add(parallel, call.data<int8_t>(kX), call.dims.rows(), mlp, residual, static_cast<int16_t*>(output));
+    cpu::Norm norm{};
+    if constexpr (kWithNorm) {
+      norm = {{call.data<int32_t>(kNormMultiplier), call.data<int64_t>(kNormOffset), call.data<int8_t>(kNormShift)},
+              static_cast<int8_t*>(call.second_output)};
+    }
+    cpu::int_mlp_add(parallel, call.data<int8_t>(kX), call.dims.rows(), mlp, residual, static_cast<int16_t*>(output),
+                     norm);
   }
 
  private:
@@ -56,29 +67,42 @@ class IntMlpAddKernel final : public Kernel {
   std::unique_ptr<cpu::GeluTable> gelu_table_;
 };
 
+std::vector<TensorSpec> mlp_inputs() {
+  return {{"x", kInt8, "*C"},
+          {"residual", kInt16, "*C"},
+          {"fc1_weight", kInt8, "CH"},
+          {"fc1_bias", kInt32, "H"},
+          {"fc1_multiplier", kInt32, "?H"},
+          {"fc1_shift", kInt8, "?H", kShiftRange},
+          {"gelu_multiplier", kInt32, "?H"},
+          {"gelu_shift", kInt8, "?H", kShiftRange},
+          {"fc2_weight", kInt8, "HC"},
+          {"fc2_bias", kInt32, "C"},
+          {"fc2_multiplier", kInt32, "?C"},
+          {"fc2_shift", kInt8, "?C", kShiftRange},
+          {"branch_multiplier", kInt32, ""},
+          {"branch_shift", kInt8, "", kShiftRange},
+          {"residual_multiplier", kInt32, ""},
+          {"residual_shift", kInt8, "", kShiftRange}};
+}
+
 }  // namespace
 
 std::vector<OperatorSpec> int_mlp_operators() {
+  std::vector<TensorSpec> with_norm = mlp_inputs();
+  append_norm_inputs(with_norm, "C");
   return {{"IntMlpAdd",
-           {{"x", kInt8, "*C"},
-            {"residual", kInt16, "*C"},
-            {"fc1_weight", kInt8, "CH"},
-            {"fc1_bias", kInt32, "H"},
-            {"fc1_multiplier", kInt32, "?H"},
-            {"fc1_shift", kInt8, "?H", kShiftRange},
-            {"gelu_multiplier", kInt32, "?H"},
-            {"gelu_shift", kInt8, "?H", kShiftRange},
-            {"fc2_weight", kInt8, "HC"},
-            {"fc2_bias", kInt32, "C"},
-            {"fc2_multiplier", kInt32, "?C"},
-            {"fc2_shift", kInt8, "?C", kShiftRange},
-            {"branch_multiplier", kInt32, ""},
-            {"branch_shift", kInt8, "", kShiftRange},
-            {"residual_multiplier", kInt32, ""},
-            {"residual_shift", kInt8, "", kShiftRange}},
+           mlp_inputs(),
            {"y", kInt16, "*C"},
            {x0_attribute(), n_attribute()},
-           create_kernel<IntMlpAddKernel>}};
+           create_kernel<IntMlpAddKernel<false>>},
+          {"IntMlpAddNorm",
+           with_norm,
+           {"y", kInt16, "*C"},
+           {x0_attribute(), n_attribute()},
+           create_kernel<IntMlpAddKernel<true>>,
+           nullptr,
+           {"normalized", kInt8, "*C"}}};
 }
 
 }  // namespace ivit::ort
