@@ -50,7 +50,7 @@ def test_operators_page_describes_every_operator() -> None:
     page = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
     for name, operator in OPERATORS.items():
         section = page.split(f"### {name}\n")[1].split("\n### ")[0]
-        for part in (*operator.inputs, operator.output, *operator.attributes):
+        for part in (*operator.inputs, *operator.outputs, *operator.attributes):
             assert f"`{part.name}`" in section, f"{name} lacks {part.name}"
 
 
