@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,10 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cases import Array, Case, dyadic, exp_attributes, integers, random_case
+from cases import Case, integers, random_case
 from graphs import single_operator_model
+from ivit_onnx.bench.machine import cpu_variants
 from ivit_onnx.opset import OPERATORS
 from sessions import assert_equal, expected, run, session
+from shaped_cases import deit_case
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -32,66 +37,6 @@ def test_kernel_equals_reference(
     assert_equal(run(session(model, threads=threads), case), expected(case))
 
 
-def linear_inputs(rng: np.random.Generator, prefix: str, k: int, n: int, target: int = 128) -> dict[str, Array]:
-    m, e = dyadic(rng, (n,), 5000 * k**0.5 * 128 / target, False)
-    return {
-        f"{prefix}weight": integers(rng, (k, n), np.int8, False),
-        f"{prefix}bias": rng.integers(-(2**20), 2**20, n).astype(np.int32),
-        f"{prefix}multiplier": m,
-        f"{prefix}shift": e,
-    }
-
-
-def residual_inputs(rng: np.random.Generator) -> dict[str, Array]:
-    bm, be = dyadic(rng, (), 128, False, negative=False)
-    rm, re = dyadic(rng, (), 128, False, negative=False)
-    return {"branch_multiplier": bm, "branch_shift": be, "residual_multiplier": rm, "residual_shift": re}
-
-
-def deit_case(operator: str, rng: np.random.Generator, batch: int) -> Case:
-    """A call with the dimensions of DeiT-tiny at 224 pixels, larger than any block or tile of the kernels."""
-    tokens, channels, hidden, heads = 197, 192, 768, 3
-    stream = integers(rng, (batch, tokens, channels), np.int16, False)
-    x = integers(rng, (batch, tokens, channels), np.int8, False)
-    if operator == "IntLinear":
-        return Case(operator, {"x": x, **linear_inputs(rng, "", channels, 3 * channels)}, {})
-    if operator == "IntLinearAdd":
-        linear = linear_inputs(rng, "", channels, channels, target=32768)
-        return Case(operator, {"x": x, "residual": stream, **linear, **residual_inputs(rng)}, {})
-    if operator == "IntLayerNorm":
-        m, e = dyadic(rng, (channels,), 2**30 / channels**0.5, False)
-        offset = rng.integers(-(2**36), 2**36, channels)
-        return Case(operator, {"x": stream, "multiplier": m, "offset": offset, "shift": e}, {})
-    if operator == "IntAttention":
-        qkv = integers(rng, (batch, tokens, 3 * channels), np.int8, False)
-        sm, se = dyadic(rng, (), 5000 * 64**0.5, False)
-        cm, ce = dyadic(rng, (channels,), 2**15 * 8, False)
-        scales = {"score_multiplier": sm, "score_shift": se, "context_multiplier": cm, "context_shift": ce}
-        return Case(operator, {"qkv": qkv, **scales}, {"heads": heads, "frac_bits": 15, **exp_attributes(rng, False)})
-    if operator == "IntMlpAdd":
-        gm, ge = dyadic(rng, (), 2**14, False)
-        inputs = {
-            "x": x,
-            "residual": stream,
-            **linear_inputs(rng, "fc1_", channels, hidden),
-            "gelu_multiplier": gm,
-            "gelu_shift": ge,
-            **linear_inputs(rng, "fc2_", hidden, channels, target=32768),
-            **residual_inputs(rng),
-        }
-        return Case(operator, inputs, exp_attributes(rng, False))
-    tm, te = dyadic(rng, (), 128, False, negative=False)
-    inputs = {
-        "image": integers(rng, (batch, 3, 224, 224), np.int8, False),
-        **linear_inputs(rng, "", 3 * 16 * 16, channels, target=32768),
-        "token_multiplier": tm,
-        "token_shift": te,
-        "position": rng.integers(-(2**15), 2**15, (196, channels)).astype(np.int32),
-        "prefix_tokens": integers(rng, (1, channels), np.int16, False),
-    }
-    return Case("IntPatchEmbed", inputs, {"patch_size": 16})
-
-
 @pytest.mark.parametrize(
     "operator", ["IntPatchEmbed", "IntLayerNorm", "IntLinear", "IntAttention", "IntLinearAdd", "IntMlpAdd"]
 )
@@ -101,6 +46,24 @@ def test_kernel_equals_reference_at_full_size(operator: str) -> None:
     for threads in (1, 2):
         model = single_operator_model(case, constants=True, functions=False)
         assert_equal(run(session(model, threads=threads), case), wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", cpu_variants())
+def test_variant_equals_reference(variant: str) -> None:
+    """Every variant that this machine can run, in a process of its own: a variant is chosen once per process."""
+    script = Path(__file__).with_name("variant_check.py")
+    environment = {**os.environ, "IVIT_CPU": variant}
+    result = subprocess.run([sys.executable, script, variant], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_unknown_variant_lists_the_available_ones() -> None:
+    script = Path(__file__).with_name("variant_check.py")
+    environment = {**os.environ, "IVIT_CPU": "abacus"}
+    result = subprocess.run([sys.executable, script, "abacus"], env=environment, capture_output=True, text=True)
+    assert result.returncode != 0
+    assert f"IVIT_CPU=abacus is not available on this machine; available: {', '.join(cpu_variants())}" in result.stderr
 
 
 def test_mlp_takes_more_rows_than_one_block() -> None:

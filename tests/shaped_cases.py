@@ -1,0 +1,149 @@
+"""Calls of given shapes: those of whole models, and those that fit no tile of a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import cycle
+
+import numpy as np
+
+from cases import Array, Case, dyadic, exp_attributes, integers, random_case
+from ivit_onnx.opset import OPERATORS
+
+__all__ = ["deit_case", "odd_cases", "random_cases"]
+
+
+def linear_inputs(rng: np.random.Generator, prefix: str, k: int, n: int, target: int = 128) -> dict[str, Array]:
+    m, e = dyadic(rng, (n,), 5000 * k**0.5 * 128 / target, False)
+    return {
+        f"{prefix}weight": integers(rng, (k, n), np.int8, False),
+        f"{prefix}bias": rng.integers(-(2**20), 2**20, n).astype(np.int32),
+        f"{prefix}multiplier": m,
+        f"{prefix}shift": e,
+    }
+
+
+def residual_inputs(rng: np.random.Generator) -> dict[str, Array]:
+    bm, be = dyadic(rng, (), 128, False, negative=False)
+    rm, re = dyadic(rng, (), 128, False, negative=False)
+    return {"branch_multiplier": bm, "branch_shift": be, "residual_multiplier": rm, "residual_shift": re}
+
+
+def linear_case(rng: np.random.Generator, operator: str, m: int, k: int, n: int) -> Case:
+    target = 128 if operator == "IntLinear" else 32768
+    inputs = {"x": integers(rng, (1, m, k), np.int8, False), **linear_inputs(rng, "", k, n, target)}
+    if operator == "IntLinearAdd":
+        inputs |= {"residual": integers(rng, (1, m, n), np.int16, False), **residual_inputs(rng)}
+    return Case(operator, inputs, {})
+
+
+def mlp_case(rng: np.random.Generator, batch: int, tokens: int, channels: int, hidden: int) -> Case:
+    gm, ge = dyadic(rng, (), 2**14, False)
+    inputs = {
+        "x": integers(rng, (batch, tokens, channels), np.int8, False),
+        "residual": integers(rng, (batch, tokens, channels), np.int16, False),
+        **linear_inputs(rng, "fc1_", channels, hidden),
+        "gelu_multiplier": gm,
+        "gelu_shift": ge,
+        **linear_inputs(rng, "fc2_", hidden, channels, target=32768),
+        **residual_inputs(rng),
+    }
+    return Case("IntMlpAdd", inputs, exp_attributes(rng, False))
+
+
+def attention_case(
+    rng: np.random.Generator, batch: int, tokens: int, heads: int, head_dim: int, frac_bits: int, x0: int, n: int
+) -> Case:
+    channels = heads * head_dim
+    sm, se = dyadic(rng, (), 5000 * head_dim**0.5, False)
+    cm, ce = dyadic(rng, (channels,), 2**frac_bits * 8, False)
+    inputs = {
+        "qkv": integers(rng, (batch, tokens, 3 * channels), np.int8, False),
+        "score_multiplier": sm,
+        "score_shift": se,
+        "context_multiplier": cm,
+        "context_shift": ce,
+    }
+    return Case("IntAttention", inputs, {"heads": heads, "frac_bits": frac_bits, "x0": x0, "n": n})
+
+
+def norm_case(rng: np.random.Generator, batch: int, tokens: int, channels: int) -> Case:
+    m, e = dyadic(rng, (channels,), 2**30 / channels**0.5, False)
+    offset = rng.integers(-(2**36), 2**36, channels)
+    x = integers(rng, (batch, tokens, channels), np.int16, False)
+    return Case("IntLayerNorm", {"x": x, "multiplier": m, "offset": offset, "shift": e}, {})
+
+
+def spike_case(channels: int, spike: int) -> Case:
+    """Rows with one value that is not zero: |x| * (2^31 // root) is largest for them."""
+    x = np.zeros((1, 2, channels), np.int16)
+    x[0, 0, channels // 2], x[0, 1, channels // 2] = spike, -spike
+    m, e = np.full(channels, 2**30, np.int32), np.full(channels, 54, np.int8)
+    return Case("IntLayerNorm", {"x": x, "multiplier": m, "offset": np.full(channels, 2**53), "shift": e}, {})
+
+
+def image_case(rng: np.random.Generator, images: int, colours: int, height: int, width: int) -> Case:
+    m, e = dyadic(rng, (colours,), 256, False)
+    image = integers(rng, (images, colours, height, width), np.uint8, False)
+    offset = rng.integers(-(2**40), 2**40, colours)
+    return Case("QuantizeImage", {"image": image, "multiplier": m, "offset": offset, "shift": e}, {})
+
+
+def deit_case(operator: str, rng: np.random.Generator, batch: int) -> Case:
+    """A call with the dimensions of DeiT-tiny at 224 pixels, larger than any block or tile of the kernels."""
+    tokens, channels, hidden, heads = 197, 192, 768, 3
+    if operator == "IntLinear":
+        x = integers(rng, (batch, tokens, channels), np.int8, False)
+        return Case(operator, {"x": x, **linear_inputs(rng, "", channels, 3 * channels)}, {})
+    if operator == "IntLinearAdd":
+        x = integers(rng, (batch, tokens, channels), np.int8, False)
+        stream = integers(rng, (batch, tokens, channels), np.int16, False)
+        linear = linear_inputs(rng, "", channels, channels, target=32768)
+        return Case(operator, {"x": x, "residual": stream, **linear, **residual_inputs(rng)}, {})
+    if operator == "IntLayerNorm":
+        return norm_case(rng, batch, tokens, channels)
+    if operator == "IntAttention":
+        return attention_case(rng, batch, tokens, heads, channels // heads, 15, **exp_attributes(rng, False))
+    if operator == "IntMlpAdd":
+        return mlp_case(rng, batch, tokens, channels, hidden)
+    tm, te = dyadic(rng, (), 128, False, negative=False)
+    inputs = {
+        "image": integers(rng, (batch, 3, 224, 224), np.int8, False),
+        **linear_inputs(rng, "", 3 * 16 * 16, channels, target=32768),
+        "token_multiplier": tm,
+        "token_shift": te,
+        "position": rng.integers(-(2**15), 2**15, (196, channels)).astype(np.int32),
+        "prefix_tokens": integers(rng, (1, channels), np.int16, False),
+    }
+    return Case("IntPatchEmbed", inputs, {"patch_size": 16})
+
+
+def odd_cases(rng: np.random.Generator) -> Iterator[Case]:
+    """Every operator at shapes that are no multiples of tiles, and at the token counts and head sizes of models."""
+    # Exponentials of a published model, of one whose distances all matter, and two whose sums saturate.
+    exponentials = cycle([(-20, 15), (-90, 12), (-200, 23), (-1000, 23), (-3, 8)])
+    heads = cycle([*range(1, 17)])
+    for tokens in (1, 5, 49, 197, 257, 577):
+        for head_dim in (32, 64, 80):
+            for frac_bits in (7, 8, 15):
+                count = next(heads) if tokens < 577 else 2
+                yield attention_case(rng, 1, tokens, count, head_dim, frac_bits, *next(exponentials))
+    for tokens, head_dim in ((2, 1), (63, 3), (64, 17), (65, 66), (66, 128), (129, 130)):
+        yield attention_case(rng, 2, tokens, 2, head_dim, 15, *next(exponentials))
+    for m, k, n in ((1, 1, 1), (5, 3, 65), (6, 64, 64), (7, 63, 130), (13, 100, 31), (97, 66, 129), (197, 192, 200)):
+        for operator in ("IntLinear", "IntLinear16", "IntLinear32", "IntLinearAdd"):
+            yield linear_case(rng, operator, m, k, n)
+        yield mlp_case(rng, 1, m, k, n)
+    for tokens, channels in ((1, 1), (7, 7), (8, 8), (9, 31), (12, 33), (197, 192), (5, 385), (3, 1024)):
+        yield norm_case(rng, 1, tokens, channels)
+    for channels, spike in ((384, 128), (768, 256), (2048, 1024), (70000, 32767)):
+        yield spike_case(channels, spike)
+    for width in (1, 63, 64, 65, 224):
+        yield image_case(rng, 2, 3, 5, width)
+
+
+def random_cases(rng: np.random.Generator, count: int) -> Iterator[Case]:
+    """`count` normal and as many extreme calls of every operator."""
+    for operator in OPERATORS:
+        for i in range(2 * count):
+            yield random_case(operator, rng, extreme=i % 2 == 1, size=3)
