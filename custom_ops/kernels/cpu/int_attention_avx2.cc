@@ -111,6 +111,8 @@ class RowShiftmax {
       : tokens_(tokens),
         shift_(_mm_cvtsi32_si128(31 - frac_bits)),
         limit_(_mm256_set1_epi32((1 << frac_bits) - 1)),
+        last_(_mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int32_t>((tokens - 1) % 8 + 1)),
+                                 _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))),
         exponentials_(round_up(tokens, kTileColumns)) {
     for (int d = -255; d <= 0; ++d) table_[d + 255] = exponential[d];
     std::fill_n(exponentials_.get(), round_up(tokens, kTileColumns), 0);
@@ -125,14 +127,21 @@ class RowShiftmax {
   template <class Values>
   void run(int8_t* scores, uint8_t* probabilities) const {
     const int32_t* from_max = table_ + 255 - row_max(scores);
-    uint64_t sum = 0;
-    for (int64_t t = 0; t < tokens_; ++t) {
-      const int32_t e = from_max[scores[t]];
-      exponentials_[t] = e;
-      sum += static_cast<uint64_t>(e);
+    // Faster than a gather. Two sums of 64-bit lanes, for even tokens and for odd ones.
+    const __m256i low_half = _mm256_set1_epi64x(0xFFFFFFFF);
+    __m256i even = _mm256_setzero_si256(), odd = even;
+    for (int64_t t = 0; t < tokens_; t += 8) {
+      const int8_t* s = scores + t;
+      __m256i e = _mm256_setr_epi32(from_max[s[0]], from_max[s[1]], from_max[s[2]], from_max[s[3]], from_max[s[4]],
+                                    from_max[s[5]], from_max[s[6]], from_max[s[7]]);
+      if (t + 8 > tokens_) e = _mm256_and_si256(e, last_);
+      store(&exponentials_[t], e);
+      even = _mm256_add_epi64(even, _mm256_and_si256(e, low_half));
+      odd = _mm256_add_epi64(odd, _mm256_srli_epi64(e, 32));
     }
+    const int64_t sum = std::min<int64_t>(add_lanes64(_mm256_add_epi64(even, odd)), INT32_MAX);
     // E * F <= 2^31 whether the sum is saturated or not: if it is, F is 1. So 32 bits are enough, unsigned.
-    const __m256i factor = _mm256_set1_epi32(static_cast<int32_t>(reciprocal(static_cast<int64_t>(sum))));
+    const __m256i factor = _mm256_set1_epi32(static_cast<int32_t>((1u << 31) / static_cast<uint32_t>(sum)));
     for (int64_t t = 0; t < tokens_; t += kTileColumns) {
       const __m256i interleaved = _mm256_packs_epi32(probability(t, factor), probability(t + 8, factor));
       Values::store_probabilities(probabilities, t, _mm256_permute4x64_epi64(interleaved, 0xD8));
@@ -145,9 +154,7 @@ class RowShiftmax {
     std::fill(scores + tokens_, scores + padded, INT8_MIN);
     __m256i largest = load(scores);
     for (int64_t t = 32; t < padded; t += 32) largest = _mm256_max_epi8(largest, load(scores + t));
-    int8_t lanes[32];
-    store(lanes, largest);
-    return *std::max_element(lanes, lanes + 32);
+    return max_lane8(largest);
   }
 
   __m256i probability(int64_t t, __m256i factor) const {
@@ -158,6 +165,7 @@ class RowShiftmax {
   int64_t tokens_;
   __m128i shift_;
   __m256i limit_;
+  __m256i last_;
   int32_t table_[256];
   int64_t largest_;
   bool saturates_;

@@ -56,12 +56,6 @@ struct Moments {
   int64_t squares;  // of the differences from the mean
 };
 
-int64_t add_lanes64(__m256i values) {
-  int64_t lanes[4];
-  store(lanes, values);
-  return lanes[0] + lanes[1] + lanes[2] + lanes[3];
-}
-
 // Sixteen channels from c on, zeros where there are none.
 __m256i load_channels(const int16_t* x, int64_t c, int64_t channels) {
   if (c + kLanes <= channels) return load(x + c);

@@ -51,6 +51,8 @@ class Table {
       const __m256i entries = differences[h];
       for (int64_t i = 0; i < N; ++i) {
         result[i] = _mm256_xor_si256(result[i], _mm256_shuffle_epi8(entries, index[i]));
+        // Compilers would reorder the sum of all halves and keep its 16 terms in memory.
+        asm("" : "+x"(result[i]));
         // Saturating: what is negative stays so.
         index[i] = _mm256_subs_epi8(index[i], _mm256_set1_epi8(16));
       }
@@ -65,9 +67,7 @@ int8_t row_max(const int8_t* x, int64_t count) {
   // The last register overlaps the one before.
   __m256i largest = load(x + count - 32);
   for (int64_t c = 0; c + 32 <= count; c += 32) largest = _mm256_max_epi8(largest, load(x + c));
-  int8_t lanes[32];
-  store(lanes, largest);
-  return *std::max_element(lanes, lanes + 32);
+  return max_lane8(largest);
 }
 
 }  // namespace

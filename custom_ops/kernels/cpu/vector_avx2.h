@@ -33,6 +33,14 @@ inline void store16(void* target, __m128i bytes, int64_t count) {
   std::memcpy(target, some, static_cast<size_t>(count));
 }
 
+// The largest of 32 int8 values: 127 - x is a byte without sign, and there is an instruction for the least of 8 words.
+inline int8_t max_lane8(__m256i values) {
+  const __m256i from_top = _mm256_xor_si256(values, _mm256_set1_epi8(127));
+  const __m128i bytes = _mm_min_epu8(_mm256_castsi256_si128(from_top), _mm256_extracti128_si256(from_top, 1));
+  const __m128i words = _mm_min_epu8(bytes, _mm_srli_epi16(bytes, 8));
+  return static_cast<int8_t>(127 - _mm_cvtsi128_si32(_mm_minpos_epu16(words)) % 256);
+}
+
 // 16 int16 values to bytes.
 inline __m128i pack8(__m256i values) {
   return _mm_packs_epi16(_mm256_castsi256_si128(values), _mm256_extracti128_si256(values, 1));
@@ -42,6 +50,12 @@ inline int32_t add_lanes(__m256i values) {
   __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(values), _mm256_extracti128_si256(values, 1));
   sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4E));
   return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xB1)));
+}
+
+inline int64_t add_lanes64(__m256i values) {
+  int64_t lanes[4];
+  store(lanes, values);
+  return lanes[0] + lanes[1] + lanes[2] + lanes[3];
 }
 
 // Upper halves of the 64-bit products of 8 lanes; lane 2 * i of `odd_b` is lane 2 * i + 1 of b.
