@@ -314,6 +314,12 @@ def test_errors_are_one_line(capsys: pytest.CaptureFixture[str], arguments: tupl
     assert message in call(capsys, "bench", *arguments).error()
 
 
+def test_unknown_kernel_variant(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cpu_variants", lambda: ["avx2", "portable"])
+    message = call(capsys, "bench", "m.onnx", "--cpu", "portable", "avx9").error()
+    assert "'avx9' is not available on this machine; available: avx2, portable" in message
+
+
 def test_another_checkpoint_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     arguments = ("--models", "deit_tiny_patch16_224", "--checkpoint", MICRO, "--cache", tmp_path, "--threads", "1")
     message = call(capsys, "bench", *arguments).error()

@@ -102,7 +102,7 @@ def _with_kernels(variants: Sequence[Variant], kernels: Sequence[str]) -> tuple[
     return tuple(
         replace(
             variant,
-            name=variant.name if len(kernels) == 1 else f"{variant.name}-{name}",
+            name=f"{variant.name}-{name}",
             environment={"IVIT_CPU": name},
         )
         for variant in variants

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,7 +58,7 @@ def _spread(arguments: list[str]) -> list[str]:
 @app.command(cls=_ListCommand)
 def bench(
     model: Annotated[
-        list[Path] | None, typer.Argument(metavar="[MODEL.onnx]...", help="Models that ivit-export wrote.")
+        list[Path] | None, typer.Argument(metavar="MODEL.onnx...", help="Models that ivit-export wrote.")
     ] = None,
     models: Annotated[
         list[str] | None,
@@ -69,7 +70,8 @@ def bench(
     ] = None,
     batch: Annotated[list[int] | None, typer.Option(metavar="N...", help="Batch sizes.  \\[default: 1]")] = None,
     threads: Annotated[
-        list[int] | None, typer.Option(metavar="N...", help="CPU threads, each pinned.  \\[default: 2]")
+        list[int] | None,
+        typer.Option(metavar="N...", help="CPU threads, each pinned.  \\[default: 2, or 1 on one processor]"),
     ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Measure the peers beside our model, in turns.")] = False,
     peers: Annotated[
@@ -139,12 +141,14 @@ def bench(
     if peers and not compare:
         raise IvitError("--peers chooses among the peers of --compare; pass --compare too")
     _check_values(batch, softmax_bits, compare=compare, other=profile or kernels)
+    _check_variants(cpu or [])
     if plot is not None:
         _check_plot(plot)
     chosen = choose_peers(peers or []) if compare else []
     folder = cache or default_cache()
     plan = Plan(rounds, seconds, repeat, starts, spinning=not no_spinning)
     sizes: list[int | None] = [*img_size] if img_size else [None]
+    counts = threads or [min(2, len(os.sched_getaffinity(0)))]
     names = [*(models or []), *(KERNEL_NETWORKS if kernels and not models and not model else [])]
     subjects = [model_file(path, folder, checkpoint, cpu or []) for path in model or []]
     subjects += [
@@ -156,9 +160,9 @@ def bench(
         archs = [subject.subject.arch for subject in subjects]
         result = measure_kernels(archs, cpu or [], seconds, rounds, _say)
     elif profile:
-        result = measure_profile(subjects, (batch or [1])[0], (threads or [2])[0], plan, 20, _say)
+        result = measure_profile(subjects, (batch or [1])[0], counts[0], plan, 20, _say)
     else:
-        result = measure_models(subjects, chosen, batch or [1], threads or [2], plan, _say)
+        result = measure_models(subjects, chosen, batch or [1], counts, plan, _say)
     if plot is not None:
         from ivit_onnx.bench.plot import plot as draw
 
@@ -178,6 +182,18 @@ def _check_values(batch: list[int] | None, softmax_bits: list[int] | None, *, co
             raise IvitError(f"expected softmax bits of 7, 8 or 15, found {bits}")
     if compare and other:
         raise IvitError("--compare does not go with --profile or --kernels")
+
+
+def _check_variants(chosen: list[str]) -> None:
+    """A library that cannot list its variants has the last word itself."""
+    from ivit_onnx.bench.machine import cpu_variants
+
+    available = cpu_variants()
+    for name in chosen:
+        if available and name not in available:
+            raise IvitError(
+                f"kernel variant {name!r} is not available on this machine; available: {', '.join(available)}"
+            )
 
 
 def _check_plot(path: Path) -> None:
