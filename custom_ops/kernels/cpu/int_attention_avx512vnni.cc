@@ -16,7 +16,7 @@
 #include <cstring>
 
 #include "kernels/cpu/aligned.h"
-#include "kernels/cpu/byte_table_avx512vnni.h"
+#include "kernels/cpu/bytes_avx512vnni.h"
 #include "kernels/cpu/int_attention.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/target_avx512vnni.h"
@@ -453,13 +453,7 @@ class Head {
     const int64_t last = row_stride_ - kChunk;
     __m512i bytes = _mm512_mask_loadu_epi8(_mm512_set1_epi8(INT8_MIN), last_chunk_, scores + last);
     for (int64_t token = 0; token < last; token += kChunk) bytes = _mm512_max_epi8(bytes, load(scores + token));
-    const __m256i half = _mm256_max_epi8(_mm512_castsi512_si256(bytes), _mm512_extracti64x4_epi64(bytes, 1));
-    const __m128i quarter = _mm_max_epi8(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
-    // 127 - x is unsigned, and there is an instruction for the smallest of eight unsigned 16-bit numbers.
-    const __m128i flip = _mm_set1_epi8(INT8_MAX);
-    const __m128i flipped = _mm_xor_si128(quarter, flip);
-    const __m128i least = _mm_minpos_epu16(_mm_min_epu8(flipped, _mm_srli_epi16(flipped, 8)));
-    return _mm512_broadcastb_epi8(_mm_xor_si128(least, flip));
+    return _mm512_broadcastb_epi8(max_bytes(bytes));
   }
 
   // Scores become distances from their row's maximum; the factors are 2^31 / (sum of the exponentials). Three bytes

@@ -1,4 +1,4 @@
-// 64 bytes at a time through a table of 256 bytes.
+// Registers of bytes: tables of 256 bytes, masks, maxima.
 #pragma once
 
 #include <immintrin.h>
@@ -10,6 +10,8 @@
 namespace ivit::cpu {
 namespace {
 
+// 64 bytes at a time through a table of 256.
+//
 // vpermi2b looks up in 128 bytes, by the lower seven bits of the index; the uppermost bit chooses the half.
 struct ByteTable {
   __m512i parts[4];
@@ -30,6 +32,16 @@ struct ByteTable {
 // The first `count` of 64 bytes.
 inline __mmask64 first_bytes(int64_t count) {
   return count <= 0 ? 0 : count >= 64 ? ~uint64_t{0} : _cvtu64_mask64((uint64_t{1} << count) - 1);
+}
+
+// The largest of 64 signed bytes, in byte 0.
+inline __m128i max_bytes(__m512i bytes) {
+  const __m256i half = _mm256_max_epi8(_mm512_castsi512_si256(bytes), _mm512_extracti64x4_epi64(bytes, 1));
+  const __m128i quarter = _mm_max_epi8(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+  // 127 - x is unsigned, and there is an instruction for the smallest of eight unsigned 16-bit numbers.
+  const __m128i flip = _mm_set1_epi8(INT8_MAX);
+  const __m128i flipped = _mm_xor_si128(quarter, flip);
+  return _mm_xor_si128(_mm_minpos_epu16(_mm_min_epu8(flipped, _mm_srli_epi16(flipped, 8))), flip);
 }
 
 }  // namespace
