@@ -55,7 +55,9 @@ def _panel(axes: Any, cases: list[Mapping[str, Any]], titles: list[str], yardsti
                 if entry["title"] == title:
                     places.append(group + (number - (len(titles) - 1) / 2) * width)
                     heights.append(unit / entry["median_ms"])
-                    labels.append(f"{entry['median_ms']:.3g}")
+                    labels.append(
+                        f"{entry['median_ms']:.0f}" if entry["median_ms"] >= 100 else f"{entry['median_ms']:.3g}"
+                    )
         bars = axes.bar(places, heights, width * 0.92, label=title, color=f"C{number}")
         axes.bar_label(bars, labels, fontsize=6, padding=1)
     sizes = len({case["arch"]["image_size"] for case in cases}) > 1
