@@ -21,11 +21,32 @@ int64_t block_rows(int64_t row_bytes) {
   return std::min(kMaxBlockRows, std::max(kTileRows, fitting));
 }
 
+// Asks for memory in `pieces` equal pieces, one between any two tiles: the weights of the next panel, which are read too
+// seldom to be in a near cache.
+class Prefetch {
+ public:
+  Prefetch(const uint8_t* memory, int64_t bytes, int64_t pieces)
+      : memory_(memory), bytes_(bytes), piece_(round_up(divide_up(bytes, pieces), 64)) {}
+
+  void piece(int64_t index) const {
+    const int64_t end = std::min(bytes_, (index + 1) * piece_);
+    for (int64_t at = index * piece_; at < end; at += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(memory_ + at), _MM_HINT_T1);
+    }
+  }
+
+ private:
+  const uint8_t* memory_;
+  int64_t bytes_;
+  int64_t piece_;
+};
+
 template <class Operands>
 void compute(const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear& linear, int64_t first_panel,
              int64_t last_panel, const Epilogue& epilogue) {
   const StoreTile store_tile = choose_store_avx2(linear, epilogue);
   const int64_t steps = linear.padded_inner / Operands::kGroup;
+  const int64_t panel_bytes = linear.padded_inner * kTileColumns;
   const int64_t row_bytes = round_up(linear.inner, 16) * Operands::kValueBytes;
   const int64_t most_rows = std::min(rows, block_rows(row_bytes));
   const Split blocks(rows, divide_up(rows, std::max<int64_t>(1, most_rows)), kTileRows);
@@ -40,10 +61,13 @@ void compute(const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear
       uint8_t* target = prepared_rows.get() + row * row_bytes;
       start[row] = Operands::prepare_row(x + (first + row) * x_stride, linear.inner, target);
     }
+    const int64_t tiles = divide_up(count, kTileRows);
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
+      const Prefetch next(linear.panel(panel + 1), panel + 1 < last_panel ? panel_bytes : 0, tiles);
       const uint8_t* weights = Operands::prepare_panel(linear.panel(panel), steps, prepared_panel.get());
       for (int64_t row = 0; row < count; row += kTileRows) {
         const int64_t tile_rows = std::min(kTileRows, count - row);
+        next.piece(row / kTileRows);
         const TileRows values{prepared_rows.get() + row * row_bytes, row_bytes, start + row};
         Operands::kTiles[tile_rows - 1](values, weights, steps, sums, kTileColumns);
         store_tile(sums, first + row, tile_rows, panel, linear, epilogue);
