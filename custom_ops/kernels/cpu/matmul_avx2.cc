@@ -21,7 +21,7 @@ int64_t block_rows(int64_t row_bytes) {
   return std::min(kMaxBlockRows, std::max(kTileRows, fitting));
 }
 
-// Asks for memory in `pieces` equal pieces, one between any two tiles: the weights of the next panel, which are read too
+// Asks for memory in `pieces` equal pieces, one before each tile: the weights of the next panel, which are read too
 // seldom to be in a near cache.
 class Prefetch {
  public:
