@@ -7,6 +7,7 @@
 
 #include "kernels/cpu/matmul_epilogue_avx2.h"
 #include "kernels/cpu/operands_avx2.h"
+#include "kernels/cpu/prefetch.h"
 #include "kernels/cpu/target_avx2.h"
 
 namespace ivit::cpu {
@@ -20,26 +21,6 @@ int64_t block_rows(int64_t row_bytes) {
   const int64_t fitting = kBlockBytes / std::max<int64_t>(1, row_bytes) / kTileRows * kTileRows;
   return std::min(kMaxBlockRows, std::max(kTileRows, fitting));
 }
-
-// Asks for memory in `pieces` equal pieces, one before each tile: the weights of the next panel, which are read too
-// seldom to be in a near cache.
-class Prefetch {
- public:
-  Prefetch(const uint8_t* memory, int64_t bytes, int64_t pieces)
-      : memory_(memory), bytes_(bytes), piece_(round_up(divide_up(bytes, pieces), 64)) {}
-
-  void piece(int64_t index) const {
-    const int64_t end = std::min(bytes_, (index + 1) * piece_);
-    for (int64_t at = index * piece_; at < end; at += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(memory_ + at), _MM_HINT_T1);
-    }
-  }
-
- private:
-  const uint8_t* memory_;
-  int64_t bytes_;
-  int64_t piece_;
-};
 
 template <class Operands>
 void compute(const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear& linear, int64_t first_panel,

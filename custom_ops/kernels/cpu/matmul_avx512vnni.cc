@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "kernels/cpu/prefetch.h"
 #include "kernels/cpu/target_avx512vnni.h"
 
 namespace ivit::cpu {
@@ -278,10 +279,14 @@ void compute_with(const Store& store, const int8_t* x, int64_t x_stride, int64_t
     sum_rows(x + block * x_stride, x_stride, block_end - block, linear.inner, sums);
     for (int64_t p = first_panel; p < last_panel; ++p) {
       const Panel panel(linear, p);
+      const bool last = p + 1 == last_panel;
+      const Prefetch next(linear.panel(last ? p : p + 1), last ? 0 : kColumns * linear.padded_inner,
+                          divide_up(block_end - block, kRows));
       const int64_t column = p * kColumns;
       const int64_t count = std::min(kColumns, linear.columns - column);
       int64_t row = block;
       for (; row + kRows <= block_end; row += kRows) {
+        next.piece((row - block) / kRows);
         tile<kRows>(x, x_stride, row, sums + (row - block), panel, groups, column, count, store);
       }
       const int32_t* rest = sums + (row - block);
