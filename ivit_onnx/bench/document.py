@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ __all__ = ["BEGIN", "END", "main", "render", "replace_results"]
 
 BEGIN = "<!-- results: written by python -m ivit_onnx.bench.document -->"
 END = "<!-- end of results -->"
+
+LINE = 120
 
 Json = Mapping[str, Any]
 Row = Sequence[str]
@@ -71,7 +74,7 @@ def _origin(name: str, result: Json) -> str:
     versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
     measured = ", ".join(f"{variant} {peak:.0f}" for variant, peak in peaks.items()) or "unknown"
     how = ", ".join(f"{key} {json.dumps(value)}" for key, value in settings.items())
-    return (
+    return _paragraph(
         f"{result['date']}, {machine['processor']}, {machine['cpus']} processors, {machine['memory_gib']} GiB, "
         f"{', '.join(machine['instruction_sets'])}. Measured int8 peak of a core in GMAC/s: {measured}. {versions}. "
         f"Settings: {how}. Everything measured: `benchmarks/results/{name}.json`."
@@ -111,10 +114,10 @@ def _models(result: Json) -> Iterator[str]:
         )
     shaky = [f"{label(case)}: {text}" for case in cases for text in unsteady(case)]
     if shaky:
-        yield f"Unsteady: {'; '.join(shaky)}."
+        yield _paragraph(f"Unsteady: {'; '.join(shaky)}.")
     skipped = {f"{entry['title']} {entry['reason']}" for case in cases for entry in case["skipped"]}
     if skipped:
-        yield f"Skipped: {'; '.join(sorted(skipped))}."
+        yield _paragraph(f"Skipped: {'; '.join(sorted(skipped))}.")
 
 
 def _kernels(result: Json) -> Iterator[str]:
@@ -172,6 +175,10 @@ def _labels(cases: Sequence[Json]) -> Callable[[Json], str]:
 def _table(columns: Row, rows: Sequence[Row], right: int) -> str:
     rules = ["---:" if index >= right else "---" for index in range(len(columns))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (columns, rules, *rows))
+
+
+def _paragraph(text: str) -> str:
+    return textwrap.fill(text, LINE, break_long_words=False, break_on_hyphens=False)
 
 
 def _percent(fraction: float | None) -> str:

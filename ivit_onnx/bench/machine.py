@@ -20,7 +20,7 @@ __all__ = ["choose_cpus", "cpu_variant", "cpu_variants", "int8_peak", "machine",
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "openvino", "nncf", "torch", "timm", "onnx", "numpy")
 
 #: Instruction sets that decide how fast integers or bfloat16 are.
-FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_vbmi", "avx512_bf16", "amx_int8")
+FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512vbmi", "avx512_bf16", "amx_int8")
 
 
 def machine() -> dict[str, Any]:
