@@ -111,14 +111,11 @@ Call bind_constants(const OperatorSpec& spec, const OrtKernelInfo* info) {
 Call bind_run(const Call& constants, const OrtKernelContext* context) {
   Call call = constants;
   for (size_t index = 0; index < call.spec.inputs.size(); ++index) {
+    // A constant was checked when the kernel was created, and stays where it is as long as the session lives.
+    if (call.inputs[index].constant) continue;
     const OrtValue* value = nullptr;
     check(api().KernelContext_GetInput(context, index, &value));
-    // A constant was checked when the kernel was created.
-    if (call.inputs[index].constant) {
-      bind_data(call, index, value);
-    } else {
-      bind_checked(call, index, value);
-    }
+    bind_checked(call, index, value);
   }
   if (call.spec.derive != nullptr) call.spec.derive(call.dims);
   return call;

@@ -41,11 +41,12 @@ void int_mlp_add(const Parallel& parallel, const int8_t* x, int64_t rows, const 
   parallel.run(split.count(), [&](int64_t task) {
     const int64_t first = split.begin(task);
     const int64_t count = split.end(task) - first;
-    const AlignedArray<int8_t> hidden(count * mlp.fc1.columns);
+    thread_local Scratch<int8_t> scratch;
+    int8_t* const hidden = scratch.get(count * mlp.fc1.columns);
     variant.matmul.compute(x + first * mlp.fc1.inner, mlp.fc1.inner, count, mlp.fc1, 0, mlp.fc1.panels(),
-                           requantize_to(hidden.get(), mlp.fc1));
-    activate(variant, mlp, count, hidden.get());
-    variant.matmul.compute(hidden.get(), mlp.fc2.inner, count, mlp.fc2, 0, mlp.fc2.panels(), add.from_row(first));
+                           requantize_to(hidden, mlp.fc1));
+    activate(variant, mlp, count, hidden);
+    variant.matmul.compute(hidden, mlp.fc2.inner, count, mlp.fc2, 0, mlp.fc2.panels(), add.from_row(first));
     if (norm.y != nullptr) {
       const int64_t offset = first * mlp.fc2.columns;
       variant.layer_norm(y + offset, count, mlp.fc2.columns, norm.affine, norm.y + offset);

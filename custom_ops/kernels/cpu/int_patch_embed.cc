@@ -44,16 +44,17 @@ void embed_patches(const Parallel& parallel, const Pixel* image, const PatchEmbe
     const int64_t n = task / split.count();
     const int64_t first = split.begin(task % split.count());
     const int64_t count = split.end(task % split.count()) - first;
-    const AlignedArray<int8_t> rows(count * projection.inner);
+    thread_local Scratch<int8_t> scratch;
+    int8_t* const rows = scratch.get(count * projection.inner);
     for (int64_t row = 0; row < count; ++row) {
       const int64_t patch = first + row;
       load(image + n * shape.colours * shape.height * shape.width, patch / patch_columns * size,
-           patch % patch_columns * size, rows.get() + row * projection.inner);
+           patch % patch_columns * size, rows + row * projection.inner);
     }
     Epilogue place{Epilogue::Kind::kPlace16, y + (n * tokens + embed.prefix_count + first) * channels, channels};
     place.branch = NarrowScale(embed.token_scale);
     place.position = embed.position + first * channels;
-    kernel.compute(rows.get(), projection.inner, count, projection, 0, projection.panels(), place);
+    kernel.compute(rows, projection.inner, count, projection, 0, projection.panels(), place);
   });
 }
 

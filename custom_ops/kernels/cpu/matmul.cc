@@ -12,6 +12,9 @@ namespace {
 
 constexpr int32_t kNarrowShift = 33;
 
+// What a weight may take of a second-level cache.
+constexpr int64_t kCachedWeightBytes = 512 * 1024;
+
 // Bits that the accumulator of a column may be shifted left without leaving int32, whatever the input.
 int32_t spare_bits(int64_t largest) {
   int32_t bits = 0;
@@ -31,6 +34,7 @@ PackedLinear::PackedLinear(const PanelLayout& panel_layout, const int8_t* source
       weight(round_up(column_count, panel_layout.panel_columns) * padded_inner),
       bias(round_up(column_count, panel_layout.panel_columns)),
       multiplier(round_up(column_count, panel_layout.panel_columns)),
+      multiplier_odd(round_up(column_count, panel_layout.panel_columns)),
       shift(round_up(column_count, panel_layout.panel_columns)),
       pre_shift(round_up(column_count, panel_layout.panel_columns)),
       rounding(round_up(column_count, panel_layout.panel_columns)),
@@ -65,9 +69,11 @@ PackedLinear::PackedLinear(const PanelLayout& panel_layout, const int8_t* source
     const int64_t largest = 128 * magnitude[static_cast<size_t>(at)] + std::abs(int64_t{source_bias[n]});
     pre_shift[at] = std::max(0, kNarrowShift - shift[at]);
     narrow = narrow && pre_shift[at] <= spare_bits(largest);
+    shifted = shifted || pre_shift[at] > 0;
     rounding[at] = static_cast<int32_t>(int64_t{1} << (shift[at] + pre_shift[at] - kNarrowShift));
     post_shift[at] = shift[at] + pre_shift[at] - 32;
   }
+  for (int64_t at = 0; at < panels() * width; ++at) multiplier_odd[at] = at % 2 == 0 ? multiplier[at + 1] : 0;
 }
 
 NarrowScale::NarrowScale(const Dyadic& scale)
@@ -134,11 +140,13 @@ void store_scalar(const int32_t* accumulators, int64_t row, int64_t first, int64
 void matmul(const Parallel& parallel, const int8_t* x, int64_t rows, const PackedLinear& linear,
             const Epilogue& epilogue) {
   const MatmulKernel& kernel = active_variant().matmul;
-  // Panels are split first, because then a weight is read by one thread only; rows too where panels do not give every
-  // thread the same amount of work.
+  // A weight that fits a second-level cache is best read by every thread, which then keeps its rows to itself. Of a
+  // larger one each thread takes its own panels; rows are split too where panels do not give all the same work.
   const int64_t wanted = wanted_tasks();
   const int64_t threads = wanted / 2;
-  const int64_t groups = std::max<int64_t>(1, std::min(linear.panels(), wanted));
+  const bool small = linear.panels() * linear.layout.panel_columns * linear.padded_inner <= kCachedWeightBytes;
+  const bool by_rows = small && rows >= wanted * 2 * kernel.row_tile;
+  const int64_t groups = by_rows ? 1 : std::max<int64_t>(1, std::min(linear.panels(), wanted));
   const bool even = linear.panels() % groups == 0 && groups % threads == 0;
   const Split row_split(rows, even ? 1 : std::max(threads, divide_up(wanted, groups)), kernel.row_tile);
   const Split panel_split(linear.panels(), groups, 1);

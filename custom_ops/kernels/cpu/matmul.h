@@ -49,9 +49,13 @@ struct PackedLinear {
   int64_t padded_inner = 0;
   int64_t columns = 0;
   bool narrow = false;
+  // Whether any column needs its pre_shift.
+  bool shifted = false;
   AlignedArray<uint8_t> weight;
   AlignedArray<int32_t> bias;
   AlignedArray<int32_t> multiplier;
+  // The multiplier of each odd place, standing at the even place before it: what a product of odd lanes wants.
+  AlignedArray<int32_t> multiplier_odd;
   AlignedArray<int8_t> shift;
   AlignedArray<int32_t> pre_shift;
   AlignedArray<int32_t> rounding;

@@ -43,10 +43,10 @@ constexpr struct Order {
 
 inline __m512i load(const int32_t* values) { return _mm512_load_si512(values); }
 
-// Upper halves of the 64-bit products of 16 lanes.
-inline __m512i multiply_high(__m512i a, __m512i b) {
+// Upper halves of the 64-bit products of 16 lanes; `b_odd` has the odd lanes of b in the even places.
+inline __m512i multiply_high(__m512i a, __m512i b, __m512i b_odd) {
   const __m512i even = _mm512_mul_epi32(a, b);
-  const __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(a, 32), _mm512_srli_epi64(b, 32));
+  const __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(a, 32), b_odd);
   return _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_CDAB);
 }
 
@@ -56,20 +56,38 @@ struct Panel {
       : weight(linear.panel(panel)),
         bias(linear.bias.get() + panel * kColumns),
         multiplier(linear.multiplier.get() + panel * kColumns),
+        multiplier_odd(linear.multiplier_odd.get() + panel * kColumns),
+        count(std::min(kColumns, linear.columns - panel * kColumns)),
+        mask(_cvtu64_mask64(~uint64_t{0} >> (64 - count))),
+        shifted(linear.narrow && linear.shifted),
         pre_shift(linear.pre_shift.get() + panel * kColumns),
         rounding(linear.rounding.get() + panel * kColumns),
         post_shift(linear.post_shift.get() + panel * kColumns) {}
 
-  __m512i requantize(__m512i accumulator, int j, __m512i correction) const {
-    const __m512i sum = _mm512_add_epi32(accumulator, _mm512_sub_epi32(load(bias + kLanes * j), correction));
-    const __m512i shifted = _mm512_sllv_epi32(sum, load(pre_shift + kLanes * j));
-    const __m512i high = multiply_high(shifted, load(multiplier + kLanes * j));
+  // What an accumulator of a row starts with: the bias, less what the offset of the weights adds to the row.
+  __m512i start(int j, __m512i correction) const { return _mm512_sub_epi32(load(bias + kLanes * j), correction); }
+
+  __m512i without_bias(__m512i accumulator, int j) const {
+    return _mm512_sub_epi32(accumulator, load(bias + kLanes * j));
+  }
+
+  __m512i shift(__m512i accumulator, int j) const {
+    return _mm512_sllv_epi32(accumulator, load(pre_shift + kLanes * j));
+  }
+
+  __m512i requantize(__m512i accumulator, int j) const {
+    const __m512i high = multiply_high(accumulator, load(multiplier + kLanes * j), load(multiplier_odd + kLanes * j));
     return _mm512_srav_epi32(_mm512_add_epi32(high, load(rounding + kLanes * j)), load(post_shift + kLanes * j));
   }
 
   const uint8_t* weight;
   const int32_t* bias;
   const int32_t* multiplier;
+  const int32_t* multiplier_odd;
+  int64_t count;
+  // The columns that exist.
+  __mmask64 mask;
+  bool shifted;
   const int32_t* pre_shift;
   const int32_t* rounding;
   const int32_t* post_shift;
@@ -84,7 +102,7 @@ struct VectorScale {
         post_shift(_mm512_set1_epi32(scale.post_shift)) {}
 
   __m512i operator()(__m512i values) const {
-    const __m512i high = multiply_high(_mm512_sllv_epi32(values, pre_shift), multiplier);
+    const __m512i high = multiply_high(_mm512_sllv_epi32(values, pre_shift), multiplier, multiplier);
     return _mm512_srav_epi32(_mm512_add_epi32(high, rounding), post_shift);
   }
 
@@ -100,12 +118,11 @@ inline __m512i widen(__m256i values) { return _mm512_cvtepi16_epi32(values); }
 class Int8Store {
  public:
   explicit Int8Store(const Epilogue& epilogue) : y_(static_cast<int8_t*>(epilogue.y)), stride_(epilogue.stride) {}
-  void operator()(const Panel& panel, __m512i correction, int64_t row, int64_t column, int64_t count, __m512i a0,
-                  __m512i a1, __m512i a2, __m512i a3) const {
-    const __m512i low = _mm512_packs_epi32(panel.requantize(a0, 0, correction), panel.requantize(a1, 1, correction));
-    const __m512i high = _mm512_packs_epi32(panel.requantize(a2, 2, correction), panel.requantize(a3, 3, correction));
-    _mm512_mask_storeu_epi8(y_ + row * stride_ + column, _cvtu64_mask64(~uint64_t{0} >> (64 - count)),
-                            _mm512_packs_epi16(low, high));
+  void operator()(const Panel& panel, int64_t row, int64_t column, __m512i a0, __m512i a1, __m512i a2,
+                  __m512i a3) const {
+    const __m512i low = _mm512_packs_epi32(panel.requantize(a0, 0), panel.requantize(a1, 1));
+    const __m512i high = _mm512_packs_epi32(panel.requantize(a2, 2), panel.requantize(a3, 3));
+    _mm512_mask_storeu_epi8(y_ + row * stride_ + column, panel.mask, _mm512_packs_epi16(low, high));
   }
 
  private:
@@ -115,38 +132,25 @@ class Int8Store {
 
 // int16 in natural order: two registers of 32 values.
 struct Branch {
-  Branch(const Panel& panel, __m512i correction, __m512i a0, __m512i a1, __m512i a2, __m512i a3) {
-    const __m512i low = _mm512_packs_epi32(panel.requantize(a0, 0, correction), panel.requantize(a1, 1, correction));
-    const __m512i high = _mm512_packs_epi32(panel.requantize(a2, 2, correction), panel.requantize(a3, 3, correction));
+  Branch(const Panel& panel, __m512i a0, __m512i a1, __m512i a2, __m512i a3) {
+    const __m512i low = _mm512_packs_epi32(panel.requantize(a0, 0), panel.requantize(a1, 1));
+    const __m512i high = _mm512_packs_epi32(panel.requantize(a2, 2), panel.requantize(a3, 3));
     // Lane L of `low` has columns 16 * L + 0..7, that of `high` the next eight.
     values[0] = _mm512_permutex2var_epi64(low, _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0), high);
     values[1] = _mm512_permutex2var_epi64(low, _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4), high);
   }
-  __m256i quarter(int index) const {
-    return index % 2 == 0 ? _mm512_castsi512_si256(values[index / 2]) : _mm512_extracti64x4_epi64(values[index / 2], 1);
-  }
   __m512i values[2];
 };
-
-inline __mmask32 mask_of(int64_t count, int half) {
-  const int64_t rest = std::min<int64_t>(32, std::max<int64_t>(0, count - 32 * half));
-  return rest == 0 ? 0 : _cvtu32_mask32(~uint32_t{0} >> (32 - rest));
-}
-
-inline __mmask16 mask_of_quarter(int64_t count, int quarter) {
-  const int64_t rest = std::min<int64_t>(16, std::max<int64_t>(0, count - 16 * quarter));
-  return static_cast<__mmask16>((1u << rest) - 1);
-}
 
 class Int16Store {
  public:
   explicit Int16Store(const Epilogue& epilogue) : y_(static_cast<int16_t*>(epilogue.y)), stride_(epilogue.stride) {}
-  void operator()(const Panel& panel, __m512i correction, int64_t row, int64_t column, int64_t count, __m512i a0,
-                  __m512i a1, __m512i a2, __m512i a3) const {
-    const Branch branch(panel, correction, a0, a1, a2, a3);
+  void operator()(const Panel& panel, int64_t row, int64_t column, __m512i a0, __m512i a1, __m512i a2,
+                  __m512i a3) const {
+    const Branch branch(panel, a0, a1, a2, a3);
     int16_t* y = y_ + row * stride_ + column;
-    _mm512_mask_storeu_epi16(y, mask_of(count, 0), branch.values[0]);
-    _mm512_mask_storeu_epi16(y + 32, mask_of(count, 1), branch.values[1]);
+    _mm512_mask_storeu_epi16(y, static_cast<__mmask32>(panel.mask), branch.values[0]);
+    _mm512_mask_storeu_epi16(y + 32, static_cast<__mmask32>(panel.mask >> 32), branch.values[1]);
   }
 
  private:
@@ -165,30 +169,37 @@ class SumStore {
         residual_(epilogue.residual),
         residual_scale_(epilogue.residual_scale),
         position_(epilogue.position) {}
-  void operator()(const Panel& panel, __m512i correction, int64_t row, int64_t column, int64_t count, __m512i a0,
-                  __m512i a1, __m512i a2, __m512i a3) const {
-    const Branch branch(panel, correction, a0, a1, a2, a3);
+  void operator()(const Panel& panel, int64_t row, int64_t column, __m512i a0, __m512i a1, __m512i a2,
+                  __m512i a3) const {
+    const Branch branch(panel, a0, a1, a2, a3);
     const int64_t at = row * stride_ + column;
-    for (int quarter = 0; quarter < 4; ++quarter) {
-      const __mmask16 mask = mask_of_quarter(count, quarter);
-      const int64_t first = at + kLanes * quarter;
-      const __m512i scaled = branch_scale_(widen(branch.quarter(quarter)));
-      __m512i sum;
+    for (int half = 0; half < 2; ++half) {
+      const int64_t first = at + 32 * half;
+      const __mmask32 mask = static_cast<__mmask32>(panel.mask >> (32 * half));
+      __m512i low = branch_scale_(widen(_mm512_castsi512_si256(branch.values[half])));
+      __m512i high = branch_scale_(widen(_mm512_extracti64x4_epi64(branch.values[half], 1)));
       if constexpr (kPosition) {
-        // |scaled| is below 2^28: with the position bounded far beyond int16, the sum does not wrap.
-        const __m512i position = _mm512_min_epi32(
-            _mm512_max_epi32(_mm512_maskz_loadu_epi32(mask, position_ + first), _mm512_set1_epi32(-(1 << 30))),
-            _mm512_set1_epi32(1 << 30));
-        sum = _mm512_add_epi32(scaled, position);
+        low = _mm512_add_epi32(low, position(first, static_cast<__mmask16>(mask)));
+        high = _mm512_add_epi32(high, position(first + kLanes, static_cast<__mmask16>(mask >> 16)));
       } else {
-        const __m512i residual = widen(_mm256_maskz_loadu_epi16(mask, residual_ + first));
-        sum = _mm512_add_epi32(scaled, residual_scale_(residual));
+        const __m512i residual = _mm512_maskz_loadu_epi16(mask, residual_ + first);
+        low = _mm512_add_epi32(low, residual_scale_(widen(_mm512_castsi512_si256(residual))));
+        high = _mm512_add_epi32(high, residual_scale_(widen(_mm512_extracti64x4_epi64(residual, 1))));
       }
-      _mm256_mask_storeu_epi16(y_ + first, mask, _mm512_cvtsepi32_epi16(sum));
+      // The pack works inside 128-bit lanes: its halves of low and high alternate.
+      const __m512i packed = _mm512_packs_epi32(low, high);
+      const __m512i natural = _mm512_permutexvar_epi64(_mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0), packed);
+      _mm512_mask_storeu_epi16(y_ + first, mask, natural);
     }
   }
 
  private:
+  // A scaled branch is below 2^28 in absolute value: with positions bounded far beyond int16, sums do not wrap.
+  __m512i position(int64_t first, __mmask16 mask) const {
+    const __m512i values = _mm512_maskz_loadu_epi32(mask, position_ + first);
+    return _mm512_min_epi32(_mm512_max_epi32(values, _mm512_set1_epi32(-(1 << 30))), _mm512_set1_epi32(1 << 30));
+  }
+
   int16_t* y_;
   int64_t stride_;
   VectorScale branch_scale_;
@@ -197,18 +208,18 @@ class SumStore {
   const int32_t* position_;
 };
 
-// The accumulators themselves, corrected, through the scalar epilogue.
+// The accumulators themselves through the scalar epilogue, which adds the bias.
 class ScalarStore {
  public:
   ScalarStore(const PackedLinear& linear, const Epilogue& epilogue) : linear_(linear), epilogue_(epilogue) {}
-  void operator()(const Panel&, __m512i correction, int64_t row, int64_t column, int64_t count, __m512i a0, __m512i a1,
-                  __m512i a2, __m512i a3) const {
+  void operator()(const Panel& panel, int64_t row, int64_t column, __m512i a0, __m512i a1, __m512i a2,
+                  __m512i a3) const {
     alignas(64) int32_t sums[kColumns];
-    _mm512_store_si512(sums, _mm512_sub_epi32(a0, correction));
-    _mm512_store_si512(sums + 16, _mm512_sub_epi32(a1, correction));
-    _mm512_store_si512(sums + 32, _mm512_sub_epi32(a2, correction));
-    _mm512_store_si512(sums + 48, _mm512_sub_epi32(a3, correction));
-    store_scalar(sums, row, column, column + count, linear_, epilogue_);
+    _mm512_store_si512(sums, panel.without_bias(a0, 0));
+    _mm512_store_si512(sums + 16, panel.without_bias(a1, 1));
+    _mm512_store_si512(sums + 32, panel.without_bias(a2, 2));
+    _mm512_store_si512(sums + 48, panel.without_bias(a3, 3));
+    store_scalar(sums, row, column, column + panel.count, linear_, epilogue_);
   }
 
  private:
@@ -219,10 +230,18 @@ class ScalarStore {
 // Rows [row, row + N) of x times one panel.
 template <int N, class Store>
 [[gnu::noinline]] void tile(const int8_t* x, int64_t x_stride, int64_t row, const int32_t* row_sums, const Panel& panel,
-                            int64_t groups, int64_t column, int64_t count, const Store& store) {
-#define IVIT_ZERO(r) __m512i s##r##0 = _mm512_setzero_si512(), s##r##1 = s##r##0, s##r##2 = s##r##0, s##r##3 = s##r##0;
-  IVIT_FOR_ROWS(IVIT_ZERO)
-#undef IVIT_ZERO
+                            int64_t groups, int64_t column, const Store& store) {
+#define IVIT_START(r)                                          \
+  __m512i s##r##0, s##r##1, s##r##2, s##r##3;                  \
+  if constexpr (N > r) {                                       \
+    const __m512i correction = _mm512_set1_epi32(row_sums[r]); \
+    s##r##0 = panel.start(0, correction);                      \
+    s##r##1 = panel.start(1, correction);                      \
+    s##r##2 = panel.start(2, correction);                      \
+    s##r##3 = panel.start(3, correction);                      \
+  }
+  IVIT_FOR_ROWS(IVIT_START)
+#undef IVIT_START
   const uint8_t* w = panel.weight;
   const int8_t* values = x + row * x_stride;
   for (int64_t k = 0; k < groups; ++k) {
@@ -245,9 +264,20 @@ template <int N, class Store>
     w += kGroup * kColumns;
     values += kGroup;
   }
-#define IVIT_STORE(r)                                                                                         \
-  if constexpr (N > r) {                                                                                      \
-    store(panel, _mm512_set1_epi32(row_sums[r]), row + r, column, count, s##r##0, s##r##1, s##r##2, s##r##3); \
+#define IVIT_SHIFT(r)                  \
+  if constexpr (N > r) {               \
+    s##r##0 = panel.shift(s##r##0, 0); \
+    s##r##1 = panel.shift(s##r##1, 1); \
+    s##r##2 = panel.shift(s##r##2, 2); \
+    s##r##3 = panel.shift(s##r##3, 3); \
+  }
+  if (panel.shifted) {
+    IVIT_FOR_ROWS(IVIT_SHIFT)
+  }
+#undef IVIT_SHIFT
+#define IVIT_STORE(r)                                                  \
+  if constexpr (N > r) {                                               \
+    store(panel, row + r, column, s##r##0, s##r##1, s##r##2, s##r##3); \
   }
   IVIT_FOR_ROWS(IVIT_STORE)
 #undef IVIT_STORE
@@ -283,28 +313,27 @@ void compute_with(const Store& store, const int8_t* x, int64_t x_stride, int64_t
       const Prefetch next(linear.panel(last ? p : p + 1), last ? 0 : kColumns * linear.padded_inner,
                           divide_up(block_end - block, kRows));
       const int64_t column = p * kColumns;
-      const int64_t count = std::min(kColumns, linear.columns - column);
       int64_t row = block;
       for (; row + kRows <= block_end; row += kRows) {
         next.piece((row - block) / kRows);
-        tile<kRows>(x, x_stride, row, sums + (row - block), panel, groups, column, count, store);
+        tile<kRows>(x, x_stride, row, sums + (row - block), panel, groups, column, store);
       }
       const int32_t* rest = sums + (row - block);
       switch (block_end - row) {
         case 1:
-          tile<1>(x, x_stride, row, rest, panel, groups, column, count, store);
+          tile<1>(x, x_stride, row, rest, panel, groups, column, store);
           break;
         case 2:
-          tile<2>(x, x_stride, row, rest, panel, groups, column, count, store);
+          tile<2>(x, x_stride, row, rest, panel, groups, column, store);
           break;
         case 3:
-          tile<3>(x, x_stride, row, rest, panel, groups, column, count, store);
+          tile<3>(x, x_stride, row, rest, panel, groups, column, store);
           break;
         case 4:
-          tile<4>(x, x_stride, row, rest, panel, groups, column, count, store);
+          tile<4>(x, x_stride, row, rest, panel, groups, column, store);
           break;
         case 5:
-          tile<5>(x, x_stride, row, rest, panel, groups, column, count, store);
+          tile<5>(x, x_stride, row, rest, panel, groups, column, store);
           break;
         default:
           break;
