@@ -59,7 +59,7 @@ struct Panel {
         multiplier_odd(linear.multiplier_odd.get() + panel * kColumns),
         count(std::min(kColumns, linear.columns - panel * kColumns)),
         mask(_cvtu64_mask64(~uint64_t{0} >> (64 - count))),
-        shifted(linear.narrow && linear.shifted),
+        shifted(linear.shifted),
         pre_shift(linear.pre_shift.get() + panel * kColumns),
         rounding(linear.rounding.get() + panel * kColumns),
         post_shift(linear.post_shift.get() + panel * kColumns) {}
@@ -117,6 +117,8 @@ inline __m512i widen(__m256i values) { return _mm512_cvtepi16_epi32(values); }
 // What stores one row of a tile: four registers of accumulators of `panel`, at `column` of row `row`.
 class Int8Store {
  public:
+  // Takes accumulators after their pre_shift.
+  static constexpr bool kShifts = true;
   explicit Int8Store(const Epilogue& epilogue) : y_(static_cast<int8_t*>(epilogue.y)), stride_(epilogue.stride) {}
   void operator()(const Panel& panel, int64_t row, int64_t column, __m512i a0, __m512i a1, __m512i a2,
                   __m512i a3) const {
@@ -144,6 +146,8 @@ struct Branch {
 
 class Int16Store {
  public:
+  // Takes accumulators after their pre_shift.
+  static constexpr bool kShifts = true;
   explicit Int16Store(const Epilogue& epilogue) : y_(static_cast<int16_t*>(epilogue.y)), stride_(epilogue.stride) {}
   void operator()(const Panel& panel, int64_t row, int64_t column, __m512i a0, __m512i a1, __m512i a2,
                   __m512i a3) const {
@@ -162,6 +166,8 @@ class Int16Store {
 template <bool kPosition>
 class SumStore {
  public:
+  // Takes accumulators after their pre_shift.
+  static constexpr bool kShifts = true;
   explicit SumStore(const Epilogue& epilogue)
       : y_(static_cast<int16_t*>(epilogue.y)),
         stride_(epilogue.stride),
@@ -211,6 +217,7 @@ class SumStore {
 // The accumulators themselves through the scalar epilogue, which adds the bias.
 class ScalarStore {
  public:
+  static constexpr bool kShifts = false;
   ScalarStore(const PackedLinear& linear, const Epilogue& epilogue) : linear_(linear), epilogue_(epilogue) {}
   void operator()(const Panel& panel, int64_t row, int64_t column, __m512i a0, __m512i a1, __m512i a2,
                   __m512i a3) const {
@@ -271,7 +278,7 @@ template <int N, class Store>
     s##r##2 = panel.shift(s##r##2, 2); \
     s##r##3 = panel.shift(s##r##3, 3); \
   }
-  if (panel.shifted) {
+  if (Store::kShifts && panel.shifted) {
     IVIT_FOR_ROWS(IVIT_SHIFT)
   }
 #undef IVIT_SHIFT
