@@ -14,8 +14,13 @@
 namespace ivit::cpu {
 namespace {
 
-// Bounds the hidden activations of a thread whatever the batch size.
-constexpr int64_t kBlockRows = 192;
+// The hidden activations of a block of rows share a second-level cache with the panels of weights that stream past
+// them; this also bounds the scratch memory of a thread, whatever the batch.
+constexpr int64_t kHiddenBytes = 320 * 1024;
+
+int64_t block_rows(int64_t width, int64_t row_tile) {
+  return std::max(row_tile, kHiddenBytes / std::max<int64_t>(1, width) / row_tile * row_tile);
+}
 
 // ShiftGELU and its requantisation, in place.
 void activate(const Variant& variant, const Mlp& mlp, int64_t rows, int8_t* hidden) {
@@ -37,7 +42,10 @@ void int_mlp_add(const Parallel& parallel, const int8_t* x, int64_t rows, const 
                  int16_t* y, const Norm& norm) {
   const Variant& variant = active_variant();
   const Epilogue add = add_residual_to(y, mlp.fc2, residual);
-  const Split split(rows, std::max(wanted_tasks() / 2, divide_up(rows, kBlockRows)), variant.matmul.row_tile);
+  const int64_t row_tile = variant.matmul.row_tile;
+  const int64_t blocks = divide_up(rows, block_rows(mlp.fc1.columns, row_tile));
+  // As many for each thread, so that none waits for another's last block.
+  const Split split(rows, round_up(blocks, wanted_tasks() / 2), row_tile);
   parallel.run(split.count(), [&](int64_t task) {
     const int64_t first = split.begin(task);
     const int64_t count = split.end(task) - first;

@@ -117,6 +117,7 @@ inline __m512i widen(__m256i values) { return _mm512_cvtepi16_epi32(values); }
 // What stores one row of a tile: four registers of accumulators of `panel`, at `column` of row `row`.
 class Int8Store {
  public:
+  void fetch(int64_t, int64_t) const {}
   // Takes accumulators after their pre_shift.
   static constexpr bool kShifts = true;
   explicit Int8Store(const Epilogue& epilogue) : y_(static_cast<int8_t*>(epilogue.y)), stride_(epilogue.stride) {}
@@ -146,6 +147,7 @@ struct Branch {
 
 class Int16Store {
  public:
+  void fetch(int64_t, int64_t) const {}
   // Takes accumulators after their pre_shift.
   static constexpr bool kShifts = true;
   explicit Int16Store(const Epilogue& epilogue) : y_(static_cast<int16_t*>(epilogue.y)), stride_(epilogue.stride) {}
@@ -166,6 +168,15 @@ class Int16Store {
 template <bool kPosition>
 class SumStore {
  public:
+  // Asks for what the epilogue of a row will touch: it is too far apart, row by row, for the processor to foresee.
+  void fetch(int64_t row, int64_t column) const {
+    const int64_t at = row * stride_ + column;
+    for (int64_t line = 0; line < kColumns; line += 32) {
+      if constexpr (!kPosition) __builtin_prefetch(residual_ + at + line);
+      __builtin_prefetch(y_ + at + line, 1);
+    }
+  }
+
   // Takes accumulators after their pre_shift.
   static constexpr bool kShifts = true;
   explicit SumStore(const Epilogue& epilogue)
@@ -217,6 +228,7 @@ class SumStore {
 // The accumulators themselves through the scalar epilogue, which adds the bias.
 class ScalarStore {
  public:
+  void fetch(int64_t, int64_t) const {}
   static constexpr bool kShifts = false;
   ScalarStore(const PackedLinear& linear, const Epilogue& epilogue) : linear_(linear), epilogue_(epilogue) {}
   void operator()(const Panel& panel, int64_t row, int64_t column, __m512i a0, __m512i a1, __m512i a2,
@@ -238,6 +250,10 @@ class ScalarStore {
 template <int N, class Store>
 [[gnu::noinline]] void tile(const int8_t* x, int64_t x_stride, int64_t row, const int32_t* row_sums, const Panel& panel,
                             int64_t groups, int64_t column, const Store& store) {
+#define IVIT_FETCH(r) \
+  if constexpr (N > r) store.fetch(row + r, column);
+  IVIT_FOR_ROWS(IVIT_FETCH)
+#undef IVIT_FETCH
 #define IVIT_START(r)                                          \
   __m512i s##r##0, s##r##1, s##r##2, s##r##3;                  \
   if constexpr (N > r) {                                       \
