@@ -2,17 +2,18 @@
 #include "kernels/cpu/int_layer_norm.h"
 
 #include "ort/operators/families.h"
+#include "ort/operators/norm.h"
 
 namespace ivit::ort {
 namespace {
 
-enum Input { kX, kMultiplier, kOffset, kShift };
+enum Input { kX, kMultiplier };
 
 class IntLayerNormKernel final : public Kernel {
  public:
   explicit IntLayerNormKernel(const Call&) {}
   void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
-    const cpu::Affine affine{call.data<int32_t>(kMultiplier), call.data<int64_t>(kOffset), call.data<int8_t>(kShift)};
+    const cpu::Affine affine = bind_affine(call, kMultiplier);
     cpu::int_layer_norm(parallel, call.data<int16_t>(kX), call.dims.rows(), call.dims['C'], affine,
                         static_cast<int8_t*>(output));
   }

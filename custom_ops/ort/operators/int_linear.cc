@@ -46,9 +46,7 @@ enum LinearAddInput {
   kBranchShift,
   kResidualMultiplier,
   kResidualShift,
-  kNormMultiplier,
-  kNormOffset,
-  kNormShift
+  kNormMultiplier
 };
 
 cpu::Residual bind_residual(const Call& call) {
@@ -74,9 +72,7 @@ class IntLinearAddNormKernel final : public Kernel {
   explicit IntLinearAddNormKernel(const Call& constants) : linear_(constants, kAddWeight, 'K', 'N') {}
   void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
     cpu::PackedLinear storage;
-    const cpu::Norm norm{
-        {call.data<int32_t>(kNormMultiplier), call.data<int64_t>(kNormOffset), call.data<int8_t>(kNormShift)},
-        static_cast<int8_t*>(call.second_output)};
+    const cpu::Norm norm{bind_affine(call, kNormMultiplier), static_cast<int8_t*>(call.second_output)};
     cpu::int_linear_add_norm(parallel, call.data<int8_t>(kAddX), call.dims.rows(), linear_.packed(call, storage),
                              bind_residual(call), static_cast<int16_t*>(output), norm);
   }

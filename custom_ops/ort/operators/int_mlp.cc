@@ -26,9 +26,7 @@ enum Input {
   kBranchShift,
   kResidualMultiplier,
   kResidualShift,
-  kNormMultiplier,
-  kNormOffset,
-  kNormShift
+  kNormMultiplier
 };
 enum Attribute { kX0, kN };
 
@@ -53,8 +51,7 @@ class IntMlpAddKernel final : public Kernel {
                                  call.dyadic(kResidualMultiplier)};
     cpu::Norm norm{};
     if constexpr (kWithNorm) {
-      norm = {{call.data<int32_t>(kNormMultiplier), call.data<int64_t>(kNormOffset), call.data<int8_t>(kNormShift)},
-              static_cast<int8_t*>(call.second_output)};
+      norm = {bind_affine(call, kNormMultiplier), static_cast<int8_t*>(call.second_output)};
     }
     cpu::int_mlp_add(parallel, call.data<int8_t>(kX), call.dims.rows(), mlp, residual, static_cast<int16_t*>(output),
                      norm);
