@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import numpy as np
 import onnx_ir as ir
-from ivit_onnx.exporters.graph import BATCH, GraphBuilder, with_norm, with_pixels
+from ivit_onnx.exporters.graph import BATCH, GraphBuilder, with_norm
+from ivit_onnx.exporters.image import InputType, embed_image
 
-from ivit_onnx.errors import ExportError
 from ivit_onnx.models import VisionTransformer
 from ivit_onnx.models.vit import Block
 from ivit_onnx.quant.tensors import Lowered
 
-__all__ = ["INPUT_TYPES", "InputType", "build_vit"]
-
-InputType = Literal["uint8", "int8", "float32"]
-INPUT_TYPES: tuple[InputType, ...] = get_args(InputType)
-
-_INPUT_DOCS = {
-    "uint8": "Image: RGB pixels 0..255, resized and cropped; normalisation is part of the graph.",
-    "int8": "Image: round(normalised pixel / ivit.input_scale), clamped to int8.",
-    "float32": "Image: normalised pixels, (pixel / 255 - mean) / std.",
-}
+__all__ = ["build_vit"]
 
 
 def build_vit(model: VisionTransformer, input_type: InputType) -> tuple[ir.Graph, float]:
@@ -33,11 +22,9 @@ def build_vit(model: VisionTransformer, input_type: InputType) -> tuple[ir.Graph
     Raises:
         ExportError: a layer is not calibrated or cannot be expressed in integers.
     """
-    if input_type not in INPUT_TYPES:
-        raise ExportError(f"expected an input type of {', '.join(INPUT_TYPES)}, found {input_type!r}")
     arch, g = model.arch, GraphBuilder()
     tokens = (BATCH, arch.tokens, arch.width)
-    x, s_x = _embed(g, model, input_type)
+    x, s_x = embed_image(g, model, model.patch_embed, input_type, tokens)
     blocks = model.block_list()
     norm = blocks[0].norm1.lower(s_x)
     (y,) = g.operator("blocks.0.norm1", norm, [x], {"blocks.0.norm1": tokens}, "Normalisation before attention.")
@@ -61,28 +48,6 @@ def build_vit(model: VisionTransformer, input_type: InputType) -> tuple[ir.Graph
     logits.doc_string = "Integer logits; float logits = logits * ivit.output_scale."
     doc = f"Integer-only {arch.name}: no floating-point tensor but a float32 input, if that was asked for."
     return g.graph(arch.name, [logits], doc), float(head.scale)
-
-
-def _embed(g: GraphBuilder, model: VisionTransformer, input_type: InputType) -> tuple[ir.Value, np.float32]:
-    """The graph input and the nodes that make tokens of it: the start of the int16 residual stream, and its scale."""
-    arch = model.arch
-    shape = (BATCH, arch.in_channels, arch.image_size, arch.image_size)
-    image = g.input("image", input_type, shape, _INPUT_DOCS[input_type])
-    quantize = model.image.lower()
-    embed = model.patch_embed.lower(quantize.scale)
-    if input_type == "uint8":
-        embed = with_pixels(quantize, embed)
-    elif input_type == "float32":
-        constants = [
-            g.constant("image.scale", np.asarray(quantize.scale)),
-            g.constant("image.zero_point", np.zeros((), np.int8)),
-        ]
-        doc = "Boundary of the integer network: round(image / scale), clamped. The only node that sees a float."
-        image = g.standard("QuantizeLinear", "image.quantized", [image, *constants], "int8", shape, doc)
-    outputs = {"patch_embed": (BATCH, arch.tokens, arch.width)}
-    doc = "Image to tokens: the start of the int16 residual stream."
-    (tokens,) = g.operator("patch_embed", embed, [image], outputs, doc)
-    return tokens, embed.scale
 
 
 def _block(

@@ -15,7 +15,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from ivit_onnx._version import __version__
-from ivit_onnx.architectures import Preprocess, VitArchitecture
+from ivit_onnx.architectures import Preprocess, architecture_from_json
 from ivit_onnx.calibration import (
     Calibration,
     apply_calibration,
@@ -23,15 +23,21 @@ from ivit_onnx.calibration import (
     load_calibration,
     save_calibration,
 )
-from ivit_onnx.checkpoints import Checkpoint, load_checkpoint
-from ivit_onnx.errors import CalibrationError, ExportError, ModelError
-from ivit_onnx.exporters import build_vit, finish, save
-from ivit_onnx.exporters.vit import INPUT_TYPES, InputType
+from ivit_onnx.checkpoints import (
+    Checkpoint,
+    checkpoint_fingerprint,
+    load_checkpoint,
+    load_state_dict,
+    take_weights,
+)
+from ivit_onnx.errors import CalibrationError, CheckpointError, ExportError, ModelError
+from ivit_onnx.exporters import INPUT_TYPES, InputType, build_graph, finish, save
 from ivit_onnx.files import atomic_write, check_output
 from ivit_onnx.images import ImageSource, count_images, read_images
-from ivit_onnx.models import VisionTransformer, from_state_dict
+from ivit_onnx.models import Twin, from_state_dict
 from ivit_onnx.opset import OPSET_VERSION
 from ivit_onnx.quant.exponents import gelu_limit
+from ivit_onnx.quant.modules import MlpAdd
 from ivit_onnx.quant.observers import METHODS, Method
 
 __all__ = ["DEFAULT_IMAGES", "SOFTMAX_BITS", "ExportReport", "calibrate", "export", "load_twin", "read_metadata"]
@@ -143,7 +149,7 @@ def export(
     calibration = _calibration(model, loaded, preprocess, calib, calib_images, calib_cache, progress)
     apply_calibration(model, calibration, calib_method)
 
-    graph, output_scale = build_vit(model, input)
+    graph, output_scale = build_graph(model, input)
     operators = Counter(node.op_type for node in graph)
     calibrated = {"method": calib_method, "images": calibration.images}
     metadata = _metadata(model, loaded.fingerprint, input, output_scale, calibrated, flat=flat)
@@ -169,7 +175,7 @@ def export(
     )
 
 
-def load_twin(model: PathLike, checkpoint: PathLike) -> VisionTransformer:
+def load_twin(model: PathLike, checkpoint: PathLike) -> Twin:
     """The PyTorch twin of an exported model, from its checkpoint and the scales in its metadata, in eval mode.
 
     It maps the model's input tensor (uint8, int8 or float32, [N, 3, H, W]) to the model's integer logits.
@@ -180,17 +186,20 @@ def load_twin(model: PathLike, checkpoint: PathLike) -> VisionTransformer:
     """
     metadata = read_metadata(model)
     try:
-        arch = VitArchitecture.from_json(json.loads(metadata["ivit.arch"]))
+        arch = architecture_from_json(json.loads(metadata["ivit.arch"]))
         preprocess = Preprocess.from_json(json.loads(metadata["ivit.preprocess"]))
         state = json.loads(metadata["ivit.quantization"])
         softmax_bits = int(metadata["ivit.softmax_bits"])
         fingerprint = metadata["ivit.checkpoint"]
     except (KeyError, ValueError) as error:
         raise ModelError(f"{model}: damaged or missing metadata ({error}); export the model again") from None
-    loaded = load_checkpoint(checkpoint, heads=arch.heads)
-    if loaded.fingerprint != fingerprint:
+    try:
+        weights = take_weights(load_state_dict(checkpoint), arch)
+    except CheckpointError as error:
+        raise ModelError(f"{model} was not exported from {checkpoint}: {error}") from None
+    if checkpoint_fingerprint(weights) != fingerprint:
         raise ModelError(f"{model} was not exported from {checkpoint}: the weights differ (fingerprint)")
-    twin = from_state_dict(loaded.state_dict, arch, preprocess, softmax_bits)
+    twin = from_state_dict(weights, arch, preprocess, softmax_bits)
     twin.load_quantization_state(state)
     return twin
 
@@ -221,7 +230,7 @@ def _check_options(softmax_bits: int, input_type: str, method: str) -> None:
 
 
 def _calibration(
-    model: VisionTransformer,
+    model: Twin,
     loaded: Checkpoint,
     preprocess: Preprocess,
     calib: ImageSource | Calibration | None,
@@ -248,7 +257,7 @@ def _calibration(
 
 
 def _calibrate(
-    model: VisionTransformer,
+    model: Twin,
     fingerprint: str,
     images: ImageSource,
     limit: int | None,
@@ -264,12 +273,13 @@ def _calibrate(
 
 
 def _fingerprint(loaded: Checkpoint, preprocess: Preprocess) -> str:
-    """Identifies what the statistics depend on besides the images: weights, heads, normalisation."""
-    return f"{loaded.fingerprint}:{loaded.arch.heads}:{json.dumps(preprocess.to_json())}"
+    """Identifies what the statistics depend on besides the images: weights, architecture, normalisation."""
+    arch = {key: value for key, value in loaded.arch.to_json().items() if key != "name"}
+    return f"{loaded.fingerprint}:{json.dumps(arch)}:{json.dumps(preprocess.to_json())}"
 
 
 def _metadata(
-    model: VisionTransformer,
+    model: Twin,
     fingerprint: str,
     input_type: str,
     output_scale: float,
@@ -293,11 +303,10 @@ def _metadata(
     }
 
 
-def _gelu_warnings(model: VisionTransformer) -> list[str]:
-    """One warning for each block whose calibrated range is beyond what its ShiftGELU can tell apart."""
+def _gelu_warnings(model: Twin) -> list[str]:
+    """One warning for each feed-forward network whose calibrated range is beyond what its ShiftGELU can tell apart."""
     found = []
-    for block in model.block_list():
-        mlp = block.mlp
+    for mlp in (module for module in model.modules() if isinstance(module, MlpAdd)):
         largest = float(mlp.hidden.scale) * mlp.hidden.levels
         limit = gelu_limit(int(mlp.n))
         if largest > limit:

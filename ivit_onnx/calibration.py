@@ -16,7 +16,7 @@ import torch
 
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.files import atomic_write
-from ivit_onnx.models import VisionTransformer
+from ivit_onnx.models import Twin
 from ivit_onnx.quant.observers import BINS, METHODS, Histogram, Method
 
 __all__ = ["Calibration", "apply_calibration", "collect_statistics", "load_calibration", "save_calibration"]
@@ -40,7 +40,7 @@ class Calibration:
 
 
 def collect_statistics(
-    model: VisionTransformer,
+    model: Twin,
     images: Iterable[np.ndarray[Any, Any]],
     fingerprint: str,
     *,
@@ -76,7 +76,7 @@ def collect_statistics(
     return Calibration(fingerprint, count, histograms)
 
 
-def apply_calibration(model: VisionTransformer, calibration: Calibration, method: Method) -> None:
+def apply_calibration(model: Twin, calibration: Calibration, method: Method) -> None:
     """Set every activation scale and every n of the model.
 
     8-bit activations take the range of `method`; 16-bit ones always min-max, with headroom for unseen images; the

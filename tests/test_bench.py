@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,18 @@ from ivit_onnx.bench.timing import summarise, turn  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ("--rounds", "2", "--seconds", "0", "--repeat", "3", "--starts", "1", "--threads", "1", "--json")
-TINY = VitArchitecture("tiny", 32, 8, 3, 48, 2, 3, 96, 7, distilled=False)
+TINY = VitArchitecture(
+    name="tiny",
+    image_size=32,
+    patch_size=8,
+    in_channels=3,
+    classes=7,
+    width=48,
+    depth=2,
+    heads=3,
+    mlp_width=96,
+    distilled=False,
+)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +112,7 @@ def test_a_turn_counts_after_warming_up() -> None:
 def test_networks_match_the_architecture() -> None:
     import torch
 
-    for arch in (TINY, VitArchitecture("d", 32, 8, 3, 48, 1, 3, 96, 7, distilled=True)):
+    for arch in (TINY, replace(TINY, depth=1, distilled=True)):
         images = torch.from_numpy(float_images(2, 3, arch.image_size))
         assert build_network(arch)(images).shape == (2, arch.classes)
     assert generated_images(2, 3, 50).shape == (2, 3, 50, 50)

@@ -14,7 +14,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the export extra is not installed")
 
-from ivit_onnx.architectures import KNOWN, VitArchitecture, default_preprocess, known_architecture  # noqa: E402
+from ivit_onnx.architectures import (  # noqa: E402
+    KNOWN,
+    VitArchitecture,
+    architecture_from_json,
+    default_preprocess,
+    known_architecture,
+)
 from ivit_onnx.checkpoints import (  # noqa: E402
     checkpoint_fingerprint,
     load_checkpoint,
@@ -25,7 +31,18 @@ from ivit_onnx.checkpoints import (  # noqa: E402
 from ivit_onnx.errors import CheckpointError  # noqa: E402
 
 MICRO = Path(__file__).parent / "data" / "deit_micro_fp.pth"
-MICRO_ARCH = VitArchitecture("vit_custom_patch8_32", 32, 8, 3, 64, 3, 2, 256, 10, distilled=False)
+MICRO_ARCH = VitArchitecture(
+    name="vit_custom_patch8_32",
+    image_size=32,
+    patch_size=8,
+    in_channels=3,
+    classes=10,
+    width=64,
+    depth=3,
+    heads=2,
+    mlp_width=256,
+    distilled=False,
+)
 
 StateDict = dict[str, Any]
 
@@ -311,11 +328,16 @@ def test_fingerprint_sees_names_shapes_and_values(micro: StateDict) -> None:
 
 
 def test_architecture_json_round_trip() -> None:
-    assert VitArchitecture.from_json(MICRO_ARCH.to_json()) == MICRO_ARCH
+    description = MICRO_ARCH.to_json()
+    assert architecture_from_json(description) == MICRO_ARCH
+    del description["family"]  # as older files have it
+    assert architecture_from_json(description) == MICRO_ARCH
+    with pytest.raises(CheckpointError, match="architecture family of vit, found 'resnet'"):
+        architecture_from_json({**description, "family": "resnet"})
     with pytest.raises(CheckpointError, match="without depth"):
-        VitArchitecture.from_json({key: value for key, value in MICRO_ARCH.to_json().items() if key != "depth"})
+        architecture_from_json({key: value for key, value in MICRO_ARCH.to_json().items() if key != "depth"})
     with pytest.raises(CheckpointError, match="depth must be a positive integer"):
-        VitArchitecture.from_json({**MICRO_ARCH.to_json(), "depth": "3"})
+        architecture_from_json({**MICRO_ARCH.to_json(), "depth": "3"})
 
 
 def test_preprocessing_defaults() -> None:

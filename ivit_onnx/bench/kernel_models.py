@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ivit_onnx.architectures import VitArchitecture
+from ivit_onnx.architectures import Architecture, VitArchitecture
 
 __all__ = ["KernelCase", "kernel_cases", "kernel_model"]
 
@@ -37,8 +37,12 @@ class KernelCase:
         return int(np.clip(RUN_MACS // max(self.macs, 1), 1, MOST_NODES))
 
 
-def kernel_cases(arch: VitArchitecture) -> list[Callable[[], KernelCase]]:
-    """The operators of a block at the network's shapes, made when called since weights are large."""
+def kernel_cases(arch: Architecture) -> list[Callable[[], KernelCase]]:
+    """The operators of a network's blocks at its shapes, made when called since weights are large."""
+    return _CASES[arch.family](arch)
+
+
+def _vit(arch: VitArchitecture) -> list[Callable[[], KernelCase]]:
     tokens, width, hidden = arch.tokens, arch.width, arch.mlp_width
     shapes = dict.fromkeys([(width, 3 * width), (width, width), (width, hidden), (hidden, width)])
     return [
@@ -180,3 +184,7 @@ def _int8(rng: np.random.Generator, tokens: int, width: int) -> Array:
 
 def _int16(rng: np.random.Generator, tokens: int, width: int) -> Array:
     return np.rint(rng.normal(0, 6000, (1, tokens, width))).clip(-32768, 32767).astype(np.int16)
+
+
+#: The operators of each architecture family.
+_CASES: dict[str, Callable[[Any], list[Callable[[], KernelCase]]]] = {"vit": _vit}

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ivit_onnx.architectures import VitArchitecture
+from ivit_onnx.architectures import Architecture, architecture_from_json
 from ivit_onnx.bench.client import WorkerError, ask
 from ivit_onnx.bench.contestants import HINT
 from ivit_onnx.bench.kernel_models import KernelCase, kernel_cases, kernel_model
@@ -33,7 +33,7 @@ class KernelTiming:
 
 
 def compare_kernels(
-    archs: Sequence[VitArchitecture],
+    archs: Sequence[Architecture],
     variants: Sequence[str],
     peaks: Mapping[str, float],
     *,
@@ -80,7 +80,7 @@ def time_kernels(archs: Sequence[Mapping[str, Any]], seconds: float) -> list[Ker
     """In a worker: every operator shape, for `seconds` each."""
     timings: dict[tuple[str, str], KernelTiming] = {}
     for arch in archs:
-        for build in kernel_cases(VitArchitecture.from_json(arch)):
+        for build in kernel_cases(architecture_from_json(arch)):
             case = build()
             if (case.operator, case.shape) not in timings:
                 timings[case.operator, case.shape] = _time(case, seconds)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from ivit_onnx.architectures import VitArchitecture
+from ivit_onnx.architectures import Architecture, VitArchitecture
 
 __all__ = ["Macs", "count_macs"]
 
@@ -22,8 +24,13 @@ class Macs:
         return self.linear + self.attention
 
 
-def count_macs(arch: VitArchitecture) -> Macs:
-    """The products of matrices of a ViT or DeiT for one image; everything else is linear in the activations.
+def count_macs(arch: Architecture) -> Macs:
+    """The products of matrices for one image; everything else is linear in the activations."""
+    return _COUNTERS[arch.family](arch)
+
+
+def _vit(arch: VitArchitecture) -> Macs:
+    """The products of a ViT or DeiT.
 
     With T tokens and width C, a block has 3 C C (qkv) + C C (projection) + 2 C H (feed-forward) products a token and
     T C a token in each of the two products of attention. The heads see one token each.
@@ -33,3 +40,7 @@ def count_macs(arch: VitArchitecture) -> Macs:
     block = tokens * (4 * width * width + 2 * width * arch.mlp_width)
     heads = arch.prefix_tokens * width * arch.classes
     return Macs(linear=patches + arch.depth * block + heads, attention=arch.depth * 2 * tokens * tokens * width)
+
+
+#: What counts the products of each architecture family.
+_COUNTERS: dict[str, Callable[[Any], Macs]] = {"vit": _vit}

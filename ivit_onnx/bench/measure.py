@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ivit_onnx.architectures import VitArchitecture
+from ivit_onnx.architectures import Architecture
 from ivit_onnx.bench.client import Worker, WorkerError, ask
 from ivit_onnx.bench.compare import Plan, compare, export_variants
 from ivit_onnx.bench.contestants import Peer
@@ -78,7 +78,7 @@ def measure_profile(
 
 
 def measure_kernels(
-    archs: Sequence[VitArchitecture], variants: Sequence[str], seconds: float, rounds: int, say: Say
+    archs: Sequence[Architecture], variants: Sequence[str], seconds: float, rounds: int, say: Say
 ) -> dict[str, Any]:
     """Time single operators on every kernel variant, or on those named, against the peak of its instruction."""
     result = _result("kernels", {"threads": 1, "seconds": seconds, "rounds": rounds, "pinned": True}, say)

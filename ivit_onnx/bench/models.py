@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ivit_onnx.architectures import VitArchitecture, known_architecture
+from ivit_onnx.architectures import architecture_from_json, known_architecture
 from ivit_onnx.bench.products import OURS, Subject, product_path
 from ivit_onnx.errors import CheckpointError, ModelError
 from ivit_onnx.metadata import describe
@@ -63,7 +63,7 @@ def model_file(path: Path, cache: Path, checkpoint: Path | None, kernels: Sequen
     describe(session, path)
     metadata = session.get_modelmeta().custom_metadata_map
     try:
-        arch = VitArchitecture.from_json(json.loads(metadata["ivit.arch"]))
+        arch = architecture_from_json(json.loads(metadata["ivit.arch"]))
     except (CheckpointError, ValueError, TypeError) as error:
         raise ModelError(f"{path} has damaged metadata ({error}); export the model again") from None
     notes = {"file": path.name, "softmax_bits": int(metadata["ivit.softmax_bits"])}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ivit_onnx.architectures import VitArchitecture
+from ivit_onnx.architectures import Architecture, VitArchitecture
 
 if TYPE_CHECKING:
     import torch
@@ -16,13 +17,18 @@ __all__ = ["build_network", "float_images", "generated_images"]
 Array = np.ndarray[Any, Any]
 
 
-def build_network(arch: VitArchitecture) -> torch.nn.Module:
+def build_network(arch: Architecture) -> torch.nn.Module:
     """timm's network of these dimensions in eval mode, with timm's random initialisation from a fixed seed."""
     import torch
+
+    torch.manual_seed(0)
+    return _BUILDERS[arch.family](arch).eval()
+
+
+def _vit(arch: VitArchitecture) -> torch.nn.Module:
     from timm.models.deit import VisionTransformerDistilled
     from timm.models.vision_transformer import VisionTransformer
 
-    torch.manual_seed(0)
     kind = VisionTransformerDistilled if arch.distilled else VisionTransformer
     network: torch.nn.Module = kind(
         img_size=arch.image_size,
@@ -34,7 +40,11 @@ def build_network(arch: VitArchitecture) -> torch.nn.Module:
         num_heads=arch.heads,
         mlp_ratio=arch.mlp_width / arch.width,
     )
-    return network.eval()
+    return network
+
+
+#: How timm builds a network of each architecture family.
+_BUILDERS: dict[str, Callable[[Any], torch.nn.Module]] = {"vit": _vit}
 
 
 def generated_images(count: int, channels: int, size: int) -> Array:

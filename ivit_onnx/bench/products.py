@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import ivit_onnx
-from ivit_onnx.architectures import KNOWN, VitArchitecture
+from ivit_onnx.architectures import KNOWN, Architecture, VitArchitecture, architecture_from_json
 from ivit_onnx.bench.network import build_network, float_images, generated_images
 from ivit_onnx.errors import CheckpointError, IvitError
 from ivit_onnx.files import atomic_write
@@ -49,12 +49,12 @@ _SUFFIXES = {"weights": ".pt", "openvino-int8": ".xml"}
 class Subject:
     """A network of the comparison: its architecture, where its weights come from (None: random), and its folder."""
 
-    arch: VitArchitecture
+    arch: Architecture
     folder: Path
     checkpoint: Path | None = None
 
     @classmethod
-    def at(cls, cache: Path, arch: VitArchitecture, checkpoint: Path | None) -> Subject:
+    def at(cls, cache: Path, arch: Architecture, checkpoint: Path | None) -> Subject:
         """The subject with its folder in the cache; IvitError when the checkpoint cannot be read."""
         weights = "random" if checkpoint is None else _file_hash(checkpoint)
         shape = {key: value for key, value in arch.to_json().items() if key != "name"}
@@ -63,12 +63,12 @@ class Subject:
 
     def to_json(self) -> dict[str, Any]:
         checkpoint = None if self.checkpoint is None else str(self.checkpoint)
-        return {"arch": asdict(self.arch), "folder": str(self.folder), "checkpoint": checkpoint}
+        return {"arch": self.arch.to_json(), "folder": str(self.folder), "checkpoint": checkpoint}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Subject:
         checkpoint = None if data["checkpoint"] is None else Path(data["checkpoint"])
-        return cls(VitArchitecture.from_json(data["arch"]), Path(data["folder"]), checkpoint)
+        return cls(architecture_from_json(data["arch"]), Path(data["folder"]), checkpoint)
 
 
 def product_path(subject: Subject, product: str) -> Path:
@@ -187,7 +187,7 @@ def _write_ivit(subject: Subject, source: Path, path: Path, *, softmax_bits: int
         arch=arch.name if KNOWN.get(arch.name) == arch else None,
         calib=generated_images(CALIBRATION_IMAGES, arch.in_channels, arch.image_size),
         softmax_bits=softmax_bits,
-        num_heads=arch.heads,
+        num_heads=arch.heads if isinstance(arch, VitArchitecture) else None,
         img_size=arch.image_size,
     )
 
@@ -204,7 +204,7 @@ _WRITERS = {
 class _Reader:
     """Calibration images for ONNX Runtime's quantizer."""
 
-    def __init__(self, arch: VitArchitecture) -> None:
+    def __init__(self, arch: Architecture) -> None:
         self.images: Iterator[Any] = iter(_calibration(arch))
 
     def get_next(self) -> dict[str, Any] | None:
@@ -212,7 +212,7 @@ class _Reader:
         return None if image is None else {"image": image[None]}
 
 
-def _calibration(arch: VitArchitecture) -> Any:
+def _calibration(arch: Architecture) -> Any:
     return float_images(CALIBRATION_IMAGES, arch.in_channels, arch.image_size)
 
 

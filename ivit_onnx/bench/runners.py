@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ivit_onnx.architectures import VitArchitecture
+from ivit_onnx.architectures import Architecture, architecture_from_json
 from ivit_onnx.bench.network import build_network, float_images, generated_images
 
 __all__ = ["RUNNERS", "Job", "Start"]
@@ -24,7 +24,7 @@ class Job:
     """What a worker runs: the file `path`, batches of `batch` images on `threads` threads. `notes` fills on start."""
 
     path: str
-    arch: VitArchitecture
+    arch: Architecture
     batch: int
     threads: int
     spinning: bool = True
@@ -33,7 +33,7 @@ class Job:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Job:
-        return cls(**{**data, "arch": VitArchitecture.from_json(data["arch"])})
+        return cls(**{**data, "arch": architecture_from_json(data["arch"])})
 
     def floats(self) -> Any:
         return float_images(self.batch, self.arch.in_channels, self.arch.image_size)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ivit_onnx.architectures import architecture_from_json
 from ivit_onnx.cli._output import megabytes, print_json, print_lines, print_pairs
 from ivit_onnx.errors import ExportError, IvitError
 from ivit_onnx.files import check_output
@@ -137,11 +138,11 @@ def export(
 
 
 def _print_summary(report: ExportReport) -> None:
-    arch, calibration = report.arch, report.calibration
+    arch, calibration = architecture_from_json(report.arch), report.calibration
     operators = sorted(report.operators.items(), key=lambda item: (-item[1], item[0]))
     rows = [
-        ("architecture", f"{arch['name']}: {arch['depth']} blocks of width {arch['width']}, {arch['heads']} heads"),
-        ("images", f"{arch['image_size']} x {arch['image_size']} pixels, {arch['classes']} classes"),
+        ("architecture", f"{arch.name}: {arch.summary()}"),
+        ("images", f"{arch.image_size} x {arch.image_size} pixels, {arch.classes} classes"),
         ("calibration", f"{calibration['images']} images, {calibration['method']}"),
         ("parameters", f"{report.parameters:,}"),
         (

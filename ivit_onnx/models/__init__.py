@@ -1,7 +1,9 @@
-"""Integer twins of whole networks."""
+"""Integer twins of whole networks, one file a family."""
 
 from __future__ import annotations
 
-from ivit_onnx.models.vit import VisionTransformer, from_state_dict, from_timm
+from ivit_onnx.models.build import from_state_dict, from_timm
+from ivit_onnx.models.twin import Twin
+from ivit_onnx.models.vit import VisionTransformer
 
-__all__ = ["VisionTransformer", "from_state_dict", "from_timm"]
+__all__ = ["Twin", "VisionTransformer", "from_state_dict", "from_timm"]

@@ -22,7 +22,7 @@ from ivit_onnx.opset import OPERATORS as SPECS
 from ivit_onnx.opset.arithmetic import Array, scale_round
 from ivit_onnx.quant import operators
 from ivit_onnx.quant.dyadic import dyadic, dyadic_affine
-from ivit_onnx.quant.exponents import exp_x0, gelu_x0
+from ivit_onnx.quant.exponents import choose_gelu_n, choose_shiftmax_n, exp_x0, gelu_x0
 from ivit_onnx.quant.observers import Histogram
 from ivit_onnx.quant.tensors import Lowered, QuantTensor, fake_quantize, straight_through
 
@@ -109,6 +109,9 @@ class QuantModule(nn.Module):
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         """The module on real values: floating point, or fake-quantised for training."""
         raise NotImplementedError
+
+    def choose_exponent(self) -> None:
+        """Choose n of a shift exponential, if the module has one, from the calibrated scales."""
 
     def forward(self, *inputs: QuantTensor) -> QuantTensor:
         if self.training or not self.quantized:
@@ -357,13 +360,16 @@ class LayerNorm(QuantModule):
 
 
 class Attention(QuantModule):
-    """IntAttention: packed qkv to merged heads. Buffer `n`: fractional bits of the exponential, 0 until calibrated."""
+    """IntAttention: packed qkv [.., tokens, 3 * heads * head_dim] to merged heads.
+
+    Buffer `n`: fractional bits of the exponential, 0 until calibrated.
+    """
 
     n: Tensor
 
-    def __init__(self, heads: int, head_dim: int, softmax_bits: int) -> None:
+    def __init__(self, heads: int, head_dim: int, tokens: int, softmax_bits: int) -> None:
         super().__init__()
-        self.heads, self.head_dim, self.softmax_bits = heads, head_dim, softmax_bits
+        self.heads, self.head_dim, self.tokens, self.softmax_bits = heads, head_dim, tokens, softmax_bits
         self.score = Activation(8)
         self.output = Activation(8)
         self.register_buffer("n", torch.zeros((), dtype=torch.int64))
@@ -377,6 +383,9 @@ class Attention(QuantModule):
         }
         attributes = {"heads": self.heads, **self.exponential(), "frac_bits": self.softmax_bits}
         return Lowered("IntAttention", constants, s_y, attributes)
+
+    def choose_exponent(self) -> None:
+        self.n.fill_(choose_shiftmax_n(float(self.score.number(self.path)), self.tokens, self.softmax_bits))
 
     def exponential(self) -> dict[str, int]:
         """Attributes x0 and n of Shiftmax."""
@@ -419,6 +428,9 @@ class MlpAdd(ResidualMixin):
             **self.lower_residual(s_residual),
         }
         return Lowered("IntMlpAdd", constants, self.output.number(self.path), self.exponential())
+
+    def choose_exponent(self) -> None:
+        self.n.fill_(choose_gelu_n(float(self.hidden.number(self.path))))
 
     def exponential(self) -> dict[str, int]:
         """Attributes x0 and n of ShiftGELU."""

@@ -1,0 +1,106 @@
+"""Architectures and their preprocessing: one file of records and known models a family. No torch here."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ivit_onnx.architectures import vit
+from ivit_onnx.architectures.base import Architecture
+from ivit_onnx.architectures.preprocess import (
+    HALF,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    INTERPOLATIONS,
+    Preprocess,
+    timm_preprocess,
+)
+from ivit_onnx.architectures.vit import VitArchitecture
+from ivit_onnx.errors import CheckpointError
+
+__all__ = [
+    "HALF",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "INTERPOLATIONS",
+    "KNOWN",
+    "Architecture",
+    "Preprocess",
+    "VitArchitecture",
+    "architecture_from_json",
+    "default_preprocess",
+    "known_architecture",
+    "matching_names",
+]
+
+_TYPES: tuple[type[Architecture], ...] = (VitArchitecture,)
+
+#: Known timm models of all families by name, with the 1000 classes of ImageNet; a fine-tuned checkpoint may have
+#: another number.
+KNOWN: dict[str, Architecture] = {**vit.KNOWN}
+
+_PREPROCESS: dict[str, Preprocess] = {**vit.PREPROCESS}
+
+
+def architecture_from_json(data: Mapping[str, Any]) -> Architecture:
+    """The reverse of `Architecture.to_json`, for any family; a description without a family is of a ViT.
+
+    Raises CheckpointError when the family is unknown, or a field is missing or of another type.
+    """
+    if not isinstance(data, Mapping):
+        raise CheckpointError(f"expected an architecture description, found {data!r}")
+    family = data.get("family", VitArchitecture.family)
+    for kind in _TYPES:
+        if kind.family == family:
+            return kind.from_json(data)
+    raise CheckpointError(
+        f"expected an architecture family of {', '.join(kind.family for kind in _TYPES)}, found {family!r}"
+    )
+
+
+def known_architecture(name: str) -> Architecture:
+    """The known architecture of that name; a timm tag as in "vit_base_patch16_224.augreg_in21k" is allowed.
+
+    Raises CheckpointError with close matches when the name is unknown.
+    """
+    base = name.partition(".")[0]
+    if base in KNOWN:
+        return replace(KNOWN[base], name=name)
+    matches = difflib.get_close_matches(base, KNOWN, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(matches)}?" if matches else f"known are, for example, {', '.join([*KNOWN][:3])}"
+    raise CheckpointError(
+        f"unknown architecture {name!r}; {hint} (leave --arch out to read the architecture from the file)"
+    )
+
+
+def matching_names(family: str, dimensions: Mapping[str, Any]) -> list[str]:
+    """Names of the known models of a family whose fields equal the given ones, in the order of the table."""
+    return [
+        name
+        for name, known in KNOWN.items()
+        if known.family == family and all(getattr(known, field) == value for field, value in dimensions.items())
+    ]
+
+
+def default_preprocess(arch: Architecture) -> tuple[Preprocess, list[str]]:
+    """Preprocessing of a model by its name, and warnings about what was assumed.
+
+    A name with a timm tag asks timm when it is installed. A plain name of the table has timm's values for that name.
+    Anything else gets the mean and standard deviation of ImageNet, with a warning.
+    """
+    base, _, tag = arch.name.partition(".")
+    if base not in KNOWN:
+        crop = 1.0 if arch.image_size >= 384 else 0.9
+        return Preprocess(arch.image_size, crop, "bicubic", IMAGENET_MEAN, IMAGENET_STD), [
+            f"nothing tells the normalisation of {arch.name}: assuming the mean and std of ImageNet; "
+            "pass --mean and --std (or --arch) to say otherwise"
+        ]
+    default = replace(_PREPROCESS[base], size=arch.image_size)
+    if not tag:
+        return default, []
+    tagged = timm_preprocess(arch.name, arch.image_size)
+    if tagged is not None:
+        return tagged, []
+    return default, [f"timm does not tell the normalisation of {arch.name}: taking that of {base}"]

@@ -1,0 +1,75 @@
+"""What the architectures of every family share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any, ClassVar, Self
+
+from ivit_onnx.errors import CheckpointError
+
+__all__ = ["Architecture"]
+
+_FLAGS = {"image_size": "; pass --img-size", "heads": "; pass --num-heads"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Dimensions of a network: everything that shapes the graph. A subclass per family adds its own.
+
+    Raises CheckpointError when the numbers do not fit together; the message names the flag to pass.
+    """
+
+    #: Name of the family: the key by which twins, graph builders and descriptions in metadata are found.
+    family: ClassVar[str]
+    #: Fields that a checkpoint's shapes do not tell, or that fine-tuning changes.
+    free_fields: ClassVar[tuple[str, ...]] = ("name", "classes")
+
+    name: str
+    image_size: int
+    patch_size: int
+    in_channels: int
+    classes: int
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise CheckpointError(
+                    f"{field.name} must be a positive integer, found {value!r}{_FLAGS.get(field.name, '')}"
+                )
+            if field.type == "bool" and not isinstance(value, bool):
+                raise CheckpointError(f"{field.name} must be true or false, found {value!r}")
+            if field.type == "str" and not isinstance(value, str):
+                raise CheckpointError(f"{field.name} must be a string, found {value!r}")
+        if self.image_size % self.patch_size:
+            raise CheckpointError(
+                f"patches of {self.patch_size} pixels do not divide an image of {self.image_size}; pass --img-size"
+            )
+
+    @property
+    def tokens(self) -> int:
+        """Length of the token sequence, that of the first stage where stages differ."""
+        raise NotImplementedError
+
+    def summary(self) -> str:
+        """The dimensions in a few words."""
+        raise NotImplementedError
+
+    def dimensions(self) -> dict[str, Any]:
+        """The fields that the shapes of a checkpoint tell."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in self.free_fields}
+
+    def to_json(self) -> dict[str, Any]:
+        """The family and the fields as a JSON object."""
+        return {"family": self.family, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The reverse of `to_json`; CheckpointError when a field is missing or of another type."""
+        missing = [f.name for f in fields(cls) if f.name not in data and f.default is MISSING]
+        if missing:
+            raise CheckpointError(f"architecture description without {', '.join(missing)}")
+        given: dict[str, Any] = {f.name: data[f.name] for f in fields(cls) if f.name in data}
+        given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+        return cls(**given)

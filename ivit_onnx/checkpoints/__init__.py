@@ -1,0 +1,147 @@
+"""Checkpoints: read without running any code in them, recognised by names and shapes, checked.
+
+One file a family; `FAMILIES` lists them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from ivit_onnx.architectures import Architecture, Preprocess, default_preprocess, known_architecture, matching_names
+from ivit_onnx.checkpoints.family import Family, Flags, Tensors
+from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, load_state_dict, to_float32
+from ivit_onnx.checkpoints.vit import VIT
+from ivit_onnx.errors import CheckpointError
+
+__all__ = [
+    "Checkpoint",
+    "StateDict",
+    "checkpoint_fingerprint",
+    "load_checkpoint",
+    "load_state_dict",
+    "read_architecture",
+    "take_weights",
+    "validate",
+]
+
+#: By family name; the first that detects a checkpoint reads it.
+FAMILIES: dict[str, Family] = {"vit": VIT}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checked floating-point checkpoint.
+
+    `state_dict` has timm names and contiguous float32 tensors, `fingerprint` identifies its weights, `warnings`
+    says what had to be assumed, `named` whether the user named the architecture.
+    """
+
+    arch: Architecture
+    state_dict: StateDict
+    fingerprint: str
+    warnings: tuple[str, ...] = ()
+    named: bool = False
+
+    def preprocess(
+        self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+    ) -> tuple[Preprocess, list[str]]:
+        """How images are prepared for this model, and warnings about what had to be assumed.
+
+        `mean` and `std` replace the defaults of the architecture's name. Raises IvitError on impossible values.
+        """
+        default, warnings = default_preprocess(self.arch)
+        if not self.named:
+            warnings = [*warnings, *_ambiguity(self.arch)]
+        chosen = replace(
+            default,
+            mean=default.mean if mean is None else tuple(mean),
+            std=default.std if std is None else tuple(std),
+        )
+        return chosen, [] if mean is not None and std is not None else warnings
+
+
+def load_checkpoint(
+    path: str | os.PathLike[str],
+    *,
+    arch: str | None = None,
+    heads: int | None = None,
+    image_size: int | None = None,
+) -> Checkpoint:
+    """Read, recognise and check a checkpoint file.
+
+    `arch` names a known timm model to check the file against; `heads` and `image_size` say what shapes cannot.
+    Raises CheckpointError with one line about what is wrong and, where there is one, the flag to pass.
+    """
+    if arch is not None:
+        known_architecture(arch)
+    state_dict = load_state_dict(path)
+    architecture, warnings = _family_of(state_dict).read(state_dict, Flags(arch, heads, image_size))
+    weights = take_weights(state_dict, architecture)
+    fingerprint = checkpoint_fingerprint(weights)
+    return Checkpoint(architecture, weights, fingerprint, tuple(warnings), named=arch is not None)
+
+
+def read_architecture(
+    state_dict: Tensors,
+    *,
+    name: str | None = None,
+    heads: int | None = None,
+    image_size: int | None = None,
+) -> Architecture:
+    """The architecture of a state_dict, from the names and shapes of its tensors.
+
+    `name`: a known model the shapes must agree with (the number of classes may differ). `heads`: the number of
+    attention heads, where shapes do not tell it. `image_size`: must be the size that the checkpoint is for.
+
+    Raises CheckpointError when the family is not supported, a tensor is missing or misshapen, or the flags disagree.
+    """
+    return _family_of(state_dict).read(state_dict, Flags(name, heads, image_size))[0]
+
+
+def validate(state_dict: Tensors, arch: Architecture) -> None:
+    """Raise CheckpointError unless every tensor of `arch` is there, of its shape, floating point and finite.
+
+    A tensor that the architecture does not have is an error too: ignoring it would silently change what the network
+    computes.
+    """
+    FAMILIES[arch.family].validate(state_dict, arch)
+
+
+def take_weights(state_dict: Tensors, arch: Architecture) -> StateDict:
+    """The tensors of `arch` as contiguous float32.
+
+    Raises CheckpointError as `validate`, and when a value does not fit float32.
+    """
+    validate(state_dict, arch)
+    weights = {name: to_float32(tensor) for name, tensor in state_dict.items()}
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{name} does not fit float32: it has values above 3.4e38")
+    return weights
+
+
+def _family_of(state_dict: Tensors) -> Family:
+    """The family of a state_dict, after the features that are not supported have been refused."""
+    for family in FAMILIES.values():
+        if family.detects(state_dict):
+            family.refuse_unsupported(state_dict)
+            return family
+    example = ", ".join(sorted(state_dict)[:3])
+    titles = " or a ".join(family.title for family in FAMILIES.values())
+    raise CheckpointError(f"not a {titles} (found {example}, ...)")
+
+
+def _ambiguity(arch: Architecture) -> list[str]:
+    """A warning when models with the same shapes normalise images differently."""
+    names = matching_names(arch.family, arch.dimensions())
+    defaults = [default_preprocess(replace(arch, name=name))[0] for name in names]
+    if len({(default.mean, default.std) for default in defaults}) < 2:
+        return []
+    return [
+        f"the file fits {' and '.join(names)}, which normalise images differently: assuming {arch.name}; "
+        "pass --arch (or --mean and --std) to say which"
+    ]

@@ -1,0 +1,126 @@
+"""Tensors of a checkpoint: taken out of a file by name, compared with expected shapes, identified by a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from ivit_onnx.checkpoints.files import read_object
+from ivit_onnx.errors import CheckpointError
+
+__all__ = [
+    "StateDict",
+    "check_tensors",
+    "checkpoint_fingerprint",
+    "load_state_dict",
+    "shape_of",
+    "to_float32",
+]
+
+StateDict = dict[str, torch.Tensor]
+
+#: Keys under which training scripts keep the weights, preferred first: averaged weights are what is published.
+WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+
+#: Prefixes that DistributedDataParallel and torch.compile put in front of every name.
+PREFIXES = ("module.", "_orig_mod.")
+
+FLOAT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def load_state_dict(path: str | os.PathLike[str]) -> StateDict:
+    """The tensors of a .pth, .pt, .pth.tar or .safetensors file by name; the content decides, not the suffix.
+
+    Looks inside the usual wrappers (`state_dict_ema`, `model_ema`, `state_dict`, `model`) and strips the prefixes
+    of DistributedDataParallel and torch.compile. Never unpickles an object. Raises CheckpointError.
+    """
+    path = Path(path)
+    content = read_object(path)
+    if isinstance(content, Mapping):
+        inner = (content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping))
+        content = next(inner, content)
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a state_dict (names to tensors)")
+    if not content:
+        raise CheckpointError(f"{path} holds an empty state_dict")
+    others = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
+    if others:
+        kinds = type(content.get(others[0])).__name__
+        raise CheckpointError(
+            f"{path} is not a state_dict: {others[0]!r} is a {kinds}, not a tensor "
+            f"(looked for weights under {', '.join(sorted(WRAPPERS))})"
+        )
+    state_dict = {str(name): tensor for name, tensor in content.items()}
+    for prefix in PREFIXES * 2:
+        if all(name.startswith(prefix) for name in state_dict):
+            state_dict = {name.removeprefix(prefix): tensor for name, tensor in state_dict.items()}
+    return state_dict
+
+
+def check_tensors(
+    state_dict: Mapping[str, torch.Tensor], shapes: Mapping[str, tuple[int, ...]], *, optional: str, family: str
+) -> None:
+    """Raise CheckpointError unless every tensor of `shapes` is there, of its shape, floating point and finite.
+
+    Names that match `optional` may be absent. A tensor that `shapes` does not have is an error too: ignoring it would
+    silently change what the network computes.
+    """
+    missing = [name for name in shapes if name not in state_dict and not re.search(optional, name)]
+    if missing:
+        raise CheckpointError(f"tensor {missing[0]} is missing{_and_more(missing)}")
+    unknown = [name for name in state_dict if name not in shapes]
+    if unknown:
+        raise CheckpointError(f"not supported yet: tensor {unknown[0]}, which a {family} lacks{_and_more(unknown)}")
+    for name, shape in shapes.items():
+        if name not in state_dict:
+            continue
+        tensor = state_dict[name]
+        if tuple(tensor.shape) != shape:
+            raise CheckpointError(f"tensor {name} has shape {list(tensor.shape)}, expected {list(shape)}")
+        if tensor.layout is not torch.strided or tensor.dtype not in FLOAT_TYPES:
+            raise CheckpointError(f"tensor {name} is {_kind(tensor)}, expected dense floating point")
+        if tensor.is_meta:
+            raise CheckpointError(f"tensor {name} has no data (it was saved from the meta device)")
+        finite = torch.isfinite(tensor)
+        if not finite.all():
+            count = int((~finite).sum())
+            raise CheckpointError(f"tensor {name} has {count} NaN or infinite values of {tensor.numel()}")
+
+
+def shape_of(state_dict: Mapping[str, torch.Tensor], name: str, rank: int) -> tuple[int, ...]:
+    """The shape of a tensor that must be there, of that rank and not empty."""
+    if name not in state_dict:
+        raise CheckpointError(f"tensor {name} is missing")
+    shape = tuple(state_dict[name].shape)
+    if len(shape) != rank or 0 in shape:
+        raise CheckpointError(f"tensor {name} has shape {list(shape)}, expected {rank} axes, none of them empty")
+    return shape
+
+
+def to_float32(tensor: torch.Tensor) -> torch.Tensor:
+    """A contiguous float32 copy, or the tensor itself where it is one."""
+    return tensor.detach().to(torch.float32).contiguous()
+
+
+def checkpoint_fingerprint(state_dict: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256, in hexadecimal, over the sorted names with types, shapes and bytes of the tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(state_dict):
+        tensor = state_dict[name].detach().contiguous()
+        digest.update(f"{name}:{tensor.dtype}:{list(tensor.shape)};".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    layout = "" if tensor.layout is torch.strided else f" ({str(tensor.layout).removeprefix('torch.')})"
+    return str(tensor.dtype).removeprefix("torch.") + layout
+
+
+def _and_more(names: list[str]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""

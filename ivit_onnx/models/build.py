@@ -1,0 +1,61 @@
+"""From weights to the twin of their family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ivit_onnx.architectures import Architecture, Preprocess, default_preprocess
+from ivit_onnx.checkpoints import read_architecture, validate
+from ivit_onnx.models.twin import Twin
+from ivit_onnx.models.vit import VisionTransformer
+
+__all__ = ["from_state_dict", "from_timm"]
+
+#: The twin of each architecture family.
+_TWINS: dict[str, Callable[[Any, Preprocess, int], Twin]] = {"vit": VisionTransformer}
+
+
+def from_state_dict(
+    state_dict: Mapping[str, Tensor], arch: Architecture, preprocess: Preprocess, softmax_bits: int = 15
+) -> Twin:
+    """The twin of a checkpoint, not yet calibrated, in eval mode.
+
+    `state_dict` has been validated against `arch` (see ivit_onnx.checkpoints).
+    """
+    twin = _TWINS[arch.family](arch, preprocess, softmax_bits)
+    with torch.no_grad():
+        twin.load_weights(state_dict)
+    return twin.eval()
+
+
+def from_timm(model: nn.Module, softmax_bits: int = 15) -> Twin:
+    """The twin of a timm model, not yet calibrated, in eval mode.
+
+    Raises:
+        CheckpointError: the model uses a feature that is not supported.
+    """
+    state_dict = dict(model.state_dict())
+    config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
+    arch = read_architecture(state_dict, heads=_heads(model))
+    validate(state_dict, arch)
+    preprocess, _ = default_preprocess(arch)
+    if "mean" in config:
+        preprocess = replace(
+            preprocess,
+            crop_pct=float(config.get("crop_pct", preprocess.crop_pct)),
+            interpolation=str(config.get("interpolation", preprocess.interpolation)),
+            mean=tuple(config["mean"]),
+            std=tuple(config["std"]),
+        )
+    return from_state_dict(state_dict, arch, preprocess, softmax_bits)
+
+
+def _heads(model: nn.Module) -> int | None:
+    """Attention heads of a timm model whose shapes do not tell them."""
+    blocks: Any = getattr(model, "blocks", None)
+    return None if blocks is None else int(blocks[0].attn.num_heads)

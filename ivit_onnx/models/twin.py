@@ -1,0 +1,100 @@
+"""What the integer twins of all families share: modes, calibration state, the image input, the logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from ivit_onnx.architectures import Architecture, Preprocess
+from ivit_onnx.errors import CalibrationError
+from ivit_onnx.quant.modules import Activation, Classifier, ImageInput, QuantModule
+from ivit_onnx.quant.tensors import QuantTensor
+
+__all__ = ["Twin"]
+
+
+class Twin(nn.Module):
+    """Base of the twins.
+
+    In eval mode a twin computes the exported graph's integers: uint8, int8 or normalised float32 images [N, C, H, W]
+    to int64 logits [N, classes] (float logits = integers * `output_scale`). In train mode, and in floating point
+    (`set_quantized(False)`), it maps uint8 or normalised float32 images to float32 logits.
+
+    A subclass makes its modules, `head` among them, and calls `name_modules` at the end of its constructor.
+    """
+
+    head: Classifier
+
+    def __init__(self, arch: Architecture, preprocess: Preprocess, softmax_bits: int) -> None:
+        super().__init__()
+        self.arch, self.preprocess, self.softmax_bits = arch, preprocess, softmax_bits
+        self.image = ImageInput(preprocess.mean, preprocess.std)
+
+    def name_modules(self) -> None:
+        """Tell every quantised module its name in the network, for messages."""
+        for name, module in self.named_modules():
+            if isinstance(module, QuantModule):
+                module.path = name
+
+    def load_weights(self, state_dict: Mapping[str, Tensor]) -> None:
+        """Copy the weights of a checkpoint that was validated against the architecture."""
+        raise NotImplementedError
+
+    def features(self, image: Tensor) -> QuantTensor:
+        """The input of the head, [N, channels], for images as `forward` takes them."""
+        raise NotImplementedError
+
+    @property
+    def feature_activation(self) -> Activation:
+        """Where the input of the head is quantised."""
+        raise NotImplementedError
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.head(self.features(image)).value  # type: ignore[no-any-return]
+
+    @property
+    def output_scale(self) -> float:
+        """Float logits = integer logits * output_scale."""
+        return float(self.head.lower(self.feature_activation.number("features")).scale)
+
+    def set_quantized(self, quantized: bool) -> None:
+        """True: integers in eval mode, fake quantisation in train mode. False: floating point, observers on."""
+        for module in self.modules():
+            if isinstance(module, QuantModule | Activation):
+                module.quantized = quantized
+
+    def activations(self) -> dict[str, Activation]:
+        """Every quantisation point by name, in network order; the image's, which follows from mean and std, first."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, Activation)}
+
+    def choose_exponents(self) -> None:
+        """Choose n of every Shiftmax and ShiftGELU from the calibrated scales."""
+        for module in self.modules():
+            if isinstance(module, QuantModule):
+                module.choose_exponent()
+
+    def quantization_state(self) -> dict[str, float | int]:
+        """Every activation scale and every n by buffer name: with the weights, all that the integers depend on."""
+        return {name: buffer.item() for name, buffer in self._quantization_buffers().items()}
+
+    def load_quantization_state(self, state: Mapping[str, float | int]) -> None:
+        """The reverse of `quantization_state`.
+
+        Raises:
+            CalibrationError: names or values do not fit this network.
+        """
+        buffers = self._quantization_buffers()
+        if set(state) != set(buffers):
+            odd = sorted(set(state) ^ set(buffers))
+            raise CalibrationError(
+                f"expected {len(buffers)} scales of this architecture, found {len(state)} (first difference: {odd[0]})"
+            )
+        for name, buffer in buffers.items():
+            value = state[name]
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise CalibrationError(f"{name}: expected a number, found {value!r}")
+            buffer.fill_(value)
+
+    def _quantization_buffers(self) -> dict[str, Tensor]:
+        return {name: buffer for name, buffer in self.named_buffers() if name.endswith((".scale", ".n"))}
