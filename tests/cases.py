@@ -120,7 +120,7 @@ def random_case(operator: str, rng: np.random.Generator, *, extreme: bool = Fals
     elif operator == "ShiftGELU":
         x = {"x": integers(rng, (n, t, c), np.int8, extreme)}
         attributes = exp_attributes(rng, extreme)
-    elif operator == "IntLayerNorm":
+    elif operator in ("IntLayerNorm", "IntLayerNorm16"):
         values = integers(rng, (n, t, c), np.int16, extreme)
         if not extreme:
             values = (values >> rng.integers(0, 14)).astype(np.int16)
@@ -185,6 +185,10 @@ def random_case(operator: str, rng: np.random.Generator, *, extreme: bool = Fals
             "position": rng.integers(-(2**17), 2**17, (rows * columns, c)).astype(np.int32),
             "prefix_tokens": integers(rng, (prefix, c), np.int16, extreme),
         }
+    elif operator in ("IntTokenMean", "IntTokenMean16"):
+        m, e = dyadic(rng, () if rng.random() < 0.3 else (c,), 64, extreme)
+        dtype = np.int8 if operator == "IntTokenMean" else np.int16
+        x = {"x": integers(rng, (n, t, c), dtype, extreme), "multiplier": m, "shift": e}
     else:
         raise KeyError(f"no random case is known for operator {operator}; add one to tests/cases.py")
     return Case(operator, x, attributes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import cycle
 
 import numpy as np
@@ -82,6 +83,11 @@ def spike_case(channels: int, spike: int) -> Case:
     return Case("IntLayerNorm", {"x": x, "multiplier": m, "offset": np.full(channels, 2**53), "shift": e}, {})
 
 
+def mean_case(rng: np.random.Generator, operator: str, x: Array) -> Case:
+    m, e = dyadic(rng, (x.shape[-1],), 128, False)
+    return Case(operator, {"x": x, "multiplier": m, "shift": e}, {})
+
+
 def image_case(rng: np.random.Generator, images: int, colours: int, height: int, width: int) -> Case:
     m, e = dyadic(rng, (colours,), 256, False)
     image = integers(rng, (images, colours, height, width), np.uint8, False)
@@ -135,9 +141,14 @@ def odd_cases(rng: np.random.Generator) -> Iterator[Case]:
             yield linear_case(rng, operator, m, k, n)
         yield mlp_case(rng, 1, m, k, n)
     for tokens, channels in ((1, 1), (7, 7), (8, 8), (9, 31), (12, 33), (197, 192), (5, 385), (3, 1024)):
-        yield norm_case(rng, 1, tokens, channels)
+        case = norm_case(rng, 1, tokens, channels)
+        yield from (case, replace(case, operator="IntLayerNorm16"))
     for channels, spike in ((384, 128), (768, 256), (2048, 1024), (70000, 32767)):
         yield spike_case(channels, spike)
+    for operator, dtype in (("IntTokenMean", np.int8), ("IntTokenMean16", np.int16)):
+        for images, tokens, channels in ((1, 1, 1), (2, 49, 768), (3, 196, 129), (1, 1369, 127), (2, 7, 128)):
+            yield mean_case(rng, operator, integers(rng, (images, tokens, channels), dtype, False))
+        yield mean_case(rng, operator, np.full((1, 65535, 3), np.iinfo(dtype).min, dtype))
     for width in (1, 63, 64, 65, 224):
         yield image_case(rng, 2, 3, 5, width)
 

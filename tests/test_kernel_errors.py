@@ -134,6 +134,14 @@ def test_patch_must_divide_image() -> None:
     fails(case, r"attribute patch_size: expected a divisor of the image of \[\d+, \d+\], found 1023")
 
 
+@pytest.mark.parametrize("operator", ["IntTokenMean", "IntTokenMean16"])
+@pytest.mark.parametrize("tokens", [0, 65536])
+def test_number_of_tokens_to_average(operator: str, tokens: int) -> None:
+    case = valid(operator)
+    case.inputs["x"] = np.zeros((1, tokens, case.inputs["x"].shape[-1]), case.inputs["x"].dtype)
+    fails(case, rf"tokens of input x: expected 1\.\.65535, found {tokens}")
+
+
 @CONSTANTS
 @pytest.mark.parametrize(("operator", "tensor"), SHIFTS)
 def test_shift_out_of_range(operator: str, tensor: str, constants: bool) -> None:

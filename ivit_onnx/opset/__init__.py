@@ -15,6 +15,7 @@ from ivit_onnx.opset import (
     int_linear,
     int_mlp,
     int_patch_embed,
+    int_token_mean,
     quantize_image,
     requantize,
     shift_gelu,
@@ -49,6 +50,7 @@ OPERATORS: dict[str, Operator] = {
         int_attention,
         int_mlp,
         int_patch_embed,
+        int_token_mean,
     )
     for operator in module.OPERATORS
 }
@@ -56,5 +58,6 @@ OPERATORS: dict[str, Operator] = {
 
 def function_protos() -> list[FunctionProto]:
     """The model-local functions of the whole domain, callees before callers (as onnx.reference requires)."""
-    functions = [*PRIMITIVES, int_layer_norm.NewtonStep, *(operator.function for operator in OPERATORS.values())]
+    helpers = (*PRIMITIVES, int_layer_norm.NewtonStep, int_layer_norm.Normalized)
+    functions = [*helpers, *(operator.function for operator in OPERATORS.values())]
     return [readable(function.to_function_proto()) for function in functions]

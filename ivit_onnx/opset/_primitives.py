@@ -24,6 +24,7 @@ __all__ = [
     "FloorDivide",
     "MatMulProbability",
     "PowerOfTwo",
+    "RoundedDivide",
     "ScaleRound",
     "ShiftExp",
 ]
@@ -45,6 +46,18 @@ def FloorDivide(x, divisor):
     remainder = op.Mod(x, divisor)
     quotient = op.Div(op.Sub(x, remainder), divisor)
     return quotient
+
+
+@script(IVIT, default_opset=op)
+def RoundedDivide(x, divisor):
+    """x / divisor on int64, rounded to the nearest integer, halves to the even one; divisor > 0."""
+    floor = FloorDivide(x, divisor)
+    remainder = op.Mod(x, divisor)
+    two = op.Constant(value_int=2)
+    # Up if 2 * remainder > divisor, or equal and the floor is odd.
+    twice = op.Add(op.Mul(remainder, two), op.Mod(floor, two))
+    rounded = op.Add(floor, op.Cast(op.Greater(twice, divisor), to=7))
+    return rounded
 
 
 @script(IVIT, default_opset=op)
@@ -98,6 +111,7 @@ def MatMulProbability(probability, value):
 PRIMITIVES: tuple[OnnxFunction[..., Any], ...] = (
     PowerOfTwo,
     FloorDivide,
+    RoundedDivide,
     ScaleRound,
     ShiftExp,
     MatMulProbability,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["INT32_MAX", "Array", "matmul", "saturate", "scale_round", "shift_exp"]
+__all__ = ["INT32_MAX", "Array", "matmul", "rounded_divide", "saturate", "scale_round", "shift_exp"]
 
 Array = np.ndarray[Any, Any]
 
@@ -18,6 +18,12 @@ def scale_round(x: Array, multiplier: Array, shift: Array) -> Array:
     shift64 = np.asarray(shift, np.int64)
     product = x.astype(np.int64) * np.asarray(multiplier, np.int64)
     return (product + (np.int64(1) << (shift64 - 1))) >> shift64
+
+
+def rounded_divide(x: Array, divisor: int) -> Array:
+    """x / divisor of int64 rounded to the nearest integer, halves to the even one; divisor > 0."""
+    floor, remainder = x // divisor, x % divisor
+    return floor + (2 * remainder + floor % 2 > divisor)
 
 
 def shift_exp(d: Array, x0: int, n: int) -> Array:

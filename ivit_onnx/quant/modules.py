@@ -37,6 +37,7 @@ __all__ = [
     "MlpAdd",
     "PatchEmbed",
     "QuantModule",
+    "TokenMean",
 ]
 
 _GELU_SCALE = np.float32(2.0**-7)
@@ -325,17 +326,17 @@ class Classifier(WeightedModule):
 
 
 class LayerNorm(QuantModule):
-    """IntLayerNorm: int16 to int8. Parameters weight, bias [C].
+    """IntLayerNorm: int16 to int8, or with `bits` 16 IntLayerNorm16: int16 to int16. Parameters weight, bias [C].
 
     The reference divides by sqrt(sum of squares); epsilon, far below one integer step, plays no part in integers.
     """
 
-    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+    def __init__(self, channels: int, eps: float = 1e-6, bits: int = 8) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.eps = eps
-        self.output = Activation(8)
+        self.output = Activation(bits)
 
     def lower(self, *scales: np.float32) -> Lowered:
         scale = self.output.number(self.path)
@@ -343,7 +344,8 @@ class LayerNorm(QuantModule):
         unit = np.sqrt(np.float32(len(gamma))) / np.float32(2**30)
         ratio = (unit * gamma).astype(np.float64) / np.float64(scale)
         (m, e), b = dyadic_affine(ratio, beta.astype(np.float64) / np.float64(scale), self.path)
-        return Lowered("IntLayerNorm", {"multiplier": m, "offset": b, "shift": e}, scale)
+        operator = "IntLayerNorm" if self.output.bits == 8 else "IntLayerNorm16"
+        return Lowered(operator, {"multiplier": m, "offset": b, "shift": e}, scale)
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x = inputs[0]
@@ -354,9 +356,27 @@ class LayerNorm(QuantModule):
         with torch.no_grad():
             lowered = self.lower(np.float32(x.scale.item()))
             constants = (torch.from_numpy(c).to(y.device) for c in lowered.constants.values())
-            exact = operators.layer_norm(torch.round(x.value / x.scale), *constants) * self.output.scale
-        clipped = torch.clamp(y, -128 * self.output.scale, 127 * self.output.scale)
+            integers = torch.round(x.value / x.scale)
+            exact = operators.layer_norm(integers, *constants, bits=self.output.bits) * self.output.scale
+        levels = self.output.levels
+        clipped = torch.clamp(y, -(levels + 1) * self.output.scale, levels * self.output.scale)
         return QuantTensor(straight_through(exact, clipped), self.output.scale)
+
+
+class TokenMean(QuantModule):
+    """IntTokenMean: int8 [N, T, C] to int8 [N, C], or with `bits` 16 IntTokenMean16: int16 to int16."""
+
+    def __init__(self, bits: int = 8) -> None:
+        super().__init__()
+        self.output = Activation(bits)
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        scale = self.output.number(self.path)
+        operator = "IntTokenMean" if self.output.bits == 8 else "IntTokenMean16"
+        return Lowered(operator, self._dyadic(np.float64(scales[0]) / np.float64(scale)), scale)
+
+    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
+        return QuantTensor(self.output(inputs[0].value.mean(1)), self.output.scale)
 
 
 class Attention(QuantModule):

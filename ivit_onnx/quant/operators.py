@@ -70,20 +70,21 @@ def shift_gelu(x: Tensor, *, x0: int, n: int) -> Tensor:
     return x * ((e1 * factor) >> 24)
 
 
-def layer_norm(x: Tensor, multiplier: Tensor, offset: Tensor, shift: Tensor) -> Tensor:
+def rounded_divide(x: Tensor, divisor: int) -> Tensor:
+    """x / divisor rounded to the nearest integer, halves to the even one; divisor > 0."""
+    floor = torch.div(x, divisor, rounding_mode="floor")
+    return floor + (2 * (x - floor * divisor) + (floor & 1) > divisor).long()
+
+
+def layer_norm(x: Tensor, multiplier: Tensor, offset: Tensor, shift: Tensor, *, bits: int = 8) -> Tensor:
     x = x.long()
-    channels = x.shape[-1]
-    total = x.sum(-1, keepdim=True)
-    floor_mean = torch.div(total, channels, rounding_mode="floor")
-    remainder = total - floor_mean * channels
-    mean = floor_mean + (2 * remainder + (floor_mean & 1) > channels).long()
-    y = x - mean
+    y = x - rounded_divide(x.sum(-1, keepdim=True), x.shape[-1])
     v = (y * y).sum(-1, keepdim=True)
     k = torch.full_like(v, 2**16)
     for _ in range(10):
         k = torch.div(k + torch.div(v, k, rounding_mode="floor"), 2, rounding_mode="floor")
     z = (y * torch.div(2**31, k, rounding_mode="floor")) >> 1
-    return saturate((z * multiplier.long() + offset.long()) >> shift.long(), 8)
+    return saturate((z * multiplier.long() + offset.long()) >> shift.long(), bits)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, multiplier: Tensor, shift: Tensor, *, bits: int) -> Tensor:
@@ -180,6 +181,10 @@ def pixel_embed(image: Tensor, *inputs: Tensor, patch_size: int) -> Tensor:
     return patch_embed(quantize_image(image, *inputs[:3]), *inputs[3:], patch_size=patch_size)
 
 
+def token_mean(x: Tensor, multiplier: Tensor, shift: Tensor, *, bits: int) -> Tensor:
+    return requantize(rounded_divide(x.long().sum(1), x.shape[1]), multiplier, shift, bits=bits)
+
+
 def _with_bits(function: Callable[..., Tensor], bits: int) -> Callable[..., Tensor]:
     def operator(*inputs: Tensor) -> Tensor:
         return function(*inputs, bits=bits)
@@ -198,6 +203,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Shiftmax": shiftmax,
     "ShiftGELU": shift_gelu,
     "IntLayerNorm": layer_norm,
+    "IntLayerNorm16": _with_bits(layer_norm, 16),
     "IntLinear": _with_bits(linear, 8),
     "IntLinear16": _with_bits(linear, 16),
     "IntLinear32": _with_bits(linear, 32),
@@ -208,4 +214,6 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "IntMlpAddNorm": mlp_add_norm,
     "IntPatchEmbed": patch_embed,
     "IntPixelEmbed": pixel_embed,
+    "IntTokenMean": _with_bits(token_mean, 8),
+    "IntTokenMean16": _with_bits(token_mean, 16),
 }

@@ -7,13 +7,6 @@
 
 namespace ivit {
 
-// sum / count rounded to the nearest integer, ties to the even one.
-constexpr int64_t round_half_even_divide(int64_t sum, int64_t count) {
-  const int64_t quotient = floor_divide(sum, count);
-  const int64_t remainder = sum - quotient * count;
-  return quotient + (2 * remainder + (quotient & 1) > count ? 1 : 0);
-}
-
 // Ten Newton steps from 2^16: the square root of the definition, not always of the mathematics. For a radicand below
 // 2^16 the steps have not converged; the result is at least 64, never 0.
 constexpr int64_t newton_sqrt(int64_t radicand) {

@@ -1,4 +1,4 @@
-// IntLayerNorm: layer normalisation with an integer Newton square root.
+// IntLayerNorm, IntLayerNorm16: layer normalisation with an integer Newton square root.
 #pragma once
 
 #include <cstdint>
@@ -22,5 +22,9 @@ void layer_norm_rows_avx512vnni(const int16_t* x, int64_t rows, int64_t channels
 
 void int_layer_norm(const Parallel& parallel, const int16_t* x, int64_t rows, int64_t channels, const Affine& affine,
                     int8_t* y);
+
+// To int16; no model has more than a few of these, so there are no variants.
+void int_layer_norm16(const Parallel& parallel, const int16_t* x, int64_t rows, int64_t channels, const Affine& affine,
+                      int16_t* y);
 
 }  // namespace ivit::cpu

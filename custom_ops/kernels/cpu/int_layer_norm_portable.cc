@@ -6,7 +6,8 @@
 namespace ivit::cpu {
 namespace {
 
-void normalize_row(const int16_t* x, int64_t channels, const Affine& affine, int8_t* y) {
+template <class Out>
+void normalize_row(const int16_t* x, int64_t channels, const Affine& affine, Out* y) {
   int64_t sum = 0;
   for (int64_t c = 0; c < channels; ++c) sum += x[c];
   const int32_t mean = static_cast<int32_t>(round_half_even_divide(sum, channels));
@@ -20,7 +21,7 @@ void normalize_row(const int16_t* x, int64_t channels, const Affine& affine, int
   for (int64_t c = 0; c < channels; ++c) {
     // Newton's root is at least floor(sqrt(squares)) and at least 64, so |normalized| is hardly above 2^30.
     const int64_t normalized = ((x[c] - mean) * factor) >> 1;
-    y[c] = saturate<int8_t>((normalized * affine.multiplier[c] + affine.offset[c]) >> affine.shift[c]);
+    y[c] = saturate<Out>((normalized * affine.multiplier[c] + affine.offset[c]) >> affine.shift[c]);
   }
 }
 
@@ -28,6 +29,15 @@ void normalize_row(const int16_t* x, int64_t channels, const Affine& affine, int
 
 void layer_norm_rows_portable(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int8_t* y) {
   for (int64_t row = 0; row < rows; ++row) normalize_row(x + row * channels, channels, affine, y + row * channels);
+}
+
+void int_layer_norm16(const Parallel& parallel, const int16_t* x, int64_t rows, int64_t channels, const Affine& affine,
+                      int16_t* y) {
+  for_row_ranges(parallel, rows, channels, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      normalize_row(x + row * channels, channels, affine, y + row * channels);
+    }
+  });
 }
 
 }  // namespace ivit::cpu

@@ -17,5 +17,6 @@ std::vector<OperatorSpec> int_linear_operators();
 std::vector<OperatorSpec> int_attention_operators();
 std::vector<OperatorSpec> int_mlp_operators();
 std::vector<OperatorSpec> int_patch_embed_operators();
+std::vector<OperatorSpec> int_token_mean_operators();
 
 }  // namespace ivit::ort

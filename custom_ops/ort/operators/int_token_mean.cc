@@ -1,0 +1,44 @@
+// IntTokenMean, IntTokenMean16: contract and call of the CPU kernel.
+#include "kernels/cpu/int_token_mean.h"
+
+#include <string>
+
+#include "ort/operators/families.h"
+#include "ort/status.h"
+
+namespace ivit::ort {
+namespace {
+
+enum Input { kX, kMultiplier, kShift };
+
+template <class T>
+class IntTokenMeanKernel final : public Kernel {
+ public:
+  explicit IntTokenMeanKernel(const Call&) {}
+  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+    const int64_t tokens = call.dims['T'];
+    if (tokens < 1 || tokens > cpu::kMaxMeanTokens) {
+      throw InvalidArgument(std::string(call.spec.name) + ": tokens of input x: expected 1.." +
+                            std::to_string(cpu::kMaxMeanTokens) + ", found " + std::to_string(tokens));
+    }
+    cpu::int_token_mean(parallel, call.data<T>(kX), call.dims['N'], tokens, call.dims['C'], call.dyadic(kMultiplier),
+                        static_cast<T*>(output));
+  }
+};
+
+template <class T>
+OperatorSpec token_mean(const char* name, ONNXTensorElementDataType type) {
+  return {name,
+          {{"x", type, "NTC"}, {"multiplier", kInt32, "?C"}, {"shift", kInt8, "?C", kShiftRange}},
+          {"y", type, "NC"},
+          {},
+          create_kernel<IntTokenMeanKernel<T>>};
+}
+
+}  // namespace
+
+std::vector<OperatorSpec> int_token_mean_operators() {
+  return {token_mean<int8_t>("IntTokenMean", kInt8), token_mean<int16_t>("IntTokenMean16", kInt16)};
+}
+
+}  // namespace ivit::ort
