@@ -23,18 +23,12 @@ from ivit_onnx.calibration import (
     load_calibration,
     save_calibration,
 )
-from ivit_onnx.checkpoints import (
-    Checkpoint,
-    checkpoint_fingerprint,
-    load_checkpoint,
-    load_state_dict,
-    take_weights,
-)
+from ivit_onnx.checkpoints import Checkpoint, load_as, load_checkpoint
 from ivit_onnx.errors import CalibrationError, CheckpointError, ExportError, ModelError
 from ivit_onnx.exporters import INPUT_TYPES, InputType, build_graph, finish, save
 from ivit_onnx.files import atomic_write, check_output
 from ivit_onnx.images import ImageSource, count_images, read_images
-from ivit_onnx.models import Twin, from_state_dict
+from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.opset import OPSET_VERSION
 from ivit_onnx.quant.exponents import gelu_limit
 from ivit_onnx.quant.modules import MlpAdd
@@ -46,6 +40,10 @@ PathLike = str | os.PathLike[str]
 
 DEFAULT_IMAGES = 128
 SOFTMAX_BITS = (7, 8, 15)
+_NO_CALIBRATION = (
+    "this is an I-ViT checkpoint, which has the scales of its activations from training: expected no calibration; "
+    "leave out --calib and --calib-cache"
+)
 
 
 @dataclass(frozen=True)
@@ -93,8 +91,10 @@ def calibrate(
         CheckpointError, ImageError, CalibrationError, ExportError: see each class.
     """
     loaded = load_checkpoint(checkpoint, arch=arch, heads=num_heads, image_size=img_size)
+    if loaded.scales is not None:
+        raise CalibrationError(_NO_CALIBRATION)
     preprocess, _ = loaded.preprocess(mean, std)
-    model = from_state_dict(loaded.state_dict, loaded.arch, preprocess)
+    model = from_checkpoint(loaded, preprocess)
     return _calibrate(model, _fingerprint(loaded, preprocess), images, limit, cache, progress)
 
 
@@ -107,7 +107,7 @@ def export(
     calib_method: Method = "mse",
     calib_images: int | None = None,
     calib_cache: PathLike | None = None,
-    softmax_bits: int = 15,
+    softmax_bits: int | None = None,
     input: InputType = "uint8",
     num_heads: int | None = None,
     img_size: int | None = None,
@@ -120,14 +120,16 @@ def export(
     """Write a checkpoint as an integer-only ONNX model.
 
     Args:
-        checkpoint: .pt, .pth, .pth.tar or .safetensors file of a timm ViT or DeiT.
+        checkpoint: .pt, .pth, .pth.tar or .safetensors file of a timm model, or of one trained by the I-ViT code.
         output: the ONNX file; written whole or not at all. Weights over 2 GB go to `output`.data beside it.
         arch: name of a known timm model, to check the file against and to take heads and preprocessing from.
-        calib: calibration images (as in `calibrate`) or a Calibration. May be left out when `calib_cache` exists.
+        calib: calibration images (as in `calibrate`) or a Calibration. May be left out when `calib_cache` exists, and
+            has to be for a published I-ViT checkpoint, which has its own scales.
         calib_method: how 8-bit ranges follow from the statistics: "minmax", "percentile" or "mse".
         calib_images: at most this many images are used (default 128).
         calib_cache: statistics are read from this file if it exists, and written to it otherwise.
-        softmax_bits: fractional bits of attention probabilities, 7, 8 or 15.
+        softmax_bits: fractional bits of attention probabilities, 7, 8 or 15 (default: 15, or those of a published
+            I-ViT checkpoint).
         input: type of the graph's input: "uint8" pixels, quantised "int8" or normalised "float32".
         num_heads: attention heads, where the file does not tell (default: 64 channels a head).
         img_size: image size, where the file does not tell.
@@ -144,14 +146,19 @@ def export(
     check_output(output, force=force)
     loaded = load_checkpoint(checkpoint, arch=arch, heads=num_heads, image_size=img_size)
     preprocess, assumptions = loaded.preprocess(mean, std)
-    model = from_state_dict(loaded.state_dict, loaded.arch, preprocess, softmax_bits)
+    model = from_checkpoint(loaded, preprocess, softmax_bits)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    calibration = _calibration(model, loaded, preprocess, calib, calib_images, calib_cache, progress)
-    apply_calibration(model, calibration, calib_method)
+    if loaded.scales is not None:
+        if calib is not None or calib_cache is not None:
+            raise CalibrationError(_NO_CALIBRATION)
+        calibrated = {"method": "checkpoint", "images": 0}
+    else:
+        calibration = _calibration(model, loaded, preprocess, calib, calib_images, calib_cache, progress)
+        apply_calibration(model, calibration, calib_method)
+        calibrated = {"method": calib_method, "images": calibration.images}
 
     graph, output_scale = build_graph(model, input)
     operators = Counter(node.op_type for node in graph)
-    calibrated = {"method": calib_method, "images": calibration.images}
     metadata = _metadata(model, loaded.fingerprint, input, output_scale, calibrated, flat=flat)
     proto = finish(graph, metadata, flat=flat, producer_version=__version__)
     if flat:
@@ -194,12 +201,12 @@ def load_twin(model: PathLike, checkpoint: PathLike) -> Twin:
     except (KeyError, ValueError) as error:
         raise ModelError(f"{model}: damaged or missing metadata ({error}); export the model again") from None
     try:
-        weights = take_weights(load_state_dict(checkpoint), arch)
+        loaded = load_as(checkpoint, arch)
     except CheckpointError as error:
         raise ModelError(f"{model} was not exported from {checkpoint}: {error}") from None
-    if checkpoint_fingerprint(weights) != fingerprint:
+    if loaded.fingerprint != fingerprint:
         raise ModelError(f"{model} was not exported from {checkpoint}: the weights differ (fingerprint)")
-    twin = from_state_dict(weights, arch, preprocess, softmax_bits)
+    twin = from_checkpoint(loaded, preprocess, softmax_bits)
     twin.load_quantization_state(state)
     return twin
 
@@ -220,8 +227,8 @@ def read_metadata(model: PathLike) -> dict[str, str]:
     return metadata
 
 
-def _check_options(softmax_bits: int, input_type: str, method: str) -> None:
-    if softmax_bits not in SOFTMAX_BITS:
+def _check_options(softmax_bits: int | None, input_type: str, method: str) -> None:
+    if softmax_bits is not None and softmax_bits not in SOFTMAX_BITS:
         raise ExportError(f"expected softmax bits of 7, 8 or 15, found {softmax_bits}")
     if input_type not in INPUT_TYPES:
         raise ExportError(f"expected an input type of {', '.join(INPUT_TYPES)}, found {input_type!r}")

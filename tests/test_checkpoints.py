@@ -298,7 +298,6 @@ def sparse(name: str) -> Callable[[StateDict], None]:
         (put("norm_pre.weight", 64), "not supported yet: norm_pre"),
         (put("fc_norm.weight", 64), "not supported yet: fc_norm"),
         (put("pre_logits.fc.weight", 64), "not supported yet: pre_logits"),
-        (put("blocks.0.qact1.act_scaling_factor", 1), "not supported yet: .*I-ViT"),
         (put("layers.0.blocks.0.norm1.weight", 32), "not supported yet: Swin"),
     ],
 )

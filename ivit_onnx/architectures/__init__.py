@@ -33,6 +33,7 @@ __all__ = [
     "default_preprocess",
     "known_architecture",
     "matching_names",
+    "published_preprocess",
 ]
 
 _TYPES: tuple[type[Architecture], ...] = (VitArchitecture,)
@@ -104,3 +105,14 @@ def default_preprocess(arch: Architecture) -> tuple[Preprocess, list[str]]:
     if tagged is not None:
         return tagged, []
     return default, [f"timm does not tell the normalisation of {arch.name}: taking that of {base}"]
+
+
+def published_preprocess(arch: Architecture) -> tuple[Preprocess, list[str]]:
+    """What the published I-ViT code does to ImageNet for every model, and a warning for other models."""
+    preprocess = Preprocess(arch.image_size, 224 / 256, "bicubic", IMAGENET_MEAN, IMAGENET_STD)
+    if arch.name.partition(".")[0] in KNOWN:
+        return preprocess, []
+    return preprocess, [
+        "assuming the mean and std of ImageNet, as the published I-ViT code has them; pass --mean and --std to say "
+        "otherwise"
+    ]

@@ -11,8 +11,16 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ivit_onnx.architectures import Architecture, Preprocess, default_preprocess, known_architecture, matching_names
+from ivit_onnx.architectures import (
+    Architecture,
+    Preprocess,
+    default_preprocess,
+    known_architecture,
+    matching_names,
+    published_preprocess,
+)
 from ivit_onnx.checkpoints.family import Family, Flags, Tensors
+from ivit_onnx.checkpoints.published import activation_scales, split_published
 from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, load_state_dict, to_float32
 from ivit_onnx.checkpoints.vit import VIT
 from ivit_onnx.errors import CheckpointError
@@ -21,10 +29,10 @@ __all__ = [
     "Checkpoint",
     "StateDict",
     "checkpoint_fingerprint",
+    "load_as",
     "load_checkpoint",
     "load_state_dict",
     "read_architecture",
-    "take_weights",
     "validate",
 ]
 
@@ -34,10 +42,11 @@ FAMILIES: dict[str, Family] = {"vit": VIT}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checked floating-point checkpoint.
+    """A checked checkpoint.
 
-    `state_dict` has timm names and contiguous float32 tensors, `fingerprint` identifies its weights, `warnings`
-    says what had to be assumed, `named` whether the user named the architecture.
+    `state_dict` has contiguous float32 tensors, `fingerprint` identifies its content, `warnings` says what had to be
+    assumed, `named` whether the user named the architecture. `scales` has the scale of every activation of the twin
+    when the published I-ViT code wrote the checkpoint, and is None for a floating-point one.
     """
 
     arch: Architecture
@@ -45,6 +54,12 @@ class Checkpoint:
     fingerprint: str
     warnings: tuple[str, ...] = ()
     named: bool = False
+    scales: dict[str, float] | None = None
+
+    @property
+    def default_softmax_bits(self) -> int:
+        """Fractional bits of attention probabilities: what the checkpoint was trained with, or the most accurate."""
+        return 15 if self.scales is None else FAMILIES[self.arch.family].published_softmax_bits
 
     def preprocess(
         self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
@@ -53,8 +68,11 @@ class Checkpoint:
 
         `mean` and `std` replace the defaults of the architecture's name. Raises IvitError on impossible values.
         """
-        default, warnings = default_preprocess(self.arch)
-        if not self.named:
+        if self.scales is None:
+            default, warnings = default_preprocess(self.arch)
+        else:
+            default, warnings = published_preprocess(self.arch)
+        if not self.named and self.scales is None:
             warnings = [*warnings, *_ambiguity(self.arch)]
         chosen = replace(
             default,
@@ -78,11 +96,14 @@ def load_checkpoint(
     """
     if arch is not None:
         known_architecture(arch)
-    state_dict = load_state_dict(path)
+    state_dict, scales = split_published(load_state_dict(path))
     architecture, warnings = _family_of(state_dict).read(state_dict, Flags(arch, heads, image_size))
-    weights = take_weights(state_dict, architecture)
-    fingerprint = checkpoint_fingerprint(weights)
-    return Checkpoint(architecture, weights, fingerprint, tuple(warnings), named=arch is not None)
+    return _checked(state_dict, scales, architecture, warnings, named=arch is not None)
+
+
+def load_as(path: str | os.PathLike[str], arch: Architecture) -> Checkpoint:
+    """Read a checkpoint file whose architecture is known. Raises CheckpointError when it is of another one."""
+    return _checked(*split_published(load_state_dict(path)), arch, [], named=True)
 
 
 def read_architecture(
@@ -111,17 +132,19 @@ def validate(state_dict: Tensors, arch: Architecture) -> None:
     FAMILIES[arch.family].validate(state_dict, arch)
 
 
-def take_weights(state_dict: Tensors, arch: Architecture) -> StateDict:
-    """The tensors of `arch` as contiguous float32.
-
-    Raises CheckpointError as `validate`, and when a value does not fit float32.
-    """
+def _checked(
+    state_dict: Tensors, scales: Tensors | None, arch: Architecture, warnings: list[str], *, named: bool
+) -> Checkpoint:
     validate(state_dict, arch)
     weights = {name: to_float32(tensor) for name, tensor in state_dict.items()}
     for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{name} does not fit float32: it has values above 3.4e38")
-    return weights
+    if scales is None:
+        return Checkpoint(arch, weights, checkpoint_fingerprint(weights), tuple(warnings), named)
+    values = activation_scales(scales, FAMILIES[arch.family].published(arch))
+    content = weights | {f"{name}.scale": torch.tensor(value) for name, value in values.items()}
+    return Checkpoint(arch, weights, checkpoint_fingerprint(content), tuple(warnings), named, values)
 
 
 def _family_of(state_dict: Tensors) -> Family:

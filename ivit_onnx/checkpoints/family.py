@@ -34,7 +34,8 @@ class Family:
     `title` names the family in messages. `detects` tells it from other families by tensor names. `unsupported` are
     patterns of tensor names with the feature that each stands for; the first match is reported. `read` finds the
     architecture in shapes and flags, with warnings about what was assumed. `shapes` are the tensors of an
-    architecture; those matching `optional` may be absent.
+    architecture; those matching `optional` may be absent. `published` names, for each activation of the twin, the
+    module of the published I-ViT code that holds its scale, and `published_softmax_bits` is what that code uses.
     """
 
     title: str
@@ -42,6 +43,8 @@ class Family:
     unsupported: tuple[tuple[str, str], ...]
     read: Callable[[Tensors, Flags], tuple[Architecture, list[str]]]
     shapes: Callable[[Any], dict[str, tuple[int, ...]]]
+    published: Callable[[Any], dict[str, str]]
+    published_softmax_bits: int
     optional: str = r"(?!)"
 
     def refuse_unsupported(self, state_dict: Tensors) -> None:

@@ -15,7 +15,6 @@ __all__ = ["VIT"]
 
 #: What a tensor name tells about features that are not supported, first match wins.
 _UNSUPPORTED = (
-    (r"act_scaling_factor$|weight_integer$", "quantisation-aware I-ViT checkpoints (act_scaling_factor)"),
     (r"^layers\.\d+\.blocks\.|relative_position_bias_table$", "Swin or relative position bias"),
     (r"^blocks\.\d+\.(ls\d\.gamma|gamma_\d)$", "LayerScale"),
     (r"\.attn\.[qk]_norm\.", "normalised queries and keys (q_norm, k_norm)"),
@@ -29,6 +28,21 @@ _UNSUPPORTED = (
     (r"^pre_logits\.", "pre_logits (a representation layer before the head)"),
     (r"^patch_embed\.(backbone|norm)\.", "patch embeddings with a backbone or a normalisation"),
 )
+
+#: Where the published code quantises inside a block.
+_PUBLISHED_BLOCK = {
+    "norm1.output": "qact1",
+    "attn.qkv.output": "attn.qact1",
+    "attn.core.score": "attn.qact_attn1",
+    "attn.core.output": "attn.qact2",
+    "attn.proj.branch": "attn.qact3",
+    "attn.proj.output": "qact2",
+    "norm2.output": "qact3",
+    "mlp.hidden": "mlp.qact_gelu",
+    "mlp.activated": "mlp.qact1",
+    "mlp.branch": "mlp.qact2",
+    "mlp.output": "qact4",
+}
 
 
 def _detects(state_dict: Tensors) -> bool:
@@ -134,11 +148,26 @@ def _shapes(arch: VitArchitecture) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def _published(arch: VitArchitecture) -> dict[str, str]:
+    modules = {
+        "image.output": "qact_input",
+        "patch_embed.projection": "patch_embed.qact",
+        "patch_embed.position": "qact_pos",
+        "patch_embed.output": "qact1",
+        "norm.output": "qact2",
+    }
+    for block in (f"blocks.{index}." for index in range(arch.depth)):
+        modules |= {block + activation: block + module for activation, module in _PUBLISHED_BLOCK.items()}
+    return modules
+
+
 VIT = Family(
     title="ViT or DeiT in timm's naming",
     detects=_detects,
     unsupported=_UNSUPPORTED,
     read=_read,
     shapes=_shapes,
+    published=_published,
+    published_softmax_bits=15,
     optional=r"attn\.qkv\.bias$",
 )

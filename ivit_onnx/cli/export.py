@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -27,8 +27,8 @@ def export(
         Path,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="ViT or DeiT weights with timm's names: a .pth, .pt, .pth.tar or .safetensors file. "
-            "Code in it never runs.",
+            help="Weights of a timm model, or of one trained by the I-ViT code: a .pth, .pt, .pth.tar or .safetensors "
+            "file. Code in it never runs.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The ONNX file to write, whole or not at all.")],
@@ -58,9 +58,12 @@ def export(
         typer.Option(help="Keep the calibration in this file: read when it exists (no images needed), else written."),
     ] = None,
     softmax_bits: Annotated[
-        Literal[7, 8, 15],
-        typer.Option(help="Fractional bits of attention probabilities: 15 for accuracy, 7 as in the I-ViT paper."),
-    ] = 15,
+        Literal[7, 8, 15] | None,
+        typer.Option(
+            help="Fractional bits of attention probabilities: 15 for accuracy, 7 as in the I-ViT paper.  "
+            "\\[default: 15, or those of an I-ViT checkpoint]"
+        ),
+    ] = None,
     input_type: Annotated[
         Literal["uint8", "int8", "float32"],
         typer.Option(
@@ -93,7 +96,8 @@ def export(
 ) -> None:
     """Turn a vision transformer checkpoint into one ONNX file that computes with integers only.
 
-    A floating-point checkpoint needs example images: they show the range of each activation.
+    A floating-point checkpoint needs example images: they show the range of each activation. A checkpoint of the
+    published I-ViT code has the ranges already.
 
     Examples:
 
@@ -143,7 +147,7 @@ def _print_summary(report: ExportReport) -> None:
     rows = [
         ("architecture", f"{arch.name}: {arch.summary()}"),
         ("images", f"{arch.image_size} x {arch.image_size} pixels, {arch.classes} classes"),
-        ("calibration", f"{calibration['images']} images, {calibration['method']}"),
+        ("calibration", _calibration(calibration)),
         ("parameters", f"{report.parameters:,}"),
         (
             "file size",
@@ -156,6 +160,12 @@ def _print_summary(report: ExportReport) -> None:
     ]
     print_pairs(f"wrote {' and '.join(report.files)}", rows)
     print_lines([f"warning: {warning}" for warning in report.warnings], style="yellow")
+
+
+def _calibration(calibration: dict[str, Any]) -> str:
+    if calibration["method"] == "checkpoint":
+        return "scales of the checkpoint, from its training"
+    return f"{calibration['images']} images, {calibration['method']}"
 
 
 def _refuse_overwriting(output: Path, *inputs: Path | None) -> None:

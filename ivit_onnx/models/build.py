@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ivit_onnx.architectures import Architecture, Preprocess, default_preprocess
-from ivit_onnx.checkpoints import read_architecture, validate
+from ivit_onnx.checkpoints import Checkpoint, read_architecture, validate
 from ivit_onnx.models.twin import Twin
 from ivit_onnx.models.vit import VisionTransformer
 
-__all__ = ["from_state_dict", "from_timm"]
+__all__ = ["from_checkpoint", "from_state_dict", "from_timm"]
 
 #: The twin of each architecture family.
 _TWINS: dict[str, Callable[[Any, Preprocess, int], Twin]] = {"vit": VisionTransformer}
@@ -23,14 +23,23 @@ _TWINS: dict[str, Callable[[Any, Preprocess, int], Twin]] = {"vit": VisionTransf
 def from_state_dict(
     state_dict: Mapping[str, Tensor], arch: Architecture, preprocess: Preprocess, softmax_bits: int = 15
 ) -> Twin:
-    """The twin of a checkpoint, not yet calibrated, in eval mode.
-
-    `state_dict` has been validated against `arch` (see ivit_onnx.checkpoints).
-    """
+    """The twin of a state_dict that has been validated against `arch`, not yet calibrated, in eval mode."""
     twin = _TWINS[arch.family](arch, preprocess, softmax_bits)
     with torch.no_grad():
         twin.load_weights(state_dict)
     return twin.eval()
+
+
+def from_checkpoint(checkpoint: Checkpoint, preprocess: Preprocess, softmax_bits: int | None = None) -> Twin:
+    """The twin of a checkpoint, in eval mode; calibrated if the checkpoint has scales.
+
+    `softmax_bits`: None takes the checkpoint's default.
+    """
+    bits = checkpoint.default_softmax_bits if softmax_bits is None else softmax_bits
+    twin = from_state_dict(checkpoint.state_dict, checkpoint.arch, preprocess, bits)
+    if checkpoint.scales is not None:
+        twin.load_published(checkpoint.scales)
+    return twin
 
 
 def from_timm(model: nn.Module, softmax_bits: int = 15) -> Twin:

@@ -74,6 +74,16 @@ class Twin(nn.Module):
             if isinstance(module, QuantModule):
                 module.choose_exponent()
 
+    def load_published(self, scales: Mapping[str, float]) -> None:
+        """Take the activation scales of a published I-ViT checkpoint and compute as its code does, in integers."""
+        for name, activation in self.activations().items():
+            activation.scale.fill_(scales[name])
+        for module in self.modules():
+            if isinstance(module, QuantModule):
+                module.published = True
+                if module.published_n is not None:
+                    module.get_buffer("n").fill_(module.published_n)
+
     def quantization_state(self) -> dict[str, float | int]:
         """Every activation scale and every n by buffer name: with the weights, all that the integers depend on."""
         return {name: buffer.item() for name, buffer in self._quantization_buffers().items()}

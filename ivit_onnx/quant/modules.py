@@ -97,6 +97,10 @@ class QuantModule(nn.Module):
 
     #: Name in the network, for messages; set by the network.
     path = ""
+    #: True for the weights of the published I-ViT code: its definitions, where others would be more accurate.
+    published = False
+    #: n of a shift exponential in the published I-ViT code.
+    published_n: int | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -214,8 +218,10 @@ class WeightedModule(QuantModule):
         w, b = weight.detach().float().cpu().numpy(), bias.detach().float().cpu().numpy()
         largest = np.maximum(-w.min(axis=1), w.max(axis=1))
         # A channel of (nearly) zero weights would leave no room for its bias: 2^30 is the largest bias allowed.
-        smallest = np.abs(b) / (s_x * np.float32(2**30))
-        s_w = np.maximum(np.maximum(largest / np.float32(127), smallest), np.float32(1e-12)).astype(np.float32)
+        smallest = np.maximum(np.abs(b) / (s_x * np.float32(2**30)), np.float32(1e-12))
+        if self.published:
+            smallest = np.maximum(smallest, np.finfo(np.float32).eps)
+        s_w = np.maximum(largest / np.float32(127), smallest).astype(np.float32)
         s_acc = (s_w * s_x).astype(np.float32)
         weight_int = np.rint((np.float32(1) / s_w)[:, None] * w)
         bias_int = np.rint((np.float32(1) / s_acc) * b).astype(np.float64)
@@ -344,8 +350,23 @@ class LayerNorm(QuantModule):
         unit = np.sqrt(np.float32(len(gamma))) / np.float32(2**30)
         ratio = (unit * gamma).astype(np.float64) / np.float64(scale)
         (m, e), b = dyadic_affine(ratio, beta.astype(np.float64) / np.float64(scale), self.path)
+        if self.published:
+            m, b, e = self._published_affine(ratio, unit, m, b, e)
         operator = "IntLayerNorm" if self.output.bits == 8 else "IntLayerNorm16"
         return Lowered(operator, {"multiplier": m, "offset": b, "shift": e}, scale)
+
+    def _published_affine(self, ratio: Array, unit: np.float32, m: Array, b: Array, e: Array) -> tuple[Array, ...]:
+        """The bias as the published code has it: floor(beta / gamma / unit), added before the multiplication.
+
+        Channels where that is no number or does not fit, since gamma is (nearly) zero, keep the given affine map.
+        """
+        gamma, beta = (p.detach().float().cpu().numpy() for p in (self.weight, self.bias))
+        exact_m, exact_e = dyadic(ratio, self.path)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            bias = np.floor(beta / gamma / unit).astype(np.float64)
+            fits = (np.abs(exact_m.astype(np.float64)) >= 2.0**20) & (np.abs(bias * exact_m) < 2.0**61)
+        offset = np.where(fits, bias, 0).astype(np.int64) * exact_m + (np.int64(1) << (exact_e.astype(np.int64) - 1))
+        return np.where(fits, exact_m, m), np.where(fits, offset, b), np.where(fits, exact_e, e)
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x = inputs[0]
@@ -386,6 +407,7 @@ class Attention(QuantModule):
     """
 
     n: Tensor
+    published_n = 15
 
     def __init__(self, heads: int, head_dim: int, tokens: int, softmax_bits: int) -> None:
         super().__init__()
@@ -430,6 +452,7 @@ class MlpAdd(ResidualMixin):
     """IntMlpAdd: fc1, ShiftGELU, fc2, residual. Buffer `n` as in Attention."""
 
     n: Tensor
+    published_n = 23
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -487,7 +510,7 @@ class PatchEmbed(WeightedModule):
         s_proj, s_pos, s_y = (a.number(self.path) for a in (self.projection, self.position, self.output))
         token = self._dyadic(np.float64(s_proj) / np.float64(s_y), "token_")
         position_dyadic = dyadic(np.float64(s_pos) / np.float64(s_y), f"{self.path} (position)")
-        position_int = np.rint(self.pos_embed.detach().float().cpu().numpy() / s_pos).astype(np.int64)
+        position_int = self.position_integers()
         prefix_int = np.rint(self.prefix_tokens.detach().float().cpu().numpy() / s_proj).astype(np.int64)
         position = scale_round(position_int, *position_dyadic)
         prefix = scale_round(prefix_int, *token.values()) + position[: len(prefix_int)]
@@ -498,6 +521,12 @@ class PatchEmbed(WeightedModule):
             "prefix_tokens": np.clip(prefix, -(2**15), 2**15 - 1).astype(np.int16),
         }
         return Lowered("IntPatchEmbed", constants, s_y, {"patch_size": self.patch_size})
+
+    def position_integers(self) -> Array:
+        """The position table as int64 of the scale of `position`."""
+        inverse = np.float32(1) / self.position.number(self.path)
+        table = np.rint(inverse * self.pos_embed.detach().float().cpu().numpy()).astype(np.int64)
+        return np.clip(table, -(2**15), 2**15 - 1)
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         image = inputs[0].value
