@@ -23,12 +23,32 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from ivit_onnx.bench.network import generated_images
+
 MODELS = (
     "vit_tiny_patch16_224",
     "vit_small_patch16_224",
     "vit_base_patch16_224",
-    "deit_base_distilled_patch16_224",
+    "vit_large_patch16_224",
+    "vit_base_patch32_224",
+    "vit_base_patch8_224",
     "vit_base_patch16_384",
+    "deit_tiny_patch16_224",
+    "deit_small_patch16_224",
+    "deit_base_patch16_224",
+    "deit_tiny_distilled_patch16_224",
+    "deit_small_distilled_patch16_224",
+    "deit_base_distilled_patch16_224",
+    "deit3_small_patch16_224",
+    "deit3_base_patch16_224",
+    "vit_small_patch14_dinov2",
+    "vit_base_patch14_dinov2",
+    "vit_small_patch14_reg4_dinov2",
+    "vit_base_patch14_reg4_dinov2",
+    "vit_base_patch16_clip_224",
+    "vit_base_patch16_clip_quickgelu_224",
+    "vit_medium_patch16_gap_256",
+    "vit_medium_patch16_reg4_gap_256",
 )
 
 
@@ -44,13 +64,6 @@ def measured(command: list[str]) -> tuple[int, str, float, float]:
         return process.returncode, output.read(), seconds, usage.ru_maxrss / 1024
 
 
-def generated_images(count: int, size: int) -> np.ndarray[Any, Any]:
-    """uint8 [count, 3, size, size]: coarse blocks of colour under noise."""
-    rng = np.random.default_rng(0)
-    blocks = rng.integers(0, 256, (count, 3, 8, 8)).repeat(size // 8, axis=2).repeat(size // 8, axis=3)
-    return np.clip(blocks + rng.normal(0, 20, blocks.shape), 0, 255).astype(np.uint8)
-
-
 def check(name: str, images: int, folder: Path) -> dict[str, Any]:
     """Create, export and verify one model."""
     import timm
@@ -60,7 +73,7 @@ def check(name: str, images: int, folder: Path) -> dict[str, Any]:
     network = timm.create_model(name)
     checkpoint, model, data = folder / f"{name}.pt", folder / f"{name}.onnx", folder / f"{name}.npz"
     torch.save(network.state_dict(), checkpoint)
-    np.savez(data, images=generated_images(images, network.default_cfg["input_size"][-1]))
+    np.savez(data, images=generated_images(images, 3, network.default_cfg["input_size"][-1]))
     del network
     export = ["ivit-export", str(checkpoint), "-o", str(model), "--arch", name, "--calib", str(data), "--json"]
     code, text, seconds, memory = measured([*export, "--calib-images", str(images)])

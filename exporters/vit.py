@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
-from ivit_onnx.exporters.graph import BATCH, GraphBuilder, with_norm
+from ivit_onnx.exporters.graph import BATCH, Dim, GraphBuilder, with_norm
 from ivit_onnx.exporters.image import InputType, embed_image
 
 from ivit_onnx.models import VisionTransformer
@@ -17,7 +17,8 @@ __all__ = ["build_vit"]
 def build_vit(model: VisionTransformer, input_type: InputType) -> tuple[ir.Graph, float]:
     """The main graph of a calibrated twin, without functions, and the scale of its integer logits.
 
-    Input `image` [batch, 3, H, W] of `input_type`, output `logits` int32 [batch, classes].
+    Input `image` [batch, 3, H, W] of `input_type`, output `logits` int32 [batch, classes]; without
+    classes, `features` int32 [batch, width].
 
     Raises:
         ExportError: a layer is not calibrated or cannot be expressed in integers.
@@ -25,6 +26,10 @@ def build_vit(model: VisionTransformer, input_type: InputType) -> tuple[ir.Graph
     arch, g = model.arch, GraphBuilder()
     tokens = (BATCH, arch.tokens, arch.width)
     x, s_x = embed_image(g, model, model.patch_embed, input_type, tokens)
+    if model.norm_pre is not None:
+        pre = model.norm_pre.lower(s_x)
+        (x,) = g.operator("norm_pre", pre, [x], {"norm_pre": tokens}, "Normalisation before the first block.")
+        s_x = pre.scale
     blocks = model.block_list()
     norm = blocks[0].norm1.lower(s_x)
     (y,) = g.operator("blocks.0.norm1", norm, [x], {"blocks.0.norm1": tokens}, "Normalisation before attention.")
@@ -32,22 +37,65 @@ def build_vit(model: VisionTransformer, input_type: InputType) -> tuple[ir.Graph
         following = blocks[index + 1] if index + 1 < len(blocks) else None
         x, s_x, y, norm = _block(g, model, index, block, following, (x, s_x), (y, norm))
 
-    prefix = arch.prefix_tokens
-    slices = {"from": 0, "to": prefix, "axis": 1}
-    bounds = [g.constant(f"pool.{name}", np.array([value], np.int64)) for name, value in slices.items()]
-    what = "class and distillation tokens" if arch.distilled else "class token"
-    pooled = g.standard(
-        "Slice", "pool", [x, *bounds], "int16", (BATCH, prefix, arch.width), f"Keeps the {what}, which the head reads."
-    )
-    norm = model.norm.lower(s_x)
-    (features,) = g.operator("norm", norm, [pooled], {"norm": (BATCH, prefix, arch.width)}, "Final normalisation.")
-    flat = g.standard("Flatten", "features", [features], "int8", (BATCH, prefix * arch.width), "Features.", axis=1)
-    head = model.head.lower(norm.scale)
-    heads = "Mean of both classification heads." if arch.distilled else "Classification head."
-    (logits,) = g.operator("head", head, [flat], {"logits": (BATCH, arch.classes)}, heads)
-    logits.doc_string = "Integer logits; float logits = logits * ivit.output_scale."
+    features, scale = _mean_features(g, model, x, s_x) if model.pool else _token_features(g, model, x, s_x)
     doc = f"Integer-only {arch.name}: no floating-point tensor but a float32 input, if that was asked for."
+    if model.head is None:
+        what = "Integer features; float features = features * ivit.output_scale."
+        shape = (BATCH, arch.head_tokens * arch.width)
+        features = g.standard("Cast", "features", [features], "int32", shape, what, to=int(ir.DataType.INT32))
+        features.doc_string = what
+        return g.graph(arch.name, [features], doc), float(scale)
+    head = model.head.lower(scale)
+    heads = "Mean of both classification heads." if arch.distilled else "Classification head."
+    (logits,) = g.operator("head", head, [features], {"logits": (BATCH, arch.classes)}, heads)
+    logits.doc_string = "Integer logits; float logits = logits * ivit.output_scale."
     return g.graph(arch.name, [logits], doc), float(head.scale)
+
+
+def _token_features(
+    g: GraphBuilder, model: VisionTransformer, x: ir.Value, s_x: np.float32
+) -> tuple[ir.Value, np.float32]:
+    """The normalised class and distillation tokens."""
+    arch, count = model.arch, model.arch.head_tokens
+    what = "class and distillation tokens" if arch.distilled else "class token"
+    doc = f"Keeps the {what}, which the head reads."
+    x = _slice(g, "pool", x, 0, count, (BATCH, count, arch.width), doc)
+    norm = model.norm.lower(s_x)
+    (y,) = g.operator("norm", norm, [x], {"norm": (BATCH, count, arch.width)}, "Final normalisation.")
+    name, dtype = ("features", "int8") if arch.classes else ("features.int16", "int16")
+    y = g.standard("Flatten", name, [y], dtype, (BATCH, count * arch.width), "Features.", axis=1)
+    return y, norm.scale
+
+
+def _mean_features(
+    g: GraphBuilder, model: VisionTransformer, x: ir.Value, s_x: np.float32
+) -> tuple[ir.Value, np.float32]:
+    """The mean of the patches, normalised before or after."""
+    arch, pool = model.arch, model.pool
+    assert pool is not None
+    patches, pooled = (BATCH, arch.patches, arch.width), (BATCH, arch.width)
+    if arch.prefix_tokens:
+        doc = "Keeps the patches, leaves out the tokens in front of them."
+        x = _slice(g, "patches", x, arch.prefix_tokens, arch.tokens, patches, doc)
+    if arch.fc_norm:
+        mean = pool.lower(s_x)
+        (x,) = g.operator("pool", mean, [x], {"pool": pooled}, "Average pooling.")
+        norm = model.norm.lower(mean.scale)
+        (x,) = g.operator("norm", norm, [x], {"norm": pooled}, "Final normalisation.")
+        return x, norm.scale
+    norm = model.norm.lower(s_x)
+    (x,) = g.operator("norm", norm, [x], {"norm": patches}, "Final normalisation.")
+    mean = pool.lower(norm.scale)
+    (x,) = g.operator("pool", mean, [x], {"pool": pooled}, "Average pooling.")
+    return x, mean.scale
+
+
+def _slice(g: GraphBuilder, path: str, x: ir.Value, first: int, end: int, shape: tuple[Dim, ...], doc: str) -> ir.Value:
+    """Tokens first .. end - 1 of the residual stream."""
+    bounds = {"from": first, "to": end, "axis": 1}
+    constants = [g.constant(f"{path}.{name}", np.array([value], np.int64)) for name, value in bounds.items()]
+    tokens: ir.Value = g.standard("Slice", path, [x, *constants], "int16", shape, doc)
+    return tokens
 
 
 def _block(

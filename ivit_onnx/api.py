@@ -75,6 +75,7 @@ def calibrate(
     arch: str | None = None,
     num_heads: int | None = None,
     img_size: int | None = None,
+    act: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     limit: int | None = DEFAULT_IMAGES,
@@ -90,7 +91,7 @@ def calibrate(
     Raises:
         CheckpointError, ImageError, CalibrationError, ExportError: see each class.
     """
-    loaded = load_checkpoint(checkpoint, arch=arch, heads=num_heads, image_size=img_size)
+    loaded = load_checkpoint(checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act)
     if loaded.scales is not None:
         raise CalibrationError(_NO_CALIBRATION)
     preprocess, _ = loaded.preprocess(mean, std)
@@ -111,6 +112,7 @@ def export(
     input: InputType = "uint8",
     num_heads: int | None = None,
     img_size: int | None = None,
+    act: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     flat: bool = False,
@@ -132,7 +134,8 @@ def export(
             I-ViT checkpoint).
         input: type of the graph's input: "uint8" pixels, quantised "int8" or normalised "float32".
         num_heads: attention heads, where the file does not tell (default: 64 channels a head).
-        img_size: image size, where the file does not tell.
+        img_size: image size to use the network at (default: that of the file); its position table is resized to it.
+        act: activation function, where the file does not tell: "gelu", "gelu_tanh" or "quick_gelu".
         mean, std: normalisation of pixels in 0..1, three numbers each.
         flat: inline the composite operators, leaving Shiftmax, ShiftGELU and IntLayerNorm.
         force: replace an existing output.
@@ -144,7 +147,7 @@ def export(
     started = time.perf_counter()
     _check_options(softmax_bits, input, calib_method)
     check_output(output, force=force)
-    loaded = load_checkpoint(checkpoint, arch=arch, heads=num_heads, image_size=img_size)
+    loaded = load_checkpoint(checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act)
     preprocess, assumptions = loaded.preprocess(mean, std)
     model = from_checkpoint(loaded, preprocess, softmax_bits)
     parameters = sum(parameter.numel() for parameter in model.parameters())

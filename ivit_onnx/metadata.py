@@ -23,7 +23,8 @@ _INPUT_TYPES = {"tensor(uint8)": "uint8", "tensor(int8)": "int8", "tensor(float)
 class ModelDescription:
     """An exported model's interface: how to feed it and what its integers mean.
 
-    `input_type` is "uint8", "int8" or "float32"; float logits are integer logits times `output_scale`.
+    `input_type` is "uint8", "int8" or "float32"; `output` is "logits" or, of a network without a head, "features", and
+    `classes` is how many; float outputs are integer outputs times `output_scale`.
     """
 
     input_name: str
@@ -33,6 +34,7 @@ class ModelDescription:
     preprocess: Preprocess
     architecture: str
     classes: int
+    output: str = "logits"
 
     def model_input(self, normalised: Array) -> Array:
         """Normalised float32 images [.., 3, size, size] as the type that the model takes.
@@ -74,6 +76,7 @@ def describe(session: Any, model: object) -> ModelDescription:
             preprocess=preprocess,
             architecture=str(architecture["name"]),
             classes=int(outputs[0].shape[-1]),
+            output=outputs[0].name,
         )
     except (IvitError, KeyError, IndexError, TypeError, ValueError) as error:
         raise ModelError(

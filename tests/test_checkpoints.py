@@ -230,7 +230,7 @@ def test_wrong_flags(micro: StateDict) -> None:
     for flags, expected in [
         ({"heads": 3}, "3 heads do not divide the width 64.*--num-heads"),
         ({"heads": 0}, "heads must be a positive integer.*--num-heads"),
-        ({"image_size": 48}, "is for images of 32 pixels, not 48"),
+        ({"image_size": 50}, "patches of 8 pixels do not divide an image of 50"),
         ({"name": "vit_tiny_patch16_224"}, "not vit_tiny_patch16_224: image_size is 32, expected 224"),
         ({"name": "vit_tiny_patch16_22"}, "did you mean vit_tiny_patch16_224"),
         ({"name": "resnet50"}, "unknown architecture 'resnet50'"),
@@ -269,11 +269,13 @@ def sparse(name: str) -> Callable[[StateDict], None]:
     ("change", "expected"),
     [
         (drop("blocks.1.mlp.fc2.bias"), "tensor blocks.1.mlp.fc2.bias is missing"),
-        (drop("norm.weight"), "tensor norm.weight is missing"),
+        (drop("norm.weight"), "not supported yet: a network without final normalisation"),
+        (drop("norm.bias"), "tensor norm.bias is missing"),
         (drop("pos_embed"), "tensor pos_embed is missing"),
         (drop("patch_embed.proj.weight"), "not a ViT or DeiT in timm's naming"),
-        (drop("cls_token"), "not supported yet: a ViT without class token"),
-        (drop("head.weight"), "not supported yet: .*head.weight"),
+        (drop("cls_token"), "images that are not square"),
+        (drop("head.weight"), "not supported yet: tensor head.bias"),
+        (drop("blocks.0.norm1.bias"), "not supported yet: normalisation without bias"),
         (
             put("blocks.0.attn.qkv.weight", 190, 64),
             r"blocks.0.attn.qkv.weight has shape \[190, 64\], expected \[192, 64\]",
@@ -282,7 +284,6 @@ def sparse(name: str) -> Callable[[StateDict], None]:
         (put("patch_embed.proj.weight", 64, 3, 8, 4), "patches that are not square"),
         (put("patch_embed.proj.weight", 64, 1, 8, 8), "images of 1 channels"),
         (put("pos_embed", 1, 19, 64), "images that are not square"),
-        (put("pos_embed", 1, 16, 64), "without prefix tokens"),
         (put("pos_embed", 0), "pos_embed has shape"),
         (put("blocks.4.norm1.weight", 64), "tensors of block 3 are missing"),
         (put("something.else", 64), "not supported yet: tensor something.else"),
@@ -290,15 +291,17 @@ def sparse(name: str) -> Callable[[StateDict], None]:
         (set_value("head.weight", float("inf")), "head.weight has 1 NaN or infinite"),
         (convert("head.bias", torch.int64), "head.bias is int64, expected dense floating"),
         (sparse("norm.bias"), "norm.bias is float32 .sparse_coo."),
-        (put("blocks.0.ls1.gamma", 64), "not supported yet: LayerScale"),
+        (put("blocks.0.ls1.gamma", 64), "tensor blocks.0.ls2.gamma is missing"),
         (put("blocks.0.attn.q_norm.weight", 64), "not supported yet: .*q_norm"),
-        (put("reg_token", 1, 4, 64), "not supported yet: register tokens"),
+        (put("reg_token", 1, 4, 64), "images that are not square"),
+        (put("dist_token", 1, 1, 64), "images that are not square"),
         (put("blocks.0.mlp.w12.weight", 64), "not supported yet: .*SwiGLU"),
         (put("rope.periods", 64), "not supported yet: rotary"),
-        (put("norm_pre.weight", 64), "not supported yet: norm_pre"),
-        (put("fc_norm.weight", 64), "not supported yet: fc_norm"),
+        (put("norm_pre.weight", 64), "tensor norm_pre.bias is missing"),
+        (put("fc_norm.weight", 64), "tensor fc_norm.bias is missing"),
         (put("pre_logits.fc.weight", 64), "not supported yet: pre_logits"),
-        (put("layers.0.blocks.0.norm1.weight", 32), "not supported yet: Swin"),
+        (put("blocks.0.mlp.fc2.weight", 64, 128), "not supported yet: gated MLP"),
+        (put("mask_token", 1, 64), "not supported yet: DINOv2 in the naming of its authors"),
     ],
 )
 def test_bad_state_dicts(tmp_path: Path, micro: StateDict, change: Callable[[StateDict], None], expected: str) -> None:
@@ -360,26 +363,42 @@ def test_preprocessing_of_a_checkpoint() -> None:
 def meta_state_dict(name: str) -> StateDict:
     timm = pytest.importorskip("timm", reason="timm is not installed")
     with torch.device("meta"):
-        return dict(timm.create_model(name, num_classes=1000).state_dict())
+        return dict(timm.create_model(name).state_dict())
 
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_table_agrees_with_timm(name: str) -> None:
     timm = pytest.importorskip("timm", reason="timm is not installed")
     known = KNOWN[name]
-    state_dict = meta_state_dict(name)
-    assert read_architecture(state_dict, name=name) == known
-    assert read_architecture(state_dict).heads == known.heads
     with torch.device("meta"):
-        model = timm.create_model(name, num_classes=1000)
-    assert model.blocks[0].attn.num_heads == known.heads
+        model = timm.create_model(name, num_classes=known.classes)
+    state_dict = dict(model.state_dict())
+    assert read_architecture(state_dict, name=name) == known
+    assert read_architecture(state_dict).dimensions() == known.dimensions()
     config = timm.models.get_pretrained_cfg(name)
     preprocess, notes = default_preprocess(known)
     assert notes == []
+    assert preprocess.size == config.input_size[-1]
     assert preprocess.mean == tuple(config.mean)
     assert preprocess.std == tuple(config.std)
     assert preprocess.crop_pct == config.crop_pct
     assert preprocess.interpolation == config.interpolation
+    assert config.crop_mode in (None, "center")
+
+
+@pytest.mark.parametrize("name", [name for name, known in KNOWN.items() if isinstance(known, VitArchitecture)])
+def test_what_shapes_do_not_tell_agrees_with_timm(name: str) -> None:
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    known = KNOWN[name]
+    with torch.device("meta"):
+        model = timm.create_model(name, depth=1)
+    block = model.blocks[0]
+    activations = {"gelu": "GELU", "gelu_tanh": "GELUTanh", "quick_gelu": "QuickGELU"}
+    assert block.attn.num_heads == known.heads
+    assert block.norm1.eps == known.eps
+    assert type(block.mlp.act).__name__ == activations[known.act]
+    assert model.global_pool == known.pool
+    assert not model.pool_include_prefix
 
 
 def test_same_shapes_with_other_normalisation_are_a_warning(tmp_path: Path) -> None:

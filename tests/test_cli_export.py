@@ -122,7 +122,7 @@ def without(name: str) -> StateDict:
         (lambda: without("blocks.2.attn.proj.weight"), "tensor blocks.2.attn.proj.weight is missing"),
         (lambda: changed("head.bias", torch.zeros(11)), "head.bias has shape [11], expected [10]"),
         (lambda: changed("norm.bias", torch.full((64,), float("nan"))), "norm.bias has 64 NaN"),
-        (lambda: changed("blocks.0.ls1.gamma", torch.ones(64)), "not supported yet: LayerScale"),
+        (lambda: changed("blocks.0.attn.q_norm.weight", torch.ones(64)), "not supported yet: normalised queries"),
     ],
     ids=["list", "code", "empty", "missing", "misshapen", "nan", "unsupported"],
 )
@@ -149,7 +149,7 @@ def test_bad_files(export: Export, tmp_path: Path, output: Path) -> None:
         (("--arch", "vit_tiny_patch16_224"), "the file is not vit_tiny_patch16_224"),
         (("--num-heads", "3"), "3 heads do not divide the width 64"),
         (("--num-heads", "0"), "--num-heads"),
-        (("--img-size", "64"), "for images of 32 pixels, not 64"),
+        (("--img-size", "50"), "patches of 8 pixels do not divide an image of 50"),
         (("--mean", "0.5"), "--mean expects three numbers"),
         (("--std", "1,2,x"), "--std expects three numbers"),
         (("--std", "1,0,1"), "std must be three positive numbers"),

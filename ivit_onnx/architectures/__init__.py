@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -69,6 +70,9 @@ def known_architecture(name: str) -> Architecture:
     base = name.partition(".")[0]
     if base in KNOWN:
         return replace(KNOWN[base], name=name)
+    for pattern, feature in vit.UNSUPPORTED.items():
+        if re.search(pattern, base):
+            raise CheckpointError(f"{name} is not supported yet: {feature}")
     matches = difflib.get_close_matches(base, KNOWN, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(matches)}?" if matches else f"known are, for example, {', '.join([*KNOWN][:3])}"
     raise CheckpointError(

@@ -11,6 +11,8 @@ from ivit_onnx.errors import CheckpointError
 __all__ = ["Architecture"]
 
 _FLAGS = {"image_size": "; pass --img-size", "heads": "; pass --num-heads"}
+#: Numbers that may be 0: no classes is a network that returns features.
+_OPTIONAL = ("classes", "reg_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +36,12 @@ class Architecture:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise CheckpointError(
-                    f"{field.name} must be a positive integer, found {value!r}{_FLAGS.get(field.name, '')}"
-                )
+            least = 0 if field.name in _OPTIONAL else 1
+            if field.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+                kind = "an integer of at least 0" if field.name in _OPTIONAL else "a positive integer"
+                raise CheckpointError(f"{field.name} must be {kind}, found {value!r}{_FLAGS.get(field.name, '')}")
+            if field.type == "float" and (not isinstance(value, float) or not value > 0):
+                raise CheckpointError(f"{field.name} must be a positive number, found {value!r}")
             if field.type == "bool" and not isinstance(value, bool):
                 raise CheckpointError(f"{field.name} must be true or false, found {value!r}")
             if field.type == "str" and not isinstance(value, str):

@@ -15,12 +15,16 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "INTERPOLATIONS",
+    "OPENAI_MEAN",
+    "OPENAI_STD",
     "Preprocess",
     "timm_preprocess",
 ]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 HALF = (0.5, 0.5, 0.5)
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")

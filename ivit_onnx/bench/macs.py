@@ -38,7 +38,7 @@ def _vit(arch: VitArchitecture) -> Macs:
     tokens, width = arch.tokens, arch.width
     patches = arch.patches * arch.in_channels * arch.patch_size**2 * width
     block = tokens * (4 * width * width + 2 * width * arch.mlp_width)
-    heads = arch.prefix_tokens * width * arch.classes
+    heads = arch.head_tokens * width * arch.classes
     return Macs(linear=patches + arch.depth * block + heads, attention=arch.depth * 2 * tokens * tokens * width)
 
 

@@ -101,15 +101,14 @@ def _write_weights(subject: Subject, source: Path, path: Path) -> None:
 
     state = build_network(subject.arch).state_dict()
     if subject.checkpoint is not None:
-        from ivit_onnx.checkpoints import load_state_dict, validate
+        from ivit_onnx.checkpoints import load_as
 
-        loaded = load_state_dict(subject.checkpoint)
         try:
-            validate(loaded, subject.arch)
+            loaded = load_as(subject.checkpoint, subject.arch).state_dict
         except CheckpointError as error:
             raise CheckpointError(f"{subject.checkpoint} is not of {subject.arch.name}: {error}") from None
         # A checkpoint without biases of queries, keys and values has zeros.
-        state = {name: loaded[name].float() if name in loaded else 0 * zero for name, zero in state.items()}
+        state = {name: loaded[name] if name in loaded else 0 * zero for name, zero in state.items()}
     torch.save(state, path)
 
 

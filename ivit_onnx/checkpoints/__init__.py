@@ -88,16 +88,18 @@ def load_checkpoint(
     arch: str | None = None,
     heads: int | None = None,
     image_size: int | None = None,
+    act: str | None = None,
 ) -> Checkpoint:
     """Read, recognise and check a checkpoint file.
 
-    `arch` names a known timm model to check the file against; `heads` and `image_size` say what shapes cannot.
+    `arch` names a known timm model to check the file against; `heads` and `act` say what shapes cannot; `image_size`
+    is the image size to use the network at.
     Raises CheckpointError with one line about what is wrong and, where there is one, the flag to pass.
     """
     if arch is not None:
         known_architecture(arch)
     state_dict, scales = split_published(load_state_dict(path))
-    architecture, warnings = _family_of(state_dict).read(state_dict, Flags(arch, heads, image_size))
+    architecture, warnings = _family_of(state_dict).read(state_dict, Flags(arch, heads, image_size, act))
     return _checked(state_dict, scales, architecture, warnings, named=arch is not None)
 
 
@@ -112,15 +114,17 @@ def read_architecture(
     name: str | None = None,
     heads: int | None = None,
     image_size: int | None = None,
+    act: str | None = None,
 ) -> Architecture:
     """The architecture of a state_dict, from the names and shapes of its tensors.
 
     `name`: a known model the shapes must agree with (the number of classes may differ). `heads`: the number of
-    attention heads, where shapes do not tell it. `image_size`: must be the size that the checkpoint is for.
+    attention heads, and `act`: the activation function, where shapes do not tell them. `image_size`: that to use the
+    network at, by default that which the checkpoint is for.
 
     Raises CheckpointError when the family is not supported, a tensor is missing or misshapen, or the flags disagree.
     """
-    return _family_of(state_dict).read(state_dict, Flags(name, heads, image_size))[0]
+    return _family_of(state_dict).read(state_dict, Flags(name, heads, image_size, act))[0]
 
 
 def validate(state_dict: Tensors, arch: Architecture) -> None:
@@ -136,13 +140,14 @@ def _checked(
     state_dict: Tensors, scales: Tensors | None, arch: Architecture, warnings: list[str], *, named: bool
 ) -> Checkpoint:
     validate(state_dict, arch)
-    weights = {name: to_float32(tensor) for name, tensor in state_dict.items()}
+    family = FAMILIES[arch.family]
+    weights = {name: to_float32(tensor) for name, tensor in family.weights(state_dict, arch).items()}
     for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{name} does not fit float32: it has values above 3.4e38")
     if scales is None:
         return Checkpoint(arch, weights, checkpoint_fingerprint(weights), tuple(warnings), named)
-    values = activation_scales(scales, FAMILIES[arch.family].published(arch))
+    values = activation_scales(scales, family.published(arch))
     content = weights | {f"{name}.scale": torch.tensor(value) for name, value in values.items()}
     return Checkpoint(arch, weights, checkpoint_fingerprint(content), tuple(warnings), named, values)
 
@@ -161,10 +166,13 @@ def _family_of(state_dict: Tensors) -> Family:
 def _ambiguity(arch: Architecture) -> list[str]:
     """A warning when models with the same shapes normalise images differently."""
     names = matching_names(arch.family, arch.dimensions())
+    if arch.name not in names:
+        return []
     defaults = [default_preprocess(replace(arch, name=name))[0] for name in names]
     if len({(default.mean, default.std) for default in defaults}) < 2:
         return []
+    others = [name for name in names if name != arch.name]
     return [
-        f"the file fits {' and '.join(names)}, which normalise images differently: assuming {arch.name}; "
+        f"the file also fits {' and '.join(others[:3])}, which normalise images differently: assuming {arch.name}; "
         "pass --arch (or --mean and --std) to say which"
     ]

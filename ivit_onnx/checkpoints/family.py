@@ -25,6 +25,7 @@ class Flags:
     name: str | None = None
     heads: int | None = None
     image_size: int | None = None
+    act: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Family:
     architecture in shapes and flags, with warnings about what was assumed. `shapes` are the tensors of an
     architecture; those matching `optional` may be absent. `published` names, for each activation of the twin, the
     module of the published I-ViT code that holds its scale, and `published_softmax_bits` is what that code uses.
+    `weights` gives the tensors of a file their names in `shapes`.
     """
 
     title: str
@@ -46,6 +48,7 @@ class Family:
     published: Callable[[Any], dict[str, str]]
     published_softmax_bits: int
     optional: str = r"(?!)"
+    weights: Callable[[Tensors, Any], dict[str, torch.Tensor]] = lambda state_dict, arch: dict(state_dict)
 
     def refuse_unsupported(self, state_dict: Tensors) -> None:
         """Raise CheckpointError when a tensor belongs to a feature that is not supported."""
@@ -57,7 +60,7 @@ class Family:
     def validate(self, state_dict: Tensors, arch: Architecture) -> None:
         """Raise CheckpointError unless the tensors are those of `arch`, floating point and finite."""
         self.refuse_unsupported(state_dict)
-        check_tensors(state_dict, self.shapes(arch), optional=self.optional, family=self.title)
+        check_tensors(self.weights(state_dict, arch), self.shapes(arch), optional=self.optional, family=self.title)
 
 
 def check_against(known: Architecture, family: str, found: Mapping[str, Any]) -> None:

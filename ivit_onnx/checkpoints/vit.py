@@ -1,10 +1,12 @@
-"""Checkpoints of ViT and DeiT in timm's naming."""
+"""Checkpoints of timm's VisionTransformer: ViT, DeiT and their relatives, in timm's naming."""
 
 from __future__ import annotations
 
 import math
 import re
 from typing import Any
+
+import torch
 
 from ivit_onnx.architectures import VitArchitecture, known_architecture, matching_names
 from ivit_onnx.checkpoints.family import Family, Flags, Tensors, check_against
@@ -15,18 +17,18 @@ __all__ = ["VIT"]
 
 #: What a tensor name tells about features that are not supported, first match wins.
 _UNSUPPORTED = (
-    (r"^layers\.\d+\.blocks\.|relative_position_bias_table$", "Swin or relative position bias"),
-    (r"^blocks\.\d+\.(ls\d\.gamma|gamma_\d)$", "LayerScale"),
+    (r"relative_position_bias_table$|rel_pos", "relative position bias"),
     (r"\.attn\.[qk]_norm\.", "normalised queries and keys (q_norm, k_norm)"),
-    (r"\.attn\.norm\.|\.mlp\.norm\.", "normalisation inside attention or MLP"),
+    (r"\.attn\.(norm|sub_norm)\.|\.mlp\.norm\.", "normalisation inside attention or MLP"),
+    (r"\.attn\.(lambda|q_proj|k_proj|v_proj)", "attention with other projections than qkv"),
     (r"\.mlp\.(w12|w3|fc1_g|fc1_x)\.", "gated MLP (SwiGLU)"),
-    (r"^reg_token$", "register tokens"),
     (r"(^|\.)(rope|freqs)", "rotary position embedding (rope)"),
-    (r"^norm_pre\.", "norm_pre (a normalisation before the first block)"),
-    (r"^fc_norm\.", "fc_norm (average pooling instead of the class token)"),
     (r"^attn_pool\.", "attention pooling"),
     (r"^pre_logits\.", "pre_logits (a representation layer before the head)"),
+    (r"^blocks\.\d+\.(attns|ffns|in_proj|in_norm|mlp_out_proj)\.", "parallel blocks"),
     (r"^patch_embed\.(backbone|norm)\.", "patch embeddings with a backbone or a normalisation"),
+    (r"^(stem|patch_embed\.(conv|stem|blocks))", "convolutional stems"),
+    (r"^(mask_token|register_tokens)$", "DINOv2 in the naming of its authors (load it with timm and save it again)"),
 )
 
 #: Where the published code quantises inside a block.
@@ -50,65 +52,134 @@ def _detects(state_dict: Tensors) -> bool:
 
 
 def _read(state_dict: Tensors, flags: Flags) -> tuple[VitArchitecture, list[str]]:
-    """The architecture: `heads` are those of the known model with these shapes, else one for 64 channels."""
-    if "cls_token" not in state_dict:
-        raise CheckpointError("not supported yet: a ViT without class token (cls_token)")
-    if "head.weight" not in state_dict:
-        raise CheckpointError("not supported yet: a ViT without classification head (head.weight is missing)")
-    width, channels, patch, patch_width = shape_of(state_dict, "patch_embed.proj.weight", 4)
-    if patch != patch_width:
-        raise CheckpointError(f"not supported yet: patches that are not square ({patch} x {patch_width})")
-    if channels != 3:
-        raise CheckpointError(f"not supported yet: images of {channels} channels (patch_embed.proj.weight), expected 3")
-    distilled = "dist_token" in state_dict
-    size = _table_size(state_dict, patch, prefix=2 if distilled else 1)
-    if flags.image_size is not None and flags.image_size != size:
-        raise CheckpointError(
-            f"the position table of the file is for images of {size} pixels, not {flags.image_size}; "
-            "not supported yet: resizing it (leave --img-size out)"
-        )
+    """The architecture: what shapes do not tell is that of the known model with these shapes, else timm's default."""
+    channels, patch = _patches(state_dict)
+    width, depth = shape_of(state_dict, "patch_embed.proj.weight", 4)[0], _depth(state_dict)
+    mlp_width = _mlp_width(state_dict)
+    class_token, distilled = "cls_token" in state_dict, "dist_token" in state_dict
+    reg_tokens = shape_of(state_dict, "reg_token", 3)[1] if "reg_token" in state_dict else 0
+    fc_norm = _fc_norm(state_dict)
+    if distilled and not (class_token and "head.weight" in state_dict):
+        raise CheckpointError("not supported yet: a distillation token (dist_token) without class token or head")
+    grid, no_embed_class = _position_grid(state_dict, int(class_token) + int(distilled) + reg_tokens)
     found: dict[str, Any] = {
-        "image_size": size,
+        "image_size": grid * patch,
         "patch_size": patch,
         "in_channels": channels,
         "width": width,
-        "depth": _depth(state_dict),
-        "mlp_width": shape_of(state_dict, "blocks.0.mlp.fc1.weight", 2)[0],
+        "depth": depth,
+        "mlp_width": mlp_width,
         "distilled": distilled,
+        "class_token": class_token,
+        "reg_tokens": reg_tokens,
+        "no_embed_class": no_embed_class,
+        "pre_norm": "norm_pre.weight" in state_dict,
+        "pool": "token" if class_token and not fc_norm else "avg",
+        "fc_norm": fc_norm,
+        "layer_scale": _layer_scale(state_dict) is not None,
     }
     names = [flags.name] if flags.name is not None else matching_names("vit", found)
     known = known_architecture(names[0]) if names else None
     if flags.name is not None and known is not None:
-        check_against(known, "vit", {**found, **({} if flags.heads is None else {"heads": flags.heads})})
-    heads, warnings = flags.heads, []
-    if heads is None and isinstance(known, VitArchitecture):
-        heads = known.heads
-    elif heads is None:
-        heads = _standard_heads(width)
-        warnings.append(
-            f"the number of heads cannot be read from the file: assuming {heads} "
-            f"({width // heads} channels each); pass --num-heads to say otherwise"
-        )
+        said = {**found, "heads": flags.heads, "act": flags.act}
+        if flags.image_size is not None:
+            del said["image_size"]
+        check_against(known, "vit", {field: value for field, value in said.items() if value is not None})
     arch = VitArchitecture(
-        name=names[0] if names else f"vit_custom_patch{patch}_{size}",
-        heads=heads,
-        classes=shape_of(state_dict, "head.weight", 2)[0],
-        **found,
+        name=names[0] if names else f"vit_custom_patch{patch}_{flags.image_size or grid * patch}",
+        heads=flags.heads or (known.heads if isinstance(known, VitArchitecture) else _standard_heads(width, flags)),
+        classes=shape_of(state_dict, "head.weight", 2)[0] if "head.weight" in state_dict else 0,
+        act=flags.act or (known.act if isinstance(known, VitArchitecture) else "gelu"),
+        eps=known.eps if isinstance(known, VitArchitecture) else 1e-5 if found["pre_norm"] else 1e-6,
+        **{**found, "image_size": flags.image_size or found["image_size"]},
     )
-    return arch, warnings
+    return arch, _assumptions(arch, names, flags)
 
 
-def _table_size(state_dict: Tensors, patch: int, prefix: int) -> int:
-    """Image size that the position table [1, prefix + grid * grid, C] is for."""
+def _assumptions(arch: VitArchitecture, names: list[str], flags: Flags) -> list[str]:
+    """Warnings about what neither shapes nor flags tell."""
+    warnings = []
+    candidates = [known for name in names if isinstance(known := known_architecture(name), VitArchitecture)]
+    if flags.heads is None and (not candidates or len({known.heads for known in candidates}) > 1):
+        warnings.append(
+            f"the number of heads cannot be read from the file: assuming {arch.heads} "
+            f"({arch.head_dim} channels each); pass --num-heads to say otherwise"
+        )
+    if flags.act is None and len({known.act for known in candidates}) > 1:
+        warnings.append(
+            f"the activation function cannot be read from the file, and known models with its shapes differ: assuming "
+            f"{arch.act}; pass --arch or --act to say otherwise"
+        )
+    return warnings
+
+
+def _patches(state_dict: Tensors) -> tuple[int, int]:
+    """Colours and side of a patch."""
+    _, channels, patch, patch_width = shape_of(state_dict, "patch_embed.proj.weight", 4)
+    if patch != patch_width:
+        raise CheckpointError(f"not supported yet: patches that are not square ({patch} x {patch_width})")
+    if channels != 3:
+        raise CheckpointError(f"not supported yet: images of {channels} channels (patch_embed.proj.weight), expected 3")
+    return channels, patch
+
+
+def _mlp_width(state_dict: Tensors) -> int:
+    """Width of the feed-forward network, which a gate would double before its second layer."""
+    mlp_width = shape_of(state_dict, "blocks.0.mlp.fc1.weight", 2)[0]
+    if "blocks.0.mlp.fc2.weight" in state_dict:
+        second = shape_of(state_dict, "blocks.0.mlp.fc2.weight", 2)[1]
+        if mlp_width == 2 * second:
+            raise CheckpointError(
+                f"not supported yet: gated MLP (SwiGLU); blocks.0.mlp.fc1 has {mlp_width} outputs, fc2 {second} inputs"
+            )
+    return mlp_width
+
+
+def _fc_norm(state_dict: Tensors) -> bool:
+    """Whether the final normalisation comes after the pooling."""
+    if "blocks.0.norm1.weight" in state_dict and "blocks.0.norm1.bias" not in state_dict:
+        raise CheckpointError("not supported yet: normalisation without bias (RMSNorm); no blocks.0.norm1.bias")
+    if "norm.weight" not in state_dict and "fc_norm.weight" not in state_dict:
+        raise CheckpointError("not supported yet: a network without final normalisation (norm or fc_norm)")
+    return "fc_norm.weight" in state_dict
+
+
+def _layer_scale(state_dict: Tensors) -> tuple[str, str] | None:
+    """Names of the two LayerScale vectors in a block, of new or old checkpoints; None where there are none."""
+    for names in (("ls1.gamma", "ls2.gamma"), ("gamma_1", "gamma_2")):
+        if f"blocks.0.{names[0]}" in state_dict:
+            return names
+    return None
+
+
+def _position_grid(state_dict: Tensors, prefix: int) -> tuple[int, bool]:
+    """Side of the grid of patches of the position table, and whether the table has no entries for prefix tokens."""
     tokens = shape_of(state_dict, "pos_embed", 3)[1]
-    grid = math.isqrt(max(tokens - prefix, 0))
-    if grid > 0 and grid * grid == tokens - prefix:
-        return grid * patch
-    if math.isqrt(tokens) ** 2 == tokens:
-        raise CheckpointError("not supported yet: a position table without prefix tokens (no_embed_class)")
+    for skipped, no_embed_class in ((prefix, False), (0, prefix > 0)):
+        grid = math.isqrt(max(tokens - skipped, 0))
+        if grid > 0 and grid * grid == tokens - skipped:
+            return grid, no_embed_class
     raise CheckpointError(
         f"not supported yet: images that are not square (pos_embed has {tokens} tokens, {prefix} of them no patches)"
     )
+
+
+def _weights(state_dict: Tensors, arch: VitArchitecture) -> dict[str, torch.Tensor]:
+    """The weights with timm's current names for LayerScale, and with a position table for the image size of `arch`."""
+    old = re.compile(r"^(blocks\.\d+)\.gamma_([12])$")
+    adapted = {old.sub(r"\1.ls\2.gamma", name): tensor for name, tensor in state_dict.items()}
+    table = adapted.get("pos_embed")
+    if table is None or table.ndim != 3 or table.shape[1] == arch.positions:
+        return adapted
+    prefix = 0 if arch.no_embed_class else arch.prefix_tokens
+    grid, new_grid = math.isqrt(max(table.shape[1] - prefix, 0)), arch.image_size // arch.patch_size
+    if grid * grid == table.shape[1] - prefix and table.is_floating_point():
+        # As timm's resample_abs_pos_embed; float64, so that every machine gets the same float32 numbers.
+        patches = table[:, prefix:].double().reshape(1, grid, grid, -1).permute(0, 3, 1, 2)
+        patches = torch.nn.functional.interpolate(patches, (new_grid, new_grid), mode="bicubic", antialias=True)
+        patches = patches.permute(0, 2, 3, 1).flatten(1, 2).float()
+        adapted["pos_embed"] = torch.cat([table[:, :prefix].float(), patches], dim=1)
+    return adapted
 
 
 def _depth(state_dict: Tensors) -> int:
@@ -119,7 +190,9 @@ def _depth(state_dict: Tensors) -> int:
     return len(found)
 
 
-def _standard_heads(width: int) -> int:
+def _standard_heads(width: int, flags: Flags) -> int:
+    if flags.heads is not None:
+        return flags.heads
     if width % 64:
         raise CheckpointError(f"cannot tell the number of heads from a width of {width}; pass --num-heads")
     return width // 64
@@ -129,22 +202,28 @@ def _shapes(arch: VitArchitecture) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors of `arch`."""
     width, hidden = arch.width, arch.mlp_width
     shapes: dict[str, tuple[int, ...]] = {
-        "cls_token": (1, 1, width),
+        **({"cls_token": (1, 1, width)} if arch.class_token else {}),
         **({"dist_token": (1, 1, width)} if arch.distilled else {}),
-        "pos_embed": (1, arch.tokens, width),
+        **({"reg_token": (1, arch.reg_tokens, width)} if arch.reg_tokens else {}),
+        "pos_embed": (1, arch.positions, width),
         "patch_embed.proj.weight": (width, arch.in_channels, arch.patch_size, arch.patch_size),
         "patch_embed.proj.bias": (width,),
     }
-    linears = {"attn.qkv": (3 * width, width), "attn.proj": (width, width)}
-    linears |= {"mlp.fc1": (hidden, width), "mlp.fc2": (width, hidden)}
+    norms = ["norm_pre"] if arch.pre_norm else []
+    linears: dict[str, tuple[int, int]] = {}
     for block in (f"blocks.{index}." for index in range(arch.depth)):
-        for norm in ("norm1", "norm2"):
-            shapes |= {f"{block}{norm}.weight": (width,), f"{block}{norm}.bias": (width,)}
-        for linear, shape in linears.items():
-            shapes |= {f"{block}{linear}.weight": shape, f"{block}{linear}.bias": shape[:1]}
-    shapes |= {"norm.weight": (width,), "norm.bias": (width,)}
-    for head in ("head", "head_dist") if arch.distilled else ("head",):
-        shapes |= {f"{head}.weight": (arch.classes, width), f"{head}.bias": (arch.classes,)}
+        norms += [f"{block}norm1", f"{block}norm2"]
+        linears |= {f"{block}attn.qkv": (3 * width, width), f"{block}attn.proj": (width, width)}
+        linears |= {f"{block}mlp.fc1": (hidden, width), f"{block}mlp.fc2": (width, hidden)}
+        if arch.layer_scale:
+            shapes |= {f"{block}ls1.gamma": (width,), f"{block}ls2.gamma": (width,)}
+    norms.append("fc_norm" if arch.fc_norm else "norm")
+    if arch.classes:
+        linears |= dict.fromkeys(("head", "head_dist") if arch.distilled else ("head",), (arch.classes, width))
+    for norm in norms:
+        shapes |= {f"{norm}.weight": (width,), f"{norm}.bias": (width,)}
+    for linear, shape in linears.items():
+        shapes |= {f"{linear}.weight": shape, f"{linear}.bias": shape[:1]}
     return shapes
 
 
@@ -169,5 +248,6 @@ VIT = Family(
     shapes=_shapes,
     published=_published,
     published_softmax_bits=15,
-    optional=r"attn\.qkv\.bias$",
+    optional=r"attn\.qkv\.bias$|^patch_embed\.proj\.bias$",
+    weights=_weights,
 )

@@ -74,7 +74,19 @@ def export(
     num_heads: Annotated[
         int | None, typer.Option(help="Attention heads, when the file cannot tell.  \\[default: one for 64 channels]")
     ] = None,
-    img_size: Annotated[int | None, typer.Option(help="Image size that the file must be for, as a check.")] = None,
+    img_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Image size to use the network at; its position table is resized to it.  \\[default: as trained]"
+        ),
+    ] = None,
+    act: Annotated[
+        Literal["gelu", "gelu_tanh", "quick_gelu"] | None,
+        typer.Option(
+            help="Activation function of the floating-point network, when the file cannot tell.  "
+            "\\[default: that of the architecture]"
+        ),
+    ] = None,
     mean: Annotated[
         str | None,
         typer.Option(
@@ -129,6 +141,7 @@ def export(
         input=input_type,
         num_heads=num_heads,
         img_size=img_size,
+        act=act,
         mean=normalisation["mean"],
         std=normalisation["std"],
         flat=flat,
@@ -143,10 +156,11 @@ def export(
 
 def _print_summary(report: ExportReport) -> None:
     arch, calibration = architecture_from_json(report.arch), report.calibration
+    output = f"{arch.classes} classes" if arch.classes else "features without a head"
     operators = sorted(report.operators.items(), key=lambda item: (-item[1], item[0]))
     rows = [
         ("architecture", f"{arch.name}: {arch.summary()}"),
-        ("images", f"{arch.image_size} x {arch.image_size} pixels, {arch.classes} classes"),
+        ("images", f"{arch.image_size} x {arch.image_size} pixels, {output}"),
         ("calibration", _calibration(calibration)),
         ("parameters", f"{report.parameters:,}"),
         (
@@ -155,7 +169,7 @@ def _print_summary(report: ExportReport) -> None:
             f"{megabytes(report.float32_bytes)} in float32",
         ),
         ("operators", ", ".join(f"{count} {name}" for name, count in operators)),
-        ("float logits", f"integer logits * {report.output_scale:.9g}"),
+        ("float output", f"integer output * {report.output_scale:.9g}"),
         ("time", f"{report.seconds:.1f} s"),
     ]
     print_pairs(f"wrote {' and '.join(report.files)}", rows)

@@ -54,6 +54,11 @@ def run(
     hush_runtime()
     session = ivit_onnx.create_session(model, kernels=not no_kernels, threads=threads)
     description = describe(session, model)
+    if description.output != "logits":
+        raise ModelError(
+            f"{model} returns {description.output}, expected classes to choose from: its checkpoint has no head; "
+            "run it with ivit_onnx.create_session"
+        )
     names = None if labels is None else _read_labels(labels, description.classes)
     files = [file for path in images for file in (find_images(path) if path.is_dir() else [path])]
     results = [_classify(session, description, model, file, names, top) for file in files]

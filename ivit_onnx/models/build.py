@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ivit_onnx.architectures import Architecture, Preprocess, default_preprocess
 from ivit_onnx.checkpoints import Checkpoint, read_architecture, validate
+from ivit_onnx.errors import CheckpointError
 from ivit_onnx.models.twin import Twin
 from ivit_onnx.models.vit import VisionTransformer
 
@@ -50,7 +51,7 @@ def from_timm(model: nn.Module, softmax_bits: int = 15) -> Twin:
     """
     state_dict = dict(model.state_dict())
     config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
-    arch = read_architecture(state_dict, heads=_heads(model))
+    arch = replace(read_architecture(state_dict, heads=_heads(model)), **_untold(model))
     validate(state_dict, arch)
     preprocess, _ = default_preprocess(arch)
     if "mean" in config:
@@ -62,6 +63,22 @@ def from_timm(model: nn.Module, softmax_bits: int = 15) -> Twin:
             std=tuple(config["std"]),
         )
     return from_state_dict(state_dict, arch, preprocess, softmax_bits)
+
+
+_ACTIVATIONS = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu"}
+
+
+def _untold(model: nn.Module) -> dict[str, Any]:
+    """What the shapes of a VisionTransformer do not tell, by field of its architecture."""
+    blocks: Any = getattr(model, "blocks", None)
+    if blocks is None:
+        return {}
+    act, pool = type(blocks[0].mlp.act).__name__, getattr(model, "global_pool", "token")
+    if act not in _ACTIVATIONS:
+        raise CheckpointError(f"not supported yet: the activation function {act}")
+    if pool not in ("token", "avg") or getattr(model, "pool_include_prefix", False):
+        raise CheckpointError(f"not supported yet: pooling by {pool!r} with these tokens")
+    return {"act": _ACTIVATIONS[act], "eps": float(blocks[0].norm1.eps), "pool": pool}
 
 
 def _heads(model: nn.Module) -> int | None:

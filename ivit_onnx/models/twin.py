@@ -21,10 +21,12 @@ class Twin(nn.Module):
     to int64 logits [N, classes] (float logits = integers * `output_scale`). In train mode, and in floating point
     (`set_quantized(False)`), it maps uint8 or normalised float32 images to float32 logits.
 
+    A twin without `head` returns features [N, channels] instead of logits.
+
     A subclass makes its modules, `head` among them, and calls `name_modules` at the end of its constructor.
     """
 
-    head: Classifier
+    head: Classifier | None
 
     def __init__(self, arch: Architecture, preprocess: Preprocess, softmax_bits: int) -> None:
         super().__init__()
@@ -42,21 +44,23 @@ class Twin(nn.Module):
         raise NotImplementedError
 
     def features(self, image: Tensor) -> QuantTensor:
-        """The input of the head, [N, channels], for images as `forward` takes them."""
+        """The features that the head reads, [N, channels], for images as `forward` takes them."""
         raise NotImplementedError
 
     @property
     def feature_activation(self) -> Activation:
-        """Where the input of the head is quantised."""
+        """Where the features are quantised."""
         raise NotImplementedError
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.head(self.features(image)).value  # type: ignore[no-any-return]
+        features = self.features(image)
+        return features.value if self.head is None else self.head(features).value
 
     @property
     def output_scale(self) -> float:
-        """Float logits = integer logits * output_scale."""
-        return float(self.head.lower(self.feature_activation.number("features")).scale)
+        """Float logits, or features, = integers * output_scale."""
+        scale = self.feature_activation.number("features")
+        return float(scale if self.head is None else self.head.lower(scale).scale)
 
     def set_quantized(self, quantized: bool) -> None:
         """True: integers in eval mode, fake quantisation in train mode. False: floating point, observers on."""

@@ -1,4 +1,4 @@
-"""The integer twin of a timm VisionTransformer (ViT and DeiT, distilled included)."""
+"""The integer twin of timm's VisionTransformer: ViT, DeiT and their relatives."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ivit_onnx.quant.modules import (
     LinearAdd,
     MlpAdd,
     PatchEmbed,
+    TokenMean,
 )
 from ivit_onnx.quant.tensors import QuantTensor
 
@@ -43,10 +44,10 @@ class Block(nn.Module):
 
     def __init__(self, arch: VitArchitecture, softmax_bits: int) -> None:
         super().__init__()
-        self.norm1 = LayerNorm(arch.width)
+        self.norm1 = LayerNorm(arch.width, arch.eps)
         self.attn = SelfAttention(arch, softmax_bits)
-        self.norm2 = LayerNorm(arch.width)
-        self.mlp = MlpAdd(arch.width, arch.mlp_width)
+        self.norm2 = LayerNorm(arch.width, arch.eps)
+        self.mlp = MlpAdd(arch.width, arch.mlp_width, arch.act)
 
     def forward(self, x: QuantTensor) -> QuantTensor:
         x = self.attn(self.norm1(x), x)
@@ -55,45 +56,66 @@ class Block(nn.Module):
 
 
 class VisionTransformer(Twin):
-    """ViT/DeiT twin.
+    """Twin of timm's VisionTransformer and VisionTransformerDistilled.
 
-    Parameter names follow timm, except that the class and distillation tokens are `patch_embed.prefix_tokens`, the
-    position table is `patch_embed.pos_embed`, and a distillation head is `head.dist_weight` and `head.dist_bias`.
+    Parameter names follow timm, except that class, distillation and register tokens are `patch_embed.prefix_tokens`,
+    the position table is `patch_embed.pos_embed`, a normalisation after pooling is `norm`, and a distillation head is
+    `head.dist_weight` and `head.dist_bias`. LayerScale is part of the linear layer before it.
     """
 
     arch: VitArchitecture
 
     def __init__(self, arch: VitArchitecture, preprocess: Preprocess, softmax_bits: int = 15) -> None:
         super().__init__(arch, preprocess, softmax_bits)
-        self.patch_embed = PatchEmbed(arch.in_channels, arch.patch_size, arch.width, arch.prefix_tokens, arch.patches)
+        # Features that no head reads leave the graph with 16 bits.
+        bits = 8 if arch.classes else 16
+        self.patch_embed = PatchEmbed(
+            arch.in_channels,
+            arch.patch_size,
+            arch.width,
+            arch.prefix_tokens,
+            arch.patches,
+            prefix_positions=not arch.no_embed_class,
+        )
+        self.norm_pre = LayerNorm(arch.width, arch.eps, bits=16) if arch.pre_norm else None
         self.blocks = nn.ModuleList(Block(arch, softmax_bits) for _ in range(arch.depth))
-        self.norm = LayerNorm(arch.width)
-        self.head = Classifier(arch.width, arch.classes, distilled=arch.distilled)
+        self.pool = TokenMean(16 if arch.fc_norm else bits) if arch.pool == "avg" else None
+        self.norm = LayerNorm(arch.width, arch.eps, bits)
+        self.head = Classifier(arch.width, arch.classes, distilled=arch.distilled) if arch.classes else None
         self.name_modules()
 
     def load_weights(self, state_dict: Mapping[str, Tensor]) -> None:
-        own = {name for name, _ in self.named_parameters()}
-        renamed = {"patch_embed.prefix_tokens": _prefix_tokens(state_dict)}
+        tokens = [state_dict[name][0] for name in ("cls_token", "dist_token", "reg_token") if name in state_dict]
+        own = {"patch_embed.prefix_tokens": torch.cat([*tokens, torch.zeros(0, self.arch.width)])}
         for name, tensor in state_dict.items():
-            target = _RENAMED.get(name, name)
-            if target in own:
-                renamed[target] = tensor[0] if name == "pos_embed" else tensor
-        for index in range(self.arch.depth):
-            renamed.setdefault(f"blocks.{index}.attn.qkv.bias", torch.zeros(3 * self.arch.width))
+            own[_RENAMED.get(name, name)] = tensor[0] if name == "pos_embed" else tensor
+        for scale, linear in _SCALED.items() if self.arch.layer_scale else ():
+            for block in (f"blocks.{index}." for index in range(self.arch.depth)):
+                gamma = own[f"{block}{scale}"]
+                own[f"{block}{linear}.weight"] = own[f"{block}{linear}.weight"] * gamma[:, None]
+                own[f"{block}{linear}.bias"] = own[f"{block}{linear}.bias"] * gamma
         for name, parameter in self.named_parameters():
-            parameter.copy_(renamed[name])
+            # Only biases may be absent, and an absent one is zero.
+            parameter.copy_(own.get(name, torch.zeros(())))
 
     def features(self, image: Tensor) -> QuantTensor:
-        """Normalised features of the prefix tokens, [N, prefix * width]."""
+        """What the head reads: the normalised class and distillation tokens, or the mean of the patches."""
+        arch = self.arch
         x = self.patch_embed(self.image(QuantTensor(image, torch.ones(()))))
+        if self.norm_pre is not None:
+            x = self.norm_pre(x)
         for block in self.blocks:
             x = block(x)
-        features = self.norm(QuantTensor(x.value[:, : self.arch.prefix_tokens], x.scale))
-        return QuantTensor(features.value.flatten(1), features.scale)
+        if self.pool is None:
+            features = self.norm(QuantTensor(x.value[:, : arch.head_tokens], x.scale))
+            return QuantTensor(features.value.flatten(1), features.scale)
+        patches = QuantTensor(x.value[:, arch.prefix_tokens :], x.scale)
+        y: QuantTensor = self.norm(self.pool(patches)) if arch.fc_norm else self.pool(self.norm(patches))
+        return y
 
     @property
     def feature_activation(self) -> Activation:
-        return self.norm.output
+        return self.norm.output if self.pool is None or self.arch.fc_norm else self.pool.output
 
     def block_list(self) -> list[Block]:
         """The transformer blocks in order, as what they are."""
@@ -104,11 +126,11 @@ _RENAMED = {
     "patch_embed.proj.weight": "patch_embed.weight",
     "patch_embed.proj.bias": "patch_embed.bias",
     "pos_embed": "patch_embed.pos_embed",
+    "fc_norm.weight": "norm.weight",
+    "fc_norm.bias": "norm.bias",
     "head_dist.weight": "head.dist_weight",
     "head_dist.bias": "head.dist_bias",
 }
 
-
-def _prefix_tokens(state_dict: Mapping[str, Tensor]) -> Tensor:
-    """Class token and, when there is one, distillation token: [K, width]."""
-    return torch.cat([state_dict[name][0] for name in ("cls_token", "dist_token") if name in state_dict])
+#: The linear layer whose outputs each vector of LayerScale multiplies.
+_SCALED = {"ls1.gamma": "attn.proj", "ls2.gamma": "mlp.fc2"}

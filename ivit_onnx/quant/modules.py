@@ -12,6 +12,8 @@ Scales are float32 and combined in the order of the published I-ViT code, so tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -27,6 +29,7 @@ from ivit_onnx.quant.observers import Histogram
 from ivit_onnx.quant.tensors import Lowered, QuantTensor, fake_quantize, straight_through
 
 __all__ = [
+    "ACTIVATIONS",
     "Activation",
     "Attention",
     "Classifier",
@@ -39,6 +42,13 @@ __all__ = [
     "QuantModule",
     "TokenMean",
 ]
+
+#: Activation functions of feed-forward networks by timm's name. ShiftGELU computes quick_gelu, near to the others.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+}
 
 _GELU_SCALE = np.float32(2.0**-7)
 _LOGIT_BITS = 30
@@ -449,13 +459,17 @@ class Attention(QuantModule):
 
 
 class MlpAdd(ResidualMixin):
-    """IntMlpAdd: fc1, ShiftGELU, fc2, residual. Buffer `n` as in Attention."""
+    """IntMlpAdd: fc1, ShiftGELU, fc2, residual. Buffer `n` as in Attention.
+
+    `act` names the activation function of the floating-point network, for which ShiftGELU stands.
+    """
 
     n: Tensor
     published_n = 23
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, act: str = "gelu") -> None:
         super().__init__()
+        self.act = ACTIVATIONS[act]
         self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
         self.hidden = Activation(8)
         self.activated = Activation(8)
@@ -482,7 +496,7 @@ class MlpAdd(ResidualMixin):
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x, residual = inputs
         hidden = self.hidden(F.linear(x.value, self.simulated_weight(self.fc1.weight), self.fc1.bias))
-        activated = F.gelu(hidden)
+        activated = self.act(hidden)
         if self.quantized:
             with torch.no_grad():
                 integers = torch.round(hidden / self.hidden.scale)
@@ -493,15 +507,22 @@ class MlpAdd(ResidualMixin):
 
 
 class PatchEmbed(WeightedModule):
-    """IntPatchEmbed. Parameters weight [D, C, P, P], bias [D], prefix_tokens [K, D], pos_embed [K + patches, D]."""
+    """IntPatchEmbed. Parameters weight [D, C, P, P], bias [D], prefix_tokens [K, D], pos_embed [K + patches, D].
 
-    def __init__(self, colours: int, patch_size: int, width: int, prefix: int, patches: int) -> None:
+    Without `prefix_positions`, the position table has no rows for the prefix tokens: [patches, D].
+    """
+
+    def __init__(
+        self, colours: int, patch_size: int, width: int, prefix: int, patches: int, *, prefix_positions: bool = True
+    ) -> None:
         super().__init__()
         self.patch_size = patch_size
+        #: Rows of the position table that belong to prefix tokens.
+        self.placed = prefix if prefix_positions else 0
         self.weight = nn.Parameter(torch.zeros(width, colours, patch_size, patch_size))
         self.bias = nn.Parameter(torch.zeros(width))
         self.prefix_tokens = nn.Parameter(torch.zeros(prefix, width))
-        self.pos_embed = nn.Parameter(torch.zeros(prefix + patches, width))
+        self.pos_embed = nn.Parameter(torch.zeros(self.placed + patches, width))
         self.projection = Activation(16)
         self.position = Activation(16)
         self.output = Activation(16)
@@ -513,11 +534,12 @@ class PatchEmbed(WeightedModule):
         position_int = self.position_integers()
         prefix_int = np.rint(self.prefix_tokens.detach().float().cpu().numpy() / s_proj).astype(np.int64)
         position = scale_round(position_int, *position_dyadic)
-        prefix = scale_round(prefix_int, *token.values()) + position[: len(prefix_int)]
+        prefix = scale_round(prefix_int, *token.values())
+        prefix[: self.placed] += position[: self.placed]
         constants = {
             **self.lower_linear(self.weight.flatten(1), self.bias, scales[0], s_proj),
             **token,
-            "position": np.clip(position[len(prefix_int) :], -(2**31), 2**31 - 1).astype(np.int32),
+            "position": np.clip(position[self.placed :], -(2**31), 2**31 - 1).astype(np.int32),
             "prefix_tokens": np.clip(prefix, -(2**15), 2**15 - 1).astype(np.int16),
         }
         return Lowered("IntPatchEmbed", constants, s_y, {"patch_size": self.patch_size})
@@ -533,5 +555,6 @@ class PatchEmbed(WeightedModule):
         weight = self.simulated_weight(self.weight.flatten(1)).view_as(self.weight)
         patches = F.conv2d(image, weight, self.bias, stride=self.patch_size).flatten(2).transpose(1, 2)
         prefix = self.prefix_tokens.expand(len(image), *self.prefix_tokens.shape)
-        tokens = torch.cat([prefix, self.projection(patches)], dim=1) + self.position(self.pos_embed)
-        return QuantTensor(self.output(tokens), self.output.scale)
+        tokens = torch.cat([prefix, self.projection(patches)], dim=1)
+        position = F.pad(self.position(self.pos_embed), (0, 0, tokens.shape[1] - len(self.pos_embed), 0))
+        return QuantTensor(self.output(tokens + position), self.output.scale)
