@@ -19,6 +19,7 @@ torch = pytest.importorskip("torch", reason="the export extra is not installed")
 onnx = pytest.importorskip("onnx", reason="the export extra is not installed")
 
 from commands import MICRO, MICRO_OPTIONS, Result, call, installed  # noqa: E402
+from ivit_onnx.architectures import KNOWN  # noqa: E402
 
 StateDict = dict[str, Any]
 Export = Callable[..., Result]
@@ -130,6 +131,22 @@ def test_bad_content(export: Export, tmp_path: Path, output: Path, content: Call
     torch.save(content(), tmp_path / "bad.pth")
     assert expected in export(tmp_path / "bad.pth").error()
     assert list(output.parent.iterdir()) == []
+
+
+def test_list_models() -> None:
+    """One name a line for programs; no checkpoint and no output file needed."""
+    done = installed("export", "--list-models")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines() == [*KNOWN]
+
+
+def test_list_models_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    done = call(capsys, "export", "--list-models")
+    assert done.status == 0
+    (row,) = [line for line in done.out.splitlines() if line.startswith("vit_small_patch14_reg4_dinov2")]
+    assert row.split("  ")[-1].strip() == "register tokens (4), LayerScale, features"
 
 
 def test_bad_files(export: Export, tmp_path: Path, output: Path) -> None:

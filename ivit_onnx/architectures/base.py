@@ -60,6 +60,10 @@ class Architecture:
         """The dimensions in a few words."""
         raise NotImplementedError
 
+    def traits(self) -> list[str]:
+        """What is special about the network, in words."""
+        return []
+
     def dimensions(self) -> dict[str, Any]:
         """The fields that the shapes of a checkpoint tell."""
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in self.free_fields}

@@ -85,6 +85,18 @@ class VitArchitecture(Architecture):
     def summary(self) -> str:
         return f"{self.depth} blocks of width {self.width}, {self.heads} heads"
 
+    def traits(self) -> list[str]:
+        found = {
+            "distillation token": self.distilled,
+            f"register tokens ({self.reg_tokens})": self.reg_tokens > 0,
+            "LayerScale": self.layer_scale,
+            "pre-norm": self.pre_norm,
+            "average pooling": self.pool == "avg",
+            self.act: self.act != "gelu",
+            "features": self.classes == 0,
+        }
+        return [trait for trait, present in found.items() if present]
+
     @property
     def head_dim(self) -> int:
         """Channels of one attention head."""

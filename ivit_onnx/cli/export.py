@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ivit_onnx.architectures import architecture_from_json
-from ivit_onnx.cli._output import megabytes, print_json, print_lines, print_pairs
+from ivit_onnx.architectures import KNOWN, architecture_from_json
+from ivit_onnx.cli._output import megabytes, print_json, print_lines, print_pairs, print_table
 from ivit_onnx.errors import ExportError, IvitError
 from ivit_onnx.files import check_output
 
@@ -19,6 +19,21 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+def _list_models(wanted: bool) -> None:
+    """Print the known models and end the command."""
+    if not wanted:
+        return
+    if sys.stdout.isatty():
+        rows = [
+            [name, f"{arch.image_size} x {arch.image_size}", arch.summary(), ", ".join(arch.traits())]
+            for name, arch in KNOWN.items()
+        ]
+        print_table("known models of timm", ["name", "images", "dimensions", "features"], rows)
+    else:
+        print_lines([*KNOWN])
+    raise typer.Exit
 
 
 @app.command()
@@ -105,6 +120,15 @@ def export(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+    list_models: Annotated[
+        bool,
+        typer.Option(
+            "--list-models",
+            callback=_list_models,
+            is_eager=True,
+            help="Print the names that --arch takes and end; one a line when the output is not a terminal.",
+        ),
+    ] = False,
 ) -> None:
     """Turn a vision transformer checkpoint into one ONNX file that computes with integers only.
 
@@ -120,6 +144,8 @@ def export(
       ivit-export deit_tiny.pth -o flat.onnx --flat --calib-cache deit_tiny.calib
       ivit-export digits.pth -o digits.onnx --calib digits.npz --num-heads 2 \\
           --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5
+
+      ivit-export --list-models
 
     Then check the result with `ivit-verify deit_tiny.onnx --against deit_tiny.pth`, and try it with
     `ivit-run deit_tiny.onnx photo.jpg`.
