@@ -154,6 +154,35 @@ def random_case(operator: str, rng: np.random.Generator, *, extreme: bool = Fals
             "context_multiplier": cm,
             "context_shift": ce,
         }
+    elif operator == "IntWindowAttention":
+        heads, head_dim = dim(1, 4), dim(1, 20)
+        height, width, window = dim(1, 5), dim(1, 5), dim(1, 3)
+        channels = heads * head_dim
+        attributes = {
+            "heads": heads,
+            "height": height,
+            "width": width,
+            "window": window,
+            "shift": int(rng.integers(0, window)),
+            **exp_attributes(rng, extreme),
+            "frac_bits": int(rng.choice([7, 8, 15])),
+        }
+        sm, se = dyadic(rng, (), 5000 * head_dim**0.5, extreme)
+        pm, pe = dyadic(rng, (), 128, extreme, negative=False)
+        shape = () if rng.random() < 0.5 else (channels,)
+        cm, ce = dyadic(rng, shape, 2 ** attributes["frac_bits"] * 40, extreme)
+        limit = 2**15 if extreme else 100
+        x = {
+            "qkv": integers(rng, (n, height * width, 3 * channels), np.int8, extreme),
+            "padding": integers(rng, (3 * channels,), np.int8, extreme),
+            "relative_position": rng.integers(-limit, limit, ((2 * window - 1) ** 2, heads)).astype(np.int16),
+            "score_multiplier": sm,
+            "score_shift": se,
+            "placed_multiplier": pm,
+            "placed_shift": pe,
+            "context_multiplier": cm,
+            "context_shift": ce,
+        }
     elif operator in ("IntMlpAdd", "IntMlpAddNorm"):
         h = dim(1, 70)
         gm, ge = dyadic(rng, () if rng.random() < 0.5 else (h,), 2**14, extreme)
@@ -189,6 +218,31 @@ def random_case(operator: str, rng: np.random.Generator, *, extreme: bool = Fals
         m, e = dyadic(rng, () if rng.random() < 0.3 else (c,), 64, extreme)
         dtype = np.int8 if operator == "IntTokenMean" else np.int16
         x = {"x": integers(rng, (n, t, c), dtype, extreme), "multiplier": m, "shift": e}
+    elif operator in ("IntPatchEmbedNorm16", "IntPixelEmbedNorm16"):
+        patch, colours = dim(1, 5), dim(1, 3)
+        tm, te = dyadic(rng, (), 128, extreme, negative=False)
+        bits = int(rng.choice([8, 16]))
+        attributes = {"patch_size": patch, "bits": bits}
+        pixels = operator == "IntPixelEmbedNorm16"
+        shape = (n, colours, dim(1, 3) * patch, dim(1, 3) * patch)
+        target = 2 ** (bits - 1)
+        x = {
+            "image": integers(rng, shape, np.uint8 if pixels else np.int8, extreme),
+            **(_affine(rng, "pixel_", colours, 256, 40, extreme) if pixels else {}),
+            **_linear(rng, "", colours * patch * patch, c, extreme, target=target),
+            **_affine(rng, "norm_", c, 2**22 / max(1.0, c**0.5), 32, extreme),
+            "token_multiplier": tm,
+            "token_shift": te,
+        }
+    elif operator == "IntPatchMerge":
+        height, width = dim(1, 5), dim(1, 5)
+        bits = int(rng.choice([8, 16]))
+        attributes = {"height": height, "width": width, "bits": bits}
+        x = {
+            "x": integers(rng, (n, height * width, c), np.int16, extreme),
+            **_norm(rng, "norm_", 4 * c, extreme),
+            **_linear(rng, "", 4 * c, dim(1, 30), extreme, target=2 ** (bits - 1)),
+        }
     else:
         raise KeyError(f"no random case is known for operator {operator}; add one to tests/cases.py")
     return Case(operator, x, attributes)

@@ -9,13 +9,17 @@ from __future__ import annotations
 from onnx import FunctionProto
 
 from ivit_onnx.opset import (
+    _windows,
     add_requantize,
     int_attention,
     int_layer_norm,
     int_linear,
     int_mlp,
     int_patch_embed,
+    int_patch_embed_norm,
+    int_patch_merge,
     int_token_mean,
+    int_window_attention,
     quantize_image,
     requantize,
     shift_gelu,
@@ -24,9 +28,12 @@ from ivit_onnx.opset import (
 from ivit_onnx.opset._primitives import PRIMITIVES
 from ivit_onnx.opset._readable import readable
 from ivit_onnx.opset._spec import DOMAIN, OPSET_VERSION, STANDARD_OPSET_VERSION, Attribute, Operator, Tensor
+from ivit_onnx.opset._windows import merged_tokens, token_places, window_offsets, window_regions, window_tokens
+from ivit_onnx.opset.shiftmax import MASKED
 
 __all__ = [
     "DOMAIN",
+    "MASKED",
     "OPERATORS",
     "OPSET_VERSION",
     "STANDARD_OPSET_VERSION",
@@ -34,6 +41,11 @@ __all__ = [
     "Operator",
     "Tensor",
     "function_protos",
+    "merged_tokens",
+    "token_places",
+    "window_offsets",
+    "window_regions",
+    "window_tokens",
 ]
 
 #: Every operator by name, finer ones before the composites that call them.
@@ -48,16 +60,29 @@ OPERATORS: dict[str, Operator] = {
         int_layer_norm,
         int_linear,
         int_attention,
+        int_window_attention,
         int_mlp,
         int_patch_embed,
+        int_patch_embed_norm,
+        int_patch_merge,
         int_token_mean,
     )
     for operator in module.OPERATORS
 }
 
 
+#: Functions that operators call and that are no operators.
+_HELPERS = (
+    *PRIMITIVES,
+    *_windows.PRIMITIVES,
+    shiftmax.ScoreShiftmax,
+    int_layer_norm.NewtonStep,
+    int_layer_norm.Normalized,
+    int_patch_embed.Patches,
+)
+
+
 def function_protos() -> list[FunctionProto]:
     """The model-local functions of the whole domain, callees before callers (as onnx.reference requires)."""
-    helpers = (*PRIMITIVES, int_layer_norm.NewtonStep, int_layer_norm.Normalized)
-    functions = [*helpers, *(operator.function for operator in OPERATORS.values())]
+    functions = [*_HELPERS, *(operator.function for operator in OPERATORS.values())]
     return [readable(function.to_function_proto()) for function in functions]

@@ -21,6 +21,7 @@ from ivit_onnx.opset._spec import IVIT, op
 
 __all__ = [
     "PRIMITIVES",
+    "ClampBits",
     "FloorDivide",
     "MatMulProbability",
     "PowerOfTwo",
@@ -94,6 +95,15 @@ def ShiftExp(d, x0: int, n: int):
 
 
 @script(IVIT, default_opset=op)
+def ClampBits(x, bits: int):
+    """x clamped to the range of signed integers of `bits` bits, at most 16; int16."""
+    limit = PowerOfTwo(op.Sub(op.Constant(value_int=bits), op.Constant(value_int=1)))
+    clamped = op.Min(op.Max(op.Cast(x, to=7), op.Neg(limit)), op.Sub(limit, op.Constant(value_int=1)))
+    y = op.Cast(clamped, to=5)
+    return y
+
+
+@script(IVIT, default_opset=op)
 def MatMulProbability(probability, value):
     """int16 probabilities 0..32767 [.., T, T] x int8 values [.., T, D] -> int32, as 256 * (high @ v) + low @ v."""
     base = op.Cast(op.Constant(value_int=256), to=6)
@@ -114,5 +124,6 @@ PRIMITIVES: tuple[OnnxFunction[..., Any], ...] = (
     RoundedDivide,
     ScaleRound,
     ShiftExp,
+    ClampBits,
     MatMulProbability,
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["INT32_MAX", "Array", "matmul", "rounded_divide", "saturate", "scale_round", "shift_exp"]
+__all__ = ["INT32_MAX", "Array", "clamp_bits", "matmul", "rounded_divide", "saturate", "scale_round", "shift_exp"]
 
 Array = np.ndarray[Any, Any]
 
@@ -38,6 +38,11 @@ def saturate(x: Array, dtype: type[np.signedinteger[Any]]) -> Array:
     """Clamp to the range of `dtype` and convert."""
     limits = np.iinfo(dtype)
     return np.clip(x, limits.min, limits.max).astype(dtype)
+
+
+def clamp_bits(x: Array, bits: int) -> Array:
+    """Clamp int16 values to the range of signed integers of `bits` bits."""
+    return np.clip(x, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
 def matmul(a: Array, b: Array) -> Array:

@@ -12,7 +12,16 @@ from ivit_onnx.opset._primitives import FloorDivide, PowerOfTwo, RoundedDivide
 from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
 from ivit_onnx.opset.arithmetic import Array, rounded_divide, saturate
 
-__all__ = ["OPERATORS", "IntLayerNorm", "IntLayerNorm16", "NewtonStep", "Normalized", "norm_inputs", "reference"]
+__all__ = [
+    "OPERATORS",
+    "IntLayerNorm",
+    "IntLayerNorm16",
+    "NewtonStep",
+    "Normalized",
+    "layer_norm",
+    "norm_inputs",
+    "reference",
+]
 
 
 @script(IVIT, default_opset=op)
@@ -91,14 +100,14 @@ def reference(x: Array, multiplier: Array, offset: Array, shift: Array) -> Array
     return layer_norm(x, multiplier, offset, shift, np.int8)
 
 
-def norm_inputs(prefix: str, y_scale: str) -> tuple[Tensor, ...]:
+def norm_inputs(prefix: str, y_scale: str, channels: str = "C") -> tuple[Tensor, ...]:
     """The affine map of one normalisation inside an operator."""
+    shape = f"[{channels}]"
+    offset = f"round(beta / {y_scale} * 2^e) + 2^(e-1), below 2^62 in absolute value"
     return (
-        Tensor(f"{prefix}multiplier", "int32", "[C]", f"m of gamma * sqrt(C) / (2^30 * {y_scale})"),
-        Tensor(
-            f"{prefix}offset", "int64", "[C]", f"round(beta / {y_scale} * 2^e) + 2^(e-1), below 2^62 in absolute value"
-        ),
-        Tensor(f"{prefix}shift", "int8", "[C]", "e of the same ratio, 1..62"),
+        Tensor(f"{prefix}multiplier", "int32", shape, f"m of gamma * sqrt({channels}) / (2^30 * {y_scale})"),
+        Tensor(f"{prefix}offset", "int64", shape, offset),
+        Tensor(f"{prefix}shift", "int8", shape, "e of the same ratio, 1..62"),
     )
 
 

@@ -13,7 +13,25 @@ from ivit_onnx.opset.int_linear import IntLinear16, linear, linear_inputs
 from ivit_onnx.opset.quantize_image import QuantizeImage
 from ivit_onnx.opset.requantize import multiplier_inputs
 
-__all__ = ["OPERATORS", "IntPatchEmbed", "IntPixelEmbed"]
+__all__ = ["OPERATORS", "PATCH_SIZE", "IntPatchEmbed", "IntPixelEmbed", "Patches", "patches"]
+
+
+PATCH_SIZE = Attribute("patch_size", 1, 1024, "side of a patch in pixels")
+
+
+@script(IVIT, default_opset=op)
+def Patches(image, patch_size: int):
+    """Non-overlapping patches of an image: [N, C, H, W] to [N, H/P * W/P, C*P*P]."""
+    batch = op.Shape(image, start=0, end=1)
+    colours = op.Shape(image, start=1, end=2)
+    patch = op.Reshape(op.Constant(value_int=patch_size), op.Constant(value_ints=[1]))
+    rows = op.Div(op.Shape(image, start=2, end=3), patch)
+    columns = op.Div(op.Shape(image, start=3, end=4), patch)
+    grid = op.Reshape(image, op.Concat(batch, colours, rows, patch, columns, patch, axis=0))
+    by_patch = op.Transpose(grid, perm=[0, 2, 4, 1, 3, 5])
+    pixels = op.Mul(op.Mul(colours, patch), patch)
+    patches = op.Reshape(by_patch, op.Concat(batch, op.Mul(rows, columns), pixels, axis=0))
+    return patches
 
 
 @script(IVIT, default_opset=op)
@@ -31,15 +49,7 @@ def IntPatchEmbed(
 ):
     """Patch embedding: non-overlapping patches, linear layer to int16, position table added, prefix tokens in front."""
     batch = op.Shape(image, start=0, end=1)
-    colours = op.Shape(image, start=1, end=2)
-    patch = op.Reshape(op.Constant(value_int=patch_size), op.Constant(value_ints=[1]))
-    rows = op.Div(op.Shape(image, start=2, end=3), patch)
-    columns = op.Div(op.Shape(image, start=3, end=4), patch)
-    grid = op.Reshape(image, op.Concat(batch, colours, rows, patch, columns, patch, axis=0))
-    by_patch = op.Transpose(grid, perm=[0, 2, 4, 1, 3, 5])
-    pixels = op.Mul(op.Mul(colours, patch), patch)
-    patches = op.Reshape(by_patch, op.Concat(batch, op.Mul(rows, columns), pixels, axis=0))
-    projected = IntLinear16(patches, weight, bias, multiplier, shift)
+    projected = IntLinear16(Patches(image, patch_size=patch_size), weight, bias, multiplier, shift)
     placed = op.Add(ScaleRound(projected, token_multiplier, token_shift), op.Cast(position, to=7))
     clamped = op.Min(op.Max(placed, op.Constant(value_int=-32768)), op.Constant(value_int=32767))
     patch_tokens = op.Cast(clamped, to=5)
@@ -81,6 +91,14 @@ def IntPixelEmbed(
     return tokens
 
 
+def patches(image: Array, patch_size: int) -> Array:
+    """Non-overlapping patches of images [N, C, H, W]: [N, H/P * W/P, C*P*P]."""
+    n, c, h, w = image.shape
+    rows, columns = h // patch_size, w // patch_size
+    grid = image.reshape(n, c, rows, patch_size, columns, patch_size)
+    return grid.transpose(0, 2, 4, 1, 3, 5).reshape(n, rows * columns, c * patch_size * patch_size)
+
+
 def reference(
     image: Array,
     weight: Array,
@@ -94,13 +112,9 @@ def reference(
     *,
     patch_size: int,
 ) -> Array:
-    n, c, h, w = image.shape
-    rows, columns = h // patch_size, w // patch_size
-    grid = image.reshape(n, c, rows, patch_size, columns, patch_size)
-    patches = grid.transpose(0, 2, 4, 1, 3, 5).reshape(n, rows * columns, c * patch_size * patch_size)
-    projected = linear(patches, weight, bias, multiplier, shift, np.int16)
+    projected = linear(patches(image, patch_size), weight, bias, multiplier, shift, np.int16)
     placed = scale_round(projected, token_multiplier, token_shift) + position.astype(np.int64)
-    prefix = np.broadcast_to(prefix_tokens, (n, *prefix_tokens.shape))
+    prefix = np.broadcast_to(prefix_tokens, (len(image), *prefix_tokens.shape))
     return np.concatenate([prefix, saturate(placed, np.int16)], axis=1)
 
 
@@ -115,7 +129,7 @@ _CONSTANTS = (
     Tensor("prefix_tokens", "int16", "[K, D]", "class, distillation tokens, positions included; scale s_y"),
 )
 _OUTPUT = Tensor("tokens", "int16", "[N, K + H/P * W/P, D]", "residual stream, scale s_y")
-_ATTRIBUTES = (Attribute("patch_size", 1, 1024, "side of a patch in pixels"),)
+
 
 OPERATORS = (
     Operator(
@@ -129,7 +143,7 @@ OPERATORS = (
             *_CONSTANTS,
         ),
         outputs=(_OUTPUT,),
-        attributes=_ATTRIBUTES,
+        attributes=(PATCH_SIZE,),
         composite=True,
     ),
     Operator(
@@ -143,7 +157,7 @@ OPERATORS = (
             *_CONSTANTS,
         ),
         outputs=(_OUTPUT,),
-        attributes=_ATTRIBUTES,
+        attributes=(PATCH_SIZE,),
         composite=True,
     ),
 )

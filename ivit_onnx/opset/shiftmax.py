@@ -9,7 +9,10 @@ from ivit_onnx.opset._primitives import PowerOfTwo, ShiftExp
 from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, op
 from ivit_onnx.opset.arithmetic import INT32_MAX, Array, shift_exp
 
-__all__ = ["EXP_ATTRIBUTES", "FRAC_BITS", "OPERATORS", "Shiftmax"]
+__all__ = ["EXP_ATTRIBUTES", "FRAC_BITS", "MASKED", "OPERATORS", "ScoreShiftmax", "Shiftmax"]
+
+#: Added to a score that must not count: far below n * x0, at which the exponential is cut off.
+MASKED = -(2**40)
 
 FRAC_BITS = Attribute(
     "frac_bits", 7, 15, "fractional bits of a probability: output scale 2^-frac_bits", allowed=(7, 8, 15)
@@ -21,23 +24,31 @@ EXP_ATTRIBUTES = (
 
 
 @script(IVIT, default_opset=op)
-def Shiftmax(x, x0: int, n: int, frac_bits: int):
-    """Softmax over the last axis in integers (I-ViT, algorithm 1): int8 scores to int16 of scale 2**-frac_bits."""
-    x64 = op.Cast(x, to=7)
+def ScoreShiftmax(score, x0: int, n: int, frac_bits: int):
+    """Shiftmax of int64 scores. A score of -2**40 or less stands for one that must not count: its exponential is -x0,
+    the least that there is."""
     last_axis = op.Constant(value_ints=[-1])
-    row_max = op.ReduceMax(x64, last_axis, keepdims=1)
-    exponential = ShiftExp(op.Sub(x64, row_max), x0=x0, n=n)
+    row_max = op.ReduceMax(score, last_axis, keepdims=1)
+    exponential = ShiftExp(op.Sub(score, row_max), x0=x0, n=n)
     row_sum = op.Min(op.ReduceSum(exponential, last_axis, keepdims=1), op.Constant(value_int=2147483647))
     factor = op.Div(op.Constant(value_int=2147483648), row_sum)
     frac_bits_ = op.Constant(value_int=frac_bits)
     divisor = PowerOfTwo(op.Sub(op.Constant(value_int=31), frac_bits_))
     scaled = op.Div(op.Mul(exponential, factor), divisor)
     limit = op.Sub(PowerOfTwo(frac_bits_), op.Constant(value_int=1))
-    y = op.Cast(op.Min(scaled, limit), to=5)
+    probability = op.Cast(op.Min(scaled, limit), to=5)
+    return probability
+
+
+@script(IVIT, default_opset=op)
+def Shiftmax(x, x0: int, n: int, frac_bits: int):
+    """Softmax over the last axis in integers (I-ViT, algorithm 1): int8 scores to int16 of scale 2**-frac_bits."""
+    y = ScoreShiftmax(op.Cast(x, to=7), x0=x0, n=n, frac_bits=frac_bits)
     return y
 
 
 def reference(x: Array, *, x0: int, n: int, frac_bits: int) -> Array:
+    """Takes scores of any integer type; one of -2**40 or less must not count."""
     x64 = x.astype(np.int64)
     e = shift_exp(x64 - x64.max(-1, keepdims=True), x0, n)
     total = np.minimum(e.sum(-1, keepdims=True), INT32_MAX)

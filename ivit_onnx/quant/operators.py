@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ivit_onnx.opset import MASKED
+from ivit_onnx.quant.windows import cut_windows, join_windows, merge_squares, pair_bias, windows
+
 __all__ = ["OPERATORS", "layer_norm", "quantize_image", "scale_round", "shift_exp", "shift_gelu", "shiftmax"]
 
 INT32_MAX = 2**31 - 1
@@ -56,6 +59,7 @@ def quantize_image(image: Tensor, multiplier: Tensor, offset: Tensor, shift: Ten
 
 
 def shiftmax(x: Tensor, *, x0: int, n: int, frac_bits: int) -> Tensor:
+    """Scores that must not count are MASKED."""
     x = x.long()
     e = shift_exp(x - x.amax(-1, keepdim=True), x0, n)
     factor = torch.div(2**31, e.sum(-1, keepdim=True).clamp(max=INT32_MAX), rounding_mode="floor")
@@ -127,6 +131,36 @@ def attention(
     return requantize(merged, context_multiplier, context_shift, bits=8)
 
 
+def window_attention(
+    qkv: Tensor,
+    padding: Tensor,
+    relative_position: Tensor,
+    score_multiplier: Tensor,
+    score_shift: Tensor,
+    placed_multiplier: Tensor,
+    placed_shift: Tensor,
+    context_multiplier: Tensor,
+    context_shift: Tensor,
+    *,
+    heads: int,
+    height: int,
+    width: int,
+    window: int,
+    shift: int,
+    x0: int,
+    n: int,
+    frac_bits: int,
+) -> Tensor:
+    grid = windows(height, width, window, shift)
+    q, k, v = cut_windows(qkv, padding, grid, heads)
+    score = requantize(matmul(q, k.transpose(-1, -2)), score_multiplier, score_shift, bits=8)
+    bias = pair_bias(relative_position.long(), window)
+    placed = saturate(scale_round(score, placed_multiplier, placed_shift) + bias, 8)
+    masked = torch.where(grid.visible.to(placed.device), placed, MASKED)
+    context = join_windows(matmul(shiftmax(masked, x0=x0, n=n, frac_bits=frac_bits), v), grid)
+    return requantize(context, context_multiplier, context_shift, bits=8)
+
+
 def mlp_add(
     x: Tensor,
     residual: Tensor,
@@ -145,6 +179,14 @@ def mlp_add(
     return linear_add(activated, residual, *fc2_and_residual)
 
 
+def patches(image: Tensor, patch_size: int) -> Tensor:
+    """Non-overlapping patches of images [N, C, H, W]: [N, H/P * W/P, C*P*P]."""
+    n, c, h, w = image.shape
+    rows, columns = h // patch_size, w // patch_size
+    grid = image.reshape(n, c, rows, patch_size, columns, patch_size).permute(0, 2, 4, 1, 3, 5)
+    return grid.reshape(n, rows * columns, c * patch_size * patch_size)
+
+
 def patch_embed(
     image: Tensor,
     weight: Tensor,
@@ -158,13 +200,9 @@ def patch_embed(
     *,
     patch_size: int,
 ) -> Tensor:
-    n, c, h, w = image.shape
-    rows, columns = h // patch_size, w // patch_size
-    grid = image.reshape(n, c, rows, patch_size, columns, patch_size).permute(0, 2, 4, 1, 3, 5)
-    patches = grid.reshape(n, rows * columns, c * patch_size * patch_size)
-    projected = linear(patches, weight, bias, multiplier, shift, bits=16)
+    projected = linear(patches(image, patch_size), weight, bias, multiplier, shift, bits=16)
     tokens = saturate(scale_round(projected, token_multiplier, token_shift) + position.long(), 16)
-    return torch.cat([prefix_tokens.long().expand(n, *prefix_tokens.shape), tokens], dim=1)
+    return torch.cat([prefix_tokens.long().expand(len(image), *prefix_tokens.shape), tokens], dim=1)
 
 
 def linear_add_norm(*inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,6 +221,23 @@ def pixel_embed(image: Tensor, *inputs: Tensor, patch_size: int) -> Tensor:
 
 def token_mean(x: Tensor, multiplier: Tensor, shift: Tensor, *, bits: int) -> Tensor:
     return requantize(rounded_divide(x.long().sum(1), x.shape[1]), multiplier, shift, bits=bits)
+
+
+def patch_embed_norm(image: Tensor, *constants: Tensor, patch_size: int, bits: int) -> Tensor:
+    weight, bias, multiplier, shift, norm_multiplier, norm_offset, norm_shift, *token = constants
+    projected = saturate(linear(patches(image, patch_size), weight, bias, multiplier, shift, bits=16), bits)
+    normalized = layer_norm(projected, norm_multiplier, norm_offset, norm_shift, bits=16)
+    return requantize(normalized, *token, bits=16)
+
+
+def pixel_embed_norm(image: Tensor, *constants: Tensor, patch_size: int, bits: int) -> Tensor:
+    return patch_embed_norm(quantize_image(image, *constants[:3]), *constants[3:], patch_size=patch_size, bits=bits)
+
+
+def patch_merge(x: Tensor, *constants: Tensor, height: int, width: int, bits: int) -> Tensor:
+    normalized = layer_norm(merge_squares(x, height, width), *constants[:3])
+    weight, bias, multiplier, shift = constants[3:]
+    return saturate(linear(normalized, weight, bias, multiplier, shift, bits=16), bits)
 
 
 def _with_bits(function: Callable[..., Tensor], bits: int) -> Callable[..., Tensor]:
@@ -210,10 +265,14 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "IntLinearAdd": linear_add,
     "IntLinearAddNorm": linear_add_norm,
     "IntAttention": attention,
+    "IntWindowAttention": window_attention,
     "IntMlpAdd": mlp_add,
     "IntMlpAddNorm": mlp_add_norm,
     "IntPatchEmbed": patch_embed,
     "IntPixelEmbed": pixel_embed,
+    "IntPatchEmbedNorm16": patch_embed_norm,
+    "IntPixelEmbedNorm16": pixel_embed_norm,
+    "IntPatchMerge": patch_merge,
     "IntTokenMean": _with_bits(token_mean, 8),
     "IntTokenMean16": _with_bits(token_mean, 16),
 }

@@ -1,0 +1,128 @@
+"""IntPatchEmbedNorm16, IntPixelEmbedNorm16: image to tokens as Swin does it: patches, projection, normalisation."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnxscript import script
+
+from ivit_onnx.opset import quantize_image
+from ivit_onnx.opset._primitives import ClampBits
+from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+from ivit_onnx.opset.arithmetic import Array, clamp_bits, saturate, scale_round
+from ivit_onnx.opset.int_layer_norm import IntLayerNorm16, layer_norm, norm_inputs
+from ivit_onnx.opset.int_linear import IntLinear16, linear, linear_inputs
+from ivit_onnx.opset.int_patch_embed import PATCH_SIZE, Patches, patches
+from ivit_onnx.opset.int_patch_merge import BITS
+from ivit_onnx.opset.quantize_image import QuantizeImage
+from ivit_onnx.opset.requantize import Requantize16, multiplier_inputs
+
+__all__ = ["OPERATORS", "IntPatchEmbedNorm16", "IntPixelEmbedNorm16"]
+
+
+@script(IVIT, default_opset=op)
+def IntPatchEmbedNorm16(
+    image,
+    weight,
+    bias,
+    multiplier,
+    shift,
+    norm_multiplier,
+    norm_offset,
+    norm_shift,
+    token_multiplier,
+    token_shift,
+    patch_size: int,
+    bits: int,
+):
+    """Patch embedding: non-overlapping patches, linear layer to int16, layer normalisation to int16."""
+    projected = IntLinear16(Patches(image, patch_size=patch_size), weight, bias, multiplier, shift)
+    normalized = IntLayerNorm16(ClampBits(projected, bits=bits), norm_multiplier, norm_offset, norm_shift)
+    tokens = Requantize16(op.Cast(normalized, to=6), token_multiplier, token_shift)
+    return tokens
+
+
+@script(IVIT, default_opset=op)
+def IntPixelEmbedNorm16(
+    image,
+    pixel_multiplier,
+    pixel_offset,
+    pixel_shift,
+    weight,
+    bias,
+    multiplier,
+    shift,
+    norm_multiplier,
+    norm_offset,
+    norm_shift,
+    token_multiplier,
+    token_shift,
+    patch_size: int,
+    bits: int,
+):
+    """Pixels to tokens: normalisation and quantisation of pixels, patch embedding with layer normalisation."""
+    quantized = QuantizeImage(image, pixel_multiplier, pixel_offset, pixel_shift)
+    tokens = IntPatchEmbedNorm16(
+        quantized,
+        weight,
+        bias,
+        multiplier,
+        shift,
+        norm_multiplier,
+        norm_offset,
+        norm_shift,
+        token_multiplier,
+        token_shift,
+        patch_size=patch_size,
+        bits=bits,
+    )
+    return tokens
+
+
+def reference(image: Array, *constants: Array, patch_size: int, bits: int) -> Array:
+    weight, bias, multiplier, shift, norm_multiplier, norm_offset, norm_shift, *token = constants
+    projected = clamp_bits(linear(patches(image, patch_size), weight, bias, multiplier, shift, np.int16), bits)
+    normalized = layer_norm(projected, norm_multiplier, norm_offset, norm_shift, np.int16)
+    return saturate(scale_round(normalized, *token), np.int16)
+
+
+def reference_pixels(image: Array, *constants: Array, patch_size: int, bits: int) -> Array:
+    quantized = quantize_image.reference(image, *constants[:3])
+    return reference(quantized, *constants[3:], patch_size=patch_size, bits=bits)
+
+
+_CONSTANTS = (
+    *linear_inputs("", "s_x", "s_p", "C*P*P", "D"),
+    *norm_inputs("norm_", "s_n", "D"),
+    *multiplier_inputs("token_", "[]", "s_n / s_y"),
+)
+_OUTPUT = Tensor("tokens", "int16", "[N, H/P * W/P, D]", "residual stream, scale s_y")
+
+OPERATORS = (
+    Operator(
+        function=IntPatchEmbedNorm16,
+        reference=reference,
+        summary="Quantised image to normalised tokens of the residual stream.",
+        formula="projected = clamp to `bits` of IntLinear16(patches); tokens = Requantize16(IntLayerNorm16(projected))",
+        inputs=(
+            Tensor("image", "int8", "[N, C, H, W]", "normalised image, scale s_x; patch_size divides H and W"),
+            *_CONSTANTS,
+        ),
+        outputs=(_OUTPUT,),
+        attributes=(PATCH_SIZE, BITS),
+        composite=True,
+    ),
+    Operator(
+        function=IntPixelEmbedNorm16,
+        reference=reference_pixels,
+        summary="Pixels to normalised tokens of the residual stream.",
+        formula="tokens = IntPatchEmbedNorm16(QuantizeImage(image))",
+        inputs=(
+            Tensor("image", "uint8", "[N, C, H, W]", "pixels 0..255; patch_size divides H and W"),
+            *quantize_image.pixel_inputs("pixel_", "s_x"),
+            *_CONSTANTS,
+        ),
+        outputs=(_OUTPUT,),
+        attributes=(PATCH_SIZE, BITS),
+        composite=True,
+    ),
+)
