@@ -95,13 +95,23 @@ def test_wrong_rank(operator: str, tensor: str) -> None:
         ("IntPatchEmbed", "position", 0),
         ("IntPatchEmbed", "position", 1),
         ("IntPatchEmbed", "prefix_tokens", 1),
+        ("IntPatchEmbedNorm16", "weight", 0),
+        ("IntPixelEmbedNorm16", "norm_offset", 0),
+        ("IntPatchMerge", "x", 1),
+        ("IntPatchMerge", "x", 2),
+        ("IntPatchMerge", "weight", 0),
+        ("IntPatchMerge", "norm_shift", 0),
+        ("IntWindowAttention", "qkv", 1),
+        ("IntWindowAttention", "padding", 0),
+        ("IntWindowAttention", "relative_position", 0),
+        ("IntWindowAttention", "relative_position", 1),
     ],
 )
 def test_wrong_dimension(operator: str, tensor: str, axis: int, constants: bool) -> None:
     case = valid(operator)
     case.inputs[tensor] = np.repeat(case.inputs[tensor], 2, axis=axis)
     # Where two inputs disagree, either may be the one that is named.
-    fails(case, r"(shape|rows) of input \w+: expected .*, found ", constants=constants)
+    fails(case, r"(shape|rows|columns) of input \w+: expected .*, found ", constants=constants)
 
 
 def test_scalar_where_channels_are_needed() -> None:
@@ -126,6 +136,23 @@ def test_qkv_must_be_three_times_something() -> None:
     case = valid("IntAttention")
     case.inputs["qkv"] = case.inputs["qkv"][..., :-1]
     fails(case, r"shape of input qkv: expected \[N, T, 3 \* C\].*, found ")
+    case = valid("IntWindowAttention")
+    for name in ("qkv", "padding"):
+        case.inputs[name] = case.inputs[name][..., :-1]
+    fails(case, r"shape of input qkv: expected \[N, L, 3 \* C\].*, found ")
+
+
+def test_windows_must_be_larger_than_their_shift() -> None:
+    case = valid("IntWindowAttention")
+    case.attributes["shift"] = case.attributes["window"]
+    fails(case, r"attribute shift: expected less than window = \d+, found \d+")
+
+
+@pytest.mark.parametrize("operator", ["IntWindowAttention", "IntPatchMerge"])
+def test_the_grid_must_have_the_tokens(operator: str) -> None:
+    case = valid(operator)
+    case.attributes["height"] += 1
+    fails(case, r"shape of input \w+: expected \d+ x \d+ tokens, found \d+")
 
 
 def test_patch_must_divide_image() -> None:

@@ -117,7 +117,7 @@ Call bind_run(const Call& constants, const OrtKernelContext* context) {
     check(api().KernelContext_GetInput(context, index, &value));
     bind_checked(call, index, value);
   }
-  if (call.spec.derive != nullptr) call.spec.derive(call.dims);
+  if (call.spec.derive != nullptr) call.spec.derive(call.spec, call.attributes, call.dims);
   return call;
 }
 

@@ -95,9 +95,9 @@ struct OperatorSpec {
   TensorSpec output;
   std::vector<AttributeSpec> attributes;
   std::unique_ptr<Kernel> (*create)(const Call& constants);
-  // Binds letters of the output shape that are computed from others, or throws InvalidArgument if that is impossible.
-  // May be called with unknown dimensions. Null if there are none.
-  void (*derive)(Dims& dims) = nullptr;
+  // Binds letters of the output shape that are computed from others and from attributes, or throws InvalidArgument if
+  // that is impossible. May be called with unknown dimensions. Null if there are none.
+  void (*derive)(const OperatorSpec& spec, const std::vector<int64_t>& attributes, Dims& dims) = nullptr;
   // Without a name if there is none.
   TensorSpec second_output = {nullptr, kInt8, ""};
 

@@ -33,6 +33,25 @@ std::vector<Dim> input_shape(OrtShapeInferContext* context, size_t index) {
   return shape;
 }
 
+// All attributes, or nothing if one is missing or outside its range.
+std::optional<std::vector<int64_t>> read_attributes(const OperatorSpec& spec, OrtShapeInferContext* context) {
+  std::vector<int64_t> values;
+  for (const AttributeSpec& attribute : spec.attributes) {
+    const OrtOpAttr* read = nullptr;
+    int64_t value = 0;
+    size_t size = 0;
+    OrtStatus* status = api().ShapeInferContext_GetAttribute(context, attribute.name, &read);
+    if (status == nullptr) status = api().ReadOpAttr(read, ORT_OP_ATTR_INT, &value, sizeof value, &size);
+    if (status != nullptr) {
+      api().ReleaseStatus(status);
+      return std::nullopt;
+    }
+    if (value < attribute.range.minimum || value > attribute.range.maximum) return std::nullopt;
+    values.push_back(value);
+  }
+  return values;
+}
+
 // Letters and leading dimensions as far as the inputs tell them; where inputs disagree, the first one counts.
 struct Symbols {
   std::optional<std::vector<Dim>> leading;
@@ -52,14 +71,16 @@ struct Symbols {
     }
   }
 
-  void derive(const OperatorSpec& spec) {
+  void derive(const OperatorSpec& spec, OrtShapeInferContext* context) {
     if (spec.derive == nullptr) return;
+    const std::optional<std::vector<int64_t>> attributes = read_attributes(spec, context);
+    if (!attributes) return;
     Dims dims;
     for (const auto& [letter, dim] : letters) {
       if (dim.value >= 0) dims[letter] = dim.value;
     }
     try {
-      spec.derive(dims);
+      spec.derive(spec, *attributes, dims);
     } catch (const InvalidArgument&) {
       return;
     }
@@ -112,7 +133,7 @@ void infer_shape(const OperatorSpec& spec, OrtShapeInferContext* context) {
   for (size_t index = 0; index < spec.inputs.size(); ++index) {
     symbols.learn(spec.inputs[index].shape, input_shape(context, index));
   }
-  symbols.derive(spec);
+  symbols.derive(spec, context);
   for (size_t index = 0; index < spec.output_count(); ++index) {
     const TensorSpec& output = spec.output_at(index);
     if (const auto shape = symbols.shape(output.shape)) set_output_shape(context, index, output.type, *shape);

@@ -96,7 +96,7 @@ and exact integers differ, or where ONNX asks for another form, this set decides
   where n - q has no bound. The shifted number is at least 2, so from 32 on the result is saturated in any case, and up
   to 32 it fits int64.
 - **Masked scores of a shifted window are cut off, whatever the scale.** The published code adds -100 in real units,
-  which ends at the same cut, E = -x0, for every scale up to 0.35; a score that is masked still counts in the sum.
+  which ends at the same cut, E = -x0, for every scale up to 0.33; a score that is masked still counts in the sum.
 - **IntLayerNorm takes ten Newton steps from 2^16, always.** For a sum of squares below about 2^16 ten steps stop
   short of the square root. Checkpoints have been trained with this definition, so it stays.
 """

@@ -21,9 +21,25 @@ bool supports_avxvnni() {
 
 }  // namespace
 
-const Variant kAvx2 = {"avx2",         supports_avx2,        peak_avx2,   kMatmulAvx2, gelu_rows_avx2,
-                       kAttentionAvx2, layer_norm_rows_avx2, look_up_avx2};
-const Variant kAvxVnni = {"avxvnni",      supports_avxvnni,  peak_avxvnni,         kMatmulAvxVnni,
-                          gelu_rows_avx2, kAttentionAvxVnni, layer_norm_rows_avx2, look_up_avx2};
+const Variant kAvx2 = {"avx2",
+                       supports_avx2,
+                       peak_avx2,
+                       kMatmulAvx2,
+                       gelu_rows_avx2,
+                       kAttentionAvx2,
+                       attend_window_portable,
+                       layer_norm_rows_avx2,
+                       layer_norm16_rows_portable,
+                       look_up_avx2};
+const Variant kAvxVnni = {"avxvnni",
+                          supports_avxvnni,
+                          peak_avxvnni,
+                          kMatmulAvxVnni,
+                          gelu_rows_avx2,
+                          kAttentionAvxVnni,
+                          attend_window_portable,
+                          layer_norm_rows_avx2,
+                          layer_norm16_rows_portable,
+                          look_up_avx2};
 
 }  // namespace ivit::cpu

@@ -16,6 +16,8 @@ struct Affine {
 
 // The portable form of Variant::layer_norm.
 void layer_norm_rows_portable(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int8_t* y);
+// The portable form of Variant::layer_norm16.
+void layer_norm16_rows_portable(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int16_t* y);
 #ifdef IVIT_X86_64
 void layer_norm_rows_avx512vnni(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int8_t* y);
 #endif
@@ -23,7 +25,7 @@ void layer_norm_rows_avx512vnni(const int16_t* x, int64_t rows, int64_t channels
 void int_layer_norm(const Parallel& parallel, const int16_t* x, int64_t rows, int64_t channels, const Affine& affine,
                     int8_t* y);
 
-// To int16; no model has more than a few of these, so there are no variants.
+// The same, clamped to int16.
 void int_layer_norm16(const Parallel& parallel, const int16_t* x, int64_t rows, int64_t channels, const Affine& affine,
                       int16_t* y);
 

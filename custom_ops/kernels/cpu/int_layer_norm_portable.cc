@@ -31,13 +31,8 @@ void layer_norm_rows_portable(const int16_t* x, int64_t rows, int64_t channels, 
   for (int64_t row = 0; row < rows; ++row) normalize_row(x + row * channels, channels, affine, y + row * channels);
 }
 
-void int_layer_norm16(const Parallel& parallel, const int16_t* x, int64_t rows, int64_t channels, const Affine& affine,
-                      int16_t* y) {
-  for_row_ranges(parallel, rows, channels, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      normalize_row(x + row * channels, channels, affine, y + row * channels);
-    }
-  });
+void layer_norm16_rows_portable(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int16_t* y) {
+  for (int64_t row = 0; row < rows; ++row) normalize_row(x + row * channels, channels, affine, y + row * channels);
 }
 
 }  // namespace ivit::cpu

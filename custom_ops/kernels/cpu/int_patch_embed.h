@@ -5,13 +5,11 @@
 
 #include "kernels/cpu/int_linear.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/cpu/quantize_image.h"
+#include "kernels/cpu/patches.h"
 
 namespace ivit::cpu {
 
 struct PatchEmbed {
-  ImageShape image;
-  int64_t patch_size;
   const PackedLinear& projection;
   Dyadic token_scale;
   const int32_t* position;       // [patches, channels]
@@ -20,10 +18,7 @@ struct PatchEmbed {
 };
 
 // y is [images, prefix_count + patches, channels].
-void int_patch_embed(const Parallel& parallel, const int8_t* image, const PatchEmbed& embed, int16_t* y);
-
-// The same from pixels, which are quantised patch by patch.
-void int_pixel_embed(const Parallel& parallel, const uint8_t* image, const PixelTables& tables, const PatchEmbed& embed,
-                     int16_t* y);
+void int_patch_embed(const Parallel& parallel, const QuantizedPatches& patches, const PatchEmbed& embed, int16_t* y);
+void int_patch_embed(const Parallel& parallel, const PixelPatches& patches, const PatchEmbed& embed, int16_t* y);
 
 }  // namespace ivit::cpu

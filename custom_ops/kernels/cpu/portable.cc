@@ -39,7 +39,9 @@ const Variant kPortable = {"portable",
                            kMatmulPortable,
                            gelu_rows_portable,
                            kAttentionPortable,
+                           attend_window_portable,
                            layer_norm_rows_portable,
+                           layer_norm16_rows_portable,
                            look_up_portable};
 
 }  // namespace ivit::cpu

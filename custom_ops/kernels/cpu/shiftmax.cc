@@ -11,11 +11,7 @@ void shiftmax_row(const int8_t* x, int64_t count, const ShiftExpTable& exponenti
   int64_t sum = 0;
   for (int64_t i = 0; i < count; ++i) sum += exponential[x[i] - row_max];
   const int64_t factor = reciprocal(sum);
-  const int shift = 31 - frac_bits;
-  const int64_t limit = (int64_t{1} << frac_bits) - 1;
-  for (int64_t i = 0; i < count; ++i) {
-    y[i] = static_cast<int16_t>(std::min((exponential[x[i] - row_max] * factor) >> shift, limit));
-  }
+  for (int64_t i = 0; i < count; ++i) y[i] = probability(exponential[x[i] - row_max], factor, frac_bits);
 }
 
 void shiftmax(const Parallel& parallel, const int8_t* x, int64_t rows, int64_t count, const ShiftExpTable& exponential,

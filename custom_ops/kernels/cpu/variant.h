@@ -7,6 +7,7 @@
 #include "kernels/cpu/gelu_table.h"
 #include "kernels/cpu/int_attention.h"
 #include "kernels/cpu/int_layer_norm.h"
+#include "kernels/cpu/int_window_attention.h"
 #include "kernels/cpu/matmul.h"
 
 namespace ivit::cpu {
@@ -21,8 +22,11 @@ struct Variant {
   // ShiftGELU and its requantisation of whole rows, in place.
   void (*gelu)(int8_t* x, int64_t rows, int64_t channels, const GeluTable& table);
   AttentionKernel attention;
+  WindowAttentionKernel window_attention;
   // IntLayerNorm of whole rows.
   void (*layer_norm)(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int8_t* y);
+  // The same, clamped to int16; in place is fine.
+  void (*layer_norm16)(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int16_t* y);
   // y[i] = table[x[i]] for a table of 256 bytes; in place is fine.
   void (*look_up)(const uint8_t* x, int64_t count, const int8_t* table, int8_t* y);
 };

@@ -18,5 +18,8 @@ std::vector<OperatorSpec> int_attention_operators();
 std::vector<OperatorSpec> int_mlp_operators();
 std::vector<OperatorSpec> int_patch_embed_operators();
 std::vector<OperatorSpec> int_token_mean_operators();
+std::vector<OperatorSpec> int_patch_embed_norm_operators();
+std::vector<OperatorSpec> int_patch_merge_operators();
+std::vector<OperatorSpec> int_window_attention_operators();
 
 }  // namespace ivit::ort

@@ -5,6 +5,7 @@
 
 #include "ort/operators/exponential.h"
 #include "ort/operators/families.h"
+#include "ort/operators/packed_qkv.h"
 #include "ort/status.h"
 
 namespace ivit::ort {
@@ -38,19 +39,6 @@ class IntAttentionKernel final : public Kernel {
  private:
   ShiftExpTable exponential_;
 };
-
-// W is the width of the packed input, 3 * C.
-void derive_channels(Dims& dims) {
-  if (dims['W'] == Dims::kUnknown) return;
-  const int64_t channels = dims['W'] / 3;
-  if (dims['W'] % 3 != 0 || (dims['C'] != Dims::kUnknown && dims['C'] != channels)) {
-    throw InvalidArgument("IntAttention: shape of input qkv: expected " +
-                          (dims['C'] == Dims::kUnknown ? std::string("[N, T, 3 * C]")
-                                                       : "[N, T, 3 * C] with C = " + std::to_string(dims['C'])) +
-                          ", found " + format_shape(dims.shape("NTW")));
-  }
-  dims['C'] = channels;
-}
 
 }  // namespace
 

@@ -6,6 +6,7 @@
 
 #include "ort/operators/families.h"
 #include "ort/operators/linear.h"
+#include "ort/operators/patches.h"
 #include "ort/operators/pixels.h"
 #include "ort/status.h"
 
@@ -20,45 +21,26 @@ constexpr size_t kImage = 0;
 constexpr size_t kPatchWeight = 1;
 constexpr size_t kPixelWeight = 4;
 
-// C colours of H x W pixels; K pixels of a patch, all colours; D channels; P patches, J prefix tokens, T tokens.
-void check_patches(const char* name, const Dims& dims, int64_t size) {
-  const auto fail = [&](const std::string& what, const std::string& expected, const std::string& found) {
-    throw InvalidArgument(std::string(name) + ": " + what + ": expected " + expected + ", found " + found);
-  };
-  const std::string patch = std::to_string(size) + " x " + std::to_string(size);
-  if (dims['H'] % size != 0 || dims['W'] % size != 0) {
-    fail("attribute patch_size", "a divisor of the image of " + format_shape(dims.shape("HW")), std::to_string(size));
+// D channels; P patches, J prefix tokens, T tokens.
+cpu::PatchEmbed bind_embed(const Call& call, const cpu::PatchGrid& grid, const cpu::PackedLinear& projection,
+                           size_t weight) {
+  if (call.dims['P'] != grid.count()) {
+    throw InvalidArgument(std::string(call.spec.name) + ": rows of input position: expected one per patch of " +
+                          square(grid.patch_size) + " of the image of " + format_shape(call.dims.shape("HW")) +
+                          ", found " + std::to_string(call.dims['P']));
   }
-  if (dims['K'] % (size * size) != 0 || dims['K'] / (size * size) != dims['C']) {
-    fail("rows of input weight", std::to_string(dims['C']) + " colours of " + patch + " pixels",
-         std::to_string(dims['K']));
-  }
-  const int64_t columns = dims['W'] / size;
-  if (columns == 0 ? dims['P'] != 0 : dims['P'] % columns != 0 || dims['P'] / columns != dims['H'] / size) {
-    fail("rows of input position", "one per patch of " + patch + " of the image of " + format_shape(dims.shape("HW")),
-         std::to_string(dims['P']));
-  }
-}
-
-cpu::PatchEmbed bind_embed(const Call& call, const cpu::PackedLinear& projection, size_t weight) {
-  const int64_t patch_size = call.attributes[0];
-  check_patches(call.spec.name, call.dims, patch_size);
-  return {{call.dims['N'], call.dims['C'], call.dims['H'], call.dims['W']},
-          patch_size,
-          projection,
-          call.dyadic(weight + kTokenMultiplier),
-          call.data<int32_t>(weight + kPosition),
-          call.data<int16_t>(weight + kPrefixTokens),
-          call.dims['J']};
+  return {projection, call.dyadic(weight + kTokenMultiplier), call.data<int32_t>(weight + kPosition),
+          call.data<int16_t>(weight + kPrefixTokens), call.dims['J']};
 }
 
 class IntPatchEmbedKernel final : public Kernel {
  public:
   explicit IntPatchEmbedKernel(const Call& constants) : projection_(constants, kPatchWeight, 'K', 'D') {}
   void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+    const cpu::QuantizedPatches patches(call.data<int8_t>(kImage), patch_grid(call));
     cpu::PackedLinear storage;
-    cpu::int_patch_embed(parallel, call.data<int8_t>(kImage),
-                         bind_embed(call, projection_.packed(call, storage), kPatchWeight),
+    cpu::int_patch_embed(parallel, patches,
+                         bind_embed(call, patches.grid(), projection_.packed(call, storage), kPatchWeight),
                          static_cast<int16_t*>(output));
   }
 
@@ -73,8 +55,9 @@ class IntPixelEmbedKernel final : public Kernel {
   void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
     cpu::PixelTables tables;
     cpu::PackedLinear storage;
-    cpu::int_pixel_embed(parallel, call.data<uint8_t>(kImage), pixels_.tables(call, tables),
-                         bind_embed(call, projection_.packed(call, storage), kPixelWeight),
+    const cpu::PixelPatches patches(call.data<uint8_t>(kImage), patch_grid(call), pixels_.tables(call, tables));
+    cpu::int_patch_embed(parallel, patches,
+                         bind_embed(call, patches.grid(), projection_.packed(call, storage), kPixelWeight),
                          static_cast<int16_t*>(output));
   }
 
@@ -90,27 +73,26 @@ std::vector<TensorSpec> embed_constants() {
           {"position", kInt32, "PD"},       {"prefix_tokens", kInt16, "JD"}};
 }
 
-OperatorSpec embed_operator(const char* name, std::vector<TensorSpec> inputs,
-                            std::unique_ptr<Kernel> (*create)(const Call&), void (*derive)(Dims&)) {
-  for (const TensorSpec& constant : embed_constants()) inputs.push_back(constant);
-  return {name, std::move(inputs), {"tokens", kInt16, "NTD"}, {{"patch_size", {1, 1024}}}, create, derive};
+void derive_tokens(const OperatorSpec&, const std::vector<int64_t>&, Dims& dims) {
+  if (dims['J'] != Dims::kUnknown && dims['P'] != Dims::kUnknown) dims['T'] = dims['J'] + dims['P'];
 }
 
-void derive_tokens(Dims& dims) {
-  if (dims['J'] != Dims::kUnknown && dims['P'] != Dims::kUnknown) dims['T'] = dims['J'] + dims['P'];
+OperatorSpec embed_operator(const char* name, std::vector<TensorSpec> inputs,
+                            std::unique_ptr<Kernel> (*create)(const Call&)) {
+  for (const TensorSpec& constant : embed_constants()) inputs.push_back(constant);
+  return {name, std::move(inputs), {"tokens", kInt16, "NTD"}, {patch_size_attribute()}, create, derive_tokens};
 }
 
 }  // namespace
 
 std::vector<OperatorSpec> int_patch_embed_operators() {
-  return {
-      embed_operator("IntPatchEmbed", {{"image", kInt8, "NCHW"}}, create_kernel<IntPatchEmbedKernel>, derive_tokens),
-      embed_operator("IntPixelEmbed",
-                     {{"image", kUint8, "NCHW"},
-                      {"pixel_multiplier", kInt32, "C"},
-                      {"pixel_offset", kInt64, "C", kOffsetRange},
-                      {"pixel_shift", kInt8, "C", kShiftRange}},
-                     create_kernel<IntPixelEmbedKernel>, derive_tokens)};
+  return {embed_operator("IntPatchEmbed", {{"image", kInt8, "NCHW"}}, create_kernel<IntPatchEmbedKernel>),
+          embed_operator("IntPixelEmbed",
+                         {{"image", kUint8, "NCHW"},
+                          {"pixel_multiplier", kInt32, "C"},
+                          {"pixel_offset", kInt64, "C", kOffsetRange},
+                          {"pixel_shift", kInt8, "C", kShiftRange}},
+                         create_kernel<IntPixelEmbedKernel>)};
 }
 
 }  // namespace ivit::ort

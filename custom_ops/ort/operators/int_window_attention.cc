@@ -1,0 +1,128 @@
+// IntWindowAttention: contract and call of the CPU kernel.
+#include "kernels/cpu/int_window_attention.h"
+
+#include <string>
+
+#include "ort/operators/exponential.h"
+#include "ort/operators/families.h"
+#include "ort/operators/packed_qkv.h"
+#include "ort/operators/token_grid.h"
+#include "ort/status.h"
+
+namespace ivit::ort {
+namespace {
+
+enum Input {
+  kQkv,
+  kPadding,
+  kRelativePosition,
+  kScoreMultiplier,
+  kScoreShift,
+  kPlacedMultiplier,
+  kPlacedShift,
+  kContextMultiplier
+};
+enum Attribute { kHeads, kHeight, kWidth, kWindow, kShift, kX0, kN, kFracBits };
+
+// R offsets between two tokens of a window, H heads.
+void check(const Call& call) {
+  const auto fail = [&](const std::string& what, const std::string& expected, int64_t found) {
+    throw InvalidArgument(std::string(call.spec.name) + ": " + what + ": expected " + expected + ", found " +
+                          std::to_string(found));
+  };
+  const Dims& dims = call.dims;
+  const int64_t heads = call.attributes[kHeads];
+  const int64_t window = call.attributes[kWindow];
+  const int64_t offsets = (2 * window - 1) * (2 * window - 1);
+  check_grid(call, dims['L'], call.attributes[kHeight], call.attributes[kWidth]);
+  if (call.attributes[kShift] >= window) {
+    fail("attribute shift", "less than window = " + std::to_string(window), call.attributes[kShift]);
+  }
+  if (dims['C'] % heads != 0) {
+    fail("attribute heads", "a divisor of C = " + std::to_string(dims['C']), heads);
+  }
+  if (dims['H'] != heads) fail("columns of input relative_position", std::to_string(heads) + " heads", dims['H']);
+  if (dims['R'] != offsets) {
+    fail("rows of input relative_position",
+         std::to_string(offsets) + " offsets in a window of " + std::to_string(window), dims['R']);
+  }
+}
+
+class IntWindowAttentionKernel final : public Kernel {
+ public:
+  explicit IntWindowAttentionKernel(const Call& constants)
+      : exponential_(constants.attributes[kX0], constants.attributes[kN]) {
+    constant_ = true;
+    for (const size_t input : {kRelativePosition, kPlacedMultiplier, kPlacedShift}) {
+      constant_ = constant_ && constants.is_constant(input);
+    }
+    // What does not fit is reported when the kernel runs.
+    constant_ = constant_ && fits(constants);
+    if (constant_) placed_ = place(constants);
+  }
+
+  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+    check(call);
+    cpu::PlacedScores storage;
+    if (!constant_) storage = place(call);
+    const int64_t heads = call.attributes[kHeads];
+    const cpu::WindowAttention attention{call.dims['N'],
+                                         grid(call),
+                                         heads,
+                                         call.dims['C'] / heads,
+                                         call.data<int8_t>(kPadding),
+                                         call.dyadic(kScoreMultiplier),
+                                         constant_ ? placed_ : storage,
+                                         call.dyadic(kContextMultiplier),
+                                         exponential_,
+                                         static_cast<int32_t>(-call.attributes[kX0]),
+                                         static_cast<int>(call.attributes[kFracBits])};
+    cpu::int_window_attention(parallel, call.data<int8_t>(kQkv), attention, static_cast<int8_t*>(output));
+  }
+
+ private:
+  static WindowGrid grid(const Call& call) {
+    return {call.attributes[kHeight], call.attributes[kWidth], call.attributes[kWindow], call.attributes[kShift]};
+  }
+
+  static bool fits(const Call& call) {
+    const int64_t side = 2 * call.attributes[kWindow] - 1;
+    return call.dims['H'] == call.attributes[kHeads] && call.dims['R'] == side * side;
+  }
+
+  static cpu::PlacedScores place(const Call& call) {
+    return {grid(call), call.attributes[kHeads], call.data<int16_t>(kRelativePosition), call.dyadic(kPlacedMultiplier)};
+  }
+
+  ShiftExpTable exponential_;
+  bool constant_;
+  cpu::PlacedScores placed_;
+};
+
+}  // namespace
+
+std::vector<OperatorSpec> int_window_attention_operators() {
+  return {{"IntWindowAttention",
+           {{"qkv", kInt8, "NLW"},
+            {"padding", kInt8, "W"},
+            {"relative_position", kInt16, "RH"},
+            {"score_multiplier", kInt32, ""},
+            {"score_shift", kInt8, "", kShiftRange},
+            {"placed_multiplier", kInt32, ""},
+            {"placed_shift", kInt8, "", kShiftRange},
+            {"context_multiplier", kInt32, "?C"},
+            {"context_shift", kInt8, "?C", kShiftRange}},
+           {"y", kInt8, "NLC"},
+           {{"heads", {1, 1024}},
+            height_attribute(),
+            width_attribute(),
+            {"window", {1, 256}},
+            {"shift", {0, 255}},
+            x0_attribute(),
+            n_attribute(),
+            frac_bits_attribute()},
+           create_kernel<IntWindowAttentionKernel>,
+           derive_channels}};
+}
+
+}  // namespace ivit::ort
