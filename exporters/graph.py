@@ -126,4 +126,4 @@ def with_norm(branch: Lowered, norm: Lowered) -> Lowered:
 def with_pixels(quantize: Lowered, embed: Lowered) -> Lowered:
     """The quantisation of pixels and the patch embedding after it as one operator."""
     constants = {**{f"pixel_{name}": array for name, array in quantize.constants.items()}, **embed.constants}
-    return Lowered("IntPixelEmbed", constants, embed.scale, embed.attributes)
+    return Lowered(embed.operator.replace("IntPatch", "IntPixel"), constants, embed.scale, embed.attributes)

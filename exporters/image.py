@@ -11,7 +11,7 @@ from ivit_onnx.exporters.graph import BATCH, Dim, GraphBuilder, with_pixels
 
 from ivit_onnx.errors import ExportError
 from ivit_onnx.models import Twin
-from ivit_onnx.quant.modules import PatchEmbed
+from ivit_onnx.quant.modules import QuantModule
 
 __all__ = ["INPUT_TYPES", "InputType", "embed_image"]
 
@@ -26,7 +26,7 @@ _INPUT_DOCS = {
 
 
 def embed_image(
-    g: GraphBuilder, model: Twin, patch_embed: PatchEmbed, input_type: InputType, tokens: Sequence[Dim]
+    g: GraphBuilder, model: Twin, patch_embed: QuantModule, input_type: InputType, tokens: Sequence[Dim]
 ) -> tuple[ir.Value, np.float32]:
     """The graph input `image` and its patch embedding: tokens of that shape, int16, and their scale.
 

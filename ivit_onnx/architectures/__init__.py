@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ivit_onnx.architectures import vit
+from ivit_onnx.architectures import swin, vit
 from ivit_onnx.architectures.base import Architecture
 from ivit_onnx.architectures.preprocess import (
     HALF,
@@ -18,6 +18,7 @@ from ivit_onnx.architectures.preprocess import (
     Preprocess,
     timm_preprocess,
 )
+from ivit_onnx.architectures.swin import SwinArchitecture
 from ivit_onnx.architectures.vit import VitArchitecture
 from ivit_onnx.errors import CheckpointError
 
@@ -29,6 +30,7 @@ __all__ = [
     "KNOWN",
     "Architecture",
     "Preprocess",
+    "SwinArchitecture",
     "VitArchitecture",
     "architecture_from_json",
     "default_preprocess",
@@ -37,13 +39,13 @@ __all__ = [
     "published_preprocess",
 ]
 
-_TYPES: tuple[type[Architecture], ...] = (VitArchitecture,)
+_TYPES: tuple[type[Architecture], ...] = (VitArchitecture, SwinArchitecture)
 
 #: Known timm models of all families by name, with the 1000 classes of ImageNet; a fine-tuned checkpoint may have
 #: another number.
-KNOWN: dict[str, Architecture] = {**vit.KNOWN}
+KNOWN: dict[str, Architecture] = {**vit.KNOWN, **swin.KNOWN}
 
-_PREPROCESS: dict[str, Preprocess] = {**vit.PREPROCESS}
+_PREPROCESS: dict[str, Preprocess] = {**vit.PREPROCESS, **swin.PREPROCESS}
 
 
 def architecture_from_json(data: Mapping[str, Any]) -> Architecture:

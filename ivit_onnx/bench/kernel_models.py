@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ivit_onnx.architectures import Architecture, VitArchitecture
+from ivit_onnx.architectures import Architecture, SwinArchitecture, VitArchitecture
+from ivit_onnx.architectures.swin import Stage
 
 __all__ = ["KernelCase", "kernel_cases", "kernel_model"]
 
@@ -51,6 +53,23 @@ def _vit(arch: VitArchitecture) -> list[Callable[[], KernelCase]]:
         lambda: _mlp_case(tokens, width, hidden),
         lambda: _norm_case(tokens, width),
     ]
+
+
+def _swin(arch: SwinArchitecture) -> list[Callable[[], KernelCase]]:
+    """The operators of the second block of each stage, whose windows are shifted, and of the step to the stage."""
+    cases: list[Callable[[], KernelCase]] = []
+    for stage in arch.stages:
+        tokens, width, hidden = stage.tokens, stage.width, arch.mlp_ratio * stage.width
+        shapes = dict.fromkeys([(width, 3 * width), (width, width), (width, hidden), (hidden, width)])
+        if stage.index > 0:
+            cases.append(partial(_merge_case, arch.stages[stage.index - 1]))
+        cases += [partial(_linear_case, tokens, k, n) for k, n in shapes]
+        cases += [
+            partial(_window_case, stage),
+            partial(_mlp_case, tokens, width, hidden),
+            partial(_norm_case, tokens, width),
+        ]
+    return cases
 
 
 def kernel_model(case: KernelCase) -> bytes:
@@ -114,6 +133,54 @@ def _attention_case(tokens: int, width: int, heads: int) -> KernelCase:
         constants,
         np.empty((1, tokens, width), np.int8),
         {"heads": heads, "x0": -20, "n": 15, "frac_bits": 8},
+    )
+
+
+def _window_case(stage: Stage) -> KernelCase:
+    rng = np.random.default_rng(0)
+    tokens, width, window = stage.tokens, stage.width, stage.window
+    score = _dyadic(rng, (), 30 / (74 * 74 * (width / stage.heads) ** 0.5))
+    placed, context = _dyadic(rng, (), 0.9), _dyadic(rng, (), 0.8 / 2**8)
+    constants = {
+        "padding": _int8(rng, 1, 3 * width)[0, 0],
+        "relative_position": rng.integers(-20, 21, ((2 * window - 1) ** 2, stage.heads)),
+        "score_multiplier": score[0],
+        "score_shift": score[1],
+        "placed_multiplier": placed[0],
+        "placed_shift": placed[1],
+        "context_multiplier": context[0],
+        "context_shift": context[1],
+    }
+    grid = {"height": stage.grid, "width": stage.grid, "window": window, "shift": stage.shift}
+    return KernelCase(
+        "IntWindowAttention",
+        f"[{tokens},{3 * width}], {stage.heads} heads, windows of {window}",
+        2 * tokens * window**2 * width,
+        {"qkv": _int8(rng, tokens, 3 * width)},
+        constants,
+        np.empty((1, tokens, width), np.int8),
+        {"heads": stage.heads, **grid, "x0": -20, "n": 15, "frac_bits": 8},
+    )
+
+
+def _merge_case(stage: Stage) -> KernelCase:
+    rng = np.random.default_rng(0)
+    tokens, width, side = stage.tokens, stage.width, -(-stage.grid // 2)
+    multiplier, shift = _dyadic(rng, (4 * width,), 40 * (4 * width) ** 0.5 / 2**30)
+    constants = {
+        "norm_multiplier": multiplier,
+        "norm_offset": np.zeros(4 * width, np.int64),
+        "norm_shift": shift,
+        **_linear(rng, "", 4 * width, 2 * width, 6000),
+    }
+    return KernelCase(
+        "IntPatchMerge",
+        f"[{tokens},{width}]",
+        side**2 * 8 * width**2,
+        {"x": _int16(rng, tokens, width)},
+        constants,
+        np.empty((1, side**2, 2 * width), np.int16),
+        {"height": stage.grid, "width": stage.grid, "bits": 16},
     )
 
 
@@ -187,4 +254,4 @@ def _int16(rng: np.random.Generator, tokens: int, width: int) -> Array:
 
 
 #: The operators of each architecture family.
-_CASES: dict[str, Callable[[Any], list[Callable[[], KernelCase]]]] = {"vit": _vit}
+_CASES: dict[str, Callable[[Any], list[Callable[[], KernelCase]]]] = {"vit": _vit, "swin": _swin}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ivit_onnx.architectures import Architecture, VitArchitecture
+from ivit_onnx.architectures import Architecture, SwinArchitecture, VitArchitecture
 
 __all__ = ["Macs", "count_macs"]
 
@@ -42,5 +42,21 @@ def _vit(arch: VitArchitecture) -> Macs:
     return Macs(linear=patches + arch.depth * block + heads, attention=arch.depth * 2 * tokens * tokens * width)
 
 
+def _swin(arch: SwinArchitecture) -> Macs:
+    """The products of a Swin; padding around the grid is not counted.
+
+    A block of width C has products a token as in a ViT, but attention only inside windows of T tokens. Merging four
+    tokens takes 4 C * 2 C products.
+    """
+    linear = arch.tokens * arch.in_channels * arch.patch_size**2 * arch.width + arch.features * arch.classes
+    attention = 0
+    for stage in arch.stages:
+        tokens, width = stage.tokens, stage.width
+        linear += stage.depth * tokens * (4 + 2 * arch.mlp_ratio) * width * width
+        linear += tokens * 2 * width * width if stage.index > 0 else 0
+        attention += stage.depth * 2 * tokens * stage.window**2 * width
+    return Macs(linear, attention)
+
+
 #: What counts the products of each architecture family.
-_COUNTERS: dict[str, Callable[[Any], Macs]] = {"vit": _vit}
+_COUNTERS: dict[str, Callable[[Any], Macs]] = {"vit": _vit, "swin": _swin}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ivit_onnx.architectures import Architecture, VitArchitecture
+from ivit_onnx.architectures import Architecture, SwinArchitecture, VitArchitecture
 
 if TYPE_CHECKING:
     import torch
@@ -58,8 +58,25 @@ def _vit(arch: VitArchitecture) -> torch.nn.Module:
     return network
 
 
+def _swin(arch: SwinArchitecture) -> torch.nn.Module:
+    from timm.models.swin_transformer import SwinTransformer
+
+    network: torch.nn.Module = SwinTransformer(
+        img_size=arch.image_size,
+        patch_size=arch.patch_size,
+        in_chans=arch.in_channels,
+        num_classes=arch.classes,
+        embed_dim=arch.width,
+        depths=arch.depths,
+        num_heads=arch.heads,
+        window_size=[(window, window) for window in arch.windows],  # type: ignore[arg-type]
+        mlp_ratio=arch.mlp_ratio,
+    )
+    return network
+
+
 #: How timm builds a network of each architecture family.
-_BUILDERS: dict[str, Callable[[Any], torch.nn.Module]] = {"vit": _vit}
+_BUILDERS: dict[str, Callable[[Any], torch.nn.Module]] = {"vit": _vit, "swin": _swin}
 
 
 def generated_images(count: int, channels: int, size: int) -> Array:

@@ -21,6 +21,7 @@ from ivit_onnx.architectures import (
 )
 from ivit_onnx.checkpoints.family import Family, Flags, Tensors
 from ivit_onnx.checkpoints.published import activation_scales, split_published
+from ivit_onnx.checkpoints.swin import SWIN
 from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, load_state_dict, to_float32
 from ivit_onnx.checkpoints.vit import VIT
 from ivit_onnx.errors import CheckpointError
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 #: By family name; the first that detects a checkpoint reads it.
-FAMILIES: dict[str, Family] = {"vit": VIT}
+FAMILIES: dict[str, Family] = {"swin": SWIN, "vit": VIT}
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from ivit_onnx.architectures import Architecture, Preprocess, default_preprocess
 from ivit_onnx.checkpoints import Checkpoint, read_architecture, validate
 from ivit_onnx.errors import CheckpointError
+from ivit_onnx.models.swin import SwinTransformer
 from ivit_onnx.models.twin import Twin
 from ivit_onnx.models.vit import VisionTransformer
 
 __all__ = ["from_checkpoint", "from_state_dict", "from_timm"]
 
 #: The twin of each architecture family.
-_TWINS: dict[str, Callable[[Any, Preprocess, int], Twin]] = {"vit": VisionTransformer}
+_TWINS: dict[str, Callable[[Any, Preprocess, int], Twin]] = {"vit": VisionTransformer, "swin": SwinTransformer}
 
 
 def from_state_dict(
@@ -51,7 +52,8 @@ def from_timm(model: nn.Module, softmax_bits: int = 15) -> Twin:
     """
     state_dict = dict(model.state_dict())
     config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
-    arch = replace(read_architecture(state_dict, heads=_heads(model)), **_untold(model))
+    arch = read_architecture(state_dict, heads=_heads(model), image_size=_image_size(model))
+    arch = replace(arch, **_untold(model))
     validate(state_dict, arch)
     preprocess, _ = default_preprocess(arch)
     if "mean" in config:
@@ -79,6 +81,12 @@ def _untold(model: nn.Module) -> dict[str, Any]:
     if pool not in ("token", "avg") or getattr(model, "pool_include_prefix", False):
         raise CheckpointError(f"not supported yet: pooling by {pool!r} with these tokens")
     return {"act": _ACTIVATIONS[act], "eps": float(blocks[0].norm1.eps), "pool": pool}
+
+
+def _image_size(model: nn.Module) -> int | None:
+    """Side of the images of a timm model, if it tells."""
+    size = getattr(getattr(model, "patch_embed", None), "img_size", None)
+    return None if size is None else int(size[0])
 
 
 def _heads(model: nn.Module) -> int | None:

@@ -1,0 +1,137 @@
+"""Swin: the record of its dimensions and the table of known timm models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ivit_onnx.architectures.base import Architecture
+from ivit_onnx.architectures.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from ivit_onnx.errors import CheckpointError
+
+__all__ = ["KNOWN", "PREPROCESS", "Stage", "SwinArchitecture"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: `depth` blocks of `width` channels on a grid of `grid` x `grid` tokens.
+
+    Windows have `window` x `window` tokens; every second block shifts them by `shift` tokens.
+    """
+
+    index: int
+    depth: int
+    width: int
+    heads: int
+    grid: int
+    window: int
+
+    @property
+    def shift(self) -> int:
+        """0 where one window is the whole grid."""
+        return self.window // 2 if self.window < self.grid else 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the grid."""
+        return self.grid**2
+
+    @property
+    def padded(self) -> bool:
+        """Whether windows reach beyond the grid."""
+        return self.grid % self.window > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwinArchitecture(Architecture):
+    """Dimensions of a Swin: one number a stage in `depths`, `heads` and `windows`; `width` is that of the first stage.
+
+    A window that would be larger than the grid of its stage is the whole grid.
+    """
+
+    family: ClassVar[str] = "swin"
+    free_fields: ClassVar[tuple[str, ...]] = ("name", "classes", "image_size")
+
+    width: int
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    windows: tuple[int, ...]
+    mlp_ratio: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("depths", "heads", "windows"):
+            values = getattr(self, name)
+            if not isinstance(values, tuple) or len(values) != len(self.depths) or not values:
+                raise CheckpointError(f"{name} must have one number a stage, found {values!r}")
+            if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in values):
+                raise CheckpointError(f"{name} must be positive integers, found {list(values)}")
+        for stage in self.stages:
+            if stage.width % stage.heads:
+                raise CheckpointError(f"{stage.heads} heads do not divide width {stage.width} of stage {stage.index}")
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages in order; each but the first has half the grid, rounded up, and twice the width."""
+        stages, grid = [], self.image_size // self.patch_size
+        for index, (depth, heads, window) in enumerate(zip(self.depths, self.heads, self.windows, strict=True)):
+            if index > 0:
+                grid = -(-grid // 2)
+            stages.append(Stage(index, depth, self.width * 2**index, heads, grid, min(window, grid)))
+        return tuple(stages)
+
+    @property
+    def tokens(self) -> int:
+        return self.stages[0].tokens
+
+    @property
+    def features(self) -> int:
+        """Channels of the last stage, the input of the head."""
+        return self.stages[-1].width
+
+    def summary(self) -> str:
+        depths = "-".join(map(str, self.depths))
+        windows = "-".join(map(str, dict.fromkeys(self.windows)))
+        return f"{depths} blocks of width {self.width} to {self.features}, windows of {windows}"
+
+
+def _known(
+    name: str, image: int, windows: int | tuple[int, ...], width: int, depths: str, heads: int
+) -> SwinArchitecture:
+    """A model with 1000 classes; each stage has twice the heads of the one before."""
+    stages = tuple(map(int, depths.split("-")))
+    return SwinArchitecture(
+        name=name,
+        image_size=image,
+        patch_size=4,
+        in_channels=3,
+        classes=1000,
+        width=width,
+        depths=stages,
+        heads=tuple(heads * 2**index for index in range(len(stages))),
+        windows=(windows,) * len(stages) if isinstance(windows, int) else windows,
+        mlp_ratio=4,
+    )
+
+
+#: Known timm models by name, with the 1000 classes of ImageNet; a fine-tuned checkpoint may have another number.
+KNOWN: dict[str, SwinArchitecture] = {
+    known.name: known
+    for known in (
+        _known("swin_tiny_patch4_window7_224", 224, 7, 96, "2-2-6-2", 3),
+        _known("swin_small_patch4_window7_224", 224, 7, 96, "2-2-18-2", 3),
+        _known("swin_base_patch4_window7_224", 224, 7, 128, "2-2-18-2", 4),
+        _known("swin_base_patch4_window12_384", 384, 12, 128, "2-2-18-2", 4),
+        _known("swin_large_patch4_window7_224", 224, 7, 192, "2-2-18-2", 6),
+        _known("swin_large_patch4_window12_384", 384, 12, 192, "2-2-18-2", 6),
+        _known("swin_s3_tiny_224", 224, (7, 7, 14, 7), 96, "2-2-6-2", 3),
+        _known("swin_s3_small_224", 224, (14, 14, 14, 7), 96, "2-2-18-2", 3),
+        _known("swin_s3_base_224", 224, (7, 7, 14, 7), 96, "2-2-30-2", 3),
+    )
+}
+
+#: Preprocessing of the known models by name.
+PREPROCESS: dict[str, Preprocess] = {
+    name: Preprocess(arch.image_size, 1.0 if arch.image_size >= 384 else 0.9, "bicubic", IMAGENET_MEAN, IMAGENET_STD)
+    for name, arch in KNOWN.items()
+}

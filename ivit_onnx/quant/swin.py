@@ -1,0 +1,142 @@
+"""Quantised modules of Swin: attention in windows, patch merging, patch embedding with normalisation.
+
+They follow ivit_onnx.quant.modules. The published I-ViT code clamps the results of two linear layers to 8 bits that
+are 16 bits wide here: those before the normalisation of the patch embedding, and those of patch merging.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ivit_onnx.opset import MASKED
+from ivit_onnx.opset.arithmetic import scale_round
+from ivit_onnx.quant import operators
+from ivit_onnx.quant.dyadic import dyadic
+from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0
+from ivit_onnx.quant.modules import Activation, LayerNorm, QuantModule, WeightedModule
+from ivit_onnx.quant.tensors import Lowered, QuantTensor, straight_through
+from ivit_onnx.quant.windows import cut_windows, join_windows, merge_squares, pair_bias, windows
+
+__all__ = ["PatchEmbedNorm", "PatchMerge", "WindowAttention"]
+
+#: What timm and the original code add to the scores that a shifted window masks, in real units.
+_MASK = -100.0
+
+
+class WindowAttention(QuantModule):
+    """IntWindowAttention: packed qkv [N, L, 3 * heads * head_dim] and the qkv of a padding token to merged heads.
+
+    Parameter relative_position_bias_table [(2 * window - 1)^2, heads]. Buffer `n`: fractional bits of the exponential,
+    0 until calibrated.
+    """
+
+    n: Tensor
+    published_n = 15
+
+    def __init__(self, heads: int, head_dim: int, grid: int, window: int, shift: int, softmax_bits: int) -> None:
+        super().__init__()
+        self.heads, self.head_dim, self.softmax_bits = heads, head_dim, softmax_bits
+        self.grid, self.window, self.shift = grid, window, shift
+        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
+        self.score = Activation(8)
+        self.table = Activation(8)
+        self.placed = Activation(8)
+        self.output = Activation(8)
+        self.register_buffer("n", torch.zeros((), dtype=torch.int64))
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        s_x, s_score, s_placed = scales[0], self.score.number(self.path), self.placed.number(self.path)
+        s_table, s_y = self.table.number(self.path), self.output.number(self.path)
+        s_product = np.float32(s_x * s_x) * np.float32(self.head_dim**-0.5)
+        table = self.relative_position_bias_table.detach().float().cpu().numpy()
+        table_int = np.clip(np.rint(np.float32(1) / s_table * table), -128, 127).astype(np.int64)
+        ratio = dyadic(np.float64(s_table) / np.float64(s_placed), f"{self.path} (relative position)")
+        constants = {
+            "relative_position": np.clip(scale_round(table_int, *ratio), -(2**15), 2**15 - 1).astype(np.int16),
+            **self._dyadic(np.float64(s_product) / np.float64(s_score), "score_"),
+            **self._dyadic(np.float64(s_score) / np.float64(s_placed), "placed_"),
+            **self._dyadic(2.0**-self.softmax_bits * np.float64(s_x) / np.float64(s_y), "context_"),
+        }
+        grid = {"height": self.grid, "width": self.grid, "window": self.window, "shift": self.shift}
+        attributes = {"heads": self.heads, **grid, **self.exponential(), "frac_bits": self.softmax_bits}
+        return Lowered("IntWindowAttention", constants, s_y, attributes)
+
+    def choose_exponent(self) -> None:
+        self.n.fill_(choose_shiftmax_n(float(self.placed.number(self.path)), self.window**2, self.softmax_bits))
+
+    def exponential(self) -> dict[str, int]:
+        """Attributes x0 and n of Shiftmax."""
+        return {"x0": exp_x0(self.placed.number(self.path)), "n": int(self.n)}
+
+    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
+        x, padding = inputs
+        grid = windows(self.grid, self.grid, self.window, self.shift)
+        q, k, v = cut_windows(x.value, padding.value, grid, self.heads)
+        bias = pair_bias(self.table(self.relative_position_bias_table), self.window)
+        placed = self.placed(self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5) + bias)
+        visible = grid.visible.to(placed.device)
+        probability = torch.where(visible, placed, placed + _MASK).softmax(-1)
+        if self.quantized:
+            with torch.no_grad():
+                integers = torch.where(visible, torch.round(placed / self.placed.scale), MASKED)
+                exact = operators.shiftmax(integers, frac_bits=self.softmax_bits, **self.exponential())
+            probability = straight_through(exact * 2.0**-self.softmax_bits, probability)
+        return QuantTensor(self.output(join_windows(probability @ v, grid)), self.output.scale)
+
+
+class PatchMerge(WeightedModule):
+    """IntPatchMerge: the int16 stream [N, L, C] of one stage to that of the next, [N, L / 4, 2 * C]."""
+
+    def __init__(self, channels: int, grid: int) -> None:
+        super().__init__()
+        self.grid = grid
+        self.norm = LayerNorm(4 * channels, eps=1e-5)
+        self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
+        self.output = Activation(16)
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        scale, norm = self.output.number(self.path), self.norm.lower(scales[0])
+        weight = self.reduction.weight
+        constants = {
+            **{f"norm_{name}": array for name, array in norm.constants.items()},
+            **self.lower_linear(weight, torch.zeros(len(weight)), norm.scale, scale),
+        }
+        attributes = {"height": self.grid, "width": self.grid, "bits": 8 if self.published else 16}
+        return Lowered("IntPatchMerge", constants, scale, attributes)
+
+    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
+        merged = QuantTensor(merge_squares(inputs[0].value, self.grid, self.grid), inputs[0].scale)
+        y = F.linear(self.norm.simulate(merged).value, self.simulated_weight(self.reduction.weight))
+        return QuantTensor(self.output(y), self.output.scale)
+
+
+class PatchEmbedNorm(WeightedModule):
+    """IntPatchEmbedNorm16: image [N, colours, H, W] to normalised tokens [N, patches, width], the int16 stream."""
+
+    def __init__(self, colours: int, patch_size: int, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(colours, width, patch_size, patch_size)
+        self.projection = Activation(16)
+        self.norm = LayerNorm(width, eps=1e-5, bits=16)
+        self.output = Activation(16)
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        s_proj, s_y = self.projection.number(self.path), self.output.number(self.path)
+        norm = self.norm.lower(s_proj)
+        bias = self.proj.bias if self.proj.bias is not None else torch.zeros(len(self.proj.weight))
+        constants = {
+            **self.lower_linear(self.proj.weight.flatten(1), bias, scales[0], s_proj),
+            **{f"norm_{name}": array for name, array in norm.constants.items()},
+            **self._dyadic(np.float64(norm.scale) / np.float64(s_y), "token_"),
+        }
+        attributes = {"patch_size": self.proj.kernel_size[0], "bits": 8 if self.published else 16}
+        return Lowered("IntPatchEmbedNorm16", constants, s_y, attributes)
+
+    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
+        weight = self.simulated_weight(self.proj.weight.flatten(1)).view_as(self.proj.weight)
+        projected = F.conv2d(inputs[0].value, weight, self.proj.bias, stride=self.proj.stride)
+        patches = QuantTensor(self.projection(projected.flatten(2).transpose(1, 2)), self.projection.scale)
+        return QuantTensor(self.output(self.norm.simulate(patches).value), self.output.scale)
