@@ -88,6 +88,51 @@ def mean_case(rng: np.random.Generator, operator: str, x: Array) -> Case:
     return Case(operator, {"x": x, "multiplier": m, "shift": e}, {})
 
 
+def window_case(
+    rng: np.random.Generator, grid: tuple[int, int], window: int, shift: int, heads: int, head_dim: int, **others: int
+) -> Case:
+    """Windows of a Swin; `others` are frac_bits, x0 and n."""
+    channels = heads * head_dim
+    sm, se = dyadic(rng, (), 5000 * head_dim**0.5, False)
+    pm, pe = dyadic(rng, (), 128, False, negative=False)
+    cm, ce = dyadic(rng, (channels,), 2 ** others["frac_bits"] * 8, False)
+    inputs = {
+        "qkv": integers(rng, (1, grid[0] * grid[1], 3 * channels), np.int8, False),
+        "padding": integers(rng, (3 * channels,), np.int8, False),
+        "relative_position": rng.integers(-100, 100, ((2 * window - 1) ** 2, heads)).astype(np.int16),
+        "score_multiplier": sm,
+        "score_shift": se,
+        "placed_multiplier": pm,
+        "placed_shift": pe,
+        "context_multiplier": cm,
+        "context_shift": ce,
+    }
+    shape = {"heads": heads, "height": grid[0], "width": grid[1], "window": window, "shift": shift}
+    return Case("IntWindowAttention", inputs, {**shape, **others})
+
+
+def merge_case(rng: np.random.Generator, height: int, width: int, channels: int, bits: int) -> Case:
+    norm = {f"norm_{name}": array for name, array in norm_case(rng, 1, 1, 4 * channels).inputs.items() if name != "x"}
+    linear = linear_inputs(rng, "", 4 * channels, 2 * channels, target=2 ** (bits - 1))
+    x = integers(rng, (2, height * width, channels), np.int16, False)
+    return Case("IntPatchMerge", {"x": x, **norm, **linear}, {"height": height, "width": width, "bits": bits})
+
+
+def embed_norm_case(rng: np.random.Generator, images: int, size: int, patch: int, width: int, bits: int) -> Case:
+    m, e = dyadic(rng, (width,), 2**22 / width**0.5, False)
+    tm, te = dyadic(rng, (), 128, False, negative=False)
+    inputs = {
+        "image": integers(rng, (images, 3, size, size), np.int8, False),
+        **linear_inputs(rng, "", 3 * patch * patch, width, target=2 ** (bits - 1)),
+        "norm_multiplier": m,
+        "norm_offset": rng.integers(-(2**32), 2**32, width),
+        "norm_shift": e,
+        "token_multiplier": tm,
+        "token_shift": te,
+    }
+    return Case("IntPatchEmbedNorm16", inputs, {"patch_size": patch, "bits": bits})
+
+
 def image_case(rng: np.random.Generator, images: int, colours: int, height: int, width: int) -> Case:
     m, e = dyadic(rng, (colours,), 256, False)
     image = integers(rng, (images, colours, height, width), np.uint8, False)
@@ -129,6 +174,7 @@ def odd_cases(rng: np.random.Generator) -> Iterator[Case]:
     # Exponentials of a published model, of one whose distances all matter, and two whose sums saturate.
     exponentials = cycle([(-20, 15), (-90, 12), (-200, 23), (-1000, 23), (-3, 8)])
     heads = cycle([*range(1, 17)])
+    head_dims = cycle([32, 5, 64, 33])
     for tokens in (1, 5, 49, 197, 257, 577):
         for head_dim in (32, 64, 80):
             for frac_bits in (7, 8, 15):
@@ -136,6 +182,13 @@ def odd_cases(rng: np.random.Generator) -> Iterator[Case]:
                 yield attention_case(rng, 1, tokens, count, head_dim, frac_bits, *next(exponentials))
     for tokens, head_dim in ((2, 1), (63, 3), (64, 17), (65, 66), (66, 128), (129, 130)):
         yield attention_case(rng, 2, tokens, 2, head_dim, 15, *next(exponentials))
+    # Windows of 7 and 12 as models have them, on grids that they divide and do not, whole and cut by a shift.
+    for grid, window in (((14, 14), 7), ((7, 7), 7), ((21, 10), 7), ((24, 12), 12), ((13, 30), 12), ((5, 9), 4)):
+        for shift in (0, window // 2) if min(grid) > window else (0,):
+            for frac_bits in (7, 8, 15):
+                x0, n = next(exponentials)
+                heads_, head_dim = next(heads) % 5 + 1, 32 if frac_bits == 8 else next(head_dims)
+                yield window_case(rng, grid, window, shift, heads_, head_dim, frac_bits=frac_bits, x0=x0, n=n)
     for m, k, n in ((1, 1, 1), (5, 3, 65), (6, 64, 64), (7, 63, 130), (13, 100, 31), (97, 66, 129), (197, 192, 200)):
         for operator in ("IntLinear", "IntLinear16", "IntLinear32", "IntLinearAdd"):
             yield linear_case(rng, operator, m, k, n)
@@ -149,6 +202,10 @@ def odd_cases(rng: np.random.Generator) -> Iterator[Case]:
         for images, tokens, channels in ((1, 1, 1), (2, 49, 768), (3, 196, 129), (1, 1369, 127), (2, 7, 128)):
             yield mean_case(rng, operator, integers(rng, (images, tokens, channels), dtype, False))
         yield mean_case(rng, operator, np.full((1, 65535, 3), np.iinfo(dtype).min, dtype))
+    for height, width, channels, bits in ((1, 1, 5, 16), (8, 6, 96, 16), (7, 9, 33, 8), (14, 14, 48, 8)):
+        yield merge_case(rng, height, width, channels, bits)
+    for count, size, patch, channels, bits in ((1, 224, 4, 96, 16), (2, 32, 4, 128, 8), (3, 14, 7, 33, 8)):
+        yield embed_norm_case(rng, count, size, patch, channels, bits)
     for width in (1, 63, 64, 65, 224):
         yield image_case(rng, 2, 3, 5, width)
 

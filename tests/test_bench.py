@@ -16,7 +16,7 @@ onnx = pytest.importorskip("onnx", reason="the export extra is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 from commands import MICRO, MICRO_OPTIONS, call  # noqa: E402
-from ivit_onnx.architectures import KNOWN, VitArchitecture  # noqa: E402
+from ivit_onnx.architectures import KNOWN, Architecture, SwinArchitecture, VitArchitecture  # noqa: E402
 from ivit_onnx.bench import contestants, document, machine, tables  # noqa: E402
 from ivit_onnx.bench.kernel_models import kernel_cases, kernel_model  # noqa: E402
 from ivit_onnx.bench.macs import count_macs  # noqa: E402
@@ -38,6 +38,19 @@ TINY = VitArchitecture(
     heads=3,
     mlp_width=96,
     distilled=False,
+)
+
+TINY_SWIN = SwinArchitecture(
+    name="tiny-swin",
+    image_size=32,
+    patch_size=4,
+    in_channels=3,
+    classes=7,
+    width=16,
+    depths=(2, 1),
+    heads=(1, 2),
+    windows=(4, 4),
+    mlp_ratio=4,
 )
 
 
@@ -88,9 +101,26 @@ def test_macs_against_a_hand_count() -> None:
     assert macs.total == macs.linear + macs.attention
 
 
+def test_macs_of_a_swin_against_a_hand_count() -> None:
+    macs = count_macs(TINY_SWIN)
+    embed, head = 64 * 3 * 4 * 4 * 16, 32 * 7
+    first = 64 * (16 * 48 + 16 * 16 + 2 * 16 * 64)
+    merge = 16 * 64 * 32
+    second = 16 * (32 * 96 + 32 * 32 + 2 * 32 * 128)
+    assert macs.linear == embed + 2 * first + merge + second + head
+    assert macs.attention == 2 * 2 * 64 * 16 * 16 + 2 * 16 * 16 * 32
+
+
 @pytest.mark.parametrize(
     ("name", "gmacs"),
-    [("deit_tiny_patch16_224", 1.25), ("deit_small_patch16_224", 4.6), ("deit_base_patch16_224", 17.5)],
+    [
+        ("deit_tiny_patch16_224", 1.25),
+        ("deit_small_patch16_224", 4.6),
+        ("deit_base_patch16_224", 17.5),
+        ("swin_tiny_patch4_window7_224", 4.5),
+        ("swin_small_patch4_window7_224", 8.75),
+        ("swin_base_patch4_window12_384", 47.1),
+    ],
 )
 def test_macs_of_known_models(name: str, gmacs: float) -> None:
     assert count_macs(KNOWN[name]).total / 1e9 == pytest.approx(gmacs, rel=0.01)
@@ -112,7 +142,7 @@ def test_a_turn_counts_after_warming_up() -> None:
 def test_networks_match_the_architecture() -> None:
     import torch
 
-    for arch in (TINY, replace(TINY, depth=1, distilled=True)):
+    for arch in (TINY, replace(TINY, depth=1, distilled=True), TINY_SWIN):
         images = torch.from_numpy(float_images(2, 3, arch.image_size))
         assert build_network(arch)(images).shape == (2, arch.classes)
     assert generated_images(2, 3, 50).shape == (2, 3, 50, 50)
@@ -232,11 +262,12 @@ def test_kernels(capsys: pytest.CaptureFixture[str], model: Path) -> None:
         assert entry["median_us"] >= entry["min_us"] > 0
 
 
-def test_kernel_models_have_varied_outputs() -> None:
+@pytest.mark.parametrize("arch", [TINY, TINY_SWIN], ids=["vit", "swin"])
+def test_kernel_models_have_varied_outputs(arch: Architecture) -> None:
     """The constants are such that values neither vanish nor saturate."""
     from sessions import session
 
-    for build in kernel_cases(TINY):
+    for build in kernel_cases(arch):
         case = build()
         output = session(onnx.load_from_string(kernel_model(case))).run(["y0"], dict(case.inputs))[0]
         ends = np.iinfo(output.dtype)

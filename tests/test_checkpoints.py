@@ -7,6 +7,7 @@ import os
 import pickle
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -272,7 +273,7 @@ def sparse(name: str) -> Callable[[StateDict], None]:
         (drop("norm.weight"), "not supported yet: a network without final normalisation"),
         (drop("norm.bias"), "tensor norm.bias is missing"),
         (drop("pos_embed"), "tensor pos_embed is missing"),
-        (drop("patch_embed.proj.weight"), "not a ViT or DeiT in timm's naming"),
+        (drop("patch_embed.proj.weight"), "not a Swin in timm's or the original naming or a ViT or DeiT"),
         (drop("cls_token"), "images that are not square"),
         (drop("head.weight"), "not supported yet: tensor head.bias"),
         (drop("blocks.0.norm1.bias"), "not supported yet: normalisation without bias"),
@@ -334,7 +335,7 @@ def test_architecture_json_round_trip() -> None:
     assert architecture_from_json(description) == MICRO_ARCH
     del description["family"]  # as older files have it
     assert architecture_from_json(description) == MICRO_ARCH
-    with pytest.raises(CheckpointError, match="architecture family of vit, found 'resnet'"):
+    with pytest.raises(CheckpointError, match="architecture family of vit, swin, found 'resnet'"):
         architecture_from_json({**description, "family": "resnet"})
     with pytest.raises(CheckpointError, match="without depth"):
         architecture_from_json({key: value for key, value in MICRO_ARCH.to_json().items() if key != "depth"})

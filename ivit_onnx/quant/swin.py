@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ivit_onnx.opset import MASKED
-from ivit_onnx.opset.arithmetic import scale_round
+from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 from ivit_onnx.quant import operators
 from ivit_onnx.quant.dyadic import dyadic
 from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0
@@ -51,11 +51,9 @@ class WindowAttention(QuantModule):
         s_x, s_score, s_placed = scales[0], self.score.number(self.path), self.placed.number(self.path)
         s_table, s_y = self.table.number(self.path), self.output.number(self.path)
         s_product = np.float32(s_x * s_x) * np.float32(self.head_dim**-0.5)
-        table = self.relative_position_bias_table.detach().float().cpu().numpy()
-        table_int = np.clip(np.rint(np.float32(1) / s_table * table), -128, 127).astype(np.int64)
         ratio = dyadic(np.float64(s_table) / np.float64(s_placed), f"{self.path} (relative position)")
         constants = {
-            "relative_position": np.clip(scale_round(table_int, *ratio), -(2**15), 2**15 - 1).astype(np.int16),
+            "relative_position": saturate(scale_round(self.table_integers(), *ratio), np.int16),
             **self._dyadic(np.float64(s_product) / np.float64(s_score), "score_"),
             **self._dyadic(np.float64(s_score) / np.float64(s_placed), "placed_"),
             **self._dyadic(2.0**-self.softmax_bits * np.float64(s_x) / np.float64(s_y), "context_"),
@@ -63,6 +61,12 @@ class WindowAttention(QuantModule):
         grid = {"height": self.grid, "width": self.grid, "window": self.window, "shift": self.shift}
         attributes = {"heads": self.heads, **grid, **self.exponential(), "frac_bits": self.softmax_bits}
         return Lowered("IntWindowAttention", constants, s_y, attributes)
+
+    def table_integers(self) -> Array:
+        """The relative position table at its own scale, int64."""
+        table = self.relative_position_bias_table.detach().float().cpu().numpy()
+        integers: Array = np.clip(np.rint(np.float32(1) / self.table.number(self.path) * table), -128, 127)
+        return integers.astype(np.int64)
 
     def choose_exponent(self) -> None:
         self.n.fill_(choose_shiftmax_n(float(self.placed.number(self.path)), self.window**2, self.softmax_bits))

@@ -26,12 +26,14 @@ class Windows:
 @lru_cache(maxsize=64)
 def windows(height: int, width: int, window: int, shift: int) -> Windows:
     """The windows of `window` x `window` tokens on a grid that is shifted cyclically by `shift`."""
-    regions = torch.from_numpy(window_regions(height, width, window, shift))
-    return Windows(
-        torch.from_numpy(window_tokens(height, width, window, shift)),
-        torch.from_numpy(token_places(height, width, window, shift)),
-        regions[:, None, :, None] == regions[:, None, None, :],
-    )
+    # They are kept, and tensors made in inference mode could not be used for training.
+    with torch.inference_mode(False):
+        regions = torch.from_numpy(window_regions(height, width, window, shift))
+        return Windows(
+            torch.from_numpy(window_tokens(height, width, window, shift)),
+            torch.from_numpy(token_places(height, width, window, shift)),
+            regions[:, None, :, None] == regions[:, None, None, :],
+        )
 
 
 def cut_windows(qkv: Tensor, padding: Tensor, grid: Windows, heads: int) -> tuple[Tensor, Tensor, Tensor]:
