@@ -50,6 +50,9 @@ MODELS = (
     "vit_base_patch16_clip_quickgelu_224",
     "vit_medium_patch16_gap_256",
     "vit_medium_patch16_reg4_gap_256",
+    "swin_tiny_patch4_window7_224",
+    "swin_small_patch4_window7_224",
+    "swin_base_patch4_window7_224",
 )
 
 

@@ -6,9 +6,15 @@
 
 namespace ivit::cpu {
 
-const Variant kAvx512Vnni = {"avx512vnni",           supports_avx512vnni,        peak_avx512vnni,
-                             kMatmulAvx512Vnni,      gelu_rows_avx512vnni,       kAttentionAvx512Vnni,
-                             attend_window_portable, layer_norm_rows_avx512vnni, layer_norm16_rows_portable,
+const Variant kAvx512Vnni = {"avx512vnni",
+                             supports_avx512vnni,
+                             peak_avx512vnni,
+                             kMatmulAvx512Vnni,
+                             gelu_rows_avx512vnni,
+                             kAttentionAvx512Vnni,
+                             attend_window_avx512vnni,
+                             layer_norm_rows_avx512vnni,
+                             layer_norm16_rows_portable,
                              look_up_avx512vnni};
 
 }  // namespace ivit::cpu

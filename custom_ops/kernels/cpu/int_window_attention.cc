@@ -1,7 +1,7 @@
 // IntWindowAttention: its constants, and how it is split over threads.
 //
-// A task is a range of heads of windows. The queries, keys and values of a head of a window are gathered first, so that
-// kernels know nothing of the shift and the padding; what they compute is scattered in the same way.
+// A task is a range of heads of windows. Kernels get pointers to the tokens of a window, so that they know nothing of
+// the shift and the padding.
 #include "kernels/cpu/int_window_attention.h"
 
 #include <algorithm>
@@ -25,7 +25,9 @@ PlacedScores::PlacedScores(const WindowGrid& grid, int64_t heads, const int16_t*
       bias_(heads * grid.area() * round_up(grid.area(), kBiasPadding)) {
   for (int score = -128; score < 128; ++score) {
     const int64_t scaled = std::clamp(scale.scale(score, 0), -kScaledLimit, kScaledLimit);
-    scaled_[score + 128] = static_cast<int32_t>(scaled);
+    const uint8_t index = static_cast<uint8_t>(score);
+    scaled_[index] = static_cast<int32_t>(scaled);
+    for (int byte = 0; byte < 2; ++byte) scaled_bytes_[byte][index] = static_cast<uint8_t>(scaled >> (8 * byte));
     narrow_ = narrow_ && scaled == saturate<int16_t>(scaled);
   }
   std::fill_n(bias_.get(), heads * area_ * stride_, int16_t{0});
@@ -37,44 +39,40 @@ PlacedScores::PlacedScores(const WindowGrid& grid, int64_t heads, const int16_t*
   }
 }
 
+WindowExponential::WindowExponential(int64_t x0, int64_t n) : table(x0, n), masked(static_cast<int32_t>(-x0)) {
+  for (int distance = 0; distance < 256; ++distance) {
+    for (int byte = 0; byte < 4; ++byte) bytes[byte][distance] = static_cast<uint8_t>(table[-distance] >> (8 * byte));
+  }
+}
+
 void int_window_attention(const Parallel& parallel, const int8_t* qkv, const WindowAttention& attention, int8_t* y) {
   const WindowAttentionKernel kernel = active_variant().window_attention;
   const WindowGrid& grid = attention.grid;
-  const int64_t dim = attention.head_dim;
-  const int64_t channels = attention.heads * dim;
+  const int64_t channels = attention.heads * attention.head_dim;
   const int64_t places = grid.area();
   const Split split(attention.images * grid.count() * attention.heads, wanted_tasks(), 1);
   parallel.run(split.count(), [&](int64_t task) {
-    thread_local Scratch<int8_t> memory;
-    int8_t* const packed = memory.get(places * 4 * dim);
-    int8_t* const context = packed + places * 3 * dim;
-    const auto tokens = scratch<int64_t>(places);
-    const auto regions = scratch<uint8_t>(places);
-    int64_t known = -1;
+    thread_local Scratch<const int8_t*> source_memory;
+    thread_local Scratch<int8_t*> target_memory;
+    thread_local Scratch<uint8_t> region_memory;
+    const int8_t** const sources = source_memory.get(places);
+    int8_t** const targets = target_memory.get(places);
+    uint8_t* const regions = region_memory.get(places);
     for (int64_t item = split.begin(task); item < split.end(task); ++item) {
       const int64_t head = item % attention.heads;
       const int64_t number = item / attention.heads % grid.count();
       const int64_t image = item / attention.heads / grid.count();
-      if (number != known) {
+      if (item == split.begin(task) || head == 0) {
         for (int64_t place = 0; place < places; ++place) {
-          tokens[place] = grid.token(number, place);
+          const int64_t token = grid.token(number, place);
+          const bool padding = token == WindowGrid::kPadding;
+          const int64_t row = image * grid.tokens() + token;
+          sources[place] = padding ? attention.padding : qkv + row * 3 * channels;
+          targets[place] = padding ? nullptr : y + row * channels;
           regions[place] = grid.region(number, place);
         }
-        known = number;
       }
-      const int8_t* const source = qkv + image * grid.tokens() * 3 * channels;
-      for (int64_t place = 0; place < places; ++place) {
-        const bool padding = tokens[place] == WindowGrid::kPadding;
-        const int8_t* from = (padding ? attention.padding : source + tokens[place] * 3 * channels) + head * dim;
-        int8_t* to = packed + place * 3 * dim;
-        for (int part = 0; part < 3; ++part) std::copy_n(from + part * channels, dim, to + part * dim);
-      }
-      kernel(packed, attention, head, grid.mixed(number) ? regions.get() : nullptr, context);
-      int8_t* const target = y + image * grid.tokens() * channels + head * dim;
-      for (int64_t place = 0; place < places; ++place) {
-        if (tokens[place] == WindowGrid::kPadding) continue;
-        std::copy_n(context + place * dim, dim, target + tokens[place] * channels);
-      }
+      kernel({sources, targets, grid.mixed(number) ? regions : nullptr}, attention, head);
     }
   });
 }

@@ -19,8 +19,9 @@ class PlacedScores {
   PlacedScores(const WindowGrid& grid, int64_t heads, const int16_t* relative_position, const Dyadic& scale);
 
   // What a score becomes before the bias is added. Beyond 17 bits, no bias can bring it back into 8 bits.
-  int32_t scaled(int8_t score) const { return scaled_[score + 128]; }
-  const int32_t* scaled() const { return scaled_; }
+  int32_t scaled(int8_t score) const { return scaled_[static_cast<uint8_t>(score)]; }
+  // The same as bytes, 0 the lower and 1 the upper one, by the bits of the score; right only if `narrow`.
+  const uint8_t* scaled_bytes(int byte) const { return scaled_bytes_[byte]; }
   // Whether every scaled score fits int16.
   bool narrow() const { return narrow_; }
 
@@ -33,7 +34,19 @@ class PlacedScores {
   int64_t stride_ = 0;
   bool narrow_ = false;
   int32_t scaled_[256];
+  uint8_t scaled_bytes_[2][256];
   AlignedArray<int16_t> bias_;
+};
+
+// The exponentials of a Shiftmax with masked scores.
+struct WindowExponential {
+  WindowExponential(int64_t x0, int64_t n);
+
+  ShiftExpTable table;
+  // That of a masked score: -x0.
+  int32_t masked;
+  // Byte `b` of the exponential by the distance of a score from its row's maximum.
+  uint8_t bytes[4][256];
 };
 
 struct WindowAttention {
@@ -45,20 +58,28 @@ struct WindowAttention {
   Dyadic score_scale;
   const PlacedScores& placed;
   Dyadic context_scale;
-  const ShiftExpTable& exponential;
-  // The exponential of a masked score: -x0.
-  int32_t masked;
+  const WindowExponential& exponential;
   int frac_bits;
 };
 
-// One head of one window: qkv is [places, 3, head_dim], y [places, head_dim]; `regions` has the region of each place,
-// or is null if they are all the same. `head` selects bias and scale.
-using WindowAttentionKernel = void (*)(const int8_t* qkv, const WindowAttention& attention, int64_t head,
-                                       const uint8_t* regions, int8_t* y);
+// The places of one window, as many as the grid's area. Pointers are those of the first head.
+struct Window {
+  // The queries of each place; its keys and values follow, each heads * head_dim elements behind.
+  const int8_t* const* qkv;
+  // Where the context of each place goes; null for padding.
+  int8_t* const* y;
+  // The region of each place; null if they are all the same.
+  const uint8_t* regions;
+};
 
-// The portable WindowAttentionKernel.
-void attend_window_portable(const int8_t* qkv, const WindowAttention& attention, int64_t head, const uint8_t* regions,
-                            int8_t* y);
+// One head of one window.
+using WindowAttentionKernel = void (*)(const Window& window, const WindowAttention& attention, int64_t head);
+
+// The portable WindowAttentionKernel, and that with AVX-512.
+void attend_window_portable(const Window& window, const WindowAttention& attention, int64_t head);
+#ifdef IVIT_X86_64
+void attend_window_avx512vnni(const Window& window, const WindowAttention& attention, int64_t head);
+#endif
 
 // qkv is [images, tokens, 3, heads, head_dim], y [images, tokens, heads, head_dim].
 void int_window_attention(const Parallel& parallel, const int8_t* qkv, const WindowAttention& attention, int8_t* y);

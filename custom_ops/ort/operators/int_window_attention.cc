@@ -75,7 +75,6 @@ class IntWindowAttentionKernel final : public Kernel {
                                          constant_ ? placed_ : storage,
                                          call.dyadic(kContextMultiplier),
                                          exponential_,
-                                         static_cast<int32_t>(-call.attributes[kX0]),
                                          static_cast<int>(call.attributes[kFracBits])};
     cpu::int_window_attention(parallel, call.data<int8_t>(kQkv), attention, static_cast<int8_t*>(output));
   }
@@ -94,7 +93,7 @@ class IntWindowAttentionKernel final : public Kernel {
     return {grid(call), call.attributes[kHeads], call.data<int16_t>(kRelativePosition), call.dyadic(kPlacedMultiplier)};
   }
 
-  ShiftExpTable exponential_;
+  cpu::WindowExponential exponential_;
   bool constant_;
   cpu::PlacedScores placed_;
 };

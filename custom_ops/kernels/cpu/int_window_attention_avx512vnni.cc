@@ -1,0 +1,518 @@
+// Attention inside a window with AVX-512: one head of a window from front to back, all of it in the nearest cache.
+//
+// Both products run on vpdpbusd: rows of unsigned bytes (queries + 128, probabilities) times up to 64 columns (keys,
+// values) packed [inner / 4][columns][4]. The accumulators of the scores start at -128 * (sum of the key).
+//
+// Scores are bytes. What each becomes at the scale of placed scores, 16 bits, is looked up; then its bias is added with
+// saturation and the result packed to bytes again. The exponentials of the distances from the row maximum are looked
+// up byte by byte and put together in 32-bit lanes, whose order is undone when the probabilities are packed.
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/aligned.h"
+#include "kernels/cpu/bytes_avx512vnni.h"
+#include "kernels/cpu/int_window_attention.h"
+#include "kernels/cpu/matmul.h"
+#include "kernels/cpu/target_avx512vnni.h"
+
+namespace ivit::cpu {
+namespace {
+
+constexpr int64_t kLanes = 16;
+constexpr int64_t kGroup = 4;
+constexpr int64_t kChunk = 64;
+// Rows of a tile and of the memory before and behind it are multiples of this.
+constexpr int64_t kMostRows = 12;
+constexpr int64_t kMostDim = 64;
+
+// An instruction in assembly, because compilers copy accumulators around the intrinsic when so many are alive.
+#define IVIT_DOT(accumulator, unsigned_bytes, signed_bytes) \
+  asm("vpdpbusd %2, %1, %0" : "+v"(accumulator) : "v"(unsigned_bytes), "v"(signed_bytes))
+
+inline __m512i load(const void* values) { return _mm512_load_si512(values); }
+
+// Upper halves of the 64-bit products of 16 lanes; `b_odd` has the odd lanes of b in the even places.
+inline __m512i multiply_high(__m512i a, __m512i b, __m512i b_odd) {
+  const __m512i even = _mm512_mul_epi32(a, b);
+  const __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(a, 32), b_odd);
+  return _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_CDAB);
+}
+
+// Four registers packed to bytes are in natural order again: the packs work inside 128-bit lanes.
+inline __m512i natural_order(__m512i packed) {
+  return _mm512_permutexvar_epi32(_mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0), packed);
+}
+
+constexpr bool has_room(int64_t largest, int32_t shift) {
+  return shift == 0 || largest <= (int64_t{INT32_MAX} >> shift);
+}
+
+// R rows of unsigned bytes, `stride` apart, times C * 16 columns of `groups` fours; store(row, accumulators).
+template <int R, int C, class Store>
+inline __attribute__((always_inline)) void tile(const uint8_t* rows, int64_t stride, const int8_t* columns,
+                                                int64_t groups, const int32_t* starts, const Store& store) {
+  __m512i sums[R][C];
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) sums[r][c] = starts == nullptr ? _mm512_setzero_si512() : load(starts + c * kLanes);
+  }
+  for (int64_t group = 0; group < groups; ++group) {
+    __m512i column[C];
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) column[c] = load(columns + c * kLanes * kGroup);
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      int32_t four;
+      std::memcpy(&four, rows + r * stride, sizeof four);
+      const __m512i broadcast = _mm512_set1_epi32(four);
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c) IVIT_DOT(sums[r][c], broadcast, column[c]);
+    }
+    columns += C * kLanes * kGroup;
+    rows += kGroup;
+  }
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) store(r, sums[r]);
+}
+
+// Scores requantised to int8: 64 bytes a row, however many columns there are.
+template <int C>
+[[gnu::noinline]] void score_tile(const uint8_t* rows, int64_t stride, const int8_t* columns, int64_t groups,
+                                  const int32_t* starts, const NarrowScale& scale, uint8_t* y, int64_t y_stride) {
+  const __m512i multiplier = _mm512_set1_epi32(scale.multiplier);
+  const __m512i rounding = _mm512_set1_epi32(scale.rounding);
+  const __m128i pre_shift = _mm_cvtsi32_si128(scale.pre_shift);
+  const __m128i post_shift = _mm_cvtsi32_si128(scale.post_shift);
+  const bool shifted = scale.pre_shift != 0;
+  tile<6, C>(rows, stride, columns, groups, starts, [&](int row, const __m512i* sums) {
+    __m512i scores[4] = {};
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) {
+      const __m512i sum = shifted ? _mm512_sll_epi32(sums[c], pre_shift) : sums[c];
+      const __m512i high = multiply_high(sum, multiplier, multiplier);
+      scores[c] = _mm512_sra_epi32(_mm512_add_epi32(high, rounding), post_shift);
+    }
+    const __m512i low = _mm512_packs_epi32(scores[0], scores[1]);
+    const __m512i high = _mm512_packs_epi32(scores[2], scores[3]);
+    _mm512_store_si512(y + row * y_stride, natural_order(_mm512_packs_epi16(low, high)));
+  });
+}
+
+// Requantisation of 16 channels.
+struct ContextScale {
+  ContextScale(const Dyadic& scale, int64_t channels) {
+    NarrowScale narrow;
+    for (int64_t c = 0; c < kLanes; ++c) {
+      // One number for all channels is taken apart once.
+      if (c < channels && (c == 0 || scale.multiplier_stride != 0 || scale.shift_stride != 0)) {
+        narrow = NarrowScale(scale.from(c));
+        largest_pre_shift = std::max(largest_pre_shift, narrow.pre_shift);
+      }
+      multiplier[c] = narrow.multiplier;
+      pre_shift[c] = narrow.pre_shift;
+      rounding[c] = narrow.rounding;
+      post_shift[c] = narrow.post_shift;
+    }
+    _mm512_store_si512(odd_multiplier, _mm512_srli_epi64(load(multiplier), 32));
+  }
+
+  __m512i requantize(__m512i sum) const {
+    const __m512i high = multiply_high(_mm512_sllv_epi32(sum, load(pre_shift)), load(multiplier), load(odd_multiplier));
+    return _mm512_srav_epi32(_mm512_add_epi32(high, load(rounding)), load(post_shift));
+  }
+
+  alignas(64) int32_t multiplier[kLanes];
+  alignas(64) int32_t odd_multiplier[kLanes];
+  alignas(64) int32_t pre_shift[kLanes];
+  alignas(64) int32_t rounding[kLanes];
+  alignas(64) int32_t post_shift[kLanes];
+  int32_t largest_pre_shift = 0;
+};
+
+// Memory for the steps of one head of a window.
+struct Steps {
+  Steps(int64_t places, int64_t dim, bool two_bytes)
+      : row_stride(round_up(places, kChunk)),
+        rows(round_up(places, kMostRows)),
+        key_groups(divide_up(dim, kGroup)),
+        value_groups(divide_up(places, kGroup)),
+        value_registers(divide_up(dim, kLanes)) {
+    const int64_t probabilities_size = rows * (two_bytes ? 2 : 1) * row_stride;
+    thread_local Scratch<uint8_t> memory;
+    const int64_t keys_size = key_groups * row_stride * kGroup;
+    const int64_t values_size = value_groups * value_registers * 64;
+    uint8_t* at = memory.get(rows * kMostDim + keys_size + row_stride * 4 + values_size + rows * row_stride * 5 +
+                             probabilities_size + (rows + kLanes) * 8 + 9 * 64);
+    const auto take = [&at](int64_t bytes) {
+      uint8_t* taken = at;
+      at += round_up(bytes, 64);
+      return taken;
+    };
+    queries = take(rows * kMostDim);
+    keys = reinterpret_cast<int8_t*>(take(keys_size));
+    key_starts = reinterpret_cast<int32_t*>(take(row_stride * 4));
+    values = reinterpret_cast<int8_t*>(take(values_size));
+    scores = take(rows * row_stride);
+    exponentials = reinterpret_cast<uint32_t*>(take(rows * row_stride * 4));
+    probabilities = take(probabilities_size);
+    sums = reinterpret_cast<int32_t*>(take(round_up(rows, kLanes) * 4));
+    factors = reinterpret_cast<uint32_t*>(take(round_up(rows, kLanes) * 4));
+  }
+
+  const int64_t row_stride;  // of a row of scores
+  const int64_t rows;
+  const int64_t key_groups;
+  const int64_t value_groups;
+  const int64_t value_registers;
+  uint8_t* queries;  // [places][64], + 128
+  int8_t* keys;      // [chunks][head_dim / 4][registers of the chunk][16][4]
+  int32_t* key_starts;
+  int8_t* values;          // [places / 4][registers][16][4]
+  uint8_t* scores;         // and then the placed scores
+  uint32_t* exponentials;  // in the order of unpacked bytes
+  uint8_t* probabilities;  // of two bytes the upper ones come first
+  int32_t* sums;
+  uint32_t* factors;
+};
+
+class Head {
+ public:
+  Head(const Window& window, const WindowAttention& attention, int64_t head)
+      : window_(window),
+        attention_(attention),
+        head_(head),
+        places_(attention.grid.area()),
+        dim_(attention.head_dim),
+        channels_(attention.heads * attention.head_dim),
+        steps_(places_, dim_, attention.frac_bits > 8),
+        last_chunk_(first_bytes(places_ - (steps_.row_stride - kChunk))) {}
+
+  void attend(const NarrowScale& score_scale, const ContextScale* context_scales) {
+    load_queries();
+    pack_keys();
+    pack_values();
+    score(score_scale);
+    // Three bytes are enough if no exponential reaches 2^24.
+    const bool three = attention_.exponential.table[0] < (1 << 24) && attention_.exponential.masked < (1 << 24);
+    if (window_.regions == nullptr) {
+      three ? exponentiate<3, false>() : exponentiate<4, false>();
+    } else {
+      three ? exponentiate<3, true>() : exponentiate<4, true>();
+    }
+    find_factors();
+    if (attention_.frac_bits > 8) {
+      find_probabilities<true>();
+      mix<true>(context_scales);
+    } else {
+      find_probabilities<false>();
+      mix<false>(context_scales);
+    }
+  }
+
+ private:
+  const int8_t* query(int64_t place) const { return window_.qkv[place] + head_ * dim_; }
+
+  void load_queries() {
+    const __mmask64 mask = first_bytes(dim_);
+    for (int64_t place = 0; place < places_; ++place) {
+      const __m512i bytes = _mm512_maskz_loadu_epi8(mask, query(place));
+      _mm512_store_si512(steps_.queries + place * kMostDim, _mm512_xor_si512(bytes, _mm512_set1_epi8(INT8_MIN)));
+    }
+  }
+
+  // Registers of 16 keys in the chunk of 64 that begins at `key`.
+  int64_t registers(int64_t key) const { return std::min<int64_t>(4, divide_up(places_ - key, kLanes)); }
+
+  void pack_keys() {
+    int8_t* packed = steps_.keys;
+    for (int64_t key = 0; key < places_; key += kChunk) {
+      const int64_t width = registers(key);
+      for (int64_t i = 0; i < width; ++i) {
+        pack_keys(key + i * kLanes, packed + i * kLanes * kGroup, width * kLanes * kGroup);
+      }
+      packed += steps_.key_groups * width * kLanes * kGroup;
+    }
+  }
+
+  // 16 keys x 64 bytes: a transposition of 16 x 16 groups of four bytes.
+  void pack_keys(int64_t first, int8_t* packed, int64_t packed_stride) {
+    const __mmask64 mask = first_bytes(dim_);
+    __m512i a[16];
+    __m512i b[16];
+    for (int64_t i = 0; i < 16; ++i) {
+      a[i] = first + i < places_ ? _mm512_maskz_loadu_epi8(mask, query(first + i) + channels_) : _mm512_setzero_si512();
+    }
+    for (int i = 0; i < 16; i += 2) {
+      b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
+      b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+      a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
+      a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
+      a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
+      a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
+    }
+    // a[4 * i + j] has groups j, j + 4, j + 8, j + 12 of keys 4 * i .. 4 * i + 3.
+    for (int j = 0; j < 4; ++j) {
+      const __m512i even_01 = _mm512_shuffle_i32x4(a[j], a[j + 4], 0x88);
+      const __m512i odd_01 = _mm512_shuffle_i32x4(a[j], a[j + 4], 0xdd);
+      const __m512i even_23 = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0x88);
+      const __m512i odd_23 = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0xdd);
+      b[j] = _mm512_shuffle_i32x4(even_01, even_23, 0x88);
+      b[j + 4] = _mm512_shuffle_i32x4(odd_01, odd_23, 0x88);
+      b[j + 8] = _mm512_shuffle_i32x4(even_01, even_23, 0xdd);
+      b[j + 12] = _mm512_shuffle_i32x4(odd_01, odd_23, 0xdd);
+    }
+    __m512i sum = _mm512_setzero_si512();
+    for (int64_t group = 0; group < steps_.key_groups; ++group) {
+      _mm512_store_si512(packed + group * packed_stride, b[group]);
+      sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(INT8_MIN), b[group]);
+    }
+    _mm512_store_si512(steps_.key_starts + first, _mm512_sub_epi32(_mm512_setzero_si512(), sum));
+  }
+
+  // Four places x 16 channels at a time.
+  void pack_values() {
+    alignas(64) uint8_t order[64];
+    for (int i = 0; i < 64; ++i) order[i] = static_cast<uint8_t>(i % 4 * 16 + i / 4);
+    const __m512i interleave = load(order);
+    int8_t* packed = steps_.values;
+    for (int64_t place = 0; place < places_; place += kGroup) {
+      for (int64_t d = 0; d < dim_; d += kLanes) {
+        const auto mask = static_cast<__mmask16>(first_bytes(std::min<int64_t>(kLanes, dim_ - d)));
+        // Places past the end are zero.
+        const auto row = [&](int64_t i) {
+          if (place + i >= places_) return _mm_setzero_si128();
+          return _mm_maskz_loadu_epi8(mask, query(place + i) + 2 * channels_ + d);
+        };
+        __m512i rows = _mm512_castsi128_si512(row(0));
+        rows = _mm512_inserti32x4(rows, row(1), 1);
+        rows = _mm512_inserti32x4(rows, row(2), 2);
+        rows = _mm512_inserti32x4(rows, row(3), 3);
+        _mm512_store_si512(packed, _mm512_permutexvar_epi8(interleave, rows));
+        packed += 64;
+      }
+    }
+  }
+
+  void score(const NarrowScale& scale) {
+    constexpr int64_t kRows = 6;
+    const int8_t* columns = steps_.keys;
+    for (int64_t key = 0; key < places_; key += kChunk) {
+      const int64_t width = registers(key);
+      constexpr decltype(&score_tile<1>) kTiles[] = {score_tile<1>, score_tile<2>, score_tile<3>, score_tile<4>};
+      for (int64_t row = 0; row < places_; row += kRows) {
+        kTiles[width - 1](steps_.queries + row * kMostDim, kMostDim, columns, steps_.key_groups,
+                          steps_.key_starts + key, scale, steps_.scores + row * steps_.row_stride + key,
+                          steps_.row_stride);
+      }
+      columns += steps_.key_groups * width * kLanes * kGroup;
+    }
+  }
+
+  // Scores to placed scores to exponentials and their sums.
+  template <int kPlanes, bool kMixed>
+  void exponentiate() {
+    const PlacedScores& placed = attention_.placed;
+    const ByteTable low_table(placed.scaled_bytes(0));
+    const ByteTable high_table(placed.scaled_bytes(1));
+    const int64_t last = steps_.row_stride - kChunk;
+    // First bias and maxima, then exponentials, so that each half keeps its tables in registers.
+    for (int64_t row = 0; row < places_; ++row) {
+      uint8_t* const scores = steps_.scores + row * steps_.row_stride;
+      const int16_t* const bias = placed.bias(head_, row);
+      __m512i largest = _mm512_set1_epi8(INT8_MIN);
+      for (int64_t key = 0; key <= last; key += kChunk) {
+        const __m512i score = load(scores + key);
+        const __mmask64 upper = _mm512_movepi8_mask(score);
+        const __m512i low = low_table(score, upper);
+        const __m512i high = high_table(score, upper);
+        const __m512i first = load(bias + key);
+        const __m512i second = load(bias + key + 32);
+        const __m512i words0 =
+            _mm512_adds_epi16(_mm512_unpacklo_epi8(low, high), _mm512_shuffle_i32x4(first, second, 0x88));
+        const __m512i words1 =
+            _mm512_adds_epi16(_mm512_unpackhi_epi8(low, high), _mm512_shuffle_i32x4(first, second, 0xdd));
+        const __m512i bytes = _mm512_packs_epi16(words0, words1);
+        _mm512_store_si512(scores + key, bytes);
+        const __mmask64 visible = kMixed ? same_region(row, key) : key == last ? last_chunk_ : ~__mmask64{0};
+        largest = _mm512_mask_max_epi8(largest, visible, largest, bytes);
+      }
+      _mm_storeu_si16(steps_.sums + row, max_bytes(largest));
+    }
+    const WindowExponential& exponential = attention_.exponential;
+    const ByteTable planes[4] = {ByteTable(exponential.bytes[0]), ByteTable(exponential.bytes[1]),
+                                 ByteTable(exponential.bytes[2]), ByteTable(exponential.bytes[3])};
+    for (int64_t row = 0; row < places_; ++row) {
+      const uint8_t* const scores = steps_.scores + row * steps_.row_stride;
+      uint32_t* const target = steps_.exponentials + row * steps_.row_stride;
+      const __m512i largest = _mm512_set1_epi8(static_cast<char>(steps_.sums[row]));
+      __m512i sum = _mm512_setzero_si512();
+      for (int64_t key = 0; key <= last; key += kChunk) {
+        const __m512i distance = _mm512_sub_epi8(largest, load(scores + key));
+        const __mmask64 upper = _mm512_movepi8_mask(distance);
+        const __mmask64 valid = key == last ? last_chunk_ : ~__mmask64{0};
+        const __mmask64 visible = kMixed ? same_region(row, key) : valid;
+        __m512i bytes[4];
+#pragma GCC unroll 4
+        for (int plane = 0; plane < kPlanes; ++plane) {
+          bytes[plane] = _mm512_maskz_mov_epi8(visible, planes[plane](distance, upper));
+          if constexpr (kMixed) {
+            const char masked = static_cast<char>(exponential.masked >> (8 * plane));
+            bytes[plane] = _mm512_mask_mov_epi8(bytes[plane], valid & ~visible, _mm512_set1_epi8(masked));
+          }
+        }
+        if constexpr (kPlanes < 4) bytes[3] = _mm512_setzero_si512();
+        const __m512i low0 = _mm512_unpacklo_epi8(bytes[0], bytes[1]);
+        const __m512i low1 = _mm512_unpackhi_epi8(bytes[0], bytes[1]);
+        const __m512i high0 = _mm512_unpacklo_epi8(bytes[2], bytes[3]);
+        const __m512i high1 = _mm512_unpackhi_epi8(bytes[2], bytes[3]);
+        const __m512i all[4] = {_mm512_unpacklo_epi16(low0, high0), _mm512_unpackhi_epi16(low0, high0),
+                                _mm512_unpacklo_epi16(low1, high1), _mm512_unpackhi_epi16(low1, high1)};
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) _mm512_store_si512(target + key + i * kLanes, all[i]);
+        sum =
+            _mm512_add_epi32(sum, _mm512_add_epi32(_mm512_add_epi32(all[0], all[1]), _mm512_add_epi32(all[2], all[3])));
+      }
+      steps_.sums[row] = _mm512_reduce_add_epi32(sum);
+    }
+  }
+
+  // Which of 64 keys a query sees.
+  __mmask64 same_region(int64_t query_place, int64_t key) const {
+    const __mmask64 valid = first_bytes(places_ - key);
+    const __m512i regions = _mm512_maskz_loadu_epi8(valid, window_.regions + key);
+    const __m512i own = _mm512_set1_epi8(static_cast<char>(window_.regions[query_place]));
+    return _mm512_mask_cmpeq_epi8_mask(valid, regions, own);
+  }
+
+  // floor(2^31 / sum): what is not an integer is further from the next one than a double is rounded.
+  void find_factors() {
+    for (int64_t row = 0; row < places_; row += 8) {
+      const __m256i sums = _mm256_load_si256(reinterpret_cast<const __m256i*>(steps_.sums + row));
+      const __m512d quotients = _mm512_div_pd(_mm512_set1_pd(2147483648.0), _mm512_cvtepi32_pd(sums));
+      _mm256_store_si256(reinterpret_cast<__m256i*>(steps_.factors + row), _mm512_cvttpd_epu32(quotients));
+    }
+  }
+
+  template <bool kTwoBytes>
+  void find_probabilities() {
+    const __m512i limit =
+        kTwoBytes ? _mm512_set1_epi16(INT16_MAX) : _mm512_set1_epi8(static_cast<char>((1 << attention_.frac_bits) - 1));
+    const __m512i low_byte = _mm512_set1_epi16(0xff);
+    const __m128i shift = _mm_cvtsi32_si128(31 - attention_.frac_bits);
+    for (int64_t row = 0; row < places_; ++row) {
+      const __m512i factor = _mm512_set1_epi32(static_cast<int32_t>(steps_.factors[row]));
+      const uint32_t* const exponentials = steps_.exponentials + row * steps_.row_stride;
+      uint8_t* const target = steps_.probabilities + (kTwoBytes ? 2 : 1) * row * steps_.row_stride;
+      for (int64_t key = 0; key < places_; key += kChunk) {
+        // E * F <= 2^31, since E is at most the sum.
+        __m512i p[4];
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+          p[i] = _mm512_srl_epi32(_mm512_mullo_epi32(load(exponentials + key + i * kLanes), factor), shift);
+        }
+        __m512i low = _mm512_packus_epi32(p[0], p[1]);
+        __m512i high = _mm512_packus_epi32(p[2], p[3]);
+        if constexpr (kTwoBytes) {
+          low = _mm512_min_epu16(low, limit);
+          high = _mm512_min_epu16(high, limit);
+          _mm512_store_si512(target + key, _mm512_packus_epi16(_mm512_srli_epi16(low, 8), _mm512_srli_epi16(high, 8)));
+          _mm512_store_si512(target + steps_.row_stride + key,
+                             _mm512_packus_epi16(_mm512_and_si512(low, low_byte), _mm512_and_si512(high, low_byte)));
+        } else {
+          _mm512_store_si512(target + key, _mm512_min_epu8(_mm512_packus_epi16(low, high), limit));
+        }
+      }
+    }
+  }
+
+  template <bool kTwoBytes>
+  void mix(const ContextScale* scales) {
+    switch (steps_.value_registers) {
+      case 1:
+        return mix<kTwoBytes, 12, 1>(scales);
+      case 2:
+        return mix<kTwoBytes, 12, 2>(scales);
+      case 3:
+        return mix<kTwoBytes, 6, 3>(scales);
+      default:
+        return mix<kTwoBytes, 6, 4>(scales);
+    }
+  }
+
+  // Probabilities times values, R rows of bytes at a time.
+  template <bool kTwoBytes, int R, int C>
+  [[gnu::noinline]] void mix(const ContextScale* scales) {
+    constexpr int64_t kQueries = kTwoBytes ? R / 2 : R;
+    const __mmask64 mask = first_bytes(dim_);
+    for (int64_t first = 0; first < places_; first += kQueries) {
+      const auto finish = [&](int64_t place, const __m512i* sums) {
+        if (place >= places_ || window_.y[place] == nullptr) return;
+        __m512i context[4] = {};
+#pragma GCC unroll 4
+        for (int c = 0; c < C; ++c) context[c] = scales[c].requantize(sums[c]);
+        const __m512i low = _mm512_packs_epi32(context[0], context[1]);
+        const __m512i high = _mm512_packs_epi32(context[2], context[3]);
+        _mm512_mask_storeu_epi8(window_.y[place] + head_ * dim_, mask, natural_order(_mm512_packs_epi16(low, high)));
+      };
+      const uint8_t* const rows = steps_.probabilities + first * (kTwoBytes ? 2 : 1) * steps_.row_stride;
+      __m512i upper[C];
+      tile<R, C>(rows, steps_.row_stride, steps_.values, steps_.value_groups, nullptr,
+                 [&](int row, const __m512i* sums) {
+                   if constexpr (kTwoBytes) {
+                     __m512i joined[C];
+#pragma GCC unroll 4
+                     for (int c = 0; c < C; ++c) {
+                       if (row % 2 == 0) upper[c] = _mm512_slli_epi32(sums[c], 8);
+                       joined[c] = _mm512_add_epi32(upper[c], sums[c]);
+                     }
+                     if (row % 2 == 1) finish(first + row / 2, joined);
+                   } else {
+                     finish(first + row, sums);
+                   }
+                 });
+    }
+  }
+
+  const Window& window_;
+  const WindowAttention& attention_;
+  const int64_t head_;
+  const int64_t places_;
+  const int64_t dim_;
+  const int64_t channels_;
+  Steps steps_;
+  const __mmask64 last_chunk_;
+};
+
+}  // namespace
+
+void attend_window_avx512vnni(const Window& window, const WindowAttention& attention, int64_t head) {
+  const int64_t dim = attention.head_dim;
+  const int64_t places = attention.grid.area();
+  const WindowExponential& exponential = attention.exponential;
+  const NarrowScale score_scale(attention.score_scale);
+  alignas(64) unsigned char memory[4 * sizeof(ContextScale)];
+  auto* const context_scales = reinterpret_cast<ContextScale*>(memory);
+  int32_t largest_pre_shift = 0;
+  const bool fits = dim <= kMostDim && attention.placed.narrow() && exponential.table[0] <= INT32_MAX / places;
+  for (int64_t d = 0; fits && d < dim; d += kLanes) {
+    auto* const scale =
+        new (context_scales + d / kLanes) ContextScale(attention.context_scale.from(head * dim + d), dim - d);
+    largest_pre_shift = std::max(largest_pre_shift, scale->largest_pre_shift);
+  }
+  // Whether 32-bit lanes are enough: the probabilities of a row sum up to 1 at most.
+  if (!fits || !has_room(dim << 14, score_scale.pre_shift) ||
+      !has_room(int64_t{1} << (attention.frac_bits + 7), largest_pre_shift)) {
+    return attend_window_portable(window, attention, head);
+  }
+  Head(window, attention, head).attend(score_scale, context_scales);
+}
+
+}  // namespace ivit::cpu
+
+#undef IVIT_DOT
+#include "kernels/cpu/target_end.h"
