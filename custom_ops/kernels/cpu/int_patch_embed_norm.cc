@@ -2,10 +2,14 @@
 #include "kernels/cpu/int_patch_embed_norm.h"
 
 #include "kernels/cpu/clamp_bits.h"
+#include "kernels/cpu/requantize.h"
 #include "kernels/cpu/variant.h"
 
 namespace ivit::cpu {
 namespace {
+
+// Whether requantisation changes nothing.
+bool is_one(const Dyadic& scale) { return scale.shift[0] < 31 && scale.multiplier[0] == int32_t{1} << scale.shift[0]; }
 
 template <class Patches>
 void embed_patches(const Parallel& parallel, const Patches& patches, const PatchEmbedNorm& embed, int16_t* y) {
@@ -18,7 +22,7 @@ void embed_patches(const Parallel& parallel, const Patches& patches, const Patch
                            requantize_to(tokens, projection));
     clamp_bits(tokens, count * channels, embed.bits);
     variant.layer_norm16(tokens, count, channels, embed.norm, tokens);
-    for (int64_t i = 0; i < count * channels; ++i) tokens[i] = saturate<int16_t>(embed.token_scale.scale(tokens[i], 0));
+    if (!is_one(embed.token_scale)) requantize_row(tokens, count * channels, embed.token_scale, tokens);
   });
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 #include "kernels/cpu/aligned.h"
 #include "kernels/cpu/parallel.h"
@@ -23,18 +24,46 @@ struct PatchGrid {
   int64_t count() const { return down() * across(); }
   // Pixels of a patch, all colours.
   int64_t pixels() const { return image.colours * patch_size * patch_size; }
+  // Pixels of an image, all colours.
+  int64_t image_size() const { return image.colours * image.height * image.width; }
 };
 
-// One patch, in the order colour, line, column.
-template <class Pixel>
-void gather_patch(const Pixel* image, const PatchGrid& grid, int64_t patch, Pixel* pixels) {
-  const int64_t top = patch / grid.across() * grid.patch_size;
-  const int64_t left = patch % grid.across() * grid.patch_size;
-  for (int64_t colour = 0; colour < grid.image.colours; ++colour) {
-    for (int64_t line = 0; line < grid.patch_size; ++line) {
-      const Pixel* source = image + (colour * grid.image.height + top + line) * grid.image.width + left;
-      pixels = std::copy_n(source, grid.patch_size, pixels);
+// Copies `count` patches' parts of one line to their rows, `stride` bytes apart. A size known here is one instruction.
+template <int64_t kSize>
+void scatter(const void* line, int64_t count, void* rows, int64_t stride) {
+  for (int64_t i = 0; i < count; ++i) {
+    std::memcpy(static_cast<char*>(rows) + i * stride, static_cast<const char*>(line) + i * kSize, kSize);
+  }
+}
+
+inline void scatter(const void* line, int64_t size, int64_t count, void* rows, int64_t stride) {
+  if (size == 4) return scatter<4>(line, count, rows, stride);
+  if (size == 8) return scatter<8>(line, count, rows, stride);
+  if (size == 16) return scatter<16>(line, count, rows, stride);
+  for (int64_t i = 0; i < count; ++i) {
+    std::memcpy(static_cast<char*>(rows) + i * stride, static_cast<const char*>(line) + i * size,
+                static_cast<size_t>(size));
+  }
+}
+
+// Patches [first, first + count) of an image as rows, each in the order colour, line, column. line(source, length,
+// colour) gives `length` quantised pixels of a line.
+template <class Pixel, class Line>
+void gather_patches(const Pixel* image, const PatchGrid& grid, int64_t first, int64_t count, int8_t* rows,
+                    const Line& line) {
+  const int64_t size = grid.patch_size;
+  for (int64_t done = 0; done < count;) {
+    const int64_t patch = first + done;
+    const int64_t left = patch % grid.across();
+    const int64_t some = std::min(count - done, grid.across() - left);
+    for (int64_t colour = 0; colour < grid.image.colours; ++colour) {
+      for (int64_t i = 0; i < size; ++i) {
+        const int64_t height = colour * grid.image.height + patch / grid.across() * size + i;
+        const int8_t* pixels = line(image + height * grid.image.width + left * size, some * size, colour);
+        scatter(pixels, size, some, rows + done * grid.pixels() + (colour * size + i) * size, grid.pixels());
+      }
     }
+    done += some;
   }
 }
 
@@ -44,10 +73,10 @@ class QuantizedPatches {
   QuantizedPatches(const int8_t* images, const PatchGrid& grid) : images_(images), grid_(grid) {}
 
   const PatchGrid& grid() const { return grid_; }
-  // Patch `patch` of image `n` as a row of the product.
-  void load(int64_t n, int64_t patch, int8_t* row) const {
-    const ImageShape& shape = grid_.image;
-    gather_patch(images_ + n * shape.colours * shape.height * shape.width, grid_, patch, row);
+  // Patches [first, first + count) of image `n` as rows of the product.
+  void load(int64_t n, int64_t first, int64_t count, int8_t* rows) const {
+    gather_patches(images_ + n * grid_.image_size(), grid_, first, count, rows,
+                   [](const int8_t* source, int64_t, int64_t) { return source; });
   }
 
  private:
@@ -55,21 +84,21 @@ class QuantizedPatches {
   PatchGrid grid_;
 };
 
-// Images of pixels, which are quantised patch by patch.
+// Images of pixels, which are quantised line by line.
 class PixelPatches {
  public:
   PixelPatches(const uint8_t* images, const PatchGrid& grid, const PixelTables& tables)
       : images_(images), grid_(grid), tables_(tables) {}
 
   const PatchGrid& grid() const { return grid_; }
-  void load(int64_t n, int64_t patch, int8_t* row) const {
-    const ImageShape& shape = grid_.image;
-    const int64_t area = grid_.patch_size * grid_.patch_size;
-    uint8_t* const pixels = reinterpret_cast<uint8_t*>(row);
-    gather_patch(images_ + n * shape.colours * shape.height * shape.width, grid_, patch, pixels);
-    for (int64_t colour = 0; colour < shape.colours; ++colour) {
-      active_variant().look_up(pixels + colour * area, area, tables_.colour(colour), row + colour * area);
-    }
+  void load(int64_t n, int64_t first, int64_t count, int8_t* rows) const {
+    thread_local Scratch<int8_t> memory;
+    int8_t* const quantized = memory.get(grid_.image.width);
+    gather_patches(images_ + n * grid_.image_size(), grid_, first, count, rows,
+                   [&](const uint8_t* source, int64_t length, int64_t colour) {
+                     active_variant().look_up(source, length, tables_.colour(colour), quantized);
+                     return quantized;
+                   });
   }
 
  private:
@@ -93,7 +122,7 @@ void for_patch_blocks(const Parallel& parallel, const Patches& patches, const Bo
     const int64_t count = split.end(task % split.count()) - first;
     thread_local Scratch<int8_t> scratch;
     int8_t* const rows = scratch.get(count * grid.pixels());
-    for (int64_t row = 0; row < count; ++row) patches.load(n, first + row, rows + row * grid.pixels());
+    patches.load(n, first, count, rows);
     body(n, first, count, rows);
   });
 }
