@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 from ivit_onnx.exporters.graph import BATCH, GraphBuilder, with_norm
+from ivit_onnx.exporters.head import end_graph
 from ivit_onnx.exporters.image import InputType, embed_image
 
 from ivit_onnx.architectures.swin import Stage
@@ -21,7 +22,8 @@ Stream = tuple[ir.Value, np.float32]
 def build_swin(model: SwinTransformer, input_type: InputType) -> tuple[ir.Graph, float]:
     """The main graph of a calibrated twin, without functions, and the scale of its integer logits.
 
-    Input `image` [batch, 3, H, W] of `input_type`, output `logits` int32 [batch, classes].
+    Input `image` [batch, 3, H, W] of `input_type`, output `logits` int32 [batch, classes]; without
+    classes, `features` int32 [batch, width of the last stage].
 
     Raises:
         ExportError: a layer is not calibrated or cannot be expressed in integers.
@@ -41,12 +43,10 @@ def build_swin(model: SwinTransformer, input_type: InputType) -> tuple[ir.Graph,
     norm = model.norm.lower(s_x)
     (y,) = g.operator("norm", norm, [x], {"norm": (BATCH, last.tokens, last.width)}, "Final normalisation.")
     pool = model.pool.lower(norm.scale)
-    (features,) = g.operator("features", pool, [y], {"features": (BATCH, last.width)}, "Average pooling.")
-    head = model.head.lower(pool.scale)
-    (logits,) = g.operator("head", head, [features], {"logits": (BATCH, arch.classes)}, "Classification head.")
-    logits.doc_string = "Integer logits; float logits = logits * ivit.output_scale."
-    doc = f"Integer-only {arch.name}: no floating-point tensor but a float32 input, if that was asked for."
-    return g.graph(arch.name, [logits], doc), float(head.scale)
+    name = "features" if arch.classes else "pool"
+    (features,) = g.operator(name, pool, [y], {name: (BATCH, last.width)}, "Average pooling.")
+    graph: tuple[ir.Graph, float] = end_graph(g, model, features, last.width, pool.scale, "Classification head.")
+    return graph
 
 
 def _blocks(g: GraphBuilder, stage: Stage, blocks: list[SwinBlock], stream: Stream) -> Stream:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 from ivit_onnx.exporters.graph import BATCH, Dim, GraphBuilder, with_norm
+from ivit_onnx.exporters.head import end_graph
 from ivit_onnx.exporters.image import InputType, embed_image
 
 from ivit_onnx.models import VisionTransformer
@@ -38,18 +39,9 @@ def build_vit(model: VisionTransformer, input_type: InputType) -> tuple[ir.Graph
         x, s_x, y, norm = _block(g, model, index, block, following, (x, s_x), (y, norm))
 
     features, scale = _mean_features(g, model, x, s_x) if model.pool else _token_features(g, model, x, s_x)
-    doc = f"Integer-only {arch.name}: no floating-point tensor but a float32 input, if that was asked for."
-    if model.head is None:
-        what = "Integer features; float features = features * ivit.output_scale."
-        shape = (BATCH, arch.head_tokens * arch.width)
-        features = g.standard("Cast", "features", [features], "int32", shape, what, to=int(ir.DataType.INT32))
-        features.doc_string = what
-        return g.graph(arch.name, [features], doc), float(scale)
-    head = model.head.lower(scale)
-    heads = "Mean of both classification heads." if arch.distilled else "Classification head."
-    (logits,) = g.operator("head", head, [features], {"logits": (BATCH, arch.classes)}, heads)
-    logits.doc_string = "Integer logits; float logits = logits * ivit.output_scale."
-    return g.graph(arch.name, [logits], doc), float(head.scale)
+    doc = "Mean of both classification heads." if arch.distilled else "Classification head."
+    graph: tuple[ir.Graph, float] = end_graph(g, model, features, arch.head_tokens * arch.width, scale, doc)
+    return graph
 
 
 def _token_features(

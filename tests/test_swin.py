@@ -154,6 +154,22 @@ def test_input_types(tmp_path: Path, input_type: str) -> None:
         np.testing.assert_array_equal(found, expected)
 
 
+def test_without_a_head_there_are_features(tmp_path: Path) -> None:
+    network = timm_swin(num_classes=0)
+    checkpoint = save_checkpoint(network, tmp_path / "model.pth")
+    path = export_small(network, checkpoint, tmp_path / "model.onnx")
+    twin, image = load_twin(path, checkpoint), pixels(3)
+    with torch.inference_mode():
+        expected = twin(torch.from_numpy(image)).numpy()
+        exact = network(images_of(network, 8, seed=4))
+        error = (twin(images_of(network, 8, seed=4)) * twin.output_scale - exact).abs().max()
+    assert error < 0.1 * exact.abs().max()
+    for kernels in (False, True):
+        session = ivit_onnx.create_session(str(path), kernels=kernels)
+        assert [output.name for output in session.get_outputs()] == ["features"]
+        np.testing.assert_array_equal(session.run(None, {"image": image})[0], expected)
+
+
 def test_form_of_the_graph(network: TimmSwin, checkpoint: Path, tmp_path: Path) -> None:
     """Four nodes a block, one a stage, and shapes known but for the batch."""
     model = onnx.load(export_small(network, checkpoint, tmp_path / "m.onnx"))
@@ -261,7 +277,8 @@ INDEX = "layers.0.blocks.0.attn.relative_position_index"
         (change("layers.0.blocks.0.mlp.fc1.weight", torch.ones(40, 16)), {}, "feed-forward layers of 40 channels"),
         (change("patch_embed.proj.weight", torch.ones(16, 1, 4, 4)), {}, "images of 1 channels"),
         (lambda s: s.pop("patch_embed.norm.weight"), {}, "patch embedding has no normalisation"),
-        (lambda s: s.pop("head.weight"), {}, "without classification head"),
+        (lambda s: s.pop("head.weight"), {}, "not supported yet: tensor head.fc.bias"),
+        (lambda s: None, {"act": "quick_gelu"}, "a Swin with quick_gelu"),
         (lambda s: s.pop("norm.bias"), {}, "tensor norm.bias is missing"),
         (lambda s: None, {"heads": 2}, "heads of a Swin are read from the file"),
         (lambda s: None, {"image_size": 64}, "is not what follows .* for images of 64 pixels"),

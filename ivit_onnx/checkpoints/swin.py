@@ -62,9 +62,9 @@ def _read(state_dict: Tensors, flags: Flags) -> tuple[SwinArchitecture, list[str
     """The architecture; the size of images is that of the flag, the masks in the file, the known model, or 224."""
     if flags.heads is not None:
         raise CheckpointError("the heads of a Swin are read from the file; leave --num-heads out")
+    if flags.act not in (None, "gelu"):
+        raise CheckpointError(f"not supported yet: a Swin with {flags.act}; leave --act out")
     weights = _timm_names(state_dict)
-    if "head.fc.weight" not in weights:
-        raise CheckpointError("not supported yet: a Swin without classification head (head.fc.weight is missing)")
     if "patch_embed.norm.weight" not in weights:
         raise CheckpointError("not supported yet: a Swin whose patch embedding has no normalisation (patch_embed.norm)")
     width, channels, patch, patch_width = shape_of(weights, "patch_embed.proj.weight", 4)
@@ -95,7 +95,7 @@ def _read(state_dict: Tensors, flags: Flags) -> tuple[SwinArchitecture, list[str
     arch = SwinArchitecture(
         name=names[0] if named else f"swin_custom_patch{patch}_window{windows[0]}_{size}",
         image_size=size,
-        classes=shape_of(weights, "head.fc.weight", 2)[0],
+        classes=shape_of(weights, "head.fc.weight", 2)[0] if "head.fc.weight" in weights else 0,
         **found,
     )
     for stage in arch.stages:
@@ -209,7 +209,9 @@ def _shapes(arch: SwinArchitecture) -> dict[str, tuple[int, ...]]:
             for linear, shape in linears.items():
                 shapes |= {f"{block}{linear}.weight": shape, f"{block}{linear}.bias": shape[:1]}
     shapes |= _norm("norm", arch.features)
-    return {**shapes, "head.fc.weight": (arch.classes, arch.features), "head.fc.bias": (arch.classes,)}
+    if arch.classes:
+        shapes |= {"head.fc.weight": (arch.classes, arch.features), "head.fc.bias": (arch.classes,)}
+    return shapes
 
 
 def _norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:

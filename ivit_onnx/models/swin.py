@@ -96,9 +96,11 @@ class SwinTransformer(Twin):
             SwinStage(stage, previous, arch.mlp_ratio, softmax_bits)
             for stage, previous in zip(arch.stages, before, strict=False)
         )
-        self.norm = LayerNorm(arch.features, eps=1e-5)
-        self.pool = TokenMean()
-        self.head = Classifier(arch.features, arch.classes)
+        # Features that no head reads leave the graph with 16 bits.
+        bits = 8 if arch.classes else 16
+        self.norm = LayerNorm(arch.features, eps=1e-5, bits=bits)
+        self.pool = TokenMean(bits)
+        self.head = Classifier(arch.features, arch.classes) if arch.classes else None
         self.name_modules()
 
     def load_weights(self, state_dict: Mapping[str, Tensor]) -> None:
