@@ -92,7 +92,7 @@ def export(
     img_size: Annotated[
         int | None,
         typer.Option(
-            help="Image size to use the network at; its position table is resized to it.  \\[default: as trained]"
+            help="Image size to use the network at; a position table is resized to it.  \\[default: as trained]"
         ),
     ] = None,
     act: Annotated[
