@@ -20,6 +20,7 @@
 #include "kernels/cpu/int_attention.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/target_avx512vnni.h"
+#include "kernels/cpu/vector_avx512vnni.h"
 
 namespace ivit::cpu {
 namespace {
@@ -31,20 +32,7 @@ constexpr int64_t kGroup = 4;
 constexpr int64_t kChunk = 64;
 constexpr int64_t kDistances = 256;
 
-// An instruction in assembly, because compilers copy accumulators around the intrinsic when so many are alive.
-#define IVIT_DOT(accumulator, unsigned_bytes, signed_bytes) \
-  asm("vpdpbusd %2, %1, %0" : "+v"(accumulator) : "v"(unsigned_bytes), "v"(signed_bytes))
-
 #define IVIT_FOR_ROWS(macro) macro(0) macro(1) macro(2) macro(3) macro(4) macro(5)
-
-inline __m512i load(const void* values) { return _mm512_load_si512(values); }
-
-// Upper halves of the 64-bit products of 16 lanes; `b_odd` has the odd lanes of b in the even places.
-inline __m512i multiply_high(__m512i a, __m512i b, __m512i b_odd) {
-  const __m512i even = _mm512_mul_epi32(a, b);
-  const __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(a, 32), b_odd);
-  return _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_CDAB);
-}
 
 // Four registers to bytes, saturated, in natural order: the packs work inside 128-bit lanes.
 inline __m512i natural_order(__m512i packed) {
