@@ -21,8 +21,9 @@ constexpr int64_t kRows = 6;
 constexpr int64_t kColumns = 64;
 constexpr int64_t kLanes = 16;
 constexpr int64_t kGroup = 4;
-// Rows whose sums are kept at hand; more are taken block by block.
-constexpr int64_t kBlockRows = 192;
+// Rows are taken in blocks that a second-level cache holds beside the weights, and whose sums are kept at hand.
+constexpr int64_t kBlockBytes = 384 * 1024;
+constexpr int64_t kBlockRows = 512;
 
 // Column 16 * L + 4 * j + i of a panel stands in lane 4 * L + i of register j: the two saturating packs of four
 // registers, which work inside 128-bit lanes, then give 64 bytes in natural order.
@@ -312,7 +313,6 @@ template <int N, class Store>
 #undef IVIT_START
   const uint8_t* w = panel.weight;
   const int8_t* values = pass.x + row * x_stride;
-  const int8_t* next_values = values + N * x_stride;
   const int64_t groups = pass.groups;
   int64_t k = 0;
   for (int64_t piece = 0; piece < kRows; ++piece) {
@@ -341,10 +341,7 @@ template <int N, class Store>
       pending.finish(piece, step, store);
     }
     pass.next_panel.step();
-    if (piece < N) {
-      store.fetch(row + piece, panel.column);
-      for (int64_t at = 0; at < groups * kGroup; at += 64) __builtin_prefetch(next_values + piece * x_stride + at);
-    }
+    if (piece < N) store.fetch(row + piece, panel.column);
   }
 #define IVIT_KEEP(r)                                                    \
   if constexpr (N > r) {                                                \
@@ -392,8 +389,11 @@ void compute_with(const Store& store, const int8_t* x, int64_t x_stride, int64_t
   int turn = 0;
   PendingMemory memory;
   Pending pending;
-  for (int64_t block = 0; block < rows; block += kBlockRows) {
-    const int64_t block_end = std::min(rows, block + kBlockRows);
+  const int64_t most_rows = std::clamp(kBlockBytes / std::max<int64_t>(1, x_stride), kRows, kBlockRows) / kRows * kRows;
+  const Split blocks(rows, divide_up(rows, most_rows), kRows);
+  for (int64_t b = 0; b < blocks.count(); ++b) {
+    const int64_t block = blocks.begin(b);
+    const int64_t block_end = blocks.end(b);
     sum_rows(x + block * x_stride, x_stride, block_end - block, linear.inner, sums);
     for (int64_t p = first_panel; p < last_panel; ++p) {
       turn = 1 - turn;
@@ -465,7 +465,7 @@ void compute(const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear
     return;
   }
   // The last group of a row would reach into the next one: rows are copied, a few at a time, and padded.
-  const AlignedArray<int8_t> padded(kBlockRows * linear.padded_inner);
+  const AlignedArray<int8_t> padded(std::min(rows, kBlockRows) * linear.padded_inner);
   for (int64_t first = 0; first < rows; first += kBlockRows) {
     const int64_t count = std::min(kBlockRows, rows - first);
     for (int64_t row = 0; row < count; ++row) {
