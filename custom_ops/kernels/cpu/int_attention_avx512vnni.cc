@@ -413,10 +413,11 @@ class Head {
     }
   }
 
-  // Queries + 128; rows from `count` on keep what they had.
+  // Queries + 128; rows from `count` on keep what they had. Queries are far apart: those after the next are fetched.
   void load_queries(int64_t first, int64_t count) {
     for (int64_t row = 0; row < count; ++row) {
       const int8_t* query = query_ + (first + row) * 3 * channels_;
+      __builtin_prefetch(query + 2 * kQueries * 3 * channels_);
       for (int64_t d = 0; d < dim_; d += 64) {
         const __m512i bytes = _mm512_maskz_loadu_epi8(first_bytes(dim_ - d), query + d);
         _mm512_store_si512(queries_ + row * query_stride_ + d, _mm512_xor_si512(bytes, _mm512_set1_epi8(INT8_MIN)));
