@@ -38,6 +38,19 @@ def linear_case(rng: np.random.Generator, operator: str, m: int, k: int, n: int)
     return Case(operator, inputs, {})
 
 
+def residual_scale_cases(rng: np.random.Generator) -> Iterator[Case]:
+    """Residual connections whose scales stand at the ends of what 16-bit multiplications take."""
+    top = 2**31 - 1
+    for multiplier in (top, top - 2**15, top - 2**15 + 1, 2**30, 2**15, 2**15 - 1, 1, 0, -1, -top):
+        for shift in (1, 16, 17, 31, 32, 46, 47, 48, 62):
+            case = linear_case(rng, "IntLinearAdd", 7, 8, 70)
+            case.inputs["residual"] = integers(rng, (1, 7, 70), np.int16, True)
+            for side, other in (("branch", "residual"), ("residual", "branch")):
+                scales = {f"{side}_multiplier": np.int32(multiplier), f"{side}_shift": np.int8(shift)}
+                scales |= {f"{other}_multiplier": np.int32(2**30), f"{other}_shift": np.int8(31)}
+                yield Case("IntLinearAdd", {**case.inputs, **{name: np.asarray(v) for name, v in scales.items()}}, {})
+
+
 def mlp_case(rng: np.random.Generator, batch: int, tokens: int, channels: int, hidden: int) -> Case:
     gm, ge = dyadic(rng, (), 2**14, False)
     inputs = {
@@ -189,10 +202,13 @@ def odd_cases(rng: np.random.Generator) -> Iterator[Case]:
                 x0, n = next(exponentials)
                 heads_, head_dim = next(heads) % 5 + 1, 32 if frac_bits == 8 else next(head_dims)
                 yield window_case(rng, grid, window, shift, heads_, head_dim, frac_bits=frac_bits, x0=x0, n=n)
-    for m, k, n in ((1, 1, 1), (5, 3, 65), (6, 64, 64), (7, 63, 130), (13, 100, 31), (97, 66, 129), (197, 192, 200)):
+    shapes = ((1, 1, 1), (5, 3, 65), (6, 64, 64), (7, 63, 130), (13, 100, 31), (97, 66, 129), (197, 192, 200))
+    # More rows than a block has.
+    for m, k, n in (*shapes, (1030, 4, 130), (520, 1000, 70)):
         for operator in ("IntLinear", "IntLinear16", "IntLinear32", "IntLinearAdd"):
             yield linear_case(rng, operator, m, k, n)
         yield mlp_case(rng, 1, m, k, n)
+    yield from residual_scale_cases(rng)
     for tokens, channels in ((1, 1), (7, 7), (8, 8), (9, 31), (12, 33), (197, 192), (5, 385), (3, 1024)):
         case = norm_case(rng, 1, tokens, channels)
         yield from (case, replace(case, operator="IntLayerNorm16"))

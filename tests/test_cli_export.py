@@ -259,9 +259,10 @@ def test_installed_command(photos: Path, output: Path, tmp_path: Path) -> None:
 def test_interrupted_while_writing(photos: Path, output: Path, number: signal.Signals) -> None:
     """The process gets a signal in the middle of writing: status says so, no traceback, nothing is left."""
     program = f"""
-import os, sys
+import os, signal, sys
 from ivit_onnx import api
 from ivit_onnx.cli import export_main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
 def save(model, path):
     path.write_bytes(b"half a model")
     os.kill(os.getpid(), {int(number)})

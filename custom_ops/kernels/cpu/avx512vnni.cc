@@ -14,7 +14,7 @@ const Variant kAvx512Vnni = {"avx512vnni",
                              kAttentionAvx512Vnni,
                              attend_window_avx512vnni,
                              layer_norm_rows_avx512vnni,
-                             layer_norm16_rows_portable,
+                             layer_norm16_rows_avx512vnni,
                              look_up_avx512vnni};
 
 }  // namespace ivit::cpu

@@ -16,10 +16,12 @@
 #include <cstring>
 
 #include "kernels/cpu/aligned.h"
+#include "kernels/cpu/attention_avx512vnni.h"
 #include "kernels/cpu/bytes_avx512vnni.h"
 #include "kernels/cpu/int_attention.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/target_avx512vnni.h"
+#include "kernels/cpu/vector_avx512vnni.h"
 
 namespace ivit::cpu {
 namespace {
@@ -31,30 +33,7 @@ constexpr int64_t kGroup = 4;
 constexpr int64_t kChunk = 64;
 constexpr int64_t kDistances = 256;
 
-// An instruction in assembly, because compilers copy accumulators around the intrinsic when so many are alive.
-#define IVIT_DOT(accumulator, unsigned_bytes, signed_bytes) \
-  asm("vpdpbusd %2, %1, %0" : "+v"(accumulator) : "v"(unsigned_bytes), "v"(signed_bytes))
-
 #define IVIT_FOR_ROWS(macro) macro(0) macro(1) macro(2) macro(3) macro(4) macro(5)
-
-inline __m512i load(const void* values) { return _mm512_load_si512(values); }
-
-// Upper halves of the 64-bit products of 16 lanes; `b_odd` has the odd lanes of b in the even places.
-inline __m512i multiply_high(__m512i a, __m512i b, __m512i b_odd) {
-  const __m512i even = _mm512_mul_epi32(a, b);
-  const __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(a, 32), b_odd);
-  return _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_CDAB);
-}
-
-// Four registers to bytes, saturated, in natural order: the packs work inside 128-bit lanes.
-inline __m512i natural_order(__m512i packed) {
-  return _mm512_permutexvar_epi32(_mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0), packed);
-}
-
-// Whether a left shift keeps values of this size inside int32. Not shifted, they may wrap around as they like.
-constexpr bool has_room(int64_t largest, int32_t shift) {
-  return shift == 0 || largest <= (int64_t{INT32_MAX} >> shift);
-}
 
 // Six rows of unsigned bytes, `stride` apart, times C * 16 packed columns. The accumulators start at `starts`, at zero
 // if that is null, and go to `store` row by row, or for Store::kPairs 256 * (an even row) + (the next row).
@@ -151,38 +130,6 @@ struct ScoreStore {
   int64_t stride;
 };
 
-// Requantisation of 16 channels.
-struct ContextScale {
-  ContextScale(const Dyadic& scale, int64_t channels) {
-    NarrowScale narrow;
-    for (int64_t c = 0; c < kLanes; ++c) {
-      // One number for all channels is taken apart once.
-      if (c < channels && (c == 0 || scale.multiplier_stride != 0 || scale.shift_stride != 0)) {
-        narrow = NarrowScale(scale.from(c));
-        largest_pre_shift = std::max(largest_pre_shift, narrow.pre_shift);
-      }
-      multiplier[c] = narrow.multiplier;
-      pre_shift[c] = narrow.pre_shift;
-      rounding[c] = narrow.rounding;
-      post_shift[c] = narrow.post_shift;
-    }
-    _mm512_store_si512(odd_multiplier, _mm512_srli_epi64(load(multiplier), 32));
-  }
-
-  __m512i requantize(__m512i sum) const {
-    const __m512i shifted = _mm512_sllv_epi32(sum, load(pre_shift));
-    const __m512i high = multiply_high(shifted, load(multiplier), load(odd_multiplier));
-    return _mm512_srav_epi32(_mm512_add_epi32(high, load(rounding)), load(post_shift));
-  }
-
-  alignas(64) int32_t multiplier[kLanes];
-  alignas(64) int32_t odd_multiplier[kLanes];
-  alignas(64) int32_t pre_shift[kLanes];
-  alignas(64) int32_t rounding[kLanes];
-  alignas(64) int32_t post_shift[kLanes];
-  int32_t largest_pre_shift = 0;
-};
-
 // The context of `count` queries: `channels` bytes each, 64 at most.
 template <bool kTwoBytes>
 struct ContextStore {
@@ -205,32 +152,38 @@ struct ContextStore {
   int64_t stride;
 };
 
-// Memory that a thread keeps from task to task.
+// Memory that a thread keeps from task to task, handed out at chosen places of the span of 4096 bytes: a load that has
+// the last 12 bits of its address in common with a store still under way waits for it. What products read starts at
+// place 0; what is stored just before, or between two of them, stands half a span away.
 class Scratch {
  public:
-  // Makes room for `bytes` and begins anew.
-  void reset(int64_t bytes) {
-    if (bytes > size_) {
-      memory_ = AlignedArray<uint8_t>(bytes);
-      size_ = bytes;
+  static constexpr int64_t kSpan = 4096;
+
+  // Makes room for `spans` and begins anew.
+  void reset(int64_t spans) {
+    if (spans > spans_) {
+      memory_ = AlignedArray<uint8_t>((spans + 1) * kSpan);
+      spans_ = spans;
     }
-    used_ = 0;
+    const auto address = reinterpret_cast<uintptr_t>(memory_.get());
+    next_ = memory_.get() + (kSpan - address % kSpan) % kSpan;
   }
+  // Memory for `count` elements from `place` of a new span on.
   template <class T>
-  T* take(int64_t count) {
-    T* taken = reinterpret_cast<T*>(memory_.get() + used_);
-    used_ += size_of<T>(count);
+  T* take(int64_t count, int64_t place) {
+    T* taken = reinterpret_cast<T*>(next_ + place);
+    next_ += spans_of<T>(count, place) * kSpan;
     return taken;
   }
   template <class T>
-  static constexpr int64_t size_of(int64_t count) {
-    return round_up(count * static_cast<int64_t>(sizeof(T)), 64);
+  static constexpr int64_t spans_of(int64_t count, int64_t place) {
+    return divide_up(place + count * static_cast<int64_t>(sizeof(T)), kSpan);
   }
 
  private:
   AlignedArray<uint8_t> memory_;
-  int64_t size_ = 0;
-  int64_t used_ = 0;
+  uint8_t* next_ = nullptr;
+  int64_t spans_ = 0;
 };
 
 // The exponential by distance from the row maximum, and its bytes.
@@ -272,22 +225,26 @@ class Head {
         query_stride_(round_up(dim_, kChunk)),
         row_stride_(round_up(tokens_, kChunk)),
         pieces_(key_columns_ / kLanes, divide_up(key_columns_, kChunk), 1),
+        piece_bytes_(round_up(key_groups_ * kChunk * kGroup, Scratch::kSpan)),
         last_chunk_(first_bytes(tokens_ - (row_stride_ - kChunk))),
         score_scale_(attention.score_scale),
         exponentials_(attention.exponential, attention.frac_bits) {
-    const int64_t keys = key_groups_ * key_columns_ * kGroup;
+    const int64_t keys = pieces_.count() * piece_bytes_;
     const int64_t values = value_groups_ * value_columns_ * kGroup;
     const int64_t scales = value_columns_ / kLanes;
-    scratch.reset(Scratch::size_of<int8_t>(keys) + Scratch::size_of<int32_t>(key_columns_) +
-                  Scratch::size_of<int8_t>(values) + Scratch::size_of<ContextScale>(scales) + kQueries * query_stride_ +
-                  3 * kQueries * row_stride_);
-    keys_ = scratch.take<int8_t>(keys);
-    key_starts_ = scratch.take<int32_t>(key_columns_);
-    values_ = scratch.take<int8_t>(values);
-    context_scales_ = scratch.take<ContextScale>(scales);
-    queries_ = scratch.take<uint8_t>(kQueries * query_stride_);
-    scores_ = scratch.take<uint8_t>(kQueries * row_stride_);
-    probabilities_ = scratch.take<uint8_t>(2 * kQueries * row_stride_);
+    constexpr int64_t kHalfSpan = Scratch::kSpan / 2;
+    scratch.reset(Scratch::spans_of<int8_t>(keys, 0) + Scratch::spans_of<int8_t>(values, 0) +
+                  Scratch::spans_of<uint8_t>(kQueries * row_stride_, kHalfSpan) +
+                  Scratch::spans_of<uint8_t>(2 * kQueries * row_stride_, kHalfSpan) +
+                  Scratch::spans_of<uint8_t>(kQueries * query_stride_, kHalfSpan) +
+                  Scratch::spans_of<int32_t>(key_columns_, 0) + Scratch::spans_of<ContextScale>(scales, 0));
+    keys_ = scratch.take<int8_t>(keys, 0);
+    values_ = scratch.take<int8_t>(values, 0);
+    scores_ = scratch.take<uint8_t>(kQueries * row_stride_, kHalfSpan);
+    probabilities_ = scratch.take<uint8_t>(2 * kQueries * row_stride_, kHalfSpan);
+    queries_ = scratch.take<uint8_t>(kQueries * query_stride_, kHalfSpan);
+    key_starts_ = scratch.take<int32_t>(key_columns_, 0);
+    context_scales_ = scratch.take<ContextScale>(scales, 0);
     for (int64_t i = 0; i < scales; ++i) {
       new (context_scales_ + i) ContextScale(attention.context_scale.from(head * dim_ + i * kLanes), dim_ - i * kLanes);
       largest_pre_shift_ = std::max(largest_pre_shift_, context_scales_[i].largest_pre_shift);
@@ -354,7 +311,7 @@ class Head {
     }
   }
 
-  int8_t* keys_of(int64_t piece) const { return keys_ + pieces_.begin(piece) * kLanes * key_groups_ * kGroup; }
+  int8_t* keys_of(int64_t piece) const { return keys_ + piece * piece_bytes_; }
 
   void pack_keys(int64_t token, int8_t* packed, int64_t packed_stride) {
     const __m512i minus_128 = _mm512_set1_epi8(INT8_MIN);
@@ -367,27 +324,7 @@ class Head {
       for (int64_t i = 0; i < 16; ++i) {
         a[i] = token + i < tokens_ ? _mm512_maskz_loadu_epi8(mask, key + i * 3 * channels_) : _mm512_setzero_si512();
       }
-      for (int i = 0; i < 16; i += 2) {
-        b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
-        b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
-      }
-      for (int i = 0; i < 16; i += 4) {
-        a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
-        a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
-        a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
-        a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
-      }
-      // a[4 * i + j] has groups j, j + 4, j + 8, j + 12 of tokens 4 * i .. 4 * i + 3.
-      for (int j = 0; j < 4; ++j) {
-        const __m512i even_01 = _mm512_shuffle_i32x4(a[j], a[j + 4], 0x88);
-        const __m512i odd_01 = _mm512_shuffle_i32x4(a[j], a[j + 4], 0xdd);
-        const __m512i even_23 = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0x88);
-        const __m512i odd_23 = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0xdd);
-        b[j] = _mm512_shuffle_i32x4(even_01, even_23, 0x88);
-        b[j + 4] = _mm512_shuffle_i32x4(odd_01, odd_23, 0x88);
-        b[j + 8] = _mm512_shuffle_i32x4(even_01, even_23, 0xdd);
-        b[j + 12] = _mm512_shuffle_i32x4(odd_01, odd_23, 0xdd);
-      }
+      transpose_keys(a, b);
       const int64_t groups = std::min<int64_t>(16, key_groups_ - d / kGroup);
       for (int64_t group = 0; group < groups; ++group) {
         _mm512_store_si512(packed, b[group]);
@@ -400,9 +337,7 @@ class Head {
 
   // Four tokens x 16 channels at a time.
   void pack_values() {
-    alignas(64) uint8_t order[64];
-    for (int i = 0; i < 64; ++i) order[i] = static_cast<uint8_t>(i % 4 * 16 + i / 4);
-    const __m512i interleave = load(order);
+    const InterleaveValues interleave;
     const int64_t stride = 3 * channels_;
     for (int64_t d = 0; d < dim_; d += kLanes) {
       const auto mask = static_cast<__mmask16>(first_bytes(std::min<int64_t>(kLanes, dim_ - d)));
@@ -414,21 +349,21 @@ class Head {
         const __mmask16 mask1 = left > 1 ? mask : 0;
         const __mmask16 mask2 = left > 2 ? mask : 0;
         const __mmask16 mask3 = left > 3 ? mask : 0;
-        __m512i rows = _mm512_castsi128_si512(_mm_maskz_loadu_epi8(mask, value));
-        rows = _mm512_inserti32x4(rows, _mm_maskz_loadu_epi8(mask1, value + stride), 1);
-        rows = _mm512_inserti32x4(rows, _mm_maskz_loadu_epi8(mask2, value + 2 * stride), 2);
-        rows = _mm512_inserti32x4(rows, _mm_maskz_loadu_epi8(mask3, value + 3 * stride), 3);
-        _mm512_store_si512(packed, _mm512_permutexvar_epi8(interleave, rows));
+        const __m512i values = interleave(
+            _mm_maskz_loadu_epi8(mask, value), _mm_maskz_loadu_epi8(mask1, value + stride),
+            _mm_maskz_loadu_epi8(mask2, value + 2 * stride), _mm_maskz_loadu_epi8(mask3, value + 3 * stride));
+        _mm512_store_si512(packed, values);
         value += kGroup * stride;
         packed += value_columns_ * kGroup;
       }
     }
   }
 
-  // Queries + 128; rows from `count` on keep what they had.
+  // Queries + 128; rows from `count` on keep what they had. Queries are far apart: those after the next are fetched.
   void load_queries(int64_t first, int64_t count) {
     for (int64_t row = 0; row < count; ++row) {
       const int8_t* query = query_ + (first + row) * 3 * channels_;
+      __builtin_prefetch(query + 2 * kQueries * 3 * channels_);
       for (int64_t d = 0; d < dim_; d += 64) {
         const __m512i bytes = _mm512_maskz_loadu_epi8(first_bytes(dim_ - d), query + d);
         _mm512_store_si512(queries_ + row * query_stride_ + d, _mm512_xor_si512(bytes, _mm512_set1_epi8(INT8_MIN)));
@@ -582,11 +517,12 @@ class Head {
   const int64_t query_stride_;
   const int64_t row_stride_;
   const Split pieces_;  // of the keys, up to four registers each
+  const int64_t piece_bytes_;
   const __mmask64 last_chunk_;
   const NarrowScale score_scale_;
   const Exponentials exponentials_;
   int32_t largest_pre_shift_ = 0;
-  int8_t* keys_;         // [pieces][head_dim / 4][tokens][4], padded
+  int8_t* keys_;         // [pieces][head_dim / 4][tokens][4], padded; pieces start at place 0 of a span
   int32_t* key_starts_;  // -128 * (sum of the key)
   int8_t* values_;       // [tokens / 4][head_dim][4], padded with zeros
   ContextScale* context_scales_;

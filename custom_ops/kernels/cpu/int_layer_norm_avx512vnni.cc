@@ -61,12 +61,24 @@ void newton_sqrt_all(const int64_t* radicands, int64_t count, int64_t* roots) {
   }
 }
 
+// The lanes of the mask, saturated to bytes or to int16.
+inline void store(int8_t* y, __mmask8 mask, __m512i values) { _mm512_mask_cvtsepi64_storeu_epi8(y, mask, values); }
+
+inline void store(int16_t* y, __mmask8 mask, __m512i values) { _mm512_mask_cvtsepi64_storeu_epi16(y, mask, values); }
+
+inline void store(int8_t* y, __m512i values) {
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(y), _mm512_cvtsepi64_epi8(values));
+}
+
+inline void store(int16_t* y, __m512i values) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(y), _mm512_cvtsepi64_epi16(values));
+}
+
 // N rows, `channels` apart, by their means and factors.
-template <int N>
+template <int N, class Out>
 class Rows {
  public:
-  Rows(const int16_t* x, int64_t channels, const Affine& affine, const int64_t* means, const int64_t* factors,
-       int8_t* y)
+  Rows(const int16_t* x, int64_t channels, const Affine& affine, const int64_t* means, const int64_t* factors, Out* y)
       : x_(x), channels_(channels), affine_(affine), y_(y) {
     for (int row = 0; row < N; ++row) {
       means_[row] = _mm512_set1_epi64(means[row]);
@@ -95,12 +107,12 @@ class Rows {
       // Newton's root is at least the true one and at least 64: |normalized| <= 2^30 fits the 32 bits multiplied.
       const __m512i normalized = _mm512_srai_epi64(_mm512_mul_epi32(centered, factors_[row]), 1);
       const __m512i affine_sum = _mm512_add_epi64(_mm512_mul_epi32(normalized, multiplier), offset);
-      const __m128i bytes = _mm512_cvtsepi64_epi8(_mm512_srav_epi64(affine_sum, shift));
-      int8_t* y = y_ + row * channels_ + c;
+      const __m512i values = _mm512_srav_epi64(affine_sum, shift);
+      Out* y = y_ + row * channels_ + c;
       if constexpr (kMasked) {
-        _mm_mask_storeu_epi8(y, mask, bytes);
+        store(y, mask, values);
       } else {
-        _mm_storel_epi64(reinterpret_cast<__m128i*>(y), bytes);
+        store(y, values);
       }
     }
   }
@@ -108,21 +120,20 @@ class Rows {
   const int16_t* x_;
   int64_t channels_;
   Affine affine_;
-  int8_t* y_;
+  Out* y_;
   __m512i means_[N];
   __m512i factors_[N];
 };
 
-template <int N>
+template <int N, class Out>
 void normalize(const int16_t* x, int64_t channels, const Affine& affine, const int64_t* means, const int64_t* factors,
-               int8_t* y) {
-  const Rows<N> rows(x, channels, affine, means, factors, y);
+               Out* y) {
+  const Rows<N, Out> rows(x, channels, affine, means, factors, y);
   rows.normalize();
 }
 
-}  // namespace
-
-void layer_norm_rows_avx512vnni(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int8_t* y) {
+template <class Out>
+void normalize_rows(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, Out* y) {
   for (int64_t first = 0; first < rows; first += kRows) {
     const int64_t count = std::min(kRows, rows - first);
     int64_t means[kRows];
@@ -146,6 +157,16 @@ void layer_norm_rows_avx512vnni(const int16_t* x, int64_t rows, int64_t channels
                    y + (first + row) * channels);
     }
   }
+}
+
+}  // namespace
+
+void layer_norm_rows_avx512vnni(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int8_t* y) {
+  normalize_rows(x, rows, channels, affine, y);
+}
+
+void layer_norm16_rows_avx512vnni(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int16_t* y) {
+  normalize_rows(x, rows, channels, affine, y);
 }
 
 }  // namespace ivit::cpu

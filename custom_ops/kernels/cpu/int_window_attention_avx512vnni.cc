@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "kernels/cpu/aligned.h"
+#include "kernels/cpu/attention_avx512vnni.h"
 #include "kernels/cpu/bytes_avx512vnni.h"
 #include "kernels/cpu/int_window_attention.h"
 #include "kernels/cpu/matmul.h"
@@ -26,28 +27,6 @@ constexpr int64_t kChunk = 64;
 // Rows of a tile and of the memory before and behind it are multiples of this.
 constexpr int64_t kMostRows = 12;
 constexpr int64_t kMostDim = 64;
-
-// An instruction in assembly, because compilers copy accumulators around the intrinsic when so many are alive.
-#define IVIT_DOT(accumulator, unsigned_bytes, signed_bytes) \
-  asm("vpdpbusd %2, %1, %0" : "+v"(accumulator) : "v"(unsigned_bytes), "v"(signed_bytes))
-
-inline __m512i load(const void* values) { return _mm512_load_si512(values); }
-
-// Upper halves of the 64-bit products of 16 lanes; `b_odd` has the odd lanes of b in the even places.
-inline __m512i multiply_high(__m512i a, __m512i b, __m512i b_odd) {
-  const __m512i even = _mm512_mul_epi32(a, b);
-  const __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(a, 32), b_odd);
-  return _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_CDAB);
-}
-
-// Four registers packed to bytes are in natural order again: the packs work inside 128-bit lanes.
-inline __m512i natural_order(__m512i packed) {
-  return _mm512_permutexvar_epi32(_mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0), packed);
-}
-
-constexpr bool has_room(int64_t largest, int32_t shift) {
-  return shift == 0 || largest <= (int64_t{INT32_MAX} >> shift);
-}
 
 // R rows of unsigned bytes, `stride` apart, times C * 16 columns of `groups` fours; store(row, accumulators).
 template <int R, int C, class Store>
@@ -100,37 +79,6 @@ template <int C>
     _mm512_store_si512(y + row * y_stride, natural_order(_mm512_packs_epi16(low, high)));
   });
 }
-
-// Requantisation of 16 channels.
-struct ContextScale {
-  ContextScale(const Dyadic& scale, int64_t channels) {
-    NarrowScale narrow;
-    for (int64_t c = 0; c < kLanes; ++c) {
-      // One number for all channels is taken apart once.
-      if (c < channels && (c == 0 || scale.multiplier_stride != 0 || scale.shift_stride != 0)) {
-        narrow = NarrowScale(scale.from(c));
-        largest_pre_shift = std::max(largest_pre_shift, narrow.pre_shift);
-      }
-      multiplier[c] = narrow.multiplier;
-      pre_shift[c] = narrow.pre_shift;
-      rounding[c] = narrow.rounding;
-      post_shift[c] = narrow.post_shift;
-    }
-    _mm512_store_si512(odd_multiplier, _mm512_srli_epi64(load(multiplier), 32));
-  }
-
-  __m512i requantize(__m512i sum) const {
-    const __m512i high = multiply_high(_mm512_sllv_epi32(sum, load(pre_shift)), load(multiplier), load(odd_multiplier));
-    return _mm512_srav_epi32(_mm512_add_epi32(high, load(rounding)), load(post_shift));
-  }
-
-  alignas(64) int32_t multiplier[kLanes];
-  alignas(64) int32_t odd_multiplier[kLanes];
-  alignas(64) int32_t pre_shift[kLanes];
-  alignas(64) int32_t rounding[kLanes];
-  alignas(64) int32_t post_shift[kLanes];
-  int32_t largest_pre_shift = 0;
-};
 
 // Memory for the steps of one head of a window.
 struct Steps {
@@ -245,27 +193,7 @@ class Head {
     for (int64_t i = 0; i < 16; ++i) {
       a[i] = first + i < places_ ? _mm512_maskz_loadu_epi8(mask, query(first + i) + channels_) : _mm512_setzero_si512();
     }
-    for (int i = 0; i < 16; i += 2) {
-      b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
-      b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-      a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
-      a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
-      a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
-      a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
-    }
-    // a[4 * i + j] has groups j, j + 4, j + 8, j + 12 of keys 4 * i .. 4 * i + 3.
-    for (int j = 0; j < 4; ++j) {
-      const __m512i even_01 = _mm512_shuffle_i32x4(a[j], a[j + 4], 0x88);
-      const __m512i odd_01 = _mm512_shuffle_i32x4(a[j], a[j + 4], 0xdd);
-      const __m512i even_23 = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0x88);
-      const __m512i odd_23 = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0xdd);
-      b[j] = _mm512_shuffle_i32x4(even_01, even_23, 0x88);
-      b[j + 4] = _mm512_shuffle_i32x4(odd_01, odd_23, 0x88);
-      b[j + 8] = _mm512_shuffle_i32x4(even_01, even_23, 0xdd);
-      b[j + 12] = _mm512_shuffle_i32x4(odd_01, odd_23, 0xdd);
-    }
+    transpose_keys(a, b);
     __m512i sum = _mm512_setzero_si512();
     for (int64_t group = 0; group < steps_.key_groups; ++group) {
       _mm512_store_si512(packed + group * packed_stride, b[group]);
@@ -276,9 +204,7 @@ class Head {
 
   // Four places x 16 channels at a time.
   void pack_values() {
-    alignas(64) uint8_t order[64];
-    for (int i = 0; i < 64; ++i) order[i] = static_cast<uint8_t>(i % 4 * 16 + i / 4);
-    const __m512i interleave = load(order);
+    const InterleaveValues interleave;
     int8_t* packed = steps_.values;
     for (int64_t place = 0; place < places_; place += kGroup) {
       for (int64_t d = 0; d < dim_; d += kLanes) {
@@ -288,11 +214,8 @@ class Head {
           if (place + i >= places_) return _mm_setzero_si128();
           return _mm_maskz_loadu_epi8(mask, query(place + i) + 2 * channels_ + d);
         };
-        __m512i rows = _mm512_castsi128_si512(row(0));
-        rows = _mm512_inserti32x4(rows, row(1), 1);
-        rows = _mm512_inserti32x4(rows, row(2), 2);
-        rows = _mm512_inserti32x4(rows, row(3), 3);
-        _mm512_store_si512(packed, _mm512_permutexvar_epi8(interleave, rows));
+        const __m512i values = interleave(row(0), row(1), row(2), row(3));
+        _mm512_store_si512(packed, values);
         packed += 64;
       }
     }

@@ -44,11 +44,11 @@ void compute(const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear
     }
     const int64_t tiles = divide_up(count, kTileRows);
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
-      const Prefetch next(linear.panel(panel + 1), panel + 1 < last_panel ? panel_bytes : 0, tiles);
+      Prefetch next(linear.panel(panel + 1), panel + 1 < last_panel ? panel_bytes : 0, tiles);
       const uint8_t* weights = Operands::prepare_panel(linear.panel(panel), steps, prepared_panel.get());
       for (int64_t row = 0; row < count; row += kTileRows) {
         const int64_t tile_rows = std::min(kTileRows, count - row);
-        next.piece(row / kTileRows);
+        next.step();
         const TileRows values{prepared_rows.get() + row * row_bytes, row_bytes, start + row};
         Operands::kTiles[tile_rows - 1](values, weights, steps, sums, kTileColumns);
         store_tile(sums, first + row, tile_rows, panel, linear, epilogue);
