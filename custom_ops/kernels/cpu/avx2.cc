@@ -3,6 +3,7 @@
 
 #include "kernels/cpu/int_attention_avx2.h"
 #include "kernels/cpu/int_layer_norm_avx2.h"
+#include "kernels/cpu/int_window_attention_avx2.h"
 #include "kernels/cpu/look_up_avx2.h"
 #include "kernels/cpu/matmul_avx2.h"
 #include "kernels/cpu/tile_avx2.h"
@@ -27,7 +28,7 @@ const Variant kAvx2 = {"avx2",
                        kMatmulAvx2,
                        gelu_rows_avx2,
                        kAttentionAvx2,
-                       attend_window_portable,
+                       attend_window_avx2,
                        layer_norm_rows_avx2,
                        layer_norm16_rows_portable,
                        look_up_avx2};
@@ -37,7 +38,7 @@ const Variant kAvxVnni = {"avxvnni",
                           kMatmulAvxVnni,
                           gelu_rows_avx2,
                           kAttentionAvxVnni,
-                          attend_window_portable,
+                          attend_window_avxvnni,
                           layer_norm_rows_avx2,
                           layer_norm16_rows_portable,
                           look_up_avx2};
