@@ -11,6 +11,7 @@ import pytest
 import torch
 from timm.layers import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
+from timm.models.vision_transformer import checkpoint_filter_fn
 
 import ivit_onnx
 from commands import call
@@ -153,6 +154,23 @@ def test_old_names_of_layer_scale(tmp_path: Path) -> None:
     state_dict = {re.sub(r"ls(\d)\.gamma", r"gamma_\1", name): tensor for name, tensor in network.state_dict().items()}
     torch.save(state_dict, tmp_path / "old.pt")
     assert load_checkpoint(tmp_path / "old.pt", heads=3).fingerprint == load_checkpoint(new, heads=3).fingerprint
+
+
+@pytest.mark.parametrize("registers", [0, 4])
+def test_dinov2_as_its_authors_publish_it(tmp_path: Path, registers: int) -> None:
+    network = timm_network(init_values=0.3, reg_tokens=registers, no_embed_class=registers > 0, num_classes=0)
+    published = {**network.state_dict(), "mask_token": torch.zeros(1, 48)}
+    if registers:
+        published["register_tokens"] = published.pop("reg_token")
+        published["pos_embed"] = torch.cat([torch.randn(1, 1, 48), published["pos_embed"]], dim=1)
+    torch.save(published, tmp_path / "published.pth")
+    network.load_state_dict(checkpoint_filter_fn(dict(published), network))
+    loaded = load_checkpoint(tmp_path / "published.pth", heads=3)
+    assert loaded.arch.reg_tokens == registers
+    expected = network.state_dict()
+    assert loaded.state_dict.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(loaded.state_dict[name], tensor, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("features", [{}, {"reg_tokens": 2}, {"no_embed_class": True}, GAP], ids=str)

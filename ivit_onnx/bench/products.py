@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -176,6 +176,12 @@ def _write_openvino(subject: Subject, source: Path, path: Path) -> None:
     openvino.save_model(model, path, compress_to_fp16=False)
 
 
+def _is_known(arch: Architecture) -> bool:
+    """Whether the name tells everything but image size and classes."""
+    known = KNOWN.get(arch.name)
+    return known is not None and replace(known, image_size=arch.image_size, classes=arch.classes) == arch
+
+
 def _write_ivit(subject: Subject, source: Path, path: Path, *, softmax_bits: int) -> None:
     from ivit_onnx import api
 
@@ -183,10 +189,11 @@ def _write_ivit(subject: Subject, source: Path, path: Path, *, softmax_bits: int
     api.export(
         source,
         path,
-        arch=arch.name if KNOWN.get(arch.name) == arch else None,
+        arch=arch.name if _is_known(arch) else None,
         calib=generated_images(CALIBRATION_IMAGES, arch.in_channels, arch.image_size),
         softmax_bits=softmax_bits,
         num_heads=arch.heads if isinstance(arch, VitArchitecture) else None,
+        act=arch.act if isinstance(arch, VitArchitecture) else None,
         img_size=arch.image_size,
     )
 

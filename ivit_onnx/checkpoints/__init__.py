@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ivit_onnx.architectures import (
+    KNOWN,
     Architecture,
     Preprocess,
     default_preprocess,
@@ -166,9 +167,9 @@ def _family_of(state_dict: Tensors) -> Family:
 
 def _ambiguity(arch: Architecture) -> list[str]:
     """A warning when models with the same shapes normalise images differently."""
-    names = matching_names(arch.family, arch.dimensions())
-    if arch.name not in names:
+    if arch.name not in KNOWN:
         return []
+    names = matching_names(arch.family, {**arch.dimensions(), "image_size": KNOWN[arch.name].image_size})
     defaults = [default_preprocess(replace(arch, name=name))[0] for name in names]
     if len({(default.mean, default.std) for default in defaults}) < 2:
         return []

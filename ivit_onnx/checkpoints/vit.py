@@ -28,7 +28,6 @@ _UNSUPPORTED = (
     (r"^blocks\.\d+\.(attns|ffns|in_proj|in_norm|mlp_out_proj)\.", "parallel blocks"),
     (r"^patch_embed\.(backbone|norm)\.", "patch embeddings with a backbone or a normalisation"),
     (r"^(stem|patch_embed\.(conv|stem|blocks))", "convolutional stems"),
-    (r"^(mask_token|register_tokens)$", "DINOv2 in the naming of its authors (load it with timm and save it again)"),
 )
 
 #: Where the published code quantises inside a block.
@@ -53,6 +52,7 @@ def _detects(state_dict: Tensors) -> bool:
 
 def _read(state_dict: Tensors, flags: Flags) -> tuple[VitArchitecture, list[str]]:
     """The architecture: what shapes do not tell is that of the known model with these shapes, else timm's default."""
+    state_dict = _timm_names(state_dict)
     channels, patch = _patches(state_dict)
     width, depth = shape_of(state_dict, "patch_embed.proj.weight", 4)[0], _depth(state_dict)
     mlp_width = _mlp_width(state_dict)
@@ -76,7 +76,7 @@ def _read(state_dict: Tensors, flags: Flags) -> tuple[VitArchitecture, list[str]
         "pre_norm": "norm_pre.weight" in state_dict,
         "pool": "token" if class_token and not fc_norm else "avg",
         "fc_norm": fc_norm,
-        "layer_scale": _layer_scale(state_dict) is not None,
+        "layer_scale": "blocks.0.ls1.gamma" in state_dict,
     }
     names = [flags.name] if flags.name is not None else matching_names("vit", found)
     known = known_architecture(names[0]) if names else None
@@ -113,6 +113,26 @@ def _assumptions(arch: VitArchitecture, names: list[str], flags: Flags) -> list[
     return warnings
 
 
+def _timm_names(state_dict: Tensors) -> dict[str, torch.Tensor]:
+    """timm's current names for the files of DeiT III and DINOv2 as their authors publish them.
+
+    DINOv2 with registers has a position for the class token alone: it is part of the class token in timm.
+    """
+    old = re.compile(r"^(blocks\.\d+)\.gamma_([12])$")
+    renamed = {old.sub(r"\1.ls\2.gamma", name): tensor for name, tensor in state_dict.items() if name != "mask_token"}
+    registers = renamed.pop("register_tokens", None)
+    if registers is not None:
+        position = renamed.get("pos_embed", torch.zeros(0))
+        if position.ndim != 3 or "cls_token" not in renamed:
+            raise CheckpointError(
+                "register_tokens: expected cls_token and a position table pos_embed [1, tokens, width]"
+            )
+        renamed["reg_token"] = registers
+        renamed["cls_token"] = renamed["cls_token"] + position[:, :1]
+        renamed["pos_embed"] = position[:, 1:]
+    return renamed
+
+
 def _patches(state_dict: Tensors) -> tuple[int, int]:
     """Colours and side of a patch."""
     _, channels, patch, patch_width = shape_of(state_dict, "patch_embed.proj.weight", 4)
@@ -144,14 +164,6 @@ def _fc_norm(state_dict: Tensors) -> bool:
     return "fc_norm.weight" in state_dict
 
 
-def _layer_scale(state_dict: Tensors) -> tuple[str, str] | None:
-    """Names of the two LayerScale vectors in a block, of new or old checkpoints; None where there are none."""
-    for names in (("ls1.gamma", "ls2.gamma"), ("gamma_1", "gamma_2")):
-        if f"blocks.0.{names[0]}" in state_dict:
-            return names
-    return None
-
-
 def _position_grid(state_dict: Tensors, prefix: int) -> tuple[int, bool]:
     """Side of the grid of patches of the position table, and whether the table has no entries for prefix tokens."""
     tokens = shape_of(state_dict, "pos_embed", 3)[1]
@@ -165,9 +177,8 @@ def _position_grid(state_dict: Tensors, prefix: int) -> tuple[int, bool]:
 
 
 def _weights(state_dict: Tensors, arch: VitArchitecture) -> dict[str, torch.Tensor]:
-    """The weights with timm's current names for LayerScale, and with a position table for the image size of `arch`."""
-    old = re.compile(r"^(blocks\.\d+)\.gamma_([12])$")
-    adapted = {old.sub(r"\1.ls\2.gamma", name): tensor for name, tensor in state_dict.items()}
+    """The weights with timm's names, and with a position table for the image size of `arch`."""
+    adapted = _timm_names(state_dict)
     table = adapted.get("pos_embed")
     if table is None or table.ndim != 3 or table.shape[1] == arch.positions:
         return adapted
