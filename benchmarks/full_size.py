@@ -1,6 +1,6 @@
 """Exports and verifies randomly initialised full-size models through the installed commands, and measures both.
 
-    python benchmarks/full_size.py [--models NAME ...] [--images N] [--output results.json]
+    python benchmarks/full_size.py [--models NAME ...] [--images N] [--count N] [--output results.json]
 
 Weights are random and images are generated: this shows shapes, time, memory, size and exactness, never accuracy.
 Peak memory is the largest resident set of the child process, as the kernel accounts it (wait4).
@@ -68,8 +68,8 @@ def measured(command: list[str]) -> tuple[int, str, float, float]:
         return process.returncode, output.read(), seconds, usage.ru_maxrss / 1024
 
 
-def check(name: str, images: int, folder: Path) -> dict[str, Any]:
-    """Create, export and verify one model."""
+def check(name: str, images: int, count: int | None, folder: Path) -> dict[str, Any]:
+    """Create, export and verify one model, with `count` images of each kind."""
     import timm
     import torch
 
@@ -86,9 +86,10 @@ def check(name: str, images: int, folder: Path) -> dict[str, Any]:
         raise SystemExit(f"{name}: ivit-export failed with {code}")
     report = json.loads(text)
     # Function bodies take seconds an image, minutes with a thousand tokens.
-    count = "4" if tokens < 500 else "1"
+    if count is None:
+        count = 4 if tokens < 500 else 1
     verify = ["ivit-verify", str(model), "--against", str(checkpoint), "--images", str(data), "--json"]
-    verify += ["--count", count]
+    verify += ["--count", str(count)]
     code, text, verify_seconds, verify_memory = measured(verify)
     result = json.loads(text)
     for path in (checkpoint, model, data):
@@ -111,6 +112,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--images", type=int, default=128, help="calibration images (default 128, that of ivit-export)")
+    parser.add_argument("--count", type=int, help="images of each kind for ivit-verify (default 4, or 1 for many tokens)")
     parser.add_argument("--output", type=Path, help="also write the results as JSON")
     arguments = parser.parse_args()
     table = Table(
@@ -119,7 +121,7 @@ def main() -> int:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.models:
-            row = check(name, arguments.images, Path(folder))
+            row = check(name, arguments.images, arguments.count, Path(folder))
             rows.append(row)
             keys = ("model", "parameters", "export_seconds", "export_peak_mib", "size_ratio", "verify_seconds")
             table.add_row(*(str(row[key]) for key in keys), str(row["integer_only"]), row["bit_exact"])
