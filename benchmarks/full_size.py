@@ -112,7 +112,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--images", type=int, default=128, help="calibration images (default 128, that of ivit-export)")
-    parser.add_argument("--count", type=int, help="images of each kind for ivit-verify (default 4, or 1 for many tokens)")
+    parser.add_argument(
+        "--count", type=int, help="images of each kind for ivit-verify (default 4, or 1 for many tokens)"
+    )
     parser.add_argument("--output", type=Path, help="also write the results as JSON")
     arguments = parser.parse_args()
     table = Table(
