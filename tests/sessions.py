@@ -16,16 +16,16 @@ SILENT = 4  # fatal errors only: tests provoke errors, which the runtime would a
 
 
 def session(
-    model: onnx.ModelProto, *, kernels: bool = True, threads: int = 1, **options: Any
+    model: onnx.ModelProto, *, kernels: bool = True, library: str | None = None, threads: int = 1, **options: Any
 ) -> onnxruntime.InferenceSession:
-    """A CPU session; `options` are attributes of SessionOptions."""
+    """A CPU session; `options` are attributes of SessionOptions, `library` takes the place of the package's own."""
     session_options = onnxruntime.SessionOptions()
     session_options.log_severity_level = SILENT
     session_options.intra_op_num_threads = threads
     for name, value in options.items():
         setattr(session_options, name, value)
     if kernels:
-        session_options.register_custom_ops_library(library_path())
+        session_options.register_custom_ops_library(library or library_path())
     return onnxruntime.InferenceSession(model.SerializeToString(), session_options, providers=["CPUExecutionProvider"])
 
 

@@ -3,6 +3,8 @@
 
 #include <onnxruntime_c_api.h>
 
+#include <vector>
+
 #include "ort/operator.h"
 
 namespace ivit::ort {
@@ -12,5 +14,8 @@ struct CustomOp : OrtCustomOp {
   explicit CustomOp(const OperatorSpec& spec);
   const OperatorSpec& spec;
 };
+
+// What the library registers.
+std::vector<CustomOp> custom_ops();
 
 }  // namespace ivit::ort

@@ -36,7 +36,13 @@ struct TensorSpec {
   ONNXTensorElementDataType type;
   const char* shape;  // a pattern, see shape.h
   Range range = {};
+  // Whether it changes with every run; other inputs are parameters of the model.
+  bool activation = false;
 };
+
+inline TensorSpec activation(const char* name, ONNXTensorElementDataType type, const char* shape) {
+  return {name, type, shape, {}, true};
+}
 
 // A required integer attribute; `allowed` narrows the range to single values when it is not empty.
 struct AttributeSpec {

@@ -1,13 +1,11 @@
 // The library's entry point: ONNX Runtime calls it for SessionOptions.register_custom_ops_library.
 #include <onnxruntime_c_api.h>
 
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "kernels/cpu/variant.h"
 #include "ort/custom_op.h"
-#include "ort/operator.h"
 #include "ort/status.h"
 
 namespace ivit::ort {
@@ -20,10 +18,7 @@ class Domain {
  public:
   Domain() {
     check(api().CreateCustomOpDomain(kDomain, &domain_));
-    ops_.reserve(operators().size());
-    for (const OperatorSpec& spec : operators()) {
-      check(api().CustomOpDomain_Add(domain_, &ops_.emplace_back(spec)));
-    }
+    for (CustomOp& op : ops_) check(api().CustomOpDomain_Add(domain_, &op));
   }
   ~Domain() { api().ReleaseCustomOpDomain(domain_); }
   Domain(const Domain&) = delete;
@@ -33,7 +28,7 @@ class Domain {
 
  private:
   OrtCustomOpDomain* domain_ = nullptr;
-  std::vector<CustomOp> ops_;
+  std::vector<CustomOp> ops_ = custom_ops();
 };
 
 OrtStatus* too_old(const OrtApiBase* base) {

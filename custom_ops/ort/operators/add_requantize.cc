@@ -21,10 +21,10 @@ class AddRequantizeKernel final : public Kernel {
 
 std::vector<OperatorSpec> add_requantize_operators() {
   return {{"AddRequantize",
-           {{"a", kInt16, "*C"},
+           {activation("a", kInt16, "*C"),
             {"a_multiplier", kInt32, "?C"},
             {"a_shift", kInt8, "?C", kShiftRange},
-            {"b", kInt16, "*C"},
+            activation("b", kInt16, "*C"),
             {"b_multiplier", kInt32, "?C"},
             {"b_shift", kInt8, "?C", kShiftRange}},
            {"y", kInt16, "*C"},

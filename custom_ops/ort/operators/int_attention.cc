@@ -44,7 +44,7 @@ class IntAttentionKernel final : public Kernel {
 
 std::vector<OperatorSpec> int_attention_operators() {
   return {{"IntAttention",
-           {{"qkv", kInt8, "NTW"},
+           {activation("qkv", kInt8, "NTW"),
             {"score_multiplier", kInt32, ""},
             {"score_shift", kInt8, "", kShiftRange},
             {"context_multiplier", kInt32, "?C"},

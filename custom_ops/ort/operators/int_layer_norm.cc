@@ -23,7 +23,7 @@ class IntLayerNormKernel final : public Kernel {
 template <class Out, auto Normalize>
 OperatorSpec layer_norm(const char* name, ONNXTensorElementDataType type) {
   return {name,
-          {{"x", kInt16, "*C"},
+          {activation("x", kInt16, "*C"),
            {"multiplier", kInt32, "C"},
            {"offset", kInt64, "C", kOffsetRange},
            {"shift", kInt8, "C", kShiftRange}},

@@ -28,7 +28,7 @@ class IntLinearKernel final : public Kernel {
 template <class Out>
 OperatorSpec int_linear(const char* name, ONNXTensorElementDataType type) {
   return {name,
-          {{"x", kInt8, "*K"},
+          {activation("x", kInt8, "*K"),
            {"weight", kInt8, "KN"},
            {"bias", kInt32, "N"},
            {"multiplier", kInt32, "?N"},
@@ -82,8 +82,8 @@ class IntLinearAddNormKernel final : public Kernel {
 };
 
 std::vector<TensorSpec> linear_add_inputs() {
-  return {{"x", kInt8, "*K"},
-          {"residual", kInt16, "*N"},
+  return {activation("x", kInt8, "*K"),
+          activation("residual", kInt16, "*N"),
           {"weight", kInt8, "KN"},
           {"bias", kInt32, "N"},
           {"multiplier", kInt32, "?N"},

@@ -65,22 +65,14 @@ class IntMlpAddKernel final : public Kernel {
 };
 
 std::vector<TensorSpec> mlp_inputs() {
-  return {{"x", kInt8, "*C"},
-          {"residual", kInt16, "*C"},
-          {"fc1_weight", kInt8, "CH"},
-          {"fc1_bias", kInt32, "H"},
-          {"fc1_multiplier", kInt32, "?H"},
-          {"fc1_shift", kInt8, "?H", kShiftRange},
-          {"gelu_multiplier", kInt32, "?H"},
-          {"gelu_shift", kInt8, "?H", kShiftRange},
-          {"fc2_weight", kInt8, "HC"},
-          {"fc2_bias", kInt32, "C"},
-          {"fc2_multiplier", kInt32, "?C"},
-          {"fc2_shift", kInt8, "?C", kShiftRange},
-          {"branch_multiplier", kInt32, ""},
-          {"branch_shift", kInt8, "", kShiftRange},
-          {"residual_multiplier", kInt32, ""},
-          {"residual_shift", kInt8, "", kShiftRange}};
+  return {activation("x", kInt8, "*C"),        activation("residual", kInt16, "*C"),
+          {"fc1_weight", kInt8, "CH"},         {"fc1_bias", kInt32, "H"},
+          {"fc1_multiplier", kInt32, "?H"},    {"fc1_shift", kInt8, "?H", kShiftRange},
+          {"gelu_multiplier", kInt32, "?H"},   {"gelu_shift", kInt8, "?H", kShiftRange},
+          {"fc2_weight", kInt8, "HC"},         {"fc2_bias", kInt32, "C"},
+          {"fc2_multiplier", kInt32, "?C"},    {"fc2_shift", kInt8, "?C", kShiftRange},
+          {"branch_multiplier", kInt32, ""},   {"branch_shift", kInt8, "", kShiftRange},
+          {"residual_multiplier", kInt32, ""}, {"residual_shift", kInt8, "", kShiftRange}};
 }
 
 }  // namespace

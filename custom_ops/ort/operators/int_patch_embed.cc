@@ -86,9 +86,9 @@ OperatorSpec embed_operator(const char* name, std::vector<TensorSpec> inputs,
 }  // namespace
 
 std::vector<OperatorSpec> int_patch_embed_operators() {
-  return {embed_operator("IntPatchEmbed", {{"image", kInt8, "NCHW"}}, create_kernel<IntPatchEmbedKernel>),
+  return {embed_operator("IntPatchEmbed", {activation("image", kInt8, "NCHW")}, create_kernel<IntPatchEmbedKernel>),
           embed_operator("IntPixelEmbed",
-                         {{"image", kUint8, "NCHW"},
+                         {activation("image", kUint8, "NCHW"),
                           {"pixel_multiplier", kInt32, "C"},
                           {"pixel_offset", kInt64, "C", kOffsetRange},
                           {"pixel_shift", kInt8, "C", kShiftRange}},

@@ -82,9 +82,10 @@ OperatorSpec embed_operator(const char* name, std::vector<TensorSpec> inputs,
 }  // namespace
 
 std::vector<OperatorSpec> int_patch_embed_norm_operators() {
-  return {embed_operator("IntPatchEmbedNorm16", {{"image", kInt8, "NCHW"}}, create_kernel<IntPatchEmbedNormKernel>),
+  return {embed_operator("IntPatchEmbedNorm16", {activation("image", kInt8, "NCHW")},
+                         create_kernel<IntPatchEmbedNormKernel>),
           embed_operator("IntPixelEmbedNorm16",
-                         {{"image", kUint8, "NCHW"},
+                         {activation("image", kUint8, "NCHW"),
                           {"pixel_multiplier", kInt32, "C"},
                           {"pixel_offset", kInt64, "C", kOffsetRange},
                           {"pixel_shift", kInt8, "C", kShiftRange}},

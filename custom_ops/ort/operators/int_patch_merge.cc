@@ -47,7 +47,7 @@ void derive_squares(const OperatorSpec&, const std::vector<int64_t>& attributes,
 }  // namespace
 
 std::vector<OperatorSpec> int_patch_merge_operators() {
-  std::vector<TensorSpec> inputs = {{"x", kInt16, "NLC"}};
+  std::vector<TensorSpec> inputs = {activation("x", kInt16, "NLC")};
   append_norm_inputs(inputs, "K");
   inputs.push_back({"weight", kInt8, "KD"});
   inputs.push_back({"bias", kInt32, "D"});

@@ -29,7 +29,7 @@ class IntTokenMeanKernel final : public Kernel {
 template <class T>
 OperatorSpec token_mean(const char* name, ONNXTensorElementDataType type) {
   return {name,
-          {{"x", type, "NTC"}, {"multiplier", kInt32, "?C"}, {"shift", kInt8, "?C", kShiftRange}},
+          {activation("x", type, "NTC"), {"multiplier", kInt32, "?C"}, {"shift", kInt8, "?C", kShiftRange}},
           {"y", type, "NC"},
           {},
           create_kernel<IntTokenMeanKernel<T>>};

@@ -102,7 +102,7 @@ class IntWindowAttentionKernel final : public Kernel {
 
 std::vector<OperatorSpec> int_window_attention_operators() {
   return {{"IntWindowAttention",
-           {{"qkv", kInt8, "NLW"},
+           {activation("qkv", kInt8, "NLW"),
             {"padding", kInt8, "W"},
             {"relative_position", kInt16, "RH"},
             {"score_multiplier", kInt32, ""},

@@ -27,7 +27,7 @@ class QuantizeImageKernel final : public Kernel {
 
 std::vector<OperatorSpec> quantize_image_operators() {
   return {{"QuantizeImage",
-           {{"image", kUint8, "NCHW"},
+           {activation("image", kUint8, "NCHW"),
             {"multiplier", kInt32, "C"},
             {"offset", kInt64, "C", kOffsetRange},
             {"shift", kInt8, "C", kShiftRange}},

@@ -21,7 +21,7 @@ class RequantizeKernel final : public Kernel {
 template <class Out>
 OperatorSpec requantize(const char* name, ONNXTensorElementDataType type) {
   return {name,
-          {{"x", kInt32, "*C"}, {"multiplier", kInt32, "?C"}, {"shift", kInt8, "?C", kShiftRange}},
+          {activation("x", kInt32, "*C"), {"multiplier", kInt32, "?C"}, {"shift", kInt8, "?C", kShiftRange}},
           {"y", type, "*C"},
           {},
           create_kernel<RequantizeKernel<Out>>};

@@ -25,7 +25,7 @@ class ShiftGeluKernel final : public Kernel {
 
 std::vector<OperatorSpec> shift_gelu_operators() {
   return {{"ShiftGELU",
-           {{"x", kInt8, "*C"}},
+           {activation("x", kInt8, "*C")},
            {"y", kInt16, "*C"},
            {x0_attribute(), n_attribute()},
            create_kernel<ShiftGeluKernel>}};

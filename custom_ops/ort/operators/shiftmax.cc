@@ -25,7 +25,7 @@ class ShiftmaxKernel final : public Kernel {
 
 std::vector<OperatorSpec> shiftmax_operators() {
   return {{"Shiftmax",
-           {{"x", kInt8, "*T"}},
+           {activation("x", kInt8, "*T")},
            {"y", kInt16, "*T"},
            {x0_attribute(), n_attribute(), frac_bits_attribute()},
            create_kernel<ShiftmaxKernel>}};

@@ -1,0 +1,70 @@
+// The CUDA run-time behind runtime.h.
+#include <mutex>
+#include <string>
+
+#include "kernels/cuda/runtime.h"
+
+namespace ivit::cuda {
+
+void check(cudaError_t status, const char* call) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // or the next call would report it again
+  throw CudaError(std::string(call) + ": " + cudaGetErrorString(status));
+}
+
+const Device& current_device() {
+  constexpr int kMost = 64;
+  static Device devices[kMost];
+  static std::once_flag asked[kMost];
+  int device = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  if (device >= kMost) throw CudaError("more than 64 GPUs");
+  std::call_once(asked[device], [&] {
+    int major = 0, minor = 0, multiprocessors = 0, shared_bytes = 0;
+    check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+    check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "cudaDeviceGetAttribute");
+    check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
+    check(cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+          "cudaDeviceGetAttribute");
+    devices[device] = {10 * major + minor, multiprocessors, static_cast<size_t>(shared_bytes)};
+  });
+  return devices[device];
+}
+
+int device_count() noexcept {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) {
+    cudaGetLastError();
+    return 0;
+  }
+  return count;
+}
+
+void* allocate(size_t bytes) {
+  if (bytes == 0) return nullptr;
+  void* memory = nullptr;
+  check(cudaMalloc(&memory, bytes), "cudaMalloc");
+  return memory;
+}
+
+void release(void* memory) noexcept { cudaFree(memory); }
+
+void copy_to_device(void* device, const void* host, size_t bytes) {
+  if (bytes > 0) check(cudaMemcpy(device, host, bytes, cudaMemcpyHostToDevice), "cudaMemcpy");
+}
+
+void copy_to_host(void* host, const void* device, size_t bytes) {
+  if (bytes > 0) check(cudaMemcpy(host, device, bytes, cudaMemcpyDeviceToHost), "cudaMemcpy");
+}
+
+void copy_on_device(void* target, const void* source, size_t bytes, Stream stream) {
+  if (bytes == 0) return;
+  check(cudaMemcpyAsync(target, source, bytes, cudaMemcpyDeviceToDevice, static_cast<cudaStream_t>(stream)),
+        "cudaMemcpyAsync");
+}
+
+void synchronize(Stream stream) {
+  check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)), "cudaStreamSynchronize");
+}
+
+}  // namespace ivit::cuda

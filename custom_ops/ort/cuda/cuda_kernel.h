@@ -1,0 +1,55 @@
+// How an operator runs on a GPU. The contract is that of the operator's record; only the computation differs.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "kernels/cuda/runtime.h"
+#include "ort/operator.h"
+
+namespace ivit::ort {
+
+// Where one call runs. All pointers are of the device.
+struct CudaRun {
+  cuda::Stream stream;
+  // As many bytes as scratch_bytes() wanted, aligned to 256.
+  void* scratch;
+  // The outputs, in their order.
+  std::vector<void*> outputs;
+
+  template <class T>
+  T* output(size_t index = 0) const {
+    return static_cast<T*>(outputs[index]);
+  }
+};
+
+// One node's computation on a GPU. When it is created, the call holds the parameters, all of them, in memory of the
+// host; what kernels need of them is copied to the device then. In a run, the data of activations are on the device,
+// and the parameters are as before. Several threads may call compute at the same time.
+class CudaKernel {
+ public:
+  virtual ~CudaKernel() = default;
+  virtual size_t scratch_bytes(const Call&) const { return 0; }
+  // Enqueues the work and does not wait for it. Neither allocates nor copies from or to the host.
+  virtual void compute(const Call& call, const CudaRun& run) const = 0;
+};
+
+using CreateCudaKernel = std::unique_ptr<CudaKernel> (*)(const Call& constants);
+
+struct CudaOperator {
+  const char* name;
+  CreateCudaKernel create;
+};
+
+template <class K>
+std::unique_ptr<CudaKernel> create_cuda_kernel(const Call& constants) {
+  return std::make_unique<K>(constants);
+}
+
+// The kernel of an operator. Throws InvalidArgument if a parameter is not constant.
+std::unique_ptr<CudaKernel> create_cuda_kernel_for(const Call& constants);
+
+// Throws InvalidArgument naming the first parameter that is not constant, if there is one.
+void require_constant_parameters(const Call& constants);
+
+}  // namespace ivit::ort

@@ -1,0 +1,40 @@
+// The table of all operators on the GPU.
+#include <cstring>
+#include <string>
+
+#include "ort/cuda/families.h"
+#include "ort/status.h"
+
+namespace ivit::ort {
+namespace {
+
+const std::vector<CudaOperator>& cuda_operators() {
+  static const std::vector<CudaOperator> table = [] {
+    std::vector<CudaOperator> all;
+    for (const auto& family : {requantize_cuda()}) all.insert(all.end(), family.begin(), family.end());
+    return all;
+  }();
+  return table;
+}
+
+}  // namespace
+
+void require_constant_parameters(const Call& constants) {
+  for (size_t index = 0; index < constants.spec.inputs.size(); ++index) {
+    const TensorSpec& input = constants.spec.inputs[index];
+    if (!input.activation && !constants.is_constant(index)) {
+      throw InvalidArgument(std::string(constants.spec.name) + ": input " + input.name +
+                            ": expected a constant of the model, which GPUs need, found a value that is computed");
+    }
+  }
+}
+
+std::unique_ptr<CudaKernel> create_cuda_kernel_for(const Call& constants) {
+  require_constant_parameters(constants);
+  for (const CudaOperator& entry : cuda_operators()) {
+    if (std::strcmp(entry.name, constants.spec.name) == 0) return entry.create(constants);
+  }
+  throw InvalidArgument(std::string(constants.spec.name) + ": there is no kernel for GPUs");
+}
+
+}  // namespace ivit::ort

@@ -1,0 +1,71 @@
+"""The GPU's kernels against the numpy references: on the emulator everywhere, on a GPU where there is one.
+
+Both run through libraries whose operators belong to the CPU provider and copy data to the device and back, so that any
+ONNX Runtime will do. `make emulator` builds the one, `make staged` the other.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cases import random_case
+from graphs import single_operator_model
+from ivit_onnx.opset import OPERATORS
+from sessions import assert_equal, expected, run, session
+from shaped_cases import odd_cases
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+# Where `make test` says it has built them.
+LIBRARIES = {"emulator": "IVIT_EMULATED_LIBRARY", "gpu": "IVIT_STAGED_LIBRARY"}
+
+
+@pytest.fixture(scope="module", params=["emulator", pytest.param("gpu", marks=pytest.mark.gpu)])
+def library(request: pytest.FixtureRequest) -> str:
+    """Path of the library under test."""
+    path = os.environ.get(LIBRARIES[request.param], "")
+    if not Path(path).is_file():
+        how = "make emulator builds it" if request.param == "emulator" else "it needs an NVIDIA GPU; see docs/gpu.md"
+        pytest.skip(f"{LIBRARIES[request.param]} names no library: {how}")
+    return path
+
+
+@pytest.mark.parametrize("extreme", [False, True], ids=["normal", "extreme"])
+@pytest.mark.parametrize("operator", OPERATORS)
+@settings(max_examples=15, deadline=None)
+@given(seed=SEEDS, constants=st.booleans(), size=st.sampled_from([1, 1, 3]))
+def test_kernel_equals_reference(
+    library: str, operator: str, extreme: bool, seed: int, constants: bool, size: int
+) -> None:
+    case = random_case(operator, np.random.default_rng(seed), extreme=extreme, size=size)
+    model = single_operator_model(case, constants=constants, functions=False)
+    assert_equal(run(session(model, library=library), case), expected(case))
+
+
+@pytest.mark.slow
+def test_kernels_equal_references_at_odd_shapes(library: str) -> None:
+    for case in odd_cases(np.random.default_rng(2024)):
+        model = single_operator_model(case, constants=True, functions=False)
+        shapes = {name: array.shape for name, array in case.inputs.items()}
+        try:
+            assert_equal(run(session(model, library=library), case), expected(case))
+        except AssertionError as error:
+            raise AssertionError(f"{case.operator} {case.attributes} {shapes}") from error
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_empty_batch(library: str, operator: str) -> None:
+    case = random_case(operator, np.random.default_rng(2))
+    model = single_operator_model(case, constants=True, functions=False)
+    wanted = expected(case)
+    for tensor in OPERATORS[operator].inputs:
+        if tensor.name in ("x", "a", "b", "image", "qkv", "residual"):
+            case.inputs[tensor.name] = case.inputs[tensor.name][:0]
+    empty = tuple(w[:0] for w in wanted) if isinstance(wanted, tuple) else wanted[:0]
+    assert_equal(run(session(model, library=library), case), empty)
