@@ -25,14 +25,7 @@ int64_t read_attribute(const OperatorSpec& spec, const AttributeSpec& attribute,
     api().ReleaseStatus(status);
     fail(spec, what, "an integer", "none");
   }
-  if (value < attribute.range.minimum || value > attribute.range.maximum) {
-    fail(spec, what, format_range(attribute.range), std::to_string(value));
-  }
-  const auto& allowed = attribute.allowed;
-  if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), value) == allowed.end()) {
-    fail(spec, what, "one of " + format_shape(allowed), std::to_string(value));
-  }
-  return value;
+  return check_attribute(spec, attribute, value);
 }
 
 template <class T>
@@ -63,13 +56,29 @@ TypeAndShape type_and_shape(const OrtValue* value) {
   return result;
 }
 
-void bind_data(Call& call, size_t index, const OrtValue* value) {
-  void* data = nullptr;
-  check(api().GetTensorMutableData(const_cast<OrtValue*>(value), &data));
-  call.inputs[index].data = data;
+}  // namespace
+
+int64_t check_attribute(const OperatorSpec& spec, const AttributeSpec& attribute, int64_t value) {
+  const std::string what = std::string("attribute ") + attribute.name;
+  if (value < attribute.range.minimum || value > attribute.range.maximum) {
+    fail(spec, what, format_range(attribute.range), std::to_string(value));
+  }
+  const auto& allowed = attribute.allowed;
+  if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), value) == allowed.end()) {
+    fail(spec, what, "one of " + format_shape(allowed), std::to_string(value));
+  }
+  return value;
 }
 
-void bind_checked(Call& call, size_t index, const OrtValue* value) {
+std::vector<int64_t> shape_of(const OrtValue* value) { return type_and_shape(value).shape; }
+
+const void* data_of(const OrtValue* value) {
+  void* data = nullptr;
+  check(api().GetTensorMutableData(const_cast<OrtValue*>(value), &data));
+  return data;
+}
+
+void bind_input(Call& call, size_t index, const OrtValue* value) {
   const TensorSpec& input = call.spec.inputs[index];
   const auto [type, shape] = type_and_shape(value);
   const std::string what = std::string("input ") + input.name;
@@ -80,7 +89,7 @@ void bind_checked(Call& call, size_t index, const OrtValue* value) {
     fail(call.spec, "shape of " + what, call.dims.describe(input.shape), format_shape(shape));
   }
   call.inputs[index].scalar = shape.empty();
-  bind_data(call, index, value);
+  call.inputs[index].data = data_of(value);
   size_t count = 1;
   for (const int64_t dim : shape) count *= static_cast<size_t>(dim);
   if (input.range.minimum != INT64_MIN) {
@@ -90,7 +99,15 @@ void bind_checked(Call& call, size_t index, const OrtValue* value) {
   }
 }
 
-}  // namespace
+void require_constant_parameters(const Call& constants) {
+  for (size_t index = 0; index < constants.spec.inputs.size(); ++index) {
+    const TensorSpec& input = constants.spec.inputs[index];
+    if (!input.activation && !constants.is_constant(index)) {
+      throw InvalidArgument(std::string(constants.spec.name) + ": input " + input.name +
+                            ": expected a constant of the model, found a value that is computed");
+    }
+  }
+}
 
 Call bind_constants(const OperatorSpec& spec, const OrtKernelInfo* info) {
   Call call(spec);
@@ -103,7 +120,7 @@ Call bind_constants(const OperatorSpec& spec, const OrtKernelInfo* info) {
     check(api().KernelInfoGetConstantInput_tensor(info, index, &is_constant, &value));
     if (is_constant == 0) continue;
     call.inputs[index].constant = true;
-    bind_checked(call, index, value);
+    bind_input(call, index, value);
   }
   return call;
 }
@@ -115,7 +132,7 @@ Call bind_run(const Call& constants, const OrtKernelContext* context) {
     if (call.inputs[index].constant) continue;
     const OrtValue* value = nullptr;
     check(api().KernelContext_GetInput(context, index, &value));
-    bind_checked(call, index, value);
+    bind_input(call, index, value);
   }
   if (call.spec.derive != nullptr) call.spec.derive(call.spec, call.attributes, call.dims);
   return call;

@@ -3,12 +3,26 @@
 
 #include <onnxruntime_c_api.h>
 
+#include <vector>
+
 #include "ort/operator.h"
 
 namespace ivit::ort {
 
 // Reads and checks the attributes of a node, and its constant inputs. Throws InvalidArgument.
 Call bind_constants(const OperatorSpec& spec, const OrtKernelInfo* info);
+
+// The value of an attribute, checked. Throws InvalidArgument.
+int64_t check_attribute(const OperatorSpec& spec, const AttributeSpec& attribute, int64_t value);
+
+std::vector<int64_t> shape_of(const OrtValue* value);
+const void* data_of(const OrtValue* value);
+
+// Fills one input of the call, checked. Throws InvalidArgument.
+void bind_input(Call& call, size_t index, const OrtValue* value);
+
+// Throws InvalidArgument naming the first parameter that is not constant, if there is one.
+void require_constant_parameters(const Call& constants);
 
 // Completes the call with the inputs of one run. Throws InvalidArgument.
 Call bind_run(const Call& constants, const OrtKernelContext* context);

@@ -31,22 +31,13 @@ class Domain {
   std::vector<CustomOp> ops_ = custom_ops();
 };
 
-OrtStatus* too_old(const OrtApiBase* base) {
-  const std::string message = std::string("ivit: this library needs ONNX Runtime 1.") +
-                              std::to_string(ORT_API_VERSION) + " or newer, found " + base->GetVersionString();
-  // Version 1 of the interface is in every release, and its first functions make statuses.
-  return base->GetApi(1)->CreateStatus(ORT_FAIL, message.c_str());
-}
-
 }  // namespace
 }  // namespace ivit::ort
 
 extern "C" __attribute__((visibility("default"))) OrtStatus* ORT_API_CALL
 RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* base) noexcept {
   using namespace ivit::ort;
-  const OrtApi* runtime_api = base->GetApi(ORT_API_VERSION);
-  if (runtime_api == nullptr) return too_old(base);
-  set_api(runtime_api);
+  if (OrtStatus* status = set_api_from(base)) return status;
   return guarded([&] {
     // A wrong IVIT_CPU is reported here, once, and not by every node.
     ivit::cpu::active_variant();

@@ -22,7 +22,8 @@ class RuntimeFailure : public std::runtime_error {
 
 // ONNX Runtime's functions; set once, when the library is registered.
 const OrtApi& api();
-void set_api(const OrtApi* api);
+// Null, or a status that says that this ONNX Runtime is too old.
+OrtStatus* set_api_from(const OrtApiBase* base) noexcept;
 
 // Throws RuntimeFailure for a status that is not null, and releases it.
 void check(OrtStatus* status);

@@ -49,7 +49,4 @@ std::unique_ptr<CudaKernel> create_cuda_kernel(const Call& constants) {
 // The kernel of an operator. Throws InvalidArgument if a parameter is not constant.
 std::unique_ptr<CudaKernel> create_cuda_kernel_for(const Call& constants);
 
-// Throws InvalidArgument naming the first parameter that is not constant, if there is one.
-void require_constant_parameters(const Call& constants);
-
 }  // namespace ivit::ort

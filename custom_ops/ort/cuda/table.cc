@@ -2,6 +2,7 @@
 #include <cstring>
 #include <string>
 
+#include "ort/binding.h"
 #include "ort/cuda/families.h"
 #include "ort/status.h"
 
@@ -18,16 +19,6 @@ const std::vector<CudaOperator>& cuda_operators() {
 }
 
 }  // namespace
-
-void require_constant_parameters(const Call& constants) {
-  for (size_t index = 0; index < constants.spec.inputs.size(); ++index) {
-    const TensorSpec& input = constants.spec.inputs[index];
-    if (!input.activation && !constants.is_constant(index)) {
-      throw InvalidArgument(std::string(constants.spec.name) + ": input " + input.name +
-                            ": expected a constant of the model, which GPUs need, found a value that is computed");
-    }
-  }
-}
 
 std::unique_ptr<CudaKernel> create_cuda_kernel_for(const Call& constants) {
   require_constant_parameters(constants);

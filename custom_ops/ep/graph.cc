@@ -1,0 +1,124 @@
+#include "ep/graph.h"
+
+#include "ort/binding.h"
+#include "ort/status.h"
+
+namespace ivit::ep {
+namespace {
+
+using ort::api;
+using ort::check;
+using ort::InvalidArgument;
+
+constexpr const char* kDomain = "ivit";
+
+using CountOf = OrtStatus*(ORT_API_CALL*)(const OrtGraph*, size_t*);
+using ValuesOf = OrtStatus*(ORT_API_CALL*)(const OrtGraph*, const OrtValueInfo**, size_t);
+
+const ort::OperatorSpec& spec_of(const Node& node) {
+  if (node.domain == kDomain) {
+    for (const ort::OperatorSpec& spec : ort::operators()) {
+      if (node.op_type == spec.name) return spec;
+    }
+    throw InvalidArgument("there is no kernel for ivit." + node.op_type);
+  }
+  throw InvalidArgument("operators of the domain '" + node.domain + "' are left to other providers");
+}
+
+int64_t read_attribute(const Node& node, const char* name) {
+  const OrtOpAttr* attribute = nullptr;
+  OrtStatus* status = api().Node_GetAttributeByName(node.handle, name, &attribute);
+  int64_t value = 0;
+  size_t size = 0;
+  if (status == nullptr && attribute != nullptr) {
+    status = api().ReadOpAttr(attribute, ORT_OP_ATTR_INT, &value, sizeof value, &size);
+    if (status == nullptr) return value;
+  }
+  if (status != nullptr) api().ReleaseStatus(status);
+  throw InvalidArgument(node.op_type + ": attribute " + name + ": expected an integer, found none");
+}
+
+}  // namespace
+
+Node read_node(const OrtNode* handle) {
+  Node node{handle, {}, {}, {}, {}, {}};
+  const char* text = nullptr;
+  check(api().Node_GetDomain(handle, &text));
+  node.domain = text;
+  check(api().Node_GetOperatorType(handle, &text));
+  node.op_type = text;
+  check(api().Node_GetName(handle, &text));
+  node.name = text;
+  size_t count = 0;
+  check(api().Node_GetNumInputs(handle, &count));
+  node.inputs.resize(count);
+  check(api().Node_GetInputs(handle, node.inputs.data(), count));
+  check(api().Node_GetNumOutputs(handle, &count));
+  node.outputs.resize(count);
+  check(api().Node_GetOutputs(handle, node.outputs.data(), count));
+  return node;
+}
+
+std::vector<Node> read_nodes(const OrtGraph* graph) {
+  size_t count = 0;
+  check(api().Graph_GetNumNodes(graph, &count));
+  std::vector<const OrtNode*> handles(count);
+  check(api().Graph_GetNodes(graph, handles.data(), count));
+  std::vector<Node> nodes;
+  for (const OrtNode* handle : handles) nodes.push_back(read_node(handle));
+  return nodes;
+}
+
+std::string value_name(const OrtValueInfo* value) {
+  const char* name = nullptr;
+  check(api().GetValueInfoName(value, &name));
+  return name;
+}
+
+std::vector<std::string> value_names(const std::vector<const OrtValueInfo*>& values) {
+  std::vector<std::string> names;
+  for (const OrtValueInfo* value : values) names.push_back(value == nullptr ? "" : value_name(value));
+  return names;
+}
+
+std::vector<const OrtValueInfo*> graph_inputs(const OrtGraph* graph) {
+  size_t count = 0;
+  check(api().Graph_GetNumInputs(graph, &count));
+  std::vector<const OrtValueInfo*> values(count);
+  check(api().Graph_GetInputs(graph, values.data(), count));
+  return values;
+}
+
+std::vector<const OrtValueInfo*> graph_outputs(const OrtGraph* graph) {
+  size_t count = 0;
+  check(api().Graph_GetNumOutputs(graph, &count));
+  std::vector<const OrtValueInfo*> values(count);
+  check(api().Graph_GetOutputs(graph, values.data(), count));
+  return values;
+}
+
+ort::Call bind_node(const Node& node) {
+  const ort::OperatorSpec& spec = spec_of(node);
+  if (node.inputs.size() != spec.inputs.size() || node.outputs.size() != spec.output_count()) {
+    throw InvalidArgument(node.op_type + ": expected " + std::to_string(spec.inputs.size()) + " inputs and " +
+                          std::to_string(spec.output_count()) + " outputs, found " +
+                          std::to_string(node.inputs.size()) + " and " + std::to_string(node.outputs.size()));
+  }
+  ort::Call call(spec);
+  for (const ort::AttributeSpec& attribute : spec.attributes) {
+    call.attributes.push_back(ort::check_attribute(spec, attribute, read_attribute(node, attribute.name)));
+  }
+  for (size_t index = 0; index < spec.inputs.size(); ++index) {
+    bool constant = false;
+    check(api().ValueInfo_IsConstantInitializer(node.inputs[index], &constant));
+    if (!constant) continue;
+    const OrtValue* value = nullptr;
+    check(api().ValueInfo_GetInitializerValue(node.inputs[index], &value));
+    call.inputs[index].constant = true;
+    ort::bind_input(call, index, value);
+  }
+  ort::require_constant_parameters(call);
+  return call;
+}
+
+}  // namespace ivit::ep

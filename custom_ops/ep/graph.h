@@ -1,0 +1,39 @@
+// What the provider reads of ONNX Runtime's graphs.
+#pragma once
+
+#include <onnxruntime_c_api.h>
+
+#include <string>
+#include <vector>
+
+#include "ort/operator.h"
+
+namespace ivit::ep {
+
+struct Node {
+  const OrtNode* handle;
+  std::string domain;
+  std::string op_type;
+  std::string name;
+  std::vector<const OrtValueInfo*> inputs;
+  std::vector<const OrtValueInfo*> outputs;
+
+  // "IntLinear (blocks.0.qkv)"
+  std::string describe() const { return op_type + (name.empty() ? "" : " (" + name + ")"); }
+};
+
+Node read_node(const OrtNode* handle);
+
+// In topological order.
+std::vector<Node> read_nodes(const OrtGraph* graph);
+
+std::string value_name(const OrtValueInfo* value);
+std::vector<std::string> value_names(const std::vector<const OrtValueInfo*>& values);
+std::vector<const OrtValueInfo*> graph_inputs(const OrtGraph* graph);
+std::vector<const OrtValueInfo*> graph_outputs(const OrtGraph* graph);
+
+// A node's operator, attributes and parameters, as in ort/binding.h. The call refers to memory of the graph. Throws
+// InvalidArgument with the reason when the node is none of this library's, or has a parameter that is not constant.
+ort::Call bind_node(const Node& node);
+
+}  // namespace ivit::ep

@@ -1,0 +1,23 @@
+// The provider's options, as a session's configuration holds them.
+#pragma once
+
+#include <onnxruntime_c_api.h>
+
+#include <cstdint>
+
+namespace ivit::ep {
+
+struct Options {
+  // Threads that a run may use; by default one for each processor. No more than the session's pool has.
+  int64_t threads;
+  // Prints the time of every operator when a session ends.
+  bool profile = false;
+};
+
+// Throws InvalidArgument for a value that is not allowed.
+Options read_options(const OrtSessionOptions* session_options, const char* provider);
+
+// Whether IVIT_EP_LOG=1 asks for the reasons of what the provider does.
+bool log_wanted();
+
+}  // namespace ivit::ep

@@ -1,0 +1,105 @@
+#include "ep/plan.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "ort/status.h"
+
+namespace ivit::ep {
+namespace {
+
+int64_t element_count(const std::vector<int64_t>& shape) {
+  int64_t count = 1;
+  for (const int64_t dim : shape) count *= dim;
+  return count;
+}
+
+}  // namespace
+
+int64_t element_bytes(ONNXTensorElementDataType type) {
+  return type == ort::kInt64 ? 8 : type == ort::kInt32 ? 4 : type == ort::kInt16 ? 2 : 1;
+}
+
+Plan::Plan(const OrtGraph* graph) {
+  std::map<std::string, size_t> numbers;
+  const auto add = [&](const std::string& name, Value::Home home, size_t index) {
+    numbers[name] = values_.size();
+    values_.push_back({name, home, index});
+  };
+  for (const OrtValueInfo* value : graph_inputs(graph)) {
+    bool constant = false;
+    ort::check(ort::api().ValueInfo_IsConstantInitializer(value, &constant));
+    if (constant) continue;
+    add(value_name(value), Value::Home::kInput, inputs_.size());
+    inputs_.push_back(value_name(value));
+  }
+  outputs_ = value_names(graph_outputs(graph));
+  for (const Node& node : read_nodes(graph)) {
+    Step step{node.describe(), bind_node(node), {}, {}};
+    for (size_t input = 0; input < node.inputs.size(); ++input) {
+      if (step.call.is_constant(input)) continue;
+      const auto found = numbers.find(value_name(node.inputs[input]));
+      if (found == numbers.end()) {
+        throw ort::InvalidArgument(node.describe() + ": input " + value_name(node.inputs[input]) +
+                                   " is computed by no node before it");
+      }
+      step.inputs.push_back({input, found->second});
+    }
+    for (const std::string& name : value_names(node.outputs)) {
+      const auto output = std::find(outputs_.begin(), outputs_.end(), name);
+      step.outputs.push_back(values_.size());
+      if (output != outputs_.end() && !name.empty()) {
+        add(name, Value::Home::kOutput, static_cast<size_t>(output - outputs_.begin()));
+      } else {
+        add(name, Value::Home::kArena, arena_values_++);
+      }
+    }
+    steps_.push_back(std::move(step));
+  }
+}
+
+Layout Plan::layout(const std::vector<std::vector<int64_t>>& input_shapes) const {
+  Layout layout;
+  layout.input_shapes = input_shapes;
+  layout.output_shapes.resize(outputs_.size());
+  std::vector<std::vector<int64_t>> shapes(values_.size());
+  std::vector<Lifetime> lifetimes(arena_values_, Lifetime{0, 0, 0});
+  for (size_t value = 0; value < values_.size(); ++value) {
+    if (values_[value].home == Value::Home::kInput) shapes[value] = input_shapes[values_[value].index];
+  }
+  for (size_t number = 0; number < steps_.size(); ++number) {
+    const Step& step = steps_[number];
+    ort::Call call = step.call;
+    const ort::OperatorSpec& spec = call.spec;
+    for (const Step::Activation& activation : step.inputs) {
+      const ort::TensorSpec& input = spec.inputs[activation.input];
+      const std::vector<int64_t>& shape = shapes[activation.value];
+      if (!call.dims.bind(input.shape, shape)) {
+        throw ort::InvalidArgument(step.name + ": shape of input " + input.name + ": expected " +
+                                   call.dims.describe(input.shape) + ", found " + ort::format_shape(shape));
+      }
+      const Value& value = values_[activation.value];
+      if (value.home == Value::Home::kArena) lifetimes[value.index].last = static_cast<int64_t>(number);
+      layout.empty = layout.empty || element_count(shape) == 0;
+    }
+    if (spec.derive != nullptr) spec.derive(spec, call.attributes, call.dims);
+    for (size_t output = 0; output < step.outputs.size(); ++output) {
+      const Value& value = values_[step.outputs[output]];
+      const ort::TensorSpec& contract = spec.output_at(output);
+      std::vector<int64_t>& shape = shapes[step.outputs[output]];
+      shape = call.dims.shape(contract.shape);
+      if (value.home == Value::Home::kOutput) {
+        layout.output_shapes[value.index] = shape;
+      } else {
+        const int64_t step_number = static_cast<int64_t>(number);
+        lifetimes[value.index] = {element_count(shape) * element_bytes(contract.type), step_number, step_number};
+      }
+    }
+    layout.calls.push_back(std::move(call));
+  }
+  layout.arena = plan_arena(lifetimes);
+  return layout;
+}
+
+}  // namespace ivit::ep

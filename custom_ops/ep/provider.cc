@@ -1,0 +1,159 @@
+#include "ep/provider.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ep/cpu_program.h"
+#include "ep/graph.h"
+#include "ep/team.h"
+#include "ort/binding.h"
+#include "ort/status.h"
+
+namespace ivit::ep {
+namespace {
+
+using ort::api;
+using ort::check;
+using ort::guarded;
+
+void log(const std::string& line) {
+  if (log_wanted()) std::fprintf(stderr, "ivit: %s\n", line.c_str());
+}
+
+// A compiled graph, as ONNX Runtime runs it.
+class CompiledGraph final : public OrtNodeComputeInfo {
+ public:
+  // `inputs` and `outputs` are the names in the order in which runs get and give them.
+  CompiledGraph(Plan plan, int64_t threads, const std::vector<std::string>& inputs,
+                const std::vector<std::string>& outputs)
+      : OrtNodeComputeInfo{}, program_(std::move(plan), threads) {
+    ort_version_supported = ORT_API_VERSION;
+    CreateState = [](OrtNodeComputeInfo* self, OrtNodeComputeContext*, void** state) noexcept -> OrtStatus* {
+      *state = self;
+      return nullptr;
+    };
+    Compute = compute;
+    ReleaseState = [](OrtNodeComputeInfo*, void*) noexcept {};
+    for (const std::string& name : program_.plan().inputs()) input_places_.push_back(place(inputs, name));
+    for (const std::string& name : program_.plan().outputs()) output_places_.push_back(place(outputs, name));
+  }
+
+ private:
+  static size_t place(const std::vector<std::string>& names, const std::string& name) {
+    const auto found = std::find(names.begin(), names.end(), name);
+    if (found == names.end()) throw ort::InvalidArgument("ivit: the compiled graph lacks the value " + name);
+    return static_cast<size_t>(found - names.begin());
+  }
+
+  static OrtStatus* ORT_API_CALL compute(OrtNodeComputeInfo* self, void*, OrtKernelContext* context) noexcept {
+    return guarded([&] { static_cast<CompiledGraph*>(self)->run(context); });
+  }
+
+  void run(OrtKernelContext* context) const {
+    std::vector<Tensor> inputs;
+    for (const size_t index : input_places_) {
+      const OrtValue* value = nullptr;
+      check(api().KernelContext_GetInput(context, index, &value));
+      inputs.push_back({ort::shape_of(value), ort::data_of(value)});
+    }
+    const std::shared_ptr<const Layout> layout = program_.layout(inputs);
+    std::vector<void*> outputs;
+    for (size_t i = 0; i < output_places_.size(); ++i) {
+      const std::vector<int64_t>& shape = layout->output_shapes[i];
+      OrtValue* value = nullptr;
+      check(api().KernelContext_GetOutput(context, output_places_[i], shape.data(), shape.size(), &value));
+      void* data = nullptr;
+      check(api().GetTensorMutableData(value, &data));
+      outputs.push_back(data);
+    }
+    if (layout->empty) return;
+    run_with_team(context, program_.threads(),
+                  [&](const cpu::Parallel& team) { program_.run(*layout, inputs, outputs, team); });
+  }
+
+  CpuProgram program_;
+  std::vector<size_t> input_places_;
+  std::vector<size_t> output_places_;
+};
+
+const Provider& provider_of(const OrtEp* self) { return *static_cast<const Provider*>(self); }
+
+// Why a node is not taken; empty if it is.
+std::string rejection(const Node& node) {
+  try {
+    bind_node(node);
+    return "";
+  } catch (const ort::InvalidArgument& error) {
+    return error.what();
+  }
+}
+
+bool is_assigned_elsewhere(const Node& node) {
+  const char* name = nullptr;
+  check(api().Node_GetEpName(node.handle, &name));
+  return name != nullptr && *name != '\0' && std::string(name) != kProviderName;
+}
+
+}  // namespace
+
+Provider::Provider(const Options& options) : OrtEp{}, options_(options) {
+  ort_version_supported = ORT_API_VERSION;
+  GetName = [](const OrtEp*) noexcept { return kProviderName; };
+  GetCapability = get_capability;
+  Compile = compile;
+  ReleaseNodeComputeInfos = [](OrtEp*, OrtNodeComputeInfo** infos, size_t count) noexcept {
+    for (size_t i = 0; i < count; ++i) delete static_cast<CompiledGraph*>(infos[i]);
+  };
+}
+
+OrtStatus* ORT_API_CALL Provider::get_capability(OrtEp*, const OrtGraph* graph,
+                                                 OrtEpGraphSupportInfo* support) noexcept {
+  return guarded([&] {
+    // Consecutive nodes of a topological order can always be one node: nothing outside stands between them.
+    std::vector<const OrtNode*> run;
+    const auto claim = [&] {
+      if (run.empty()) return;
+      OrtNodeFusionOptions fusion{};
+      fusion.ort_version_supported = ORT_API_VERSION;
+      fusion.drop_constant_initializers = true;
+      check(api().GetEpApi()->EpGraphSupportInfo_AddNodesToFuse(support, run.data(), run.size(), &fusion));
+      log("takes " + std::to_string(run.size()) + " nodes");
+      run.clear();
+    };
+    for (const Node& node : read_nodes(graph)) {
+      if (is_assigned_elsewhere(node)) {
+        claim();
+        continue;
+      }
+      const std::string reason = rejection(node);
+      if (reason.empty()) {
+        run.push_back(node.handle);
+      } else {
+        log("leaves " + node.describe() + ": " + reason);
+        claim();
+      }
+    }
+    claim();
+  });
+}
+
+OrtStatus* ORT_API_CALL Provider::compile(OrtEp* self, const OrtGraph** graphs, const OrtNode** fused_nodes,
+                                          size_t count, OrtNodeComputeInfo** infos, OrtNode**) noexcept {
+  return guarded([&] {
+    const Options& options = provider_of(self).options_;
+    std::vector<std::unique_ptr<CompiledGraph>> compiled;
+    for (size_t i = 0; i < count; ++i) {
+      const Node fused = read_node(fused_nodes[i]);
+      Plan plan(graphs[i]);
+      log("compiles " + std::to_string(plan.steps().size()) + " operators for the CPU");
+      compiled.push_back(std::make_unique<CompiledGraph>(std::move(plan), options.threads, value_names(fused.inputs),
+                                                         value_names(fused.outputs)));
+    }
+    for (size_t i = 0; i < count; ++i) infos[i] = compiled[i].release();
+  });
+}
+
+}  // namespace ivit::ep
