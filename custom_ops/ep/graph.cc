@@ -1,5 +1,6 @@
 #include "ep/graph.h"
 
+#include "ep/standard.h"
 #include "ort/binding.h"
 #include "ort/status.h"
 
@@ -16,26 +17,13 @@ using CountOf = OrtStatus*(ORT_API_CALL*)(const OrtGraph*, size_t*);
 using ValuesOf = OrtStatus*(ORT_API_CALL*)(const OrtGraph*, const OrtValueInfo**, size_t);
 
 const ort::OperatorSpec& spec_of(const Node& node) {
-  if (node.domain == kDomain) {
-    for (const ort::OperatorSpec& spec : ort::operators()) {
-      if (node.op_type == spec.name) return spec;
-    }
-    throw InvalidArgument("there is no kernel for ivit." + node.op_type);
+  if (node.domain != kDomain) {
+    throw InvalidArgument("operators of the domain '" + node.domain + "' are left to other providers");
   }
-  throw InvalidArgument("operators of the domain '" + node.domain + "' are left to other providers");
-}
-
-int64_t read_attribute(const Node& node, const char* name) {
-  const OrtOpAttr* attribute = nullptr;
-  OrtStatus* status = api().Node_GetAttributeByName(node.handle, name, &attribute);
-  int64_t value = 0;
-  size_t size = 0;
-  if (status == nullptr && attribute != nullptr) {
-    status = api().ReadOpAttr(attribute, ORT_OP_ATTR_INT, &value, sizeof value, &size);
-    if (status == nullptr) return value;
+  for (const ort::OperatorSpec& spec : ort::operators()) {
+    if (node.op_type == spec.name) return spec;
   }
-  if (status != nullptr) api().ReleaseStatus(status);
-  throw InvalidArgument(node.op_type + ": attribute " + name + ": expected an integer, found none");
+  throw InvalidArgument("there is no kernel for ivit." + node.op_type);
 }
 
 }  // namespace
@@ -97,7 +85,21 @@ std::vector<const OrtValueInfo*> graph_outputs(const OrtGraph* graph) {
   return values;
 }
 
+int64_t read_attribute(const Node& node, const char* name) {
+  const OrtOpAttr* attribute = nullptr;
+  OrtStatus* status = api().Node_GetAttributeByName(node.handle, name, &attribute);
+  int64_t value = 0;
+  size_t size = 0;
+  if (status == nullptr && attribute != nullptr) {
+    status = api().ReadOpAttr(attribute, ORT_OP_ATTR_INT, &value, sizeof value, &size);
+    if (status == nullptr) return value;
+  }
+  if (status != nullptr) api().ReleaseStatus(status);
+  throw InvalidArgument(node.op_type + ": attribute " + name + ": expected an integer, found none");
+}
+
 ort::Call bind_node(const Node& node) {
+  if (node.domain.empty()) return bind_standard(node);
   const ort::OperatorSpec& spec = spec_of(node);
   if (node.inputs.size() != spec.inputs.size() || node.outputs.size() != spec.output_count()) {
     throw InvalidArgument(node.op_type + ": expected " + std::to_string(spec.inputs.size()) + " inputs and " +

@@ -32,6 +32,9 @@ std::vector<std::string> value_names(const std::vector<const OrtValueInfo*>& val
 std::vector<const OrtValueInfo*> graph_inputs(const OrtGraph* graph);
 std::vector<const OrtValueInfo*> graph_outputs(const OrtGraph* graph);
 
+// An integer attribute. Throws InvalidArgument if there is none.
+int64_t read_attribute(const Node& node, const char* name);
+
 // A node's operator, attributes and parameters, as in ort/binding.h. The call refers to memory of the graph. Throws
 // InvalidArgument with the reason when the node is none of this library's, or has a parameter that is not constant.
 ort::Call bind_node(const Node& node);

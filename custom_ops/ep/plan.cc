@@ -37,7 +37,8 @@ Plan::Plan(const OrtGraph* graph) {
   outputs_ = value_names(graph_outputs(graph));
   for (const Node& node : read_nodes(graph)) {
     Step step{node.describe(), bind_node(node), {}, {}};
-    for (size_t input = 0; input < node.inputs.size(); ++input) {
+    // A standard operator has its constants as attributes of the call, not as inputs.
+    for (size_t input = 0; input < step.call.spec.inputs.size(); ++input) {
       if (step.call.is_constant(input)) continue;
       const auto found = numbers.find(value_name(node.inputs[input]));
       if (found == numbers.end()) {

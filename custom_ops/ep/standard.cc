@@ -1,0 +1,138 @@
+#include "ep/standard.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+
+#include "ort/binding.h"
+#include "ort/status.h"
+
+namespace ivit::ep {
+namespace {
+
+using ort::api;
+using ort::check;
+using ort::InvalidArgument;
+
+struct TypeAndRank {
+  ONNXTensorElementDataType type;
+  size_t rank;
+};
+
+TypeAndRank type_and_rank(const OrtValueInfo* value) {
+  const OrtTypeInfo* type_info = nullptr;
+  check(api().GetValueInfoTypeInfo(value, &type_info));
+  const OrtTensorTypeAndShapeInfo* tensor = nullptr;
+  check(api().CastTypeInfoToTensorInfo(type_info, &tensor));
+  TypeAndRank result{ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED, 0};
+  if (tensor == nullptr) return result;
+  check(api().GetTensorElementType(tensor, &result.type));
+  check(api().GetDimensionsCount(tensor, &result.rank));
+  return result;
+}
+
+// The one element of a constant of int64.
+int64_t constant(const Node& node, size_t index) {
+  bool is_constant = false;
+  check(api().ValueInfo_IsConstantInitializer(node.inputs[index], &is_constant));
+  if (!is_constant) throw InvalidArgument(node.op_type + ": its bounds are computed");
+  const OrtValue* value = nullptr;
+  check(api().ValueInfo_GetInitializerValue(node.inputs[index], &value));
+  const std::vector<int64_t> shape = ort::shape_of(value);
+  if (type_and_rank(node.inputs[index]).type != ort::kInt64 || shape != std::vector<int64_t>{1}) {
+    throw InvalidArgument(node.op_type + ": its bounds are not one number each");
+  }
+  return *static_cast<const int64_t*>(ort::data_of(value));
+}
+
+enum SliceAttribute { kFrom, kTo };
+
+// S tokens of T.
+void derive_slice(const ort::OperatorSpec&, const std::vector<int64_t>& attributes, ort::Dims& dims) {
+  const int64_t tokens = dims['T'];
+  if (tokens == ort::Dims::kUnknown) return;
+  dims['S'] = std::max<int64_t>(0, std::min(attributes[kTo], tokens) - attributes[kFrom]);
+}
+
+template <class T>
+class SliceKernel final : public ort::Kernel {
+ public:
+  explicit SliceKernel(const ort::Call&) {}
+  void compute(const ort::Call& call, const cpu::Parallel&, void* output) const override {
+    const int64_t width = call.dims['C'];
+    const T* x = call.data<T>(0) + call.attributes[kFrom] * width;
+    T* y = static_cast<T*>(output);
+    for (int64_t n = 0; n < call.dims['N']; ++n) {
+      std::copy_n(x + n * call.dims['T'] * width, call.dims['S'] * width, y + n * call.dims['S'] * width);
+    }
+  }
+};
+
+// F channels.
+void derive_flatten(const ort::OperatorSpec&, const std::vector<int64_t>&, ort::Dims& dims) {
+  if (dims['T'] != ort::Dims::kUnknown && dims['C'] != ort::Dims::kUnknown) dims['F'] = dims['T'] * dims['C'];
+}
+
+template <class T>
+class FlattenKernel final : public ort::Kernel {
+ public:
+  explicit FlattenKernel(const ort::Call&) {}
+  void compute(const ort::Call& call, const cpu::Parallel&, void* output) const override {
+    std::copy_n(call.data<T>(0), call.dims['N'] * call.dims['F'], static_cast<T*>(output));
+  }
+};
+
+template <class T>
+std::vector<ort::OperatorSpec> specs_of(ONNXTensorElementDataType type) {
+  return {{"Slice",
+           {ort::activation("data", type, "NTC")},
+           {"output", type, "NSC"},
+           {{"from", {0, INT32_MAX}}, {"to", {0, INT32_MAX}}},
+           ort::create_kernel<SliceKernel<T>>,
+           derive_slice},
+          {"Flatten",
+           {ort::activation("input", type, "NTC")},
+           {"output", type, "NF"},
+           {},
+           ort::create_kernel<FlattenKernel<T>>,
+           derive_flatten}};
+}
+
+const ort::OperatorSpec& spec_of(const Node& node, ONNXTensorElementDataType type) {
+  static const std::vector<ort::OperatorSpec> specs = [] {
+    std::vector<ort::OperatorSpec> all;
+    for (const auto& some : {specs_of<int8_t>(ort::kInt8), specs_of<int16_t>(ort::kInt16), specs_of<int32_t>(ort::kInt32)}) {
+      all.insert(all.end(), some.begin(), some.end());
+    }
+    return all;
+  }();
+  for (const ort::OperatorSpec& spec : specs) {
+    if (node.op_type == spec.name && spec.inputs[0].type == type) return spec;
+  }
+  throw InvalidArgument("operators of the domain '" + node.domain + "' are left to other providers");
+}
+
+}  // namespace
+
+ort::Call bind_standard(const Node& node) {
+  if (node.inputs.empty()) throw InvalidArgument(node.op_type + ": it has no input");
+  const auto [type, rank] = type_and_rank(node.inputs[0]);
+  ort::Call call(spec_of(node, type));
+  if (rank != 3) throw InvalidArgument(node.op_type + ": expected an input of rank 3, found " + std::to_string(rank));
+  if (node.op_type == "Slice") {
+    // data, starts, ends, axes; with steps there would be a fifth input.
+    constexpr size_t kInputs = 4;
+    if (node.inputs.size() != kInputs || constant(node, kInputs - 1) != 1) {
+      throw InvalidArgument("Slice: only consecutive tokens are taken");
+    }
+    for (size_t i = 0; i < 2; ++i) {
+      call.attributes.push_back(ort::check_attribute(call.spec, call.spec.attributes[i], constant(node, i + 1)));
+    }
+  } else if (read_attribute(node, "axis") != 1) {
+    throw InvalidArgument("Flatten: expected axis 1");
+  }
+  return call;
+}
+
+}  // namespace ivit::ep
