@@ -95,7 +95,7 @@ def short_name(name: str) -> str:
         if letter == "(" and depth == 0 and text[place - 1 : place] != " ":  # "Memset (Device)" has no parameters
             text = text[:place]
             break
-    return re.sub(r"\((?:int|bool|unsigned int|long)\)", "", text)
+    return re.sub(r"\((?:int|bool|unsigned int|long)\)(?=[-\d])", "", text)
 
 
 def _entry(name: str, group: Sequence[Json], runs: int, busy: float) -> dict[str, Any]:
