@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +15,17 @@ from ivit_onnx.errors import IvitError, MissingExtraError, ModelError
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["create_session", "library_path"]
+__all__ = ["CUDA", "DEVICES", "Provider", "create_session", "library_path", "require_providers"]
 
 LIBRARY = "lib/libivit_ort.so"
+
+#: An execution provider by name, or with its options.
+Provider = str | tuple[str, Mapping[str, Any]]
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+#: What each device that a command can be told to use means to ONNX Runtime.
+DEVICES: Mapping[str, tuple[str, ...]] = {"cpu": (CPU,), "cuda": (CUDA, CPU)}
 
 
 def library_path() -> str:
@@ -35,7 +45,7 @@ def library_path() -> str:
 
 def create_session(
     path: str | os.PathLike[str],
-    providers: Sequence[str] | None = None,
+    providers: Sequence[Provider] | None = None,
     *,
     threads: int | None = None,
     session_options: onnxruntime.SessionOptions | None = None,
@@ -45,18 +55,27 @@ def create_session(
 
     Args:
         path: The model file.
-        providers: Execution providers in order of preference; the CPU provider by default.
+        providers: Execution providers in order of preference, each a name, or a name with a dictionary of its options;
+            the CPU provider by default. Each of them takes part or the session is not created: ONNX Runtime itself
+            would leave one out and run on the CPU.
         threads: Threads of the session's pool; by default one per core.
         session_options: Options to start from; the kernel library is added to them.
         kernels: False runs the integer operators of the file's own functions: slow, the same integers.
 
     Raises:
-        MissingExtraError: ONNX Runtime is not installed.
+        MissingExtraError: ONNX Runtime is not installed, or a build of it without a provider.
         ModelError: The file is missing, damaged, or rejected by ONNX Runtime or by a kernel.
+        IvitError: A provider is there but does not start, for want of a device, a driver or CUDA's libraries.
     """
     ort = _onnxruntime()
     if not Path(path).is_file():
         raise ModelError(f"{os.fspath(path)}: no such model file")
+    wanted = list(providers or [CPU])
+    names = [provider if isinstance(provider, str) else provider[0] for provider in wanted]
+    require_providers(names)
+    if CUDA in names:
+        with contextlib.redirect_stdout(sys.stderr):  # it prints what it misses
+            ort.preload_dlls()  # those of NVIDIA's Python packages, where the system has none
     options = ort.SessionOptions() if session_options is None else session_options
     if threads is not None:
         options.intra_op_num_threads = threads
@@ -64,13 +83,46 @@ def create_session(
         options.register_custom_ops_library(library_path())
     try:
         session: onnxruntime.InferenceSession = ort.InferenceSession(
-            os.fspath(path), options, providers=list(providers or ["CPUExecutionProvider"])
+            os.fspath(path), options, providers=wanted, enable_fallback=0
         )
-        return session
     except Exception as error:  # ONNX Runtime has one exception type for each status, without a common base
-        if not type(error).__module__.startswith("onnxruntime."):
-            raise
-        raise ModelError(f"{os.fspath(path)} cannot be loaded: {' '.join(str(error).split())}") from error
+        message = " ".join(str(error).split())
+        if type(error).__module__.startswith("onnxruntime."):
+            raise ModelError(f"{os.fspath(path)} cannot be loaded: {message}") from error
+        if names != [CPU] and isinstance(error, (RuntimeError, ValueError)):  # a provider's, from before the model
+            raise IvitError(f"{names[0]} does not start: {message}") from error
+        raise
+    absent = [name for name in names if name not in session.get_providers()]
+    if absent:
+        raise IvitError(f"{absent[0]} does not start, and ONNX Runtime would run on the CPU: {_advice(absent[0])}")
+    return session
+
+
+def require_providers(names: Sequence[str]) -> None:
+    """Check that the installed ONNX Runtime was built with execution providers; whether they start is another matter.
+
+    Raises MissingExtraError naming the package to install, IvitError for a provider that has no package of ours.
+    """
+    ort = _onnxruntime()
+    available = ort.get_available_providers()
+    for name in names:
+        if name in available:
+            continue
+        found = f"expected {name}, found onnxruntime {ort.__version__} with {', '.join(available)} only"
+        if name == CUDA:
+            raise MissingExtraError(
+                f"{found}: pip uninstall onnxruntime, then pip install 'ivit-onnx[gpu]', which brings onnxruntime-gpu"
+            )
+        raise IvitError(f"{found}: install a build of ONNX Runtime that has it")
+
+
+def _advice(provider: str) -> str:
+    if provider != CUDA:
+        return "its device or its libraries are missing"
+    return (
+        "it needs an NVIDIA GPU with its driver (see nvidia-smi), and the libraries of CUDA and cuDNN for "
+        "onnxruntime-gpu (pip install 'onnxruntime-gpu[cuda,cudnn]')"
+    )
 
 
 def _onnxruntime() -> Any:

@@ -93,16 +93,18 @@ def verify(
     seed: int = 0,
     *,
     threads: int | None = None,
+    device: str = "cpu",
     on_stage: Callable[[str], None] | None = None,
 ) -> VerificationReport:
     """Check that a model is integer-only and that all its implementations give the same bits.
 
     The reference is the model's own function bodies in plain ONNX Runtime, one image at a time. Compared with it: the
-    same in batches, the native kernels, and with `against` (the checkpoint of the model) the PyTorch twin; each on
-    `count` random images of the full pixel range, drawn from `seed`, and on up to `count` real `images`. `on_stage` is
-    told what is being done.
+    same in batches, the native kernels, with `device` "cuda" those of the GPU too, and with `against` (the checkpoint
+    of the model) the PyTorch twin; each on `count` random images of the full pixel range, drawn from `seed`, and on up
+    to `count` real `images`. `on_stage` is told what is being done.
 
-    Raises ModelError, ImageError or CheckpointError when something cannot be read; differences are in the report.
+    Raises ModelError, ImageError or CheckpointError when something cannot be read, IvitError when the device is not
+    there; differences are in the report.
     """
     if count < 1:
         raise ImageError(f"the number of images must be at least 1, found {count}")
@@ -110,7 +112,7 @@ def verify(
     stage("looking for floating point")
     result = audit(load_graph(model))
     stage("loading")
-    implementations, description = _implementations(model, against, threads)
+    implementations, description = _implementations(model, against, threads, device)
     sets = {
         "random": description.model_input(normalize(random_images(description, count, seed), description.preprocess))
     }
@@ -153,10 +155,11 @@ def random_images(description: ModelDescription, count: int, seed: int) -> Array
 
 
 def _implementations(
-    model: str | os.PathLike[str], against: str | os.PathLike[str] | None, threads: int | None
+    model: str | os.PathLike[str], against: str | os.PathLike[str] | None, threads: int | None, device: str
 ) -> tuple[dict[str, Implementation], ModelDescription]:
     """Every implementation as a function from model inputs [N, 3, H, W] to logits [N, classes]."""
     import ivit_onnx
+    from ivit_onnx.runtime import DEVICES
 
     bodies = ivit_onnx.create_session(model, kernels=False, threads=threads)
     description = describe(bodies, os.fspath(model))
@@ -165,6 +168,9 @@ def _implementations(
         REFERENCE: _session(bodies, description.input_name, os.fspath(model)),
         "kernels": _session(kernels, description.input_name, os.fspath(model)),
     }
+    if device != "cpu":
+        session = ivit_onnx.create_session(model, DEVICES[device], threads=threads)
+        implementations[f"kernels on {device}"] = _session(session, description.input_name, os.fspath(model))
     if against is not None:
         implementations["PyTorch"] = _twin(model, against, threads)
     return implementations, description

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 from ivit_onnx.errors import IvitError
 
-__all__ = ["HINT", "PEERS", "Peer", "choose_peers", "missing_packages"]
+__all__ = ["CUDA_HINT", "HINT", "PEERS", "Peer", "choose_peers", "missing_packages"]
 
 HINT = 'pip install "ivit-onnx[bench]"'
+CUDA_HINT = 'pip install "ivit-onnx[gpu,export]"'
 
 #: What makes the floating-point model that the peers start from.
 FLOAT = ("torch", "timm", "onnx", "onnxscript")
@@ -21,8 +22,9 @@ FLOAT = ("torch", "timm", "onnx", "onnxscript")
 class Peer:
     """Another way to run the same architecture.
 
-    `runner` names the function of `runners` that times it, `product` the file of `products` that it loads, `packages`
-    what preparing and running import, `config` settings of the runtime beyond threads.
+    `runner` names the function of `runners` that times it, on GPUs of `cuda.runners`, `product` the file of `products`
+    that it loads, `packages` what preparing and running import, `config` settings of the runtime beyond threads, `hint`
+    how to install the packages.
     """
 
     name: str
@@ -31,9 +33,10 @@ class Peer:
     product: str
     packages: tuple[str, ...]
     config: Mapping[str, str] = field(default_factory=dict)
+    hint: str = HINT
 
 
-PEERS = (
+CPU_PEERS = (
     Peer("ort-fp32", "ONNX Runtime fp32", "onnxruntime", "float", ("onnxruntime", *FLOAT)),
     Peer("ort-static-int8", "ONNX Runtime static QDQ int8", "onnxruntime", "static-int8", ("onnxruntime", *FLOAT)),
     Peer("ort-dynamic-int8", "ONNX Runtime dynamic int8", "onnxruntime", "dynamic-int8", ("onnxruntime", *FLOAT)),
@@ -58,13 +61,41 @@ PEERS = (
 )
 
 
-def choose_peers(names: Sequence[str]) -> list[Peer]:
-    """The peers of these names, all of them for none. Raises IvitError for an unknown name."""
-    known = {peer.name: peer for peer in PEERS}
+CUDA_PEERS = (
+    Peer("ort-fp32", "ONNX Runtime fp32", "onnxruntime", "float", ("onnxruntime", *FLOAT), hint=CUDA_HINT),
+    Peer("ort-fp16", "ONNX Runtime fp16", "onnxruntime", "half", ("onnxruntime", *FLOAT), hint=CUDA_HINT),
+    Peer(
+        "torch-compile-fp16",
+        "torch.compile fp16",
+        "torch",
+        "weights",
+        ("torch", "timm", "triton"),
+        {"type": "float16", "mode": "max-autotune"},
+        CUDA_HINT,
+    ),
+    Peer(
+        "torch-compile-bf16",
+        "torch.compile bf16",
+        "torch",
+        "weights",
+        ("torch", "timm", "triton"),
+        {"type": "bfloat16", "mode": "max-autotune"},
+        CUDA_HINT,
+    ),
+    Peer("torch-bf16", "PyTorch bf16", "torch", "weights", ("torch", "timm"), {"type": "bfloat16"}, CUDA_HINT),
+)
+
+#: The peers on each device.
+PEERS = {"cpu": CPU_PEERS, "cuda": CUDA_PEERS}
+
+
+def choose_peers(names: Sequence[str], device: str = "cpu") -> list[Peer]:
+    """The peers of these names on a device, all of them for none. Raises IvitError for an unknown name."""
+    known = {peer.name: peer for peer in PEERS[device]}
     for name in names:
         if name not in known:
             raise IvitError(f"unknown peer {name!r}; known are {', '.join(known)}")
-    return [peer for peer in PEERS if not names or peer.name in names]
+    return [peer for peer in PEERS[device] if not names or peer.name in names]
 
 
 def missing_packages(packages: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ivit_onnx.bench.tables import unsteady
+from ivit_onnx.bench.tables import unsteady, without_graph
 
 __all__ = ["BEGIN", "END", "main", "render", "replace_results"]
 
@@ -30,7 +30,13 @@ Row = Sequence[str]
 
 def render(name: str, result: Json) -> str:
     """One result as a section of Markdown. `name` is that of its file."""
-    kinds: dict[str, Callable[[Json], Iterator[str]]] = {"models": _models, "kernels": _kernels, "profile": _profile}
+    kinds: dict[str, Callable[[Json], Iterator[str]]] = {
+        "models": _models,
+        "kernels": _kernels,
+        "profile": _profile,
+        "cuda-models": _cuda_models,
+        "cuda-profile": _cuda_profile,
+    }
     return "\n\n".join([f"### {_heading(name)}", _origin(name, result), *kinds[result["kind"]](result)])
 
 
@@ -70,10 +76,20 @@ def _heading(name: str) -> str:
 
 def _origin(name: str, result: Json) -> str:
     """Machine, versions and settings in one paragraph."""
-    machine, settings, peaks = result["machine"], result["settings"], result["int8_peak"]["gmacs_per_core"]
+    machine, settings, peak = result["machine"], result["settings"], result["int8_peak"]
     versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
-    measured = ", ".join(f"{variant} {peak:.0f}" for variant, peak in peaks.items()) or "unknown"
     how = ", ".join(f"{key} {json.dumps(value)}" for key, value in settings.items())
+    if "device" in result:
+        device = result["device"]
+        return _paragraph(
+            f"{result['date']}, {device['name']}, compute capability {device['compute_capability']}, "
+            f"{device['multiprocessors']} multiprocessors, {device['memory_gib']} GiB, driver {device['driver']}, CUDA "
+            f"{device['cuda']}, on {machine['processor']}. Measured int8 peak {peak['gmacs_per_second'] / 1e3:.0f} "
+            f"TMAC/s ({peak['method']}). {versions}. Settings: {how}. Everything measured: "
+            f"`benchmarks/results/{name}.json`."
+        )
+    peaks = peak["gmacs_per_core"]
+    measured = ", ".join(f"{variant} {gmacs:.0f}" for variant, gmacs in peaks.items()) or "unknown"
     return _paragraph(
         f"{result['date']}, {machine['processor']}, {machine['cpus']} processors, {machine['memory_gib']} GiB, "
         f"{', '.join(machine['instruction_sets'])}. Measured int8 peak of a core in GMAC/s: {measured}. {versions}. "
@@ -102,16 +118,24 @@ def _models(result: Json) -> Iterator[str]:
     ]
     columns = ("case", "", "median ms", "min ms", "p99 ms", "images/s", "GMAC/s", "of int8 peak", "start s")
     yield _table((*columns, "session MiB", "peak MiB"), rows, right=2)
+    yield from _beside(cases, label, digits=2)
+
+
+def _beside(cases: Sequence[Json], label: Callable[[Json], str], digits: int) -> Iterator[str]:
+    """Ours beside the peers, where there are any, and remarks."""
     titles = list(dict.fromkeys(entry["title"] for case in cases for entry in case["contestants"]))
     if len(titles) > 1:
         yield "Median milliseconds a batch:"
-        yield _across(cases, titles, label, lambda entry: f"{entry['median_ms']:.2f}")
+        yield _across(cases, titles, label, lambda entry: f"{entry['median_ms']:.{digits}f}")
         yield f"Median time, {titles[0]} = 1:"
         yield _across(cases, titles, label, lambda entry: f"{entry['ratio']:.2f}x")
         yield "Start of a session in seconds / memory of the session after loading in MiB:"
         yield _across(
             cases, titles, label, lambda entry: f"{entry['start_seconds']:.2f} / {entry['memory_mib']['session']:.0f}"
         )
+    unrecorded = [f"{label(case)}: {text}" for case in cases for text in without_graph(case)]
+    if unrecorded:
+        yield _paragraph(f"Without a CUDA graph: {'; '.join(unrecorded)}.")
     shaky = [f"{label(case)}: {text}" for case in cases for text in unsteady(case)]
     if shaky:
         yield _paragraph(f"Unsteady: {'; '.join(shaky)}.")
@@ -149,6 +173,49 @@ def _profile(result: Json) -> Iterator[str]:
         yield _table(("operator", "nodes", "us", "share"), rows, right=1)
 
 
+def _cuda_models(result: Json) -> Iterator[str]:
+    cases = result["cases"]
+    label = _labels(cases)
+    rows = [
+        (
+            label(case),
+            entry["title"],
+            *(f"{entry[key]:.3f}" for key in ("median_ms", "min_ms", "p99_ms")),
+            f"{entry['latency']['median_ms']:.3f}",
+            f"{entry['images_per_second']:.0f}",
+            f"{entry['gmacs_per_second'] / 1e3:.1f}",
+            _percent(entry["int8_peak_fraction"]),
+            f"{entry['start_seconds']:.2f}",
+            f"{entry['memory_mib']['peak']:.0f}",
+        )
+        for case in cases
+        for entry in case["contestants"]
+        if entry["name"].startswith("ivit")
+    ]
+    columns = ("case", "", "median ms", "min ms", "p99 ms", "latency ms", "images/s", "TMAC/s", "of int8 peak")
+    yield _table((*columns, "start s", "peak MiB"), rows, right=2)
+    yield from _beside(cases, label, digits=3)
+
+
+def _cuda_profile(result: Json) -> Iterator[str]:
+    for profile in result["profiles"]:
+        yield (
+            f"{profile['model']}, batch {profile['batch']}, {profile['run_us']:.1f} us a run under CUPTI, "
+            f"{profile['busy_us']:.1f} us of it in kernels:"
+        )
+        rows = [
+            (
+                f"`{entry['name']}`",
+                f"{entry['count']:g}",
+                f"{entry['median_us']:.1f}",
+                f"{entry['total_us']:.1f}",
+                f"{entry['share']:.1%}",
+            )
+            for entry in profile["kernels"]
+        ]
+        yield _table(("kernel", "runs", "median us", "total us", "share"), rows, right=1)
+
+
 def _across(
     cases: Sequence[Json], titles: Sequence[str], label: Callable[[Json], str], cell: Callable[[Json], str]
 ) -> str:
@@ -162,7 +229,7 @@ def _across(
 
 def _labels(cases: Sequence[Json]) -> Callable[[Json], str]:
     """What names a case: model and batch, and threads and image size where they vary."""
-    threads = len({case["threads"] for case in cases}) > 1
+    threads = len({case.get("threads") for case in cases}) > 1
     sizes = len({case["arch"]["image_size"] for case in cases}) > 1
 
     def label(case: Json) -> str:

@@ -13,36 +13,40 @@ __all__ = ["plot"]
 
 
 def plot(result: Mapping[str, Any], path: Path, *, force: bool = True) -> None:
-    """Draw a result of kind "models": one panel for each batch size and number of threads, one group for each model.
+    """Draw a comparison of models: one panel for each batch size and number of threads, one group for each model.
 
     The height is the speed relative to ONNX Runtime fp32 where it takes part in every case, else relative to the
     slowest contestant of the case; the number on a bar is the median in milliseconds.
     """
-    if result["kind"] != "models":
+    if result["kind"] not in ("models", "cuda-models"):
         raise IvitError("--plot draws models; it does not go with --profile or --kernels")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    panels: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
+    panels: dict[str, list[Mapping[str, Any]]] = {}
     for case in result["cases"]:
-        panels.setdefault((case["batch"], case["threads"]), []).append(case)
+        panels.setdefault(_panel_title(case), []).append(case)
     titles = list(dict.fromkeys(entry["title"] for case in result["cases"] for entry in case["contestants"]))
     yardstick = "ort-fp32" if all(_median(case, "ort-fp32") for case in result["cases"]) else None
 
     most = max(len(cases) for cases in panels.values())
     figure = Figure(figsize=(max(6.0, 1.0 + 0.42 * most * (len(titles) + 1)), 3.4 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, ((batch, threads), cases) in zip(
-        figure.subplots(len(panels), squeeze=False)[:, 0], panels.items(), strict=True
-    ):
+    for axes, (title, cases) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels.items(), strict=True):
         _panel(axes, cases, titles, yardstick)
-        axes.set_title(f"batch {batch}, {threads} {'thread' if threads == 1 else 'threads'}", fontsize=10)
+        axes.set_title(title, fontsize=10)
         axes.set_ylabel("speed, ONNX Runtime fp32 = 1" if yardstick else "speed, slowest = 1", fontsize=9)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=8, ncols=4, frameon=False, loc="outside upper center")
     figure.supxlabel("numbers on bars: median milliseconds a batch", fontsize=8)
     with atomic_write(path, force=force) as temporary:
         figure.savefig(temporary, dpi=150, format=path.suffix.removeprefix(".") or "png")
+
+
+def _panel_title(case: Mapping[str, Any]) -> str:
+    threads = case.get("threads")  # a GPU has none
+    batch = f"batch {case['batch']}"
+    return batch if threads is None else f"{batch}, {threads} {'thread' if threads == 1 else 'threads'}"
 
 
 def _panel(axes: Any, cases: list[Mapping[str, Any]], titles: list[str], yardstick: str | None) -> None:

@@ -31,6 +31,7 @@ OURS = "ivit-"
 _SOURCES = {
     "weights": None,
     "float": "weights",
+    "half": "weights",
     "static-int8": "float",
     "dynamic-int8": "float",
     "openvino-int8": "float",
@@ -38,6 +39,7 @@ _SOURCES = {
 _MAKERS = {
     "weights": (),
     "float": ("torch", "onnxscript"),
+    "half": ("torch", "onnxscript"),
     "static-int8": ("torch", "onnxscript", "onnxruntime"),
     "dynamic-int8": ("torch", "onnxscript", "onnxruntime"),
     "openvino-int8": ("torch", "onnxscript", "openvino", "nncf"),
@@ -113,11 +115,22 @@ def _write_weights(subject: Subject, source: Path, path: Path) -> None:
 
 
 def _write_float(subject: Subject, source: Path, path: Path) -> None:
+    _write_network(subject, source, path, "float32")
+
+
+def _write_half(subject: Subject, source: Path, path: Path) -> None:
+    """Everything in half precision, the image too."""
+    _write_network(subject, source, path, "float16")
+
+
+def _write_network(subject: Subject, source: Path, path: Path, number_type: str) -> None:
     import torch
 
+    dtype = getattr(torch, number_type)
     network = build_network(subject.arch)
     network.load_state_dict(torch.load(source, weights_only=True))
-    image = torch.zeros(2, subject.arch.in_channels, subject.arch.image_size, subject.arch.image_size)
+    network.to(dtype)
+    image = torch.zeros(2, subject.arch.in_channels, subject.arch.image_size, subject.arch.image_size, dtype=dtype)
     torch.onnx.export(
         network,
         (image,),
@@ -201,6 +214,7 @@ def _write_ivit(subject: Subject, source: Path, path: Path, *, softmax_bits: int
 _WRITERS = {
     "weights": _write_weights,
     "float": _write_float,
+    "half": _write_half,
     "static-int8": _write_static,
     "dynamic-int8": _write_dynamic,
     "openvino-int8": _write_openvino,

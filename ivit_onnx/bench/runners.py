@@ -14,7 +14,7 @@ from typing import Any
 from ivit_onnx.architectures import Architecture, architecture_from_json
 from ivit_onnx.bench.network import build_network, float_images, generated_images
 
-__all__ = ["RUNNERS", "Job", "Start"]
+__all__ = ["RUNNERS", "Job", "Run", "Start"]
 
 Run = Callable[[], object]
 Start = Callable[[], Run]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Listing", "listings", "unsteady"]
+__all__ = ["Listing", "listings", "unsteady", "without_graph"]
 
 Json = Mapping[str, Any]
 
@@ -30,7 +30,13 @@ class Listing:
 
 def listings(result: Json) -> Iterator[Listing]:
     """The tables of a result of any kind."""
-    kinds = {"models": _models, "profile": _profile, "kernels": _kernels}
+    kinds = {
+        "models": _models,
+        "profile": _profile,
+        "kernels": _kernels,
+        "cuda-models": _cuda_models,
+        "cuda-profile": _cuda_profile,
+    }
     yield from kinds[result["kind"]](result)
 
 
@@ -111,6 +117,74 @@ def _kernels(result: Json) -> Iterator[Listing]:
         ]
         columns = ("operator", "shape", "median us", "min", "GMAC/s", "of peak", "outputs/ns")
         yield Listing(f"{variant['variant']}, one core, {ceiling}", columns, rows, right=2)
+
+
+def _cuda_models(result: Json) -> Iterator[Listing]:
+    device, peak = result["device"], result["int8_peak"]
+    columns = ("", "median ms", "min", "p99", "latency ms", "ratio", "images/s", "int8 peak", "start s", "memory MiB")
+    for case in result["cases"]:
+        rows = [
+            (
+                entry["title"],
+                f"{entry['median_ms']:.3f}",
+                f"{entry['min_ms']:.3f}",
+                f"{entry['p99_ms']:.3f}",
+                f"{entry['latency']['median_ms']:.3f}",
+                f"{entry['ratio']:.2f}x",
+                f"{entry['images_per_second']:.0f}",
+                _percent(entry["int8_peak_fraction"]),
+                f"{entry['start_seconds']:.2f}",
+                f"{entry['memory_mib']['peak']:.0f}",
+            )
+            for entry in case["contestants"]
+        ]
+        macs = case["macs_per_image"]["total"] / 1e9
+        yield Listing(
+            f"{case['model']}, batch {case['batch']}, {device['name']}: {macs:.2f} GMAC an image, "
+            f"{case['tokens']} tokens",
+            columns,
+            rows,
+            [
+                f"int8 peak {peak['gmacs_per_second'] / 1e3:.0f} TMAC/s: {peak['method']}",
+                *(f"skipped: {entry['title']} ({entry['name']}): {entry['reason']}" for entry in case["skipped"]),
+                *(f"no CUDA graph: {text}" for text in without_graph(case)),
+                *(f"unsteady: {text}" for text in unsteady(case)),
+            ],
+        )
+
+
+def without_graph(case: Json) -> list[str]:
+    """The contestants in ONNX Runtime that could not be recorded as a CUDA graph, with its reason."""
+    return [
+        f"{entry['title']}, because {entry['notes'].get('no_cuda_graph_because', 'it was not wanted')}"
+        for entry in case["contestants"]
+        if entry["notes"].get("cuda_graph") is False
+    ]
+
+
+def _cuda_profile(result: Json) -> Iterator[Listing]:
+    for profile in result["profiles"]:
+        rows = [
+            (
+                entry["name"],
+                f"{entry['count']:g}",
+                f"{entry['median_us']:.1f}",
+                f"{entry['total_us']:.1f}",
+                f"{entry['share']:.1%}",
+                "" if entry["registers"] is None else str(entry["registers"]),
+                "" if entry["shared_bytes"] is None else str(entry["shared_bytes"]),
+            )
+            for entry in profile["kernels"]
+        ]
+        yield Listing(
+            f"{profile['model']}, batch {profile['batch']}, {result['device']['name']}: time by kernel",
+            ("kernel", "runs", "median us", "total us", "share", "registers", "shared bytes"),
+            rows,
+            [
+                f"a run takes {profile['run_us']:.1f} us under CUPTI, {profile['busy_us']:.1f} us of it in kernels",
+                *([] if profile["notes"]["cuda_graph"] else ["without a CUDA graph"]),
+            ],
+        )
 
 
 def _percent(fraction: float | None) -> str:

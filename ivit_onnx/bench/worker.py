@@ -25,6 +25,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self.run: Callable[[], object] | None = None
+        self.held_mib = 0.0  # of the GPU's memory
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to one request, by its `do`; the other keys are arguments."""
@@ -87,6 +88,66 @@ class _Worker:
         from ivit_onnx.bench.runners import Job
 
         return record(Job.from_json(job), runs)
+
+    def do_cuda_device(self, peak: bool) -> dict[str, Any]:
+        """The GPU, and its int8 peak if wanted."""
+        from ivit_onnx.bench.cuda import device
+
+        device.require()
+        return {"device": device.describe(), "int8_peak": device.int8_peak() if peak else None}
+
+    def do_cuda_start(self, runner: str, job: dict[str, Any]) -> dict[str, Any]:
+        """Start a session on the GPU: seconds, memory of the GPU in MiB that it holds, milliseconds of a batch."""
+        from ivit_onnx.bench.cuda.device import synchronise, used_mib
+        from ivit_onnx.bench.cuda.runners import CUDA_RUNNERS
+        from ivit_onnx.bench.runners import Job
+
+        work = Job.from_json(job)
+        synchronise()  # makes the context, which every contestant needs
+        start = CUDA_RUNNERS[runner](work)
+        _read_once(Path(work.path))
+        gc.collect()
+        gc.disable()
+        before = used_mib()
+        begin = time.perf_counter()
+        self.run = start()
+        synchronise()
+        started = time.perf_counter()
+        self.held_mib = used_mib() - before
+        begin_first = time.perf_counter()
+        self.run()
+        synchronise()
+        first = time.perf_counter()
+        return {
+            "start_seconds": started - begin,
+            "first_run_ms": (first - begin_first) * 1e3,
+            "held_mib": self.held_mib,
+            "notes": work.notes,
+        }
+
+    def do_cuda_turn(self, **options: Any) -> dict[str, Any]:
+        from ivit_onnx.bench.cuda.device import synchronise, used_mib
+        from ivit_onnx.bench.cuda.timing import turn
+
+        assert self.run is not None
+        before = used_mib()
+        durations, latencies = turn(self.run, synchronise, **options)
+        self.held_mib += used_mib() - before
+        return {"durations": durations, "latencies": latencies, "held_mib": self.held_mib}
+
+    def do_cuda_profile(self, job: dict[str, Any], runs: int) -> dict[str, Any]:
+        from ivit_onnx.bench.cuda.device import synchronise
+        from ivit_onnx.bench.cuda.kernels import NoKernelsError, record
+        from ivit_onnx.bench.cuda.runners import start_ivit
+        from ivit_onnx.bench.runners import Job
+
+        synchronise()
+        work = Job.from_json(job)
+        try:
+            return {**record(start_ivit(work), synchronise, runs), "notes": work.notes}
+        except NoKernelsError:  # some versions of CUPTI do not look into graphs
+            work = Job.from_json({**job, "config": {"graphs": "off"}})
+            return {**record(start_ivit(work), synchronise, runs), "notes": work.notes}
 
 
 def main() -> int:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["hush_runtime", "megabytes", "print_json", "print_lines", "print_pairs", "print_table"]
+__all__ = ["Device", "hush_runtime", "megabytes", "print_json", "print_lines", "print_pairs", "print_table"]
+
+
+class Device(StrEnum):
+    """Where kernels run: the values of `--device`, and the keys of `ivit_onnx.runtime.DEVICES`."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
 
 
 def print_json(content: Mapping[str, Any]) -> None:

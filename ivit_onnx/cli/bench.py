@@ -1,4 +1,4 @@
-"""`ivit-bench`: how fast exported models are, beside other runtimes, by operator and by kernel."""
+"""`ivit-bench`: how fast exported models are, beside other runtimes, by operator and by kernel, on CPU or GPU."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperCommand
 
-from ivit_onnx.cli._output import print_json, print_lines
+from ivit_onnx.cli._output import Device, print_json, print_lines
 from ivit_onnx.errors import IvitError, MissingExtraError
 from ivit_onnx.files import check_output
 
 __all__ = ["app"]
 
 FILE_WIDTH = 150
+
+#: Runs that --profile takes medians of.
+PROFILED_RUNS = 20
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -68,6 +71,9 @@ def bench(
             "generated calibration images, and kept in the cache.",
         ),
     ] = None,
+    device: Annotated[
+        Device, typer.Option(help="Where to measure; cuda, an NVIDIA GPU, needs onnxruntime-gpu.")
+    ] = Device.CPU,
     batch: Annotated[list[int] | None, typer.Option(metavar="N...", help="Batch sizes.  \\[default: 1]")] = None,
     threads: Annotated[
         list[int] | None,
@@ -79,7 +85,8 @@ def bench(
         typer.Option(
             metavar="NAME...",
             help="Only these peers: ort-fp32, ort-static-int8, ort-dynamic-int8, openvino-fp32, openvino-bf16, "
-            "openvino-int8, torch-fp32.  \\[default: all]",
+            "openvino-int8, torch-fp32; with --device cuda ort-fp32, ort-fp16, torch-compile-fp16, "
+            "torch-compile-bf16, torch-bf16.  \\[default: all]",
         ),
     ] = None,
     checkpoint: Annotated[
@@ -106,7 +113,12 @@ def bench(
     no_spinning: Annotated[
         bool, typer.Option("--no-spinning", help="Threads of ONNX Runtime sleep between operators, for all its models.")
     ] = False,
-    profile: Annotated[bool, typer.Option("--profile", help="Show time by operator, layer and node instead.")] = False,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile", help="Show time by operator, layer and node instead; with --device cuda, by kernel of the GPU."
+        ),
+    ] = False,
     kernels: Annotated[
         bool, typer.Option("--kernels", help="Time single operators on every kernel variant instead, on one thread.")
     ] = False,
@@ -119,7 +131,8 @@ def bench(
     """Measure how fast exported models run: latency, throughput, memory and start of a session.
 
     Threads are pinned, runs are warmed up, contestants take turns. Peers come with
-    pip install "ivit-onnx\\[bench]"; one that is not installed is named and skipped.
+    pip install "ivit-onnx\\[bench]"; one that is not installed is named and skipped. On a GPU, inputs and outputs stay
+    there, and CUDA graphs are used; it takes pip install "ivit-onnx\\[gpu,export]".
 
     Examples:
 
@@ -130,21 +143,26 @@ def bench(
           --batch 1 8 --json --plot speed.png > results.json
       ivit-bench --profile deit_small.onnx
       ivit-bench --kernels
+      ivit-bench deit_small.onnx --device cuda --compare --batch 1 8 32 128
     """
-    from ivit_onnx.bench.compare import Plan
     from ivit_onnx.bench.contestants import choose_peers
+    from ivit_onnx.bench.cuda.measure import measure_cuda_models, measure_cuda_profile, require_device
     from ivit_onnx.bench.measure import measure_kernels, measure_models, measure_profile
     from ivit_onnx.bench.models import default_cache, model_file, named_model
+    from ivit_onnx.bench.race import Plan
 
     if profile and kernels:
         raise IvitError("--profile and --kernels are two different measurements: choose one")
     if peers and not compare:
         raise IvitError("--peers chooses among the peers of --compare; pass --compare too")
     _check_values(batch, softmax_bits, compare=compare, other=profile or kernels)
+    on_gpu = device is Device.CUDA
+    if on_gpu:
+        _refuse_on_gpu({"--threads": threads, "--cpu": cpu, "--no-spinning": no_spinning, "--kernels": kernels})
     _check_variants(cpu or [])
     if plot is not None:
         _check_plot(plot)
-    chosen = choose_peers(peers or []) if compare else []
+    chosen = choose_peers(peers or [], device.value) if compare else []
     folder = cache or default_cache()
     plan = Plan(rounds, seconds, repeat, starts, spinning=not no_spinning)
     sizes: list[int | None] = [*img_size] if img_size else [None]
@@ -156,11 +174,17 @@ def bench(
     ]
     if not subjects:
         raise IvitError("nothing to measure: pass a model file, or --models with names such as deit_tiny_patch16_224")
-    if kernels:
+    if on_gpu:
+        require_device()
+    if on_gpu and profile:
+        result = measure_cuda_profile(subjects, batch or [1], PROFILED_RUNS, _say)
+    elif on_gpu:
+        result = measure_cuda_models(subjects, chosen, batch or [1], plan, _say)
+    elif kernels:
         archs = [subject.subject.arch for subject in subjects]
         result = measure_kernels(archs, cpu or [], seconds, rounds, _say)
     elif profile:
-        result = measure_profile(subjects, (batch or [1])[0], counts[0], plan, 20, _say)
+        result = measure_profile(subjects, (batch or [1])[0], counts[0], plan, PROFILED_RUNS, _say)
     else:
         result = measure_models(subjects, chosen, batch or [1], counts, plan, _say)
     if plot is not None:
@@ -182,6 +206,13 @@ def _check_values(batch: list[int] | None, softmax_bits: list[int] | None, *, co
             raise IvitError(f"expected softmax bits of 7, 8 or 15, found {bits}")
     if compare and other:
         raise IvitError("--compare does not go with --profile or --kernels")
+
+
+def _refuse_on_gpu(options: dict[str, Any]) -> None:
+    """What is chosen for processors has no meaning on a GPU."""
+    for name, value in options.items():
+        if value:
+            raise IvitError(f"{name} is for --device cpu; it does not go with --device cuda")
 
 
 def _check_variants(chosen: list[str]) -> None:

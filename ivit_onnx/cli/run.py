@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from ivit_onnx.cli._output import hush_runtime, print_json, print_table
+from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_table
 from ivit_onnx.errors import IvitError, ModelError
 from ivit_onnx.images import find_images, read_images
 from ivit_onnx.metadata import ModelDescription, describe
@@ -30,6 +30,9 @@ def run(
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show for each image.")] = 5,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.  \\[default: all cores]")] = None,
+    device: Annotated[
+        Device, typer.Option(help="Where to run; cuda, an NVIDIA GPU, needs onnxruntime-gpu.")
+    ] = Device.CPU,
     no_kernels: Annotated[
         bool,
         typer.Option(
@@ -50,9 +53,10 @@ def run(
       ivit-run digits.onnx folder/ --top 1 --json
     """
     import ivit_onnx
+    from ivit_onnx.runtime import DEVICES
 
     hush_runtime()
-    session = ivit_onnx.create_session(model, kernels=not no_kernels, threads=threads)
+    session = ivit_onnx.create_session(model, DEVICES[device.value], kernels=not no_kernels, threads=threads)
     description = describe(session, model)
     if description.output != "logits":
         raise ModelError(

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ivit_onnx.cli._output import hush_runtime, print_json, print_lines, print_table
+from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_lines, print_table
 from ivit_onnx.verification import REFERENCE, Comparison, VerificationReport
 from ivit_onnx.verification import verify as verify_model
 
@@ -35,12 +35,16 @@ def verify(
     count: Annotated[int, typer.Option(min=1, help="How many random images, and at most how many real ones.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random images.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.  \\[default: all cores]")] = None,
+    device: Annotated[
+        Device, typer.Option(help="Compare kernels there; cuda, an NVIDIA GPU, needs onnxruntime-gpu.")
+    ] = Device.CPU,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
     """Check that a model has no floating point in it and that all its implementations agree, bit for bit.
 
     First every value, initializer, attribute and function body is looked at. Then the same images run through the
-    function bodies in plain ONNX Runtime, through the native kernels, and with --against through PyTorch.
+    function bodies in plain ONNX Runtime, through the native kernels, and with --against through PyTorch. With
+    --device cuda the kernels of the GPU take part too, compared with the function bodies on the CPU.
 
     Exit status: 0 all equal, 1 something is float or differs, 2 wrong input.
 
@@ -53,7 +57,14 @@ def verify(
     hush_runtime()
     with Console(stderr=True).status("starting") as status:  # shown on a terminal only
         report = verify_model(
-            model, against, images, count, seed, threads=threads, on_stage=lambda stage: status.update(escape(stage))
+            model,
+            against,
+            images,
+            count,
+            seed,
+            threads=threads,
+            device=device.value,
+            on_stage=lambda stage: status.update(escape(stage)),
         )
     if as_json:
         print_json(report.to_json())

@@ -1,0 +1,107 @@
+"""A comparison on the GPU: contestants take turns, and what it shows."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Any
+
+from ivit_onnx.bench.client import Worker
+from ivit_onnx.bench.contestants import CUDA_HINT, Peer
+from ivit_onnx.bench.macs import count_macs
+from ivit_onnx.bench.models import Model
+from ivit_onnx.bench.race import Contestant, Plan, Say, export_variants, our_contestants, prepared, race
+from ivit_onnx.bench.timing import summarise
+
+__all__ = ["compare_on_cuda", "job_of", "result_of"]
+
+
+def compare_on_cuda(
+    model: Model, peers: Sequence[Peer], *, batch: int, plan: Plan, peak: float, say: Say
+) -> dict[str, Any]:
+    """Measure a model, beside peers if any. `peak` is the device's int8 peak in GMAC/s.
+
+    Returns the case as a JSON object. Raises IvitError when our own model fails; a peer that fails is listed as
+    skipped, with the reason.
+    """
+    skipped: list[dict[str, str]] = []
+    export_variants(model, say, CUDA_HINT)
+    contestants = [*our_contestants(model), *prepared(model.subject, peers, skipped, say)]
+
+    def start(contestant: Contestant, stack: ExitStack) -> Worker:
+        return _start(contestant, job_of(contestant, model, batch), plan, stack)
+
+    def turn(contestant: Contestant, worker: Worker, warmup: int) -> None:
+        reply = worker.ask("cuda_turn", seconds=plan.seconds, repeat=plan.repeat, warmup=warmup)
+        contestant.rounds.append(reply["durations"])
+        contestant.latencies.append(reply["latencies"])
+        contestant.memory = {"held": reply["held_mib"]}
+
+    race(contestants, skipped, start, turn, rounds=plan.rounds, label=f"{model.label}, batch {batch}", say=say)
+    arch, macs = model.subject.arch, count_macs(model.subject.arch)
+    ours = summarise(contestants[0].rounds).median_ms
+    return {
+        "model": model.label,
+        "arch": arch.to_json(),
+        "weights": "random" if model.subject.checkpoint is None else model.subject.checkpoint.name,
+        "tokens": arch.tokens,
+        "batch": batch,
+        "macs_per_image": {**asdict(macs), "total": macs.total},
+        "contestants": [result_of(contestant, batch, macs.total, ours, peak) for contestant in contestants],
+        "skipped": skipped,
+    }
+
+
+def job_of(contestant: Contestant, model: Model, batch: int) -> dict[str, Any]:
+    """What a worker is told to run."""
+    return {
+        "path": str(contestant.path),
+        "arch": model.subject.arch.to_json(),
+        "batch": batch,
+        "threads": 1,
+        "config": dict(contestant.config),
+    }
+
+
+def result_of(contestant: Contestant, batch: int, macs: int, ours: float, peak: float) -> dict[str, Any]:
+    """What is reported of one contestant.
+
+    Times are of batches in a stream, `latency` of single ones. Memory is that of the device in MiB, beyond what an
+    empty CUDA context takes: after the start, and after all turns, which is the peak since pools do not shrink.
+    """
+    summary, latency = summarise(contestant.rounds), summarise(contestant.latencies)
+    images_per_second = batch / summary.median_ms * 1e3
+    gmacs = images_per_second * macs / 1e9
+    last = contestant.starts[-1]
+    return {
+        "name": contestant.name,
+        "title": contestant.title,
+        "notes": contestant.notes,
+        **summary.to_json(),
+        "latency": {"median_ms": latency.median_ms, "min_ms": latency.min_ms, "p99_ms": latency.p99_ms},
+        "ratio": round(summary.median_ms / ours, 4),
+        "images_per_second": round(images_per_second, 3),
+        "gmacs_per_second": round(gmacs, 2),
+        "int8_peak_fraction": round(gmacs / peak, 4),
+        "start_seconds": round(statistics.median(entry["start_seconds"] for entry in contestant.starts), 4),
+        "start_samples": len(contestant.starts),
+        "first_run_ms": round(last["first_run_ms"], 3),
+        "memory_mib": {
+            "session": round(last["held_mib"], 1),
+            "peak": round(contestant.memory["held"], 1),
+        },
+    }
+
+
+def _start(contestant: Contestant, job: dict[str, Any], plan: Plan, stack: ExitStack) -> Worker:
+    """Start the contestant as often as planned, each time in a new process; the last one stays."""
+    for number in range(plan.starts):
+        worker = Worker((), contestant.environment)
+        stack.callback(worker.close)
+        contestant.starts.append(worker.ask("cuda_start", runner=contestant.runner, job=job))
+        if number < plan.starts - 1:
+            worker.close()
+    contestant.notes.update(contestant.starts[-1]["notes"])
+    return worker
