@@ -14,15 +14,16 @@ from ivit_onnx.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from ivit_onnx.api import calibrate, export
-    from ivit_onnx.runtime import create_session, library_path
+    from ivit_onnx.runtime import create_session, library_path, register
 
-__all__ = ["__version__", "calibrate", "create_session", "export", "library_path"]
+__all__ = ["__version__", "calibrate", "create_session", "export", "library_path", "register"]
 
 _MODULES = {
     "calibrate": "ivit_onnx.api",
     "export": "ivit_onnx.api",
     "create_session": "ivit_onnx.runtime",
     "library_path": "ivit_onnx.runtime",
+    "register": "ivit_onnx.runtime",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,17 +16,23 @@ from ivit_onnx.errors import IvitError, MissingExtraError, ModelError
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["CUDA", "DEVICES", "Provider", "create_session", "library_path", "require_providers"]
+__all__ = ["CUDA", "DEVICES", "IVIT", "Provider", "create_session", "library_path", "register", "require_providers"]
 
 LIBRARY = "lib/libivit_ort.so"
 
 #: An execution provider by name, or with its options.
 Provider = str | tuple[str, Mapping[str, Any]]
 
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CPU, CUDA, IVIT = "CPUExecutionProvider", "CUDAExecutionProvider", "IVitExecutionProvider"
 
 #: What each device that a command can be told to use means to ONNX Runtime.
-DEVICES: Mapping[str, tuple[str, ...]] = {"cpu": (CPU,), "cuda": (CUDA, CPU)}
+DEVICES: Mapping[str, tuple[Provider, ...]] = {
+    "cpu": (CPU,),
+    "cuda": (CUDA, CPU),
+    "ivit-cpu": ((IVIT, {"device": "cpu"}), CPU),
+}
+
+_registering = threading.Lock()
 
 
 def library_path() -> str:
@@ -43,10 +50,43 @@ def library_path() -> str:
     raise IvitError(f"the native library of ivit-onnx is missing (looked for {searched}); install the package again")
 
 
+def register() -> list[Any]:
+    """Make IVitExecutionProvider known to ONNX Runtime, once in a process, and return its devices.
+
+    The devices (`onnxruntime.OrtEpDevice`) are for `SessionOptions.add_provider_for_devices`; `create_session` with
+    `provider="ivit-cpu"` does both.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed, or is older than 1.23.
+        IvitError: The package was installed without its native library, or it does not load.
+    """
+    ort = _onnxruntime()
+    if not hasattr(ort, "register_execution_provider_library"):
+        raise MissingExtraError(
+            f"{IVIT} needs onnxruntime 1.23 or newer, found {ort.__version__}: pip install 'ivit-onnx[cpu]'"
+        )
+    with _registering:
+        found = _provider_devices(ort)
+        if not found:
+            try:
+                ort.register_execution_provider_library(IVIT, library_path())
+            except Exception as error:
+                if not type(error).__module__.startswith("onnxruntime."):
+                    raise
+                raise IvitError(f"{IVIT} cannot be registered: {' '.join(str(error).split())}") from error
+            found = _provider_devices(ort)
+    return found
+
+
+def _provider_devices(ort: Any) -> list[Any]:
+    return [device for device in ort.get_ep_devices() if device.ep_name == IVIT]
+
+
 def create_session(
     path: str | os.PathLike[str],
     providers: Sequence[Provider] | None = None,
     *,
+    provider: str | None = None,
     threads: int | None = None,
     session_options: onnxruntime.SessionOptions | None = None,
     kernels: bool = True,
@@ -57,7 +97,9 @@ def create_session(
         path: The model file.
         providers: Execution providers in order of preference, each a name, or a name with a dictionary of its options;
             the CPU provider by default. Each of them takes part or the session is not created: ONNX Runtime itself
-            would leave one out and run on the CPU.
+            would leave one out and run on the CPU. `IVitExecutionProvider` takes the options of
+            docs/execution-provider.md.
+        provider: One of `DEVICES` instead: "cpu", "cuda", or "ivit-cpu", the compiled graph.
         threads: Threads of the session's pool; by default one per core.
         session_options: Options to start from; the kernel library is added to them.
         kernels: False runs the integer operators of the file's own functions: slow, the same integers.
@@ -70,9 +112,19 @@ def create_session(
     ort = _onnxruntime()
     if not Path(path).is_file():
         raise ModelError(f"{os.fspath(path)}: no such model file")
+    if provider is not None:
+        if providers is not None:
+            raise IvitError("create_session: expected providers or provider, found both")
+        if provider not in DEVICES:
+            raise IvitError(f"create_session: provider: expected one of {', '.join(DEVICES)}, found {provider!r}")
+        providers = DEVICES[provider]
     wanted = list(providers or [CPU])
     names = [provider if isinstance(provider, str) else provider[0] for provider in wanted]
-    require_providers(names)
+    compiled = IVIT in names
+    if compiled and not {*names} <= {IVIT, CPU}:
+        raise IvitError(f"create_session: expected no other provider but {CPU} beside {IVIT}, found {', '.join(names)}")
+    if not compiled:
+        require_providers(names)
     if CUDA in names:
         with contextlib.redirect_stdout(sys.stderr):  # it prints what it misses
             ort.preload_dlls()  # those of NVIDIA's Python packages, where the system has none
@@ -81,9 +133,11 @@ def create_session(
         options.intra_op_num_threads = threads
     if kernels:
         options.register_custom_ops_library(library_path())
+    if compiled:
+        _add_compiler(options, next((dict(p[1]) for p in wanted if not isinstance(p, str) and p[0] == IVIT), {}))
     try:
         session: onnxruntime.InferenceSession = ort.InferenceSession(
-            os.fspath(path), options, providers=wanted, enable_fallback=0
+            os.fspath(path), options, providers=None if compiled else wanted, enable_fallback=0
         )
     except Exception as error:  # ONNX Runtime has one exception type for each status, without a common base
         message = " ".join(str(error).split())
@@ -96,6 +150,19 @@ def create_session(
     if absent:
         raise IvitError(f"{absent[0]} does not start, and ONNX Runtime would run on the CPU: {_advice(absent[0])}")
     return session
+
+
+def _add_compiler(options: Any, provider_options: dict[str, Any]) -> None:
+    """Adds IVitExecutionProvider to session options. The option `device` chooses one of its devices, "cpu" if none."""
+    wanted = provider_options.pop("device", "cpu")
+    devices = register()
+    chosen = [device for device in devices if device.ep_metadata["device"] == wanted]
+    if not chosen:
+        found = ", ".join(device.ep_metadata["device"] for device in devices)
+        raise IvitError(f"{IVIT}: option device: expected one of {found}, found {wanted!r}")
+    if options.intra_op_num_threads > 0:
+        provider_options.setdefault("threads", options.intra_op_num_threads)
+    options.add_provider_for_devices(chosen[:1], {name: str(value) for name, value in provider_options.items()})
 
 
 def require_providers(names: Sequence[str]) -> None:

@@ -33,9 +33,8 @@ ArenaLayout plan_arena(const std::vector<Lifetime>& values) {
     }
     layout.offsets[index] = offset;
     layout.bytes = std::max(layout.bytes, offset + bytes);
-    const auto place = std::upper_bound(placed.begin(), placed.end(), index, [&](size_t a, size_t b) {
-      return layout.offsets[a] < layout.offsets[b];
-    });
+    const auto place = std::upper_bound(placed.begin(), placed.end(), index,
+                                        [&](size_t a, size_t b) { return layout.offsets[a] < layout.offsets[b]; });
     placed.insert(place, index);
   }
   return layout;

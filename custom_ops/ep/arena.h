@@ -1,5 +1,5 @@
-// Where the activations of a run stand: one block of memory, in which a place is used again as soon as nobody needs what
-// stands there.
+// Where the activations of a run stand: one block of memory, in which a place is used again as soon as nobody needs
+// what stands there.
 #pragma once
 
 #include <cstdint>

@@ -11,7 +11,7 @@ namespace {
 constexpr size_t kMostLayouts = 128;
 
 // A matrix of weights: the kernel has its own packed copy of it and never reads the graph's.
-bool is_packed(const ort::TensorSpec& input) { 
+bool is_packed(const ort::TensorSpec& input) {
   return input.type == ort::kInt8 && *input.shape != '?' && std::strlen(input.shape) == 2;
 }
 

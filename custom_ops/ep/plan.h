@@ -1,5 +1,5 @@
-// A compiled graph: operators in order, and for given input shapes the shape and the place of every value. What runs the
-// operators, on which device, is left to others.
+// A compiled graph: operators in order, and for given input shapes the shape and the place of every value. What runs
+// the operators, on which device, is left to others.
 #pragma once
 
 #include <cstdint>

@@ -15,6 +15,9 @@ using ort::api;
 using ort::check;
 using ort::InvalidArgument;
 
+// TensorProto.INT32
+constexpr int64_t kInt32InOnnx = 6;
+
 struct TypeAndRank {
   ONNXTensorElementDataType type;
   size_t rank;
@@ -84,6 +87,15 @@ class FlattenKernel final : public ort::Kernel {
 };
 
 template <class T>
+class CastKernel final : public ort::Kernel {
+ public:
+  explicit CastKernel(const ort::Call&) {}
+  void compute(const ort::Call& call, const cpu::Parallel&, void* output) const override {
+    std::copy_n(call.data<T>(0), call.dims.rows() * call.dims['C'], static_cast<int32_t*>(output));
+  }
+};
+
+template <class T>
 std::vector<ort::OperatorSpec> specs_of(ONNXTensorElementDataType type) {
   return {{"Slice",
            {ort::activation("data", type, "NTC")},
@@ -96,13 +108,19 @@ std::vector<ort::OperatorSpec> specs_of(ONNXTensorElementDataType type) {
            {"output", type, "NF"},
            {},
            ort::create_kernel<FlattenKernel<T>>,
-           derive_flatten}};
+           derive_flatten},
+          {"Cast",
+           {ort::activation("input", type, "*C")},
+           {"output", ort::kInt32, "*C"},
+           {},
+           ort::create_kernel<CastKernel<T>>}};
 }
 
 const ort::OperatorSpec& spec_of(const Node& node, ONNXTensorElementDataType type) {
   static const std::vector<ort::OperatorSpec> specs = [] {
     std::vector<ort::OperatorSpec> all;
-    for (const auto& some : {specs_of<int8_t>(ort::kInt8), specs_of<int16_t>(ort::kInt16), specs_of<int32_t>(ort::kInt32)}) {
+    for (const auto& some :
+         {specs_of<int8_t>(ort::kInt8), specs_of<int16_t>(ort::kInt16), specs_of<int32_t>(ort::kInt32)}) {
       all.insert(all.end(), some.begin(), some.end());
     }
     return all;
@@ -119,6 +137,10 @@ ort::Call bind_standard(const Node& node) {
   if (node.inputs.empty()) throw InvalidArgument(node.op_type + ": it has no input");
   const auto [type, rank] = type_and_rank(node.inputs[0]);
   ort::Call call(spec_of(node, type));
+  if (node.op_type == "Cast") {
+    if (read_attribute(node, "to") != kInt32InOnnx) throw InvalidArgument("Cast: only int32 is produced");
+    return call;
+  }
   if (rank != 3) throw InvalidArgument(node.op_type + ": expected an input of rank 3, found " + std::to_string(rank));
   if (node.op_type == "Slice") {
     // data, starts, ends, axes; with steps there would be a fifth input.

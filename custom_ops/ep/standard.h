@@ -9,7 +9,8 @@ namespace ivit::ep {
 
 // As bind_node, for a node of the ONNX domain. Throws InvalidArgument for all but
 //   Slice    [N, T, C] along T, by one, from and to constants,
-//   Flatten  [N, T, C] to [N, T * C].
+//   Flatten  [N, T, C] to [N, T * C],
+//   Cast     to int32.
 ort::Call bind_standard(const Node& node);
 
 }  // namespace ivit::ep

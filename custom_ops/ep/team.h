@@ -1,9 +1,9 @@
 // A team of threads that stays together for a whole run of a model.
 //
-// A thread pool that is asked for help at every operator wakes and gathers its threads each time. Here the pool is asked
-// once: one thread leads and goes through the operators, the others look for open tasks until the run ends. Nothing
-// waits for a thread that has not come: a leader alone does all tasks itself, so teams of concurrent runs may share a
-// pool.
+// A thread pool that is asked for help at every operator wakes and gathers its threads each time. Here the pool is
+// asked once: one thread leads and goes through the operators, the others look for open tasks until the run ends.
+// Nothing waits for a thread that has not come: a leader alone does all tasks itself, so teams of concurrent runs may
+// share a pool.
 #pragma once
 
 #include <onnxruntime_c_api.h>

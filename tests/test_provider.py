@@ -1,0 +1,255 @@
+"""IVitExecutionProvider: the compiled graph gives the integers of the function bodies."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import helper
+from timm.models.swin_transformer import SwinTransformer
+
+import ivit_onnx
+from cases import random_case
+from graphs import single_operator_model
+from ivit_onnx.api import export
+from ivit_onnx.errors import IvitError, ModelError
+from ivit_onnx.opset import OPERATORS
+from ivit_onnx.runtime import IVIT
+from networks import images, pixels, save_checkpoint, timm_network
+from sessions import assert_equal, expected, run
+
+SWIN: dict[str, Any] = {
+    "img_size": 32,
+    "patch_size": 4,
+    "embed_dim": 24,
+    "depths": (2, 2),
+    "num_heads": (2, 4),
+    "window_size": 4,
+    "num_classes": 5,
+}
+
+
+def swin() -> SwinTransformer:
+    return SwinTransformer(**SWIN).eval()
+
+
+#: Networks by name, with the options of export.
+NETWORKS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "vit": (timm_network, {"num_heads": 3}),
+    "distilled": (lambda: timm_network(distilled=True), {"num_heads": 3}),
+    "average": (lambda: timm_network(global_pool="avg"), {"num_heads": 3}),
+    "features": (lambda: timm_network(num_classes=0), {"num_heads": 3}),
+    "int8": (timm_network, {"num_heads": 3, "input": "int8"}),
+    "flat": (timm_network, {"num_heads": 3, "flat": True}),
+    "swin": (swin, {"img_size": 32}),
+}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    paths = {}
+    for name, (network, options) in NETWORKS.items():
+        checkpoint = save_checkpoint(network(), folder / f"{name}.pth")
+        paths[name] = folder / f"{name}.onnx"
+        export(checkpoint, paths[name], calib=images(8), **options)
+    return paths
+
+
+def batch(name: str, count: int, seed: int = 0) -> np.ndarray[Any, Any]:
+    image = pixels(count, seed)
+    return (image.astype(np.int16) - 128).astype(np.int8) if name == "int8" else image
+
+
+def compiled(path: Path, **options: Any) -> onnxruntime.InferenceSession:
+    return ivit_onnx.create_session(path, provider="ivit-cpu", **options)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_equals_function_bodies(models: dict[str, Path], name: str, threads: int) -> None:
+    bodies = ivit_onnx.create_session(models[name], kernels=False)
+    session = compiled(models[name], threads=threads)
+    assert IVIT in session.get_providers()
+    for count in (1, 3, 8):
+        image = {"image": batch(name, count, seed=count)}
+        assert_equal(tuple(session.run(None, image)), tuple(bodies.run(None, image)))
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "flat"])
+def test_takes_the_whole_graph(models: dict[str, Path], name: str, tmp_path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling = True
+    options.profile_file_prefix = str(tmp_path / "profile")
+    session = compiled(models[name], session_options=options)
+    session.run(None, {"image": batch(name, 2)})
+    events = json.loads(Path(session.end_profiling()).read_text())
+    nodes = Counter(event["args"]["provider"] for event in events if event.get("cat") == "Node")
+    assert nodes == {IVIT: 1}
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_compiles_every_operator(operator: str, tmp_path: Path) -> None:
+    case = random_case(operator, np.random.default_rng(1))
+    path = tmp_path / "model.onnx"
+    for functions in (True, False):
+        onnx.save(single_operator_model(case, constants=True, functions=functions), path)
+        assert_equal(run(compiled(path), case), expected(case))
+
+
+@pytest.mark.parametrize("operator", ["IntLinear", "IntAttention", "IntMlpAddNorm"])
+def test_computed_parameters_are_left_to_the_kernels(operator: str, tmp_path: Path) -> None:
+    case = random_case(operator, np.random.default_rng(2))
+    path = tmp_path / "model.onnx"
+    onnx.save(single_operator_model(case, constants=False), path)
+    assert_equal(run(compiled(path), case), expected(case))
+
+
+def test_an_operator_of_others_splits_the_graph(tmp_path: Path) -> None:
+    """ivit, standard, ivit: two compiled graphs with a node of the CPU provider between them."""
+    case = random_case("IntLayerNorm16", np.random.default_rng(3))
+    parameters = {name: array for name, array in case.inputs.items() if name != "x"}
+    norm = [helper.make_node("IntLayerNorm16", [x, *parameters], [y], domain="ivit") for x, y in ("xa", "by")]
+    graph = helper.make_graph(
+        [norm[0], helper.make_node("Neg", ["a"], ["b"]), norm[1]],
+        "split",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.INT16, ["n", "t", case.inputs["x"].shape[-1]])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.INT16, None)],
+        [onnx.numpy_helper.from_array(array, name) for name, array in parameters.items()],
+    )
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ivit", 1)]
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    reference = OPERATORS["IntLayerNorm16"].reference
+    wanted = reference(-reference(case.inputs["x"], *parameters.values()), *parameters.values())
+    result = subprocess.run(
+        [sys.executable, "-c", LOG_SCRIPT, str(path)], capture_output=True, text=True, check=True, env=logging()
+    )
+    assert result.stderr.count("ivit: takes 1 nodes") >= 2
+    assert "ivit: leaves Neg: operators of the domain '' are left to other providers" in result.stderr
+    assert_equal(compiled(path).run(None, {"x": case.inputs["x"]})[0], wanted)
+
+
+LOG_SCRIPT = """
+import sys, ivit_onnx
+ivit_onnx.create_session(sys.argv[1], provider="ivit-cpu")
+"""
+
+
+def logging() -> dict[str, str]:
+    return {**os.environ, "IVIT_EP_LOG": "1"}
+
+
+def test_batches_of_every_size(models: dict[str, Path]) -> None:
+    session, kernels = compiled(models["vit"], threads=2), ivit_onnx.create_session(models["vit"], threads=2)
+    rng = np.random.default_rng(5)
+    for count in [*range(1, 65), *rng.integers(1, 65, 40)]:
+        image = {"image": pixels(int(count), seed=int(count))}
+        assert_equal(session.run(None, image)[0], kernels.run(None, image)[0])
+
+
+def test_no_images(models: dict[str, Path]) -> None:
+    (logits,) = compiled(models["vit"]).run(None, {"image": pixels(0)})
+    assert logits.shape == (0, 7)
+
+
+def test_concurrent_runs_share_a_session(models: dict[str, Path]) -> None:
+    """More runs at a time than threads in the pool, of different batch sizes, on two models."""
+    cases = []
+    for name in ("vit", "swin"):
+        session, kernels = compiled(models[name], threads=2), ivit_onnx.create_session(models[name])
+        for count in (1, 5, 2):
+            image = {"image": pixels(count, seed=count)}
+            cases.append((session, image, kernels.run(None, image)[0]))
+    with ThreadPoolExecutor(8) as pool:
+        futures = [(pool.submit(s.run, None, image), wanted) for s, image, wanted in cases * 30]
+        for future, wanted in futures:
+            np.testing.assert_array_equal(future.result()[0], wanted)
+
+
+def test_sessions_come_and_go_without_growth(models: dict[str, Path]) -> None:
+    """Resident memory after 100 more sessions, in a process of its own."""
+    code = f"""
+import ctypes, gc, numpy as np, ivit_onnx
+image = {{"image": np.zeros((2, 3, 32, 32), np.uint8)}}
+def once():
+    ivit_onnx.create_session({str(models["swin"])!r}, provider="ivit-cpu", threads=2).run(None, image)
+def resident():
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+for _ in range(20): once()
+before = resident()
+for _ in range(100): once()
+print(resident() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 2 * 2**20
+
+
+def test_wrong_shape_is_an_error_and_the_session_lives(models: dict[str, Path]) -> None:
+    session = compiled(models["vit"])
+    wanted = session.run(None, {"image": pixels(1)})[0]
+    with pytest.raises(Exception, match="image"):
+        session.run(None, {"image": np.zeros((1, 3, 40, 32), np.uint8)})
+    assert_equal(session.run(None, {"image": pixels(1)})[0], wanted)
+
+
+def test_rejected_parameters_name_the_reason(tmp_path: Path) -> None:
+    """A parameter outside its range is left to the kernels, which refuse it with the reason."""
+    case = random_case("IntLayerNorm", np.random.default_rng(0))
+    case.inputs["shift"][:] = 63
+    path = tmp_path / "model.onnx"
+    onnx.save(single_operator_model(case, constants=True), path)
+    with pytest.raises(ModelError, match=r"values of input shift: expected 1\.\.62, found 63"):
+        compiled(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": "many"}, r"provider option threads: expected 1\.\.1024, found 'many'"),
+        ({"threads": 0}, r"provider option threads: expected 1\.\.1024, found '0'"),
+        ({"device": "abacus"}, r"option device: expected one of .*cpu.*, found 'abacus'"),
+    ],
+)
+def test_wrong_options(models: dict[str, Path], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(IvitError, match=message):
+        ivit_onnx.create_session(models["vit"], [(IVIT, options)])
+
+
+def test_wrong_provider(models: dict[str, Path]) -> None:
+    with pytest.raises(IvitError, match=r"provider: expected one of cpu, cuda, ivit-cpu.*, found 'ivit'"):
+        ivit_onnx.create_session(models["vit"], provider="ivit")
+    with pytest.raises(IvitError, match="expected providers or provider, found both"):
+        ivit_onnx.create_session(models["vit"], ["CPUExecutionProvider"], provider="cpu")
+    with pytest.raises(IvitError, match="expected no other provider but"):
+        ivit_onnx.create_session(models["vit"], [IVIT, "CUDAExecutionProvider"])
+
+
+def test_registering_twice_is_once() -> None:
+    first, second = ivit_onnx.register(), ivit_onnx.register()
+    assert [device.ep_name for device in first] == [device.ep_name for device in second]
+    (cpu,) = [device for device in second if device.ep_metadata["device"] == "cpu"]
+    assert cpu.ep_vendor == "ivit-onnx"
+
+
+def test_plain_onnxruntime(models: dict[str, Path]) -> None:
+    """The five lines of the documentation, without this package's sessions."""
+    ivit_onnx.register()
+    devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == IVIT]
+    options = onnxruntime.SessionOptions()
+    options.add_provider_for_devices(devices[:1], {"threads": "1"})
+    session = onnxruntime.InferenceSession(str(models["vit"]), options)
+    image = {"image": pixels(2)}
+    assert_equal(session.run(None, image)[0], ivit_onnx.create_session(models["vit"]).run(None, image)[0])
