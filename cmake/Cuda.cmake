@@ -2,9 +2,12 @@
 # compiler compiles the same sources against the emulator.
 
 set(IVIT_CUDA_SOURCES
+    custom_ops/kernels/cuda/matmul.cu
+    custom_ops/kernels/cuda/matmul_mma.cu
     custom_ops/kernels/cuda/requantize.cu)
 
 set(IVIT_CUDA_OPERATORS
+    custom_ops/ort/cuda/int_linear.cc
     custom_ops/ort/cuda/requantize.cc
     custom_ops/ort/cuda/table.cc)
 
