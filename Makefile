@@ -1,11 +1,12 @@
 # make demo   sets everything up and runs the whole path on a small model: export, verify, run, compare
 # make test   sets everything up and runs all tests
+# make gpu    compiles the library for GPUs into build/gpu; make gpu ARCHITECTURES=all for every architecture
 # make lint   ruff, mypy and clang-format
 # make docs   regenerates docs/operators.md and the screenshots
 # make clean  removes what was built; make distclean also removes the virtual environment
 #
 # Needs Python 3.11 or newer with venv, a C++17 compiler and make. On Debian and Ubuntu, as root, missing packages are
-# installed. Everything else goes into .venv. Settings: PYTHON=python3.12, VENV=.venv.
+# installed. Everything else goes into .venv and build. Settings: PYTHON=python3.12, VENV=.venv.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -18,6 +19,10 @@ BIN := $(VENV)/bin
 WHEELS := build/wheel
 SOURCES := pyproject.toml CMakeLists.txt \
 	$(shell find ivit_onnx exporters custom_ops cmake -type f -not -path '*/__pycache__/*' -not -name '*.so')
+NATIVE_SOURCES := $(filter CMakeLists.txt custom_ops/% cmake/%,$(SOURCES))
+EMULATOR := build/emulator
+GPU := build/gpu$(if $(filter all,$(ARCHITECTURES)),-all)
+ARCHITECTURES ?= 80;90a-real
 
 # $(call need,PACKAGE) installs a Debian package where that is possible, and says what to install where it is not.
 need = { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -29,7 +34,7 @@ need = { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 install = $(BIN)/python -m pip install --quiet --force-reinstall --no-deps $(WHEELS)/*.whl && \
 	$(BIN)/python -m pip install --quiet "$$(echo $(WHEELS)/*.whl)[$(1)]"
 
-.PHONY: help demo test lint docs clean distclean
+.PHONY: help demo test gpu lint docs clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -38,8 +43,15 @@ demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
 
 # The safe path keeps the source tree out of subprocesses: what is tested is the installed package.
-test: $(VENV)/.dev $(VENV)/.browser
-	PYTHONSAFEPATH=1 $(BIN)/pytest
+test: $(VENV)/.dev $(VENV)/.browser $(EMULATOR)/.built
+	$(call with_libraries) PYTHONSAFEPATH=1 $(BIN)/pytest
+
+# The libraries that tests of the GPU part look for; those that are not built are skipped and counted.
+with_libraries = IVIT_EMULATED_LIBRARY=$(abspath $(EMULATOR))/libivit_cuda_emulated.so \
+	IVIT_EMULATOR_TEST=$(abspath $(EMULATOR))/emulator_test \
+	IVIT_CUDA_LIBRARY=$(abspath $(GPU))/libivit_ort.so IVIT_STAGED_LIBRARY=$(abspath $(GPU))/libivit_cuda_staged.so
+
+gpu: $(GPU)/.built
 
 lint: $(VENV)/.dev
 	PATH="$(abspath $(BIN)):$$PATH" pre-commit run --all-files
@@ -62,7 +74,38 @@ $(VENV)/.created:
 $(WHEELS)/.built: $(SOURCES) $(VENV)/.created
 	@rm -rf $(WHEELS) && mkdir -p $(WHEELS)
 	@echo "building the wheel with the native library"
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEELS) .
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEELS) -C cmake.define.IVIT_CUDA=OFF .
+	@touch $@
+
+$(VENV)/.cmake: $(VENV)/.created
+	$(BIN)/python -m pip install --quiet cmake ninja
+	@touch $@
+
+# $(call cmake,FOLDER,OPTIONS) configures and builds the native part alone.
+cmake = PATH="$(abspath $(BIN)):$$PATH" && cmake -S . -B $(1) -G Ninja $(2) >$(1).log && cmake --build $(1) || \
+	{ cat $(1).log >&2; false; }
+
+# The GPU's kernels on the emulator, for tests.
+$(EMULATOR)/.built: $(NATIVE_SOURCES) $(VENV)/.cmake
+	@mkdir -p build && echo "building the GPU's kernels for the emulator"
+	@$(call cmake,$(EMULATOR),-DIVIT_EMULATOR=ON -DIVIT_CUDA=OFF) >/dev/null
+	@touch $@
+
+# Where there is no CUDA compiler, the one of the Python package index is used. nvcc looks for its libraries in lib64.
+CUDA_VERSION := 13.0
+TOOLKIT := build/cuda-$(CUDA_VERSION)
+$(TOOLKIT)/.installed: $(VENV)/.created
+	$(BIN)/python -m pip install --quiet --no-deps --target $(TOOLKIT) $(foreach part,cuda-nvcc cuda-crt nvvm \
+	cuda-runtime cuda-cccl,"nvidia-$(part)==$(CUDA_VERSION).*")
+	@ln -sfn lib $(TOOLKIT)/nvidia/cu13/lib64
+	@touch $@
+
+$(GPU)/.built: $(NATIVE_SOURCES) $(VENV)/.cmake
+	@command -v "$${CUDACXX:-nvcc}" >/dev/null || $(MAKE) --no-print-directory $(TOOLKIT)/.installed
+	@mkdir -p build && echo "compiling for GPUs: $(ARCHITECTURES)"
+	@if ! command -v "$${CUDACXX:-nvcc}" >/dev/null; then \
+	export CUDACXX=$(abspath $(TOOLKIT))/nvidia/cu13/bin/nvcc; fi && \
+	$(call cmake,$(GPU),-DIVIT_CUDA=ON -DIVIT_STAGED=ON "-DIVIT_CUDA_ARCHITECTURES=$(ARCHITECTURES)")
 	@touch $@
 
 $(VENV)/.demo: $(WHEELS)/.built

@@ -52,6 +52,11 @@ target_compile_definitions(ivit_ort PRIVATE IVIT_CUDA)
 set_target_properties(ivit_ort PROPERTIES CUDA_RUNTIME_LIBRARY Static LINKER_LANGUAGE CUDA CUDA_ARCHITECTURES OFF)
 target_include_directories(ivit_ort PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
 
+# Hopper's matrix products, of CUTLASS; they take most of the time of a build.
+if("90a-real" IN_LIST CMAKE_CUDA_ARCHITECTURES)
+  include(cmake/Cutlass.cmake)
+endif()
+
 if(IVIT_STAGED)
   # The GPU's kernels as operators of the CPU provider, a test library.
   ivit_library(ivit_cuda_staged custom_ops/ort/cuda/staged_custom_ops.cc $<TARGET_OBJECTS:ivit_cuda_objects>)
