@@ -4,6 +4,10 @@
 
 #include "kernels/common/integer.h"
 #include "kernels/cuda/matmul.h"
+#include "kernels/cuda/matmul_choice.h"
+#ifdef IVIT_HOPPER
+#include "kernels/cuda/matmul_hopper.h"
+#endif
 #include "kernels/cuda/matmul_mma.h"
 #include "kernels/cuda/matmul_tile.h"
 
@@ -42,6 +46,7 @@ std::vector<T> expand(const T* values, int64_t stride, int64_t count, int64_t pa
 
 PackedLinear::PackedLinear(const int8_t* weight, int64_t inner, int64_t columns, const int32_t* bias,
                            const Dyadic& scale) {
+  hopper_in_use();  // the model is being loaded: the time to find out
   const int64_t padded_columns = round_up(columns, kColumnPadding);
   const int64_t padded_inner = round_up(inner, kInnerPadding);
   const std::vector<int8_t> shift = expand(scale.shift, scale.shift_stride, columns, padded_columns, kPaddingShift);
@@ -98,6 +103,13 @@ Epilogue place_to(int16_t* y, const ScalarScale& scale, const int32_t* position,
 void matmul(const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear& linear, const Epilogue& epilogue,
             Stream stream) {
   if (rows == 0 || linear.columns() == 0) return;
+#ifdef IVIT_HOPPER
+  // Large tiles only: a few small ones leave most multiprocessors without work.
+  if (choose_tile(rows, linear.columns(), current_device().multiprocessors) == 0 && hopper_in_use() &&
+      matmul_hopper_takes(x, x_stride, rows, linear.get(), epilogue)) {
+    return matmul_hopper(x, x_stride, rows, linear.get(), epilogue, stream);
+  }
+#endif
   const int tile = choose_tile(rows, linear.columns(), current_device().multiprocessors);
   matmul_mma(tile, x, x_stride, rows, linear.get(), epilogue, stream);
 }
