@@ -2,9 +2,13 @@
 # compiler compiles the same sources against the emulator.
 
 set(IVIT_CUDA_SOURCES
+    custom_ops/kernels/cuda/matmul.cu
+    custom_ops/kernels/cuda/matmul_choice.cu
+    custom_ops/kernels/cuda/matmul_mma.cu
     custom_ops/kernels/cuda/requantize.cu)
 
 set(IVIT_CUDA_OPERATORS
+    custom_ops/ort/cuda/int_linear.cc
     custom_ops/ort/cuda/requantize.cc
     custom_ops/ort/cuda/table.cc)
 
@@ -36,27 +40,47 @@ endif()
 enable_language(CUDA)
 message(STATUS "ivit: building for GPUs of architecture ${CMAKE_CUDA_ARCHITECTURES} with CUDA ${CMAKE_CUDA_COMPILER_VERSION}")
 
-add_library(ivit_cuda_objects OBJECT ${IVIT_CUDA_SOURCES} custom_ops/kernels/cuda/runtime.cu ${IVIT_CUDA_OPERATORS})
-ivit_settings(ivit_cuda_objects)
-set_target_properties(ivit_cuda_objects PROPERTIES CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON CUDA_VISIBILITY_PRESET hidden)
-# The arithmetic that all devices share is constexpr.
-target_compile_options(ivit_cuda_objects PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>)
-target_include_directories(ivit_cuda_objects PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+# Compiles a target's CUDA sources.
+function(ivit_cuda_settings target)
+  ivit_settings(${target})
+  set_target_properties(${target} PROPERTIES CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON CUDA_VISIBILITY_PRESET hidden)
+  # The arithmetic that all devices share is constexpr.
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>)
+  target_include_directories(${target} PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+endfunction()
 
-# The run-time is linked statically, so the library loads on machines without CUDA.
-target_sources(ivit_ort PRIVATE $<TARGET_OBJECTS:ivit_cuda_objects> custom_ops/ort/cuda/cuda_custom_op.cc)
-target_compile_definitions(ivit_ort PRIVATE IVIT_CUDA)
-set_target_properties(ivit_ort PROPERTIES CUDA_RUNTIME_LIBRARY Static LINKER_LANGUAGE CUDA CUDA_ARCHITECTURES OFF)
-target_include_directories(ivit_ort PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+# Adds the GPU part to a library. The run-time is linked statically, so it loads on machines without CUDA.
+function(ivit_add_cuda target)
+  target_sources(${target} PRIVATE ${IVIT_CUDA_OBJECTS})
+  target_include_directories(${target} PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+  set_target_properties(${target} PROPERTIES CUDA_RUNTIME_LIBRARY Static LINKER_LANGUAGE CUDA CUDA_ARCHITECTURES OFF)
+endfunction()
+
+add_library(ivit_cuda_objects OBJECT ${IVIT_CUDA_SOURCES} custom_ops/kernels/cuda/runtime.cu ${IVIT_CUDA_OPERATORS})
+ivit_cuda_settings(ivit_cuda_objects)
+set(IVIT_CUDA_OBJECTS $<TARGET_OBJECTS:ivit_cuda_objects>)
 
 # Hopper's matrix products, of CUTLASS; they take most of the time of a build.
 if("90a-real" IN_LIST CMAKE_CUDA_ARCHITECTURES)
   include(cmake/Cutlass.cmake)
+  if(IVIT_CUTLASS_INCLUDE_DIR)
+    add_library(ivit_hopper_objects OBJECT custom_ops/kernels/cuda/matmul_hopper.cu)
+    ivit_cuda_settings(ivit_hopper_objects)
+    set_target_properties(ivit_hopper_objects PROPERTIES CUDA_ARCHITECTURES 90a-real)
+    target_include_directories(ivit_hopper_objects SYSTEM PRIVATE ${IVIT_CUTLASS_INCLUDE_DIR})
+    # Without NDEBUG its checks are function calls inside the products, which serialise them.
+    target_compile_definitions(ivit_hopper_objects PRIVATE NDEBUG)
+    target_compile_definitions(ivit_cuda_objects PRIVATE IVIT_HOPPER)
+    list(APPEND IVIT_CUDA_OBJECTS $<TARGET_OBJECTS:ivit_hopper_objects>)
+  endif()
 endif()
+
+ivit_add_cuda(ivit_ort)
+target_sources(ivit_ort PRIVATE custom_ops/ort/cuda/cuda_custom_op.cc)
+target_compile_definitions(ivit_ort PRIVATE IVIT_CUDA)
 
 if(IVIT_STAGED)
   # The GPU's kernels as operators of the CPU provider, a test library.
-  ivit_library(ivit_cuda_staged custom_ops/ort/cuda/staged_custom_ops.cc $<TARGET_OBJECTS:ivit_cuda_objects>)
-  set_target_properties(ivit_cuda_staged PROPERTIES CUDA_RUNTIME_LIBRARY Static LINKER_LANGUAGE CUDA CUDA_ARCHITECTURES OFF)
-  target_include_directories(ivit_cuda_staged PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+  ivit_library(ivit_cuda_staged custom_ops/ort/cuda/staged_custom_ops.cc)
+  ivit_add_cuda(ivit_cuda_staged)
 endif()

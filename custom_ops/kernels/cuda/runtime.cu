@@ -26,7 +26,7 @@ const Device& current_device() {
     check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
     check(cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
           "cudaDeviceGetAttribute");
-    devices[device] = {10 * major + minor, multiprocessors, static_cast<size_t>(shared_bytes)};
+    devices[device] = {device, 10 * major + minor, multiprocessors, static_cast<size_t>(shared_bytes)};
   });
   return devices[device];
 }

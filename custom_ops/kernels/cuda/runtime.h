@@ -22,6 +22,7 @@ class CudaError : public std::runtime_error {
 using Stream = void*;
 
 struct Device {
+  int index;
   int compute_capability;  // 80 for 8.0
   int multiprocessors;
   size_t shared_bytes;  // the most that a block can have

@@ -29,7 +29,7 @@ const Device& current_device() {
   // IVIT_EMULATOR_SHARED_BYTES=65536 is a Turing.
   static const Device device = [] {
     const char* given = std::getenv("IVIT_EMULATOR_SHARED_BYTES");
-    return Device{80, 8, given == nullptr ? size_t{227} * 1024 : std::strtoull(given, nullptr, 10)};
+    return Device{0, 80, 8, given == nullptr ? size_t{227} * 1024 : std::strtoull(given, nullptr, 10)};
   }();
   return device;
 }

@@ -1,0 +1,229 @@
+// From accumulators to results: requantisation and what follows it, on eight consecutive columns of a row at a time.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/common/dyadic.h"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/matmul.h"
+
+namespace ivit::cuda {
+
+// Columns that one thread finishes together.
+constexpr int kEpilogueColumns = 8;
+
+// The values of one row; a value stays int32 until it is stored.
+using RunOfValues = int32_t[kEpilogueColumns];
+
+// The upper word of a 64-bit number.
+constexpr int32_t upper_word(int64_t x) { return static_cast<int32_t>(x >> 32); }
+
+// Multipliers and shifts of eight columns. They pass through a 32-bit result, because every result saturates to at
+// most 32 bits.
+struct RunScale {
+  int32_t multiplier[kEpilogueColumns];
+  int32_t shift[kEpilogueColumns];
+};
+
+// Those of columns [column, column + 8); the arrays are padded, so that they can be read whole.
+__device__ __forceinline__ RunScale load_run_scale(const Linear& linear, int64_t column) {
+  RunScale scale;
+  const int4 low = *reinterpret_cast<const int4*>(linear.multiplier + column);
+  const int4 high = *reinterpret_cast<const int4*>(linear.multiplier + column + 4);
+  const uint2 shifts = *reinterpret_cast<const uint2*>(linear.shift + column);
+  const int32_t multipliers[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    scale.multiplier[i] = multipliers[i];
+    scale.shift[i] = static_cast<int32_t>((i < 4 ? shifts.x : shifts.y) >> (8 * (i % 4)) & 255);
+  }
+  return scale;
+}
+
+// (x * m + 2^(e-1)) >> e for 32 <= e <= 62.
+__device__ __forceinline__ int32_t scale_narrow(int32_t x, int32_t multiplier, int32_t shift) {
+  return upper_word(int64_t{x} * multiplier + (int64_t{1} << (shift - 1))) >> (shift - 32);
+}
+
+__device__ __forceinline__ int32_t scale_wide(int32_t x, int32_t multiplier, int32_t shift) {
+  return saturate<int32_t>(scale_round(x, multiplier, shift));
+}
+
+// Clamps to the range of Out.
+template <class Out>
+__device__ __forceinline__ int32_t clamp_to(int32_t x) {
+  constexpr int32_t low = std::numeric_limits<Out>::min();
+  constexpr int32_t high = std::numeric_limits<Out>::max();
+  return x < low ? low : x > high ? high : x;
+}
+
+// A scalar dyadic number times a value of int16.
+__device__ __forceinline__ int32_t scale_narrow(int32_t x, const ScalarScale& scale) {
+  const int32_t shifted = static_cast<int32_t>(static_cast<uint32_t>(x) << scale.pre_shift);
+  return upper_word(int64_t{shifted} * scale.multiplier + scale.rounding) >> scale.post_shift;
+}
+
+__device__ __forceinline__ int64_t scale_wide(int32_t x, const ScalarScale& scale) {
+  return scale_round(x, scale.multiplier, scale.shift);
+}
+
+#ifdef __CUDACC__
+
+// Two numbers, saturated to int16, the first in the lower half.
+__device__ __forceinline__ uint32_t pack_int16(int32_t first, int32_t second) {
+  uint32_t packed;
+  asm("cvt.pack.sat.s16.s32 %0, %1, %2;\n" : "=r"(packed) : "r"(second), "r"(first));
+  return packed;
+}
+
+// Four numbers, saturated to int8, the first in the lowest byte.
+__device__ __forceinline__ uint32_t pack_int8(int32_t a, int32_t b, int32_t c, int32_t d) {
+  uint32_t upper;
+  uint32_t packed;
+  asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, %3;\n" : "=r"(upper) : "r"(d), "r"(c), "r"(0));
+  asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, %3;\n" : "=r"(packed) : "r"(b), "r"(a), "r"(upper));
+  return packed;
+}
+
+#else
+
+inline uint32_t pack_int16(int32_t first, int32_t second) {
+  return static_cast<uint16_t>(saturate<int16_t>(first)) | uint32_t{static_cast<uint16_t>(saturate<int16_t>(second))}
+                                                               << 16;
+}
+
+inline uint32_t pack_int8(int32_t a, int32_t b, int32_t c, int32_t d) {
+  const auto byte = [](int32_t x) { return uint32_t{static_cast<uint8_t>(saturate<int8_t>(x))}; };
+  return byte(a) | byte(b) << 8 | byte(c) << 16 | byte(d) << 24;
+}
+
+#endif
+
+// Stores eight values, saturated. The address is aligned to eight of them.
+__device__ __forceinline__ void store_run(int8_t* y, const RunOfValues& v) {
+  *reinterpret_cast<uint2*>(y) = {pack_int8(v[0], v[1], v[2], v[3]), pack_int8(v[4], v[5], v[6], v[7])};
+}
+__device__ __forceinline__ void store_run(int16_t* y, const RunOfValues& v) {
+  *reinterpret_cast<uint4*>(y) = {pack_int16(v[0], v[1]), pack_int16(v[2], v[3]), pack_int16(v[4], v[5]),
+                                  pack_int16(v[6], v[7])};
+}
+__device__ __forceinline__ void store_run(int32_t* y, const RunOfValues& v) {
+  reinterpret_cast<int4*>(y)[0] = {v[0], v[1], v[2], v[3]};
+  reinterpret_cast<int4*>(y)[1] = {v[4], v[5], v[6], v[7]};
+}
+
+// Loads eight values. The address is aligned to eight of them.
+__device__ __forceinline__ void load_run(const int16_t* x, RunOfValues& v) {
+  const uint4 words = *reinterpret_cast<const uint4*>(x);
+  const uint32_t pairs[4] = {words.x, words.y, words.z, words.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    v[2 * i] = static_cast<int16_t>(pairs[i]);
+    v[2 * i + 1] = static_cast<int32_t>(pairs[i]) >> 16;
+  }
+}
+__device__ __forceinline__ void load_run(const int32_t* x, RunOfValues& v) {
+  const int4 low = reinterpret_cast<const int4*>(x)[0];
+  const int4 high = reinterpret_cast<const int4*>(x)[1];
+  const int32_t values[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+#pragma unroll
+  for (int i = 0; i < 8; ++i) v[i] = values[i];
+}
+
+// The same for the first `count` of the eight, at any address.
+template <class Out>
+__device__ __forceinline__ void store_some(Out* y, const RunOfValues& v, int64_t count) {
+#pragma unroll
+  for (int i = 0; i < kEpilogueColumns; ++i) {
+    if (i < count) y[i] = static_cast<Out>(clamp_to<Out>(v[i]));
+  }
+}
+template <class In>
+__device__ __forceinline__ void load_some(const In* x, RunOfValues& v, int64_t count) {
+#pragma unroll
+  for (int i = 0; i < kEpilogueColumns; ++i) v[i] = i < count ? x[i] : 0;
+}
+
+// Where eight columns of a row stand, and how many of them there are. With `whole`, all of them at an aligned address.
+struct RunPlace {
+  int64_t row;
+  int64_t column;
+  int64_t columns;
+  bool whole;
+
+  __device__ int64_t offset(int64_t in_row) const { return in_row * columns + column; }
+  __device__ int64_t count() const { return columns - column; }
+};
+
+template <class Out>
+__device__ __forceinline__ void store(Out* y, int64_t row, const RunPlace& place, const RunOfValues& v) {
+  if (place.whole) {
+    store_run(y + place.offset(row), v);
+  } else {
+    store_some(y + place.offset(row), v, place.count());
+  }
+}
+template <class In>
+__device__ __forceinline__ void load(const In* x, int64_t row, const RunPlace& place, RunOfValues& v) {
+  if (place.whole) {
+    load_run(x + place.offset(row), v);
+  } else {
+    load_some(x + place.offset(row), v, place.count());
+  }
+}
+
+// branch * v + residual, in place.
+__device__ __forceinline__ void add_residual(const Epilogue& epilogue, const RunPlace& place, RunOfValues& v) {
+  RunOfValues residual;
+  load(epilogue.residual, place.row, place, residual);
+  if (epilogue.branch.narrow && epilogue.residual_scale.narrow) {
+#pragma unroll
+    for (int i = 0; i < kEpilogueColumns; ++i) {
+      v[i] =
+          scale_narrow(clamp_to<int16_t>(v[i]), epilogue.branch) + scale_narrow(residual[i], epilogue.residual_scale);
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < kEpilogueColumns; ++i) {
+      v[i] = saturate<int16_t>(scale_wide(clamp_to<int16_t>(v[i]), epilogue.branch) +
+                               scale_wide(residual[i], epilogue.residual_scale));
+    }
+  }
+}
+
+// branch * v + position, in place.
+__device__ __forceinline__ void add_position(const Epilogue& epilogue, int64_t patch, const RunPlace& place,
+                                             RunOfValues& v) {
+  RunOfValues position;
+  load(epilogue.position, patch, place, position);
+#pragma unroll
+  for (int i = 0; i < kEpilogueColumns; ++i) {
+    v[i] = saturate<int16_t>(scale_wide(clamp_to<int16_t>(v[i]), epilogue.branch) + position[i]);
+  }
+}
+
+// Finishes and stores requantised values of eight columns of a row. The kind is the epilogue's.
+template <Epilogue::Kind kKind>
+__device__ __forceinline__ void finish_run(const Epilogue& epilogue, const RunPlace& place, RunOfValues& v) {
+  using Kind = Epilogue::Kind;
+  if constexpr (kKind == Kind::kInt8) {
+    store(static_cast<int8_t*>(epilogue.y), place.row, place, v);
+  } else if constexpr (kKind == Kind::kInt32) {
+    store(static_cast<int32_t*>(epilogue.y), place.row, place, v);
+  } else {
+    int64_t row = place.row;
+    if constexpr (kKind == Kind::kClamped8) {
+#pragma unroll
+      for (int i = 0; i < kEpilogueColumns; ++i) v[i] = clamp_to<int8_t>(v[i]);
+    } else if constexpr (kKind == Kind::kAdd16) {
+      add_residual(epilogue, place, v);
+    } else if constexpr (kKind == Kind::kPlace16) {
+      const int64_t image = row / epilogue.patches;
+      add_position(epilogue, row - image * epilogue.patches, place, v);
+      row += (image + 1) * epilogue.prefix;
+    }
+    store(static_cast<int16_t*>(epilogue.y), row, place, v);
+  }
+}
+
+}  // namespace ivit::cuda

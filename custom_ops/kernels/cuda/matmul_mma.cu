@@ -1,0 +1,298 @@
+// The matrix product by mma: a block computes one tile of the result.
+//
+// The block walks along the inner dimension in steps of 64 bytes. Slices of x and of the weight for the next steps are
+// on their way to shared memory while the present ones are multiplied. Each warp keeps the accumulators of its 16 to
+// 64 rows and 64 columns in registers, from the bias on, and finishes them there.
+#include <type_traits>
+
+#include "kernels/cuda/matmul_epilogue.h"
+#include "kernels/cuda/matmul_layout.h"
+#include "kernels/cuda/matmul_mma.h"
+#include "kernels/cuda/tensor_core.h"
+
+namespace ivit::cuda {
+namespace {
+
+// A block of kWarpsDown * kWarpsAcross warps, each with kBlocks times 16 rows and with 64 columns; kStages slices are
+// in shared memory.
+template <int kBlocks_, int kWarpsDown_, int kWarpsAcross_, int kStages_, int kBlocksPerMultiprocessor_>
+struct TileConfig {
+  static constexpr int kBlocks = kBlocks_;
+  static constexpr int kWarpsAcross = kWarpsAcross_;
+  static constexpr int kStages = kStages_;
+  static constexpr int kBlocksPerMultiprocessor = kBlocksPerMultiprocessor_;
+  static constexpr int kThreads = kWarpsDown_ * kWarpsAcross_ * kWarpLanes;
+  static constexpr int kWarpRows = kBlocks_ * kMmaRows;
+  static constexpr int kRows = kWarpsDown_ * kWarpRows;
+  static constexpr int kColumns = kWarpsAcross_ * kWarpColumns;
+  static constexpr int kXBytes = kRows * kStepBytes;
+  static constexpr int kStageBytes = (kRows + kColumns) * kStepBytes;
+  static constexpr int kSharedBytes = kStages_ * kStageBytes;
+  // Chunks that a thread copies of each slice.
+  static constexpr int kXCopies = kRows * kStepChunks / kThreads;
+  static constexpr int kWeightCopies = kColumns * kStepChunks / kThreads;
+  // Rows between two chunks of a thread.
+  static constexpr int kCopyRows = kThreads / kStepChunks;
+  static_assert(kXCopies * kCopyRows == kRows && kWeightCopies * kCopyRows == kColumns);
+  static_assert(kSharedBytes <= 48 * 1024);
+};
+
+// In the order of kTiles.
+using Tile0 = TileConfig<4, 2, 2, 3, 2>;
+using Tile1 = TileConfig<2, 4, 1, 4, 3>;
+using Tile2 = TileConfig<1, 4, 1, 5, 4>;
+using Tile3 = TileConfig<1, 2, 1, 6, 6>;
+
+template <class Config>
+constexpr bool is_tile(int index) {
+  return kTiles[index].rows == Config::kRows && kTiles[index].columns == Config::kColumns;
+}
+static_assert(is_tile<Tile0>(0) && is_tile<Tile1>(1) && is_tile<Tile2>(2) && is_tile<Tile3>(3) && kTileCount == 4);
+
+// The left operand. With `aligned`, rows begin at multiples of 16 bytes.
+struct Rows {
+  const int8_t* x;
+  int64_t stride;
+  int64_t count;
+  bool aligned;
+};
+
+// Sixteen bytes of a row of which `valid` are there, at any address; zeros for the others.
+__device__ inline uint4 load_bytes(const int8_t* bytes, int64_t valid) {
+  uint32_t words[4] = {};
+#pragma unroll
+  for (int i = 0; i < kChunkBytes; ++i) {
+    if (i < valid) words[i / 4] |= uint32_t{static_cast<uint8_t>(bytes[i])} << (8 * (i % 4));
+  }
+  return {words[0], words[1], words[2], words[3]};
+}
+
+// Brings slices of one tile into shared memory. A thread copies the same chunk of some rows at every step.
+template <class Config>
+class SliceLoader {
+ public:
+  __device__ SliceLoader(const Rows& rows, const Linear& linear, int64_t first_row, int64_t first_column)
+      : inner_(linear.inner), aligned_(rows.aligned) {
+    const int row = static_cast<int>(threadIdx.x) / kStepChunks;
+    const int chunk = static_cast<int>(threadIdx.x) % kStepChunks;
+    k_ = chunk * kChunkBytes;
+#pragma unroll
+    for (int i = 0; i < Config::kXCopies; ++i) {
+      // Rows behind the last are never stored: any row will do.
+      const int64_t wanted = first_row + row + i * Config::kCopyRows;
+      x_[i] = rows.x + (wanted < rows.count ? wanted : rows.count - 1) * rows.stride;
+      x_place_[i] = x_place(row + i * Config::kCopyRows, chunk);
+    }
+    weight_ = linear.weight + (first_column + row) * linear.padded_inner;
+    weight_stride_ = Config::kCopyRows * linear.padded_inner;
+#pragma unroll
+    for (int i = 0; i < Config::kWeightCopies; ++i) {
+      weight_place_[i] = Config::kXBytes + weight_place(row + i * Config::kCopyRows, chunk);
+    }
+  }
+
+  // Starts the copy of the next slice.
+  __device__ __forceinline__ void load_next(int8_t* stage) {
+    if (aligned_) {
+      // What stands between inner and a multiple of 16 meets zeros of the weight.
+      const bool valid = k_ < inner_;
+#pragma unroll
+      for (int i = 0; i < Config::kXCopies; ++i) {
+        copy_async16(stage + x_place_[i], x_[i] + (valid ? k_ : 0), valid ? kChunkBytes : 0);
+      }
+    } else {
+#pragma unroll
+      for (int i = 0; i < Config::kXCopies; ++i) {
+        *reinterpret_cast<uint4*>(stage + x_place_[i]) = load_bytes(x_[i] + k_, inner_ - k_);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < Config::kWeightCopies; ++i) {
+      copy_async16(stage + weight_place_[i], weight_ + i * weight_stride_ + k_);
+    }
+    k_ += kStepBytes;
+  }
+
+ private:
+  const int8_t* x_[Config::kXCopies];
+  const int8_t* weight_;
+  int64_t weight_stride_;
+  int64_t inner_;
+  int64_t k_;
+  int x_place_[Config::kXCopies];
+  int weight_place_[Config::kWeightCopies];
+  bool aligned_;
+};
+
+template <class Config>
+using Accumulators = int32_t[Config::kBlocks][kWarpProducts][4];
+
+// Every accumulator starts with the bias of its column.
+template <class Config>
+__device__ __forceinline__ void start(Accumulators<Config>& sums, const Linear& linear, int64_t warp_first) {
+#pragma unroll
+  for (int product = 0; product < kWarpProducts; ++product) {
+    const int column = run_column(lane_index(), product / 4) + 2 * (product % 4);
+    const int2 bias = *reinterpret_cast<const int2*>(linear.bias + warp_first + column);
+#pragma unroll
+    for (int block = 0; block < Config::kBlocks; ++block) {
+      sums[block][product][0] = sums[block][product][2] = bias.x;
+      sums[block][product][1] = sums[block][product][3] = bias.y;
+    }
+  }
+}
+
+// Adds the product of two slices. The places are those of this lane's first chunks.
+template <class Config>
+__device__ __forceinline__ void multiply(Accumulators<Config>& sums, const int8_t* stage, int x_first,
+                                         int weight_first) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    uint32_t left[Config::kBlocks][4];
+#pragma unroll
+    for (int block = 0; block < Config::kBlocks; ++block) {
+      load_matrices(left[block], stage + half_step(x_first, half) + x_block_step(block));
+    }
+#pragma unroll
+    for (int pair = 0; pair < kWarpProducts / 2; ++pair) {
+      uint32_t loaded[4];
+      load_matrices(loaded, stage + Config::kXBytes + half_step(weight_first, half) + weight_pair_step(pair));
+      const uint32_t right[2][2] = {{loaded[0], loaded[1]}, {loaded[2], loaded[3]}};
+#pragma unroll
+      for (int block = 0; block < Config::kBlocks; ++block) {
+        mma<Left::kSigned>(sums[block][2 * pair], left[block], right[0]);
+        mma<Left::kSigned>(sums[block][2 * pair + 1], left[block], right[1]);
+      }
+    }
+  }
+}
+
+// Accumulators to values at the scale of the result, in place.
+template <class Config>
+__device__ __forceinline__ void requantize(Accumulators<Config>& sums, const Linear& linear, int64_t warp_first) {
+#pragma unroll
+  for (int run = 0; run < kRuns; ++run) {
+    const RunScale scale = load_run_scale(linear, warp_first + run_column(lane_index(), run));
+#pragma unroll
+    for (int block = 0; block < Config::kBlocks; ++block) {
+#pragma unroll
+      for (int i = 0; i < 16; ++i) {
+        const int in_run = 2 * (i / 4) + i % 2;
+        int32_t& sum = sums[block][4 * run + i / 4][i % 4];
+        sum = linear.narrow ? scale_narrow(sum, scale.multiplier[in_run], scale.shift[in_run])
+                            : scale_wide(sum, scale.multiplier[in_run], scale.shift[in_run]);
+      }
+    }
+  }
+}
+
+// Finishes and stores all of a warp's values. With `vectors`, runs of eight columns are aligned and never cut.
+template <class Config, Epilogue::Kind kKind>
+__device__ __forceinline__ void finish(const Accumulators<Config>& values, const Epilogue& epilogue, int64_t rows,
+                                       int64_t columns, bool vectors, int64_t warp_row, int64_t warp_first) {
+#pragma unroll
+  for (int block = 0; block < Config::kBlocks; ++block) {
+#pragma unroll
+    for (int upper = 0; upper < 2; ++upper) {
+      const int64_t row = warp_row + block * kMmaRows + c_row(lane_index(), 2 * upper);
+      if (row >= rows) continue;
+#pragma unroll
+      for (int run = 0; run < kRuns; ++run) {
+        const RunPlace place{row, warp_first + run_column(lane_index(), run), columns, vectors};
+        if (place.column >= columns) continue;
+        RunOfValues v;
+#pragma unroll
+        for (int i = 0; i < kRun; ++i) v[i] = values[block][4 * run + i / 2][2 * upper + i % 2];
+        finish_run<kKind>(epilogue, place, v);
+      }
+    }
+  }
+}
+
+template <class Config>
+__global__ void __launch_bounds__(Config::kThreads, Config::kBlocksPerMultiprocessor)
+    matmul_tile(const Rows rows, const Linear linear, const Epilogue epilogue, const bool vectors) {
+  int8_t* const stages = shared_memory<int8_t>();
+  // Neighbouring blocks have the same rows, which are then in the second-level cache.
+  const int64_t across = divide_up(linear.columns, Config::kColumns);
+  const int64_t first_row = blockIdx.x / across * Config::kRows;
+  const int64_t first_column = blockIdx.x % across * Config::kColumns;
+  const int lane = lane_index();
+  const int warp_row = warp_index() / Config::kWarpsAcross * Config::kWarpRows;
+  const int warp_column_ = warp_index() % Config::kWarpsAcross * kWarpColumns;
+  const int x_first = x_place(warp_row + x_lane_row(lane), x_lane_chunk(lane));
+  const int weight_first = weight_place(warp_column_ + weight_lane_row(lane, 0), weight_lane_chunk(lane));
+
+  SliceLoader<Config> loader(rows, linear, first_row, first_column);
+  const int64_t steps = linear.padded_inner / kStepBytes;
+#pragma unroll
+  for (int stage = 0; stage < Config::kStages - 1; ++stage) {
+    if (stage < steps) loader.load_next(stages + stage * Config::kStageBytes);
+    commit_copies();
+  }
+  Accumulators<Config> sums;
+  start<Config>(sums, linear, first_column + warp_column_);
+
+  int present = 0;
+  int next = Config::kStages - 1;
+  for (int64_t step = 0; step < steps; ++step) {
+    wait_for_copies<Config::kStages - 2>();
+    // Every thread's copies are there, and none still reads the slice before, whose place is now free.
+    __syncthreads();
+    if (step + Config::kStages - 1 < steps) loader.load_next(stages + next * Config::kStageBytes);
+    commit_copies();
+    multiply<Config>(sums, stages + present * Config::kStageBytes, x_first, weight_first);
+    next = present;
+    present = present + 1 == Config::kStages ? 0 : present + 1;
+  }
+  wait_for_copies<0>();
+
+  using Kind = Epilogue::Kind;
+  requantize<Config>(sums, linear, first_column + warp_column_);
+  const auto finish_as = [&](auto kind) {
+    finish<Config, decltype(kind)::value>(sums, epilogue, rows.count, linear.columns, vectors, first_row + warp_row,
+                                          first_column + warp_column_);
+  };
+  switch (epilogue.kind) {
+    case Kind::kInt8:
+      return finish_as(std::integral_constant<Kind, Kind::kInt8>{});
+    case Kind::kInt16:
+      return finish_as(std::integral_constant<Kind, Kind::kInt16>{});
+    case Kind::kInt32:
+      return finish_as(std::integral_constant<Kind, Kind::kInt32>{});
+    case Kind::kClamped8:
+      return finish_as(std::integral_constant<Kind, Kind::kClamped8>{});
+    case Kind::kAdd16:
+      return finish_as(std::integral_constant<Kind, Kind::kAdd16>{});
+    case Kind::kPlace16:
+      return finish_as(std::integral_constant<Kind, Kind::kPlace16>{});
+  }
+}
+
+bool aligned_to(const void* address, size_t bytes) { return reinterpret_cast<size_t>(address) % bytes == 0; }
+
+// Whether runs of eight columns can be loaded and stored as vectors.
+bool has_vectors(const Epilogue& epilogue, int64_t columns) {
+  return columns % kRun == 0 && aligned_to(epilogue.y, 16) && aligned_to(epilogue.residual, 16) &&
+         aligned_to(epilogue.position, 16);
+}
+
+template <class Config>
+void launch_tile(const Rows& rows, const Linear& linear, const Epilogue& epilogue, Stream stream) {
+  const int64_t blocks = divide_up(rows.count, Config::kRows) * divide_up(linear.columns, Config::kColumns);
+  launch(matmul_tile<Config>,
+         Launch{dim3(static_cast<unsigned>(blocks)), Config::kThreads, Config::kSharedBytes, stream}, rows, linear,
+         epilogue, has_vectors(epilogue, linear.columns));
+}
+
+}  // namespace
+
+void matmul_mma(int tile, const int8_t* x, int64_t x_stride, int64_t rows, const Linear& linear,
+                const Epilogue& epilogue, Stream stream) {
+  const Rows left{x, x_stride, rows, aligned_to(x, kChunkBytes) && x_stride % kChunkBytes == 0};
+  constexpr decltype(&launch_tile<Tile0>) kLaunch[] = {launch_tile<Tile0>, launch_tile<Tile1>, launch_tile<Tile2>,
+                                                       launch_tile<Tile3>};
+  kLaunch[tile](left, linear, epilogue, stream);
+}
+
+}  // namespace ivit::cuda

@@ -1,0 +1,50 @@
+// IntLinear, IntLinear16, IntLinear32, IntLinearAdd on the GPU.
+#include "kernels/cuda/matmul.h"
+#include "ort/cuda/families.h"
+#include "ort/cuda/linear.h"
+
+namespace ivit::ort {
+namespace {
+
+enum LinearInput { kX, kWeight };
+
+template <class Out>
+class IntLinearCuda final : public CudaKernel {
+ public:
+  explicit IntLinearCuda(const Call& constants) : linear_(pack_linear(constants, kWeight, 'K', 'N')) {}
+  void compute(const Call& call, const CudaRun& run) const override {
+    cuda::matmul(call.data<int8_t>(kX), linear_.inner(), call.dims.rows(), linear_,
+                 cuda::requantize_to(run.output<Out>()), run.stream);
+  }
+
+ private:
+  cuda::PackedLinear linear_;
+};
+
+enum LinearAddInput { kAddX, kAddResidual, kAddWeight, kBranchMultiplier = kAddWeight + 4 };
+
+class IntLinearAddCuda final : public CudaKernel {
+ public:
+  explicit IntLinearAddCuda(const Call& constants)
+      : linear_(pack_linear(constants, kAddWeight, 'K', 'N')), scales_(constants, kBranchMultiplier) {}
+  void compute(const Call& call, const CudaRun& run) const override {
+    const cuda::Residual residual = scales_.with(call.data<int16_t>(kAddResidual));
+    cuda::matmul(call.data<int8_t>(kAddX), linear_.inner(), call.dims.rows(), linear_,
+                 cuda::add_residual_to(run.output<int16_t>(), residual), run.stream);
+  }
+
+ private:
+  cuda::PackedLinear linear_;
+  ResidualScales scales_;
+};
+
+}  // namespace
+
+std::vector<CudaOperator> int_linear_cuda() {
+  return {{"IntLinear", create_cuda_kernel<IntLinearCuda<int8_t>>},
+          {"IntLinear16", create_cuda_kernel<IntLinearCuda<int16_t>>},
+          {"IntLinear32", create_cuda_kernel<IntLinearCuda<int32_t>>},
+          {"IntLinearAdd", create_cuda_kernel<IntLinearAddCuda>}};
+}
+
+}  // namespace ivit::ort
