@@ -2,12 +2,17 @@
 # compiler compiles the same sources against the emulator.
 
 set(IVIT_CUDA_SOURCES
+    custom_ops/kernels/cuda/copy.cu
     custom_ops/kernels/cuda/matmul.cu
     custom_ops/kernels/cuda/matmul_choice.cu
     custom_ops/kernels/cuda/matmul_mma.cu
     custom_ops/kernels/cuda/requantize.cu)
 
 set(IVIT_CUDA_OPERATORS
+    custom_ops/ep/cuda/cuda_program.cc
+    custom_ops/ep/cuda/gpu.cc
+    custom_ops/ep/cuda/memory.cc
+    custom_ops/ep/cuda/standard.cc
     custom_ops/ort/cuda/int_linear.cc
     custom_ops/ort/cuda/requantize.cc
     custom_ops/ort/cuda/table.cc)
@@ -27,6 +32,7 @@ if(NOT IVIT_CUDA STREQUAL "OFF")
   endif()
 endif()
 if(NOT cuda_found)
+  target_sources(ivit_ort PRIVATE custom_ops/ep/no_gpu.cc)
   message(STATUS "ivit: building for CPUs only (no CUDA compiler, or IVIT_CUDA=OFF)")
   return()
 endif()

@@ -3,55 +3,39 @@
 
 #include <memory>
 #include <mutex>
-#include <shared_mutex>
 #include <vector>
 
-#include "ep/plan.h"
+#include "ep/program.h"
 #include "kernels/cpu/aligned.h"
 
 namespace ivit::ep {
 
-struct Tensor {
-  std::vector<int64_t> shape;
-  const void* data;
-};
-
-class CpuProgram {
+class CpuProgram final : public Program {
  public:
-  // Packs weights and copies all other parameters: the graph's own may be released afterwards.
+  // Packs weights and copies all other parameters: the graph's own may be released afterwards. Runs use up to `threads`
+  // threads of the session's pool.
   CpuProgram(Plan plan, int64_t threads);
 
-  const Plan& plan() const { return plan_; }
-  int64_t threads() const { return threads_; }
-
-  // The shapes of the outputs, and all else that depends on those of the inputs.
-  std::shared_ptr<const Layout> layout(const std::vector<Tensor>& inputs) const;
-
-  // Several threads may run at the same time.
-  void run(const Layout& layout, const std::vector<Tensor>& inputs, const std::vector<void*>& outputs,
-           const cpu::Parallel& parallel) const;
-
-  // Bytes of the copies of parameters that are not packed; for reports.
-  int64_t parameter_bytes() const { return parameter_bytes_; }
+  void run(const OrtKernelContext* context, const std::shared_ptr<const Layout>& layout,
+           const std::vector<Tensor>& inputs, const std::vector<void*>& outputs) const override;
 
  private:
-  // What one run needs for itself. It is kept for the next run.
+  // What a run has for itself. It is kept for the next run.
   struct Workspace {
     cpu::AlignedArray<uint8_t> arena;
-    int64_t arena_bytes = 0;
+    int64_t bytes = 0;
+    // Those of the layout it was last used with; copying them is most of what a run costs besides its kernels.
+    std::shared_ptr<const Layout> layout;
+    std::vector<ort::Call> calls;
   };
 
-  std::unique_ptr<Workspace> take_workspace(const Layout& layout) const;
+  std::unique_ptr<Workspace> take_workspace(const std::shared_ptr<const Layout>& layout) const;
   void give_back(std::unique_ptr<Workspace> workspace) const;
 
-  Plan plan_;
   int64_t threads_;
   std::vector<std::unique_ptr<ort::Kernel>> kernels_;
   std::vector<cpu::AlignedArray<uint8_t>> parameters_;
-  int64_t parameter_bytes_ = 0;
-  mutable std::shared_mutex layouts_mutex_;
-  mutable std::vector<std::shared_ptr<const Layout>> layouts_;
-  mutable std::mutex workspaces_mutex_;
+  mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Workspace>> workspaces_;
 };
 

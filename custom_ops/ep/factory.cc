@@ -1,8 +1,13 @@
 #include "ep/factory.h"
 
+#include <algorithm>
+#include <cstdlib>
+#include <initializer_list>
 #include <memory>
 #include <string>
+#include <utility>
 
+#include "ep/gpu.h"
 #include "ep/provider.h"
 #include "kernels/cpu/variant.h"
 #include "ort/status.h"
@@ -16,30 +21,34 @@ using ort::guarded;
 
 constexpr const char* kVendor = "ivit-onnx";
 constexpr const char* kVersion = IVIT_VERSION;
+// What cudaMalloc gives.
+constexpr size_t kGpuAlignment = 256;
 
-OrtStatus* ORT_API_CALL supported_devices(OrtEpFactory* self, const OrtHardwareDevice* const* devices, size_t count,
-                                          OrtEpDevice** ep_devices, size_t most, size_t* found) noexcept {
+using KeyValues = std::unique_ptr<OrtKeyValuePairs, void (*)(OrtKeyValuePairs*)>;
+
+KeyValues key_values(std::initializer_list<std::pair<const char*, std::string>> pairs) {
+  OrtKeyValuePairs* made = nullptr;
+  api().CreateKeyValuePairs(&made);
+  KeyValues owner(made, [](OrtKeyValuePairs* owned) { api().ReleaseKeyValuePairs(owned); });
+  for (const auto& [key, value] : pairs) api().AddKeyValuePair(made, key, value.c_str());
+  return owner;
+}
+
+OrtStatus* ORT_API_CALL create_ep(OrtEpFactory*, const OrtHardwareDevice* const*,
+                                  const OrtKeyValuePairs* const* metadata, size_t count,
+                                  const OrtSessionOptions* session_options, const OrtLogger*, OrtEp** ep) noexcept {
   return guarded([&] {
-    *found = 0;
-    for (size_t i = 0; i < count && *found < most; ++i) {
-      if (api().HardwareDevice_Type(devices[i]) != OrtHardwareDeviceType_CPU) continue;
-      OrtKeyValuePairs* metadata = nullptr;
-      api().CreateKeyValuePairs(&metadata);
-      const std::unique_ptr<OrtKeyValuePairs, void (*)(OrtKeyValuePairs*)> owner(
-          metadata, [](OrtKeyValuePairs* owned) { api().ReleaseKeyValuePairs(owned); });
-      api().AddKeyValuePair(metadata, "device", "cpu");
-      api().AddKeyValuePair(metadata, "kernels", cpu::active_variant().name);
-      check(api().GetEpApi()->CreateEpDevice(self, devices[i], metadata, nullptr, &ep_devices[*found]));
-      ++*found;
+    if (count != 1) {
+      throw ort::InvalidArgument("ivit: expected one device for a session, found " + std::to_string(count));
     }
+    Options options = read_options(session_options, kProviderName);
+    const bool on_gpu = std::string(api().GetKeyValue(metadata[0], "device")) == "cuda";
+    if (on_gpu) options.device_id = std::atoi(api().GetKeyValue(metadata[0], "device_id"));
+    *ep = new Provider(options, on_gpu);
   });
 }
 
-OrtStatus* ORT_API_CALL create_ep(OrtEpFactory*, const OrtHardwareDevice* const*, const OrtKeyValuePairs* const*,
-                                  size_t, const OrtSessionOptions* session_options, const OrtLogger*,
-                                  OrtEp** ep) noexcept {
-  return guarded([&] { *ep = new Provider(read_options(session_options, kProviderName)); });
-}
+int gpu_count() { return gpu() == nullptr ? 0 : gpu()->count(); }
 
 }  // namespace
 
@@ -52,18 +61,55 @@ Factory::Factory() : OrtEpFactory{} {
   GetSupportedDevices = supported_devices;
   CreateEp = create_ep;
   ReleaseEp = [](OrtEpFactory*, OrtEp* ep) noexcept { delete static_cast<Provider*>(ep); };
-  // The CPU needs neither memory nor copies nor streams of its own.
-  CreateAllocator = [](OrtEpFactory*, const OrtMemoryInfo*, const OrtKeyValuePairs*,
-                       OrtAllocator** allocator) noexcept -> OrtStatus* {
-    *allocator = nullptr;
-    return nullptr;
-  };
-  ReleaseAllocator = [](OrtEpFactory*, OrtAllocator*) noexcept {};
-  CreateDataTransfer = [](OrtEpFactory*, OrtDataTransferImpl** transfer) noexcept -> OrtStatus* {
-    *transfer = nullptr;
-    return nullptr;
+  CreateAllocator = create_allocator;
+  ReleaseAllocator = [](OrtEpFactory*, OrtAllocator* allocator) noexcept { gpu()->release_allocator(allocator); };
+  CreateDataTransfer = [](OrtEpFactory*, OrtDataTransferImpl** transfer) noexcept {
+    return guarded([&] { *transfer = gpu_count() == 0 ? nullptr : gpu()->create_data_transfer(); });
   };
   IsStreamAware = [](const OrtEpFactory*) noexcept { return false; };
+}
+
+OrtStatus* ORT_API_CALL Factory::supported_devices(OrtEpFactory* self, const OrtHardwareDevice* const* devices,
+                                                   size_t count, OrtEpDevice** ep_devices, size_t most,
+                                                   size_t* found) noexcept {
+  return guarded([&] {
+    *found = 0;
+    const OrtHardwareDevice* const* const host = std::find_if(devices, devices + count, [](const auto* device) {
+      return api().HardwareDevice_Type(device) == OrtHardwareDeviceType_CPU;
+    });
+    if (host == devices + count || most == 0) return;
+    const OrtEpApi& ep = *api().GetEpApi();
+    const KeyValues cpu = key_values({{"device", "cpu"}, {"kernels", ivit::cpu::active_variant().name}});
+    check(ep.CreateEpDevice(self, *host, cpu.get(), nullptr, &ep_devices[(*found)++]));
+    // ONNX Runtime does not list GPUs everywhere, so they stand beside the CPU, with memory of their own.
+    auto& memory = static_cast<Factory*>(self)->memory_;
+    const int gpus = gpu_count();
+    for (int id = 0; id < gpus && *found < most; ++id) {
+      const KeyValues metadata = key_values({{"device", "cuda"}, {"device_id", std::to_string(id)}});
+      OrtEpDevice*& device = ep_devices[*found];
+      check(ep.CreateEpDevice(self, *host, metadata.get(), nullptr, &device));
+      ++*found;
+      if (static_cast<size_t>(id) == memory.size()) {
+        OrtMemoryInfo* info = nullptr;
+        check(api().CreateMemoryInfo_V2(kGpuMemoryName, OrtMemoryInfoDeviceType_GPU, kNvidia, id,
+                                        OrtDeviceMemoryType_DEFAULT, kGpuAlignment, OrtDeviceAllocator, &info));
+        memory.emplace_back(info, [](OrtMemoryInfo* owned) { api().ReleaseMemoryInfo(owned); });
+      }
+      check(ep.EpDevice_AddAllocatorInfo(device, memory[static_cast<size_t>(id)].get()));
+    }
+  });
+}
+
+OrtStatus* ORT_API_CALL Factory::create_allocator(OrtEpFactory* self, const OrtMemoryInfo* info,
+                                                  const OrtKeyValuePairs*, OrtAllocator** allocator) noexcept {
+  return guarded([&] {
+    *allocator = nullptr;
+    if (info == nullptr || gpu() == nullptr) return;
+    int id = 0;
+    check(api().MemoryInfoGetId(info, &id));
+    const auto& memory = static_cast<Factory*>(self)->memory_;
+    *allocator = gpu()->create_allocator(memory.at(static_cast<size_t>(id)).get());
+  });
 }
 
 }  // namespace ivit::ep

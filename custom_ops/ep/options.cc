@@ -50,12 +50,13 @@ int64_t number(const char* name, const std::string& text, int64_t minimum, int64
 }  // namespace
 
 Options read_options(const OrtSessionOptions* session_options, const char* provider) {
-  Options options{std::max<int64_t>(1, std::thread::hardware_concurrency()), false};
+  Options options;
+  options.threads = std::max<int64_t>(1, std::thread::hardware_concurrency());
   if (const auto text = entry(session_options, provider, "threads")) {
     options.threads = number("threads", *text, 1, 1024);
   }
-  if (const auto text = entry(session_options, provider, "profile")) {
-    options.profile = number("profile", *text, 0, 1) != 0;
+  if (const auto text = entry(session_options, provider, "cuda_graph")) {
+    options.cuda_graph = number("cuda_graph", *text, 0, 1) != 0;
   }
   return options;
 }

@@ -9,9 +9,11 @@ namespace ivit::ep {
 
 struct Options {
   // Threads that a run may use; by default one for each processor. No more than the session's pool has.
-  int64_t threads;
-  // Prints the time of every operator when a session ends.
-  bool profile = false;
+  int64_t threads = 1;
+  // Whether a GPU runs a recording of the graph, one for each batch size.
+  bool cuda_graph = true;
+  // The number of the GPU; given by the chosen device, not by the user.
+  int device_id = 0;
 };
 
 // Throws InvalidArgument for a value that is not allowed.

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "ep/cpu_program.h"
+#include "ep/gpu.h"
 #include "ep/graph.h"
-#include "ep/team.h"
 #include "ort/binding.h"
 #include "ort/status.h"
 
@@ -27,9 +27,9 @@ void log(const std::string& line) {
 class CompiledGraph final : public OrtNodeComputeInfo {
  public:
   // `inputs` and `outputs` are the names in the order in which runs get and give them.
-  CompiledGraph(Plan plan, int64_t threads, const std::vector<std::string>& inputs,
+  CompiledGraph(std::unique_ptr<Program> program, const std::vector<std::string>& inputs,
                 const std::vector<std::string>& outputs)
-      : OrtNodeComputeInfo{}, program_(std::move(plan), threads) {
+      : OrtNodeComputeInfo{}, program_(std::move(program)) {
     ort_version_supported = ORT_API_VERSION;
     CreateState = [](OrtNodeComputeInfo* self, OrtNodeComputeContext*, void** state) noexcept -> OrtStatus* {
       *state = self;
@@ -37,8 +37,8 @@ class CompiledGraph final : public OrtNodeComputeInfo {
     };
     Compute = compute;
     ReleaseState = [](OrtNodeComputeInfo*, void*) noexcept {};
-    for (const std::string& name : program_.plan().inputs()) input_places_.push_back(place(inputs, name));
-    for (const std::string& name : program_.plan().outputs()) output_places_.push_back(place(outputs, name));
+    for (const std::string& name : program_->plan().inputs()) input_places_.push_back(place(inputs, name));
+    for (const std::string& name : program_->plan().outputs()) output_places_.push_back(place(outputs, name));
   }
 
  private:
@@ -59,7 +59,7 @@ class CompiledGraph final : public OrtNodeComputeInfo {
       check(api().KernelContext_GetInput(context, index, &value));
       inputs.push_back({ort::shape_of(value), ort::data_of(value)});
     }
-    const std::shared_ptr<const Layout> layout = program_.layout(inputs);
+    const std::shared_ptr<const Layout> layout = program_->layout(inputs);
     std::vector<void*> outputs;
     for (size_t i = 0; i < output_places_.size(); ++i) {
       const std::vector<int64_t>& shape = layout->output_shapes[i];
@@ -70,16 +70,13 @@ class CompiledGraph final : public OrtNodeComputeInfo {
       outputs.push_back(data);
     }
     if (layout->empty) return;
-    run_with_team(context, program_.threads(),
-                  [&](const cpu::Parallel& team) { program_.run(*layout, inputs, outputs, team); });
+    program_->run(context, layout, inputs, outputs);
   }
 
-  CpuProgram program_;
+  std::unique_ptr<Program> program_;
   std::vector<size_t> input_places_;
   std::vector<size_t> output_places_;
 };
-
-const Provider& provider_of(const OrtEp* self) { return *static_cast<const Provider*>(self); }
 
 // Why a node is not taken; empty if it is.
 std::string rejection(const Node& node) {
@@ -99,7 +96,7 @@ bool is_assigned_elsewhere(const Node& node) {
 
 }  // namespace
 
-Provider::Provider(const Options& options) : OrtEp{}, options_(options) {
+Provider::Provider(const Options& options, bool on_gpu) : OrtEp{}, options_(options), on_gpu_(on_gpu) {
   ort_version_supported = ORT_API_VERSION;
   GetName = [](const OrtEp*) noexcept { return kProviderName; };
   GetCapability = get_capability;
@@ -143,13 +140,16 @@ OrtStatus* ORT_API_CALL Provider::get_capability(OrtEp*, const OrtGraph* graph,
 OrtStatus* ORT_API_CALL Provider::compile(OrtEp* self, const OrtGraph** graphs, const OrtNode** fused_nodes,
                                           size_t count, OrtNodeComputeInfo** infos, OrtNode**) noexcept {
   return guarded([&] {
-    const Options& options = provider_of(self).options_;
+    const Provider& provider = *static_cast<const Provider*>(self);
     std::vector<std::unique_ptr<CompiledGraph>> compiled;
     for (size_t i = 0; i < count; ++i) {
       const Node fused = read_node(fused_nodes[i]);
       Plan plan(graphs[i]);
-      log("compiles " + std::to_string(plan.steps().size()) + " operators for the CPU");
-      compiled.push_back(std::make_unique<CompiledGraph>(std::move(plan), options.threads, value_names(fused.inputs),
+      log("compiles " + std::to_string(plan.steps().size()) + " operators for the " + (provider.on_gpu_ ? "GPU" : "CPU"));
+      std::unique_ptr<Program> program =
+          provider.on_gpu_ ? gpu()->compile(std::move(plan), provider.options_)
+                           : std::make_unique<CpuProgram>(std::move(plan), provider.options_.threads);
+      compiled.push_back(std::make_unique<CompiledGraph>(std::move(program), value_names(fused.inputs),
                                                          value_names(fused.outputs)));
     }
     for (size_t i = 0; i < count; ++i) infos[i] = compiled[i].release();

@@ -11,7 +11,8 @@ constexpr const char* kProviderName = "IVitExecutionProvider";
 
 class Provider final : public OrtEp {
  public:
-  explicit Provider(const Options& options);
+  // On GPU options.device_id, or on the CPU.
+  Provider(const Options& options, bool on_gpu);
 
  private:
   static OrtStatus* ORT_API_CALL get_capability(OrtEp* self, const OrtGraph* graph,
@@ -20,6 +21,7 @@ class Provider final : public OrtEp {
                                          size_t count, OrtNodeComputeInfo** infos, OrtNode** context_nodes) noexcept;
 
   Options options_;
+  bool on_gpu_;
 };
 
 }  // namespace ivit::ep

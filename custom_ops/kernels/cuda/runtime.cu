@@ -67,4 +67,47 @@ void synchronize(Stream stream) {
   check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)), "cudaStreamSynchronize");
 }
 
+CurrentDevice::CurrentDevice(int device) : before_(device) {
+  check(cudaGetDevice(&before_), "cudaGetDevice");
+  if (before_ != device) check(cudaSetDevice(device), "cudaSetDevice");
+}
+
+CurrentDevice::~CurrentDevice() { cudaSetDevice(before_); }
+
+OwnStream::OwnStream() : stream_(nullptr) {
+  cudaStream_t stream = nullptr;
+  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  stream_ = stream;
+}
+
+OwnStream::~OwnStream() { cudaStreamDestroy(static_cast<cudaStream_t>(stream_)); }
+
+Graph::~Graph() {
+  if (graph_ != nullptr) cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph_));
+}
+
+void Graph::record(Stream stream, const std::function<void()>& enqueue) {
+  const cudaStream_t cuda_stream = static_cast<cudaStream_t>(stream);
+  // Other threads may allocate meanwhile.
+  check(cudaStreamBeginCapture(cuda_stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  cudaGraph_t recorded = nullptr;
+  try {
+    enqueue();
+  } catch (...) {
+    cudaStreamEndCapture(cuda_stream, &recorded);
+    if (recorded != nullptr) cudaGraphDestroy(recorded);
+    throw;
+  }
+  check(cudaStreamEndCapture(cuda_stream, &recorded), "cudaStreamEndCapture");
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, recorded, 0);
+  cudaGraphDestroy(recorded);
+  check(status, "cudaGraphInstantiate");
+  graph_ = executable;
+}
+
+void Graph::launch(Stream stream) const {
+  check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph_), static_cast<cudaStream_t>(stream)), "cudaGraphLaunch");
+}
+
 }  // namespace ivit::cuda

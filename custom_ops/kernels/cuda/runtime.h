@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -42,6 +43,49 @@ void copy_to_host(void* host, const void* device, size_t bytes);
 // A copy inside the device in the order of the stream.
 void copy_on_device(void* target, const void* source, size_t bytes, Stream stream);
 void synchronize(Stream stream);
+
+// Makes a device the current one of this thread, and the one before it again at the end.
+class CurrentDevice {
+ public:
+  explicit CurrentDevice(int device);
+  ~CurrentDevice();
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+
+ private:
+  int before_;
+};
+
+// A stream of its own, which waits for no other.
+class OwnStream {
+ public:
+  OwnStream();
+  ~OwnStream();
+  OwnStream(const OwnStream&) = delete;
+  OwnStream& operator=(const OwnStream&) = delete;
+
+  Stream get() const { return stream_; }
+
+ private:
+  Stream stream_;
+};
+
+// Work that is recorded once and launched many times.
+class Graph {
+ public:
+  Graph() = default;
+  ~Graph();
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+
+  // `enqueue` enqueues the work on the stream; it is not done now.
+  void record(Stream stream, const std::function<void()>& enqueue);
+  void launch(Stream stream) const;
+
+ private:
+  // A cudaGraphExec_t; for the emulator, the work itself.
+  void* graph_ = nullptr;
+};
 
 // An array on the device.
 template <class T>

@@ -74,4 +74,18 @@ void copy_on_device(void* target, const void* source, size_t bytes, Stream) {
 
 void synchronize(Stream) {}
 
+CurrentDevice::CurrentDevice(int) : before_(0) {}
+
+CurrentDevice::~CurrentDevice() { (void)before_; }
+
+OwnStream::OwnStream() : stream_(nullptr) {}
+
+OwnStream::~OwnStream() = default;
+
+Graph::~Graph() { delete static_cast<std::function<void()>*>(graph_); }
+
+void Graph::record(Stream, const std::function<void()>& enqueue) { graph_ = new std::function<void()>(enqueue); }
+
+void Graph::launch(Stream) const { (*static_cast<std::function<void()>*>(graph_))(); }
+
 }  // namespace ivit::cuda

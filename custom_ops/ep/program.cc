@@ -1,0 +1,36 @@
+#include "ep/program.h"
+
+#include <mutex>
+
+namespace ivit::ep {
+namespace {
+
+// Layouts that are kept; a service with ever new batch sizes makes them anew.
+constexpr size_t kMostLayouts = 128;
+
+bool same_shapes(const Layout& layout, const std::vector<Tensor>& inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (layout.input_shapes[i] != inputs[i].shape) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::shared_ptr<const Layout> Program::layout(const std::vector<Tensor>& inputs) const {
+  {
+    const std::shared_lock<std::shared_mutex> lock(mutex_);
+    for (const auto& known : layouts_) {
+      if (same_shapes(*known, inputs)) return known;
+    }
+  }
+  std::vector<std::vector<int64_t>> shapes;
+  for (const Tensor& input : inputs) shapes.push_back(input.shape);
+  auto made = std::make_shared<const Layout>(plan_.layout(shapes));
+  const std::unique_lock<std::shared_mutex> lock(mutex_);
+  if (layouts_.size() >= kMostLayouts) layouts_.erase(layouts_.begin());
+  layouts_.push_back(made);
+  return made;
+}
+
+}  // namespace ivit::ep

@@ -1,0 +1,56 @@
+// A plan that can be run on some device.
+#pragma once
+
+#include <memory>
+#include <shared_mutex>
+#include <utility>
+#include <vector>
+
+#include "ep/plan.h"
+
+namespace ivit::ep {
+
+struct Tensor {
+  std::vector<int64_t> shape;
+  const void* data;
+};
+
+class Program {
+ public:
+  explicit Program(Plan plan) : plan_(std::move(plan)) {}
+  virtual ~Program() = default;
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  const Plan& plan() const { return plan_; }
+
+  // The shapes of the outputs, and all else that depends on those of the inputs. Throws InvalidArgument if they do not
+  // fit.
+  std::shared_ptr<const Layout> layout(const std::vector<Tensor>& inputs) const;
+
+  // Computes the outputs, in memory of the program's device like the inputs. Several threads may run at the same time.
+  virtual void run(const OrtKernelContext* context, const std::shared_ptr<const Layout>& layout,
+                   const std::vector<Tensor>& inputs, const std::vector<void*>& outputs) const = 0;
+
+ protected:
+  Plan plan_;
+
+ private:
+  mutable std::shared_mutex mutex_;
+  mutable std::vector<std::shared_ptr<const Layout>> layouts_;
+};
+
+// The address of a value: inputs and outputs as given, others in the arena.
+inline void* address_of(const Value& value, const Layout& layout, const std::vector<Tensor>& inputs,
+                        const std::vector<void*>& outputs, void* arena) {
+  switch (value.home) {
+    case Value::Home::kInput:
+      return const_cast<void*>(inputs[value.index].data);
+    case Value::Home::kOutput:
+      return outputs[value.index];
+    default:
+      return static_cast<char*>(arena) + layout.arena.offsets[value.index];
+  }
+}
+
+}  // namespace ivit::ep
