@@ -2,9 +2,15 @@
 # compiler compiles the same sources against the emulator.
 
 set(IVIT_CUDA_SOURCES
+    custom_ops/kernels/cuda/gelu_rows.cu
+    custom_ops/kernels/cuda/gelu_tables.cc
+    custom_ops/kernels/cuda/int_layer_norm.cu
+    custom_ops/kernels/cuda/merge_rows.cu
+    custom_ops/kernels/cuda/patches.cu
     custom_ops/kernels/cuda/requantize.cu)
 
 set(IVIT_CUDA_OPERATORS
+    custom_ops/ort/cuda/int_layer_norm.cc
     custom_ops/ort/cuda/requantize.cc
     custom_ops/ort/cuda/table.cc)
 

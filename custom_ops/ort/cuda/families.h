@@ -7,6 +7,7 @@
 
 namespace ivit::ort {
 
+std::vector<CudaOperator> int_layer_norm_cuda();
 std::vector<CudaOperator> requantize_cuda();
 
 }  // namespace ivit::ort
