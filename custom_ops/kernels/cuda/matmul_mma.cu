@@ -295,7 +295,9 @@ void launch_tile(const Rows& rows, const Linear& linear, const Epilogue& epilogu
 
 void matmul_mma(int tile, const int8_t* x, int64_t x_stride, int64_t rows, const Linear& linear,
                 const Epilogue& epilogue, Stream stream) {
-  const Rows left{x, x_stride, rows, aligned_to(x, kChunkBytes) && x_stride % kChunkBytes == 0};
+  // Rows without elements have no address; none of them is read.
+  const int8_t* const address = linear.inner == 0 ? linear.weight : x;
+  const Rows left{address, x_stride, rows, aligned_to(address, kChunkBytes) && x_stride % kChunkBytes == 0};
   constexpr decltype(&launch_tile<Tile0>) kLaunch[] = {launch_tile<Tile0>, launch_tile<Tile1>, launch_tile<Tile2>,
                                                        launch_tile<Tile3>};
   kLaunch[tile](left, linear, epilogue, stream);
