@@ -3,17 +3,28 @@
 
 set(IVIT_CUDA_SOURCES
     custom_ops/kernels/cuda/copy.cu
+    custom_ops/kernels/cuda/gelu_rows.cu
+    custom_ops/kernels/cuda/gelu_tables.cc
+    custom_ops/kernels/cuda/int_layer_norm.cu
     custom_ops/kernels/cuda/matmul.cu
     custom_ops/kernels/cuda/matmul_choice.cu
     custom_ops/kernels/cuda/matmul_mma.cu
-    custom_ops/kernels/cuda/requantize.cu)
+    custom_ops/kernels/cuda/merge_rows.cu
+    custom_ops/kernels/cuda/patches.cu
+    custom_ops/kernels/cuda/requantize.cu
+    custom_ops/kernels/cuda/tokens.cu)
 
 set(IVIT_CUDA_OPERATORS
     custom_ops/ep/cuda/cuda_program.cc
     custom_ops/ep/cuda/gpu.cc
     custom_ops/ep/cuda/memory.cc
     custom_ops/ep/cuda/standard.cc
+    custom_ops/ort/cuda/int_layer_norm.cc
     custom_ops/ort/cuda/int_linear.cc
+    custom_ops/ort/cuda/int_mlp.cc
+    custom_ops/ort/cuda/int_patch_embed.cc
+    custom_ops/ort/cuda/int_patch_embed_norm.cc
+    custom_ops/ort/cuda/int_patch_merge.cc
     custom_ops/ort/cuda/requantize.cc
     custom_ops/ort/cuda/table.cc)
 

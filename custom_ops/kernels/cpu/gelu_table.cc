@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/shift_gelu.h"
+#include "kernels/common/shift_gelu.h"
 
 namespace ivit::cpu {
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "kernels/common/dyadic.h"
 #include "kernels/cpu/variant.h"
 
 namespace ivit::cpu {
@@ -11,8 +10,7 @@ namespace ivit::cpu {
 PixelTables::PixelTables(const PixelScale& scale, int64_t colours) : values_(256 * colours) {
   for (int64_t colour = 0; colour < colours; ++colour) {
     for (int64_t pixel = 0; pixel < 256; ++pixel) {
-      const int64_t scaled = (pixel * scale.multiplier[colour] + scale.offset[colour]) >> scale.shift[colour];
-      values_[256 * colour + pixel] = saturate<int8_t>(scaled);
+      values_[256 * colour + pixel] = scale.quantize(static_cast<uint8_t>(pixel), colour);
     }
   }
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "kernels/common/quantize_pixel.h"
 #include "kernels/cpu/aligned.h"
 #include "kernels/cpu/parallel.h"
 
@@ -13,13 +14,6 @@ struct ImageShape {
   int64_t colours;
   int64_t height;
   int64_t width;
-};
-
-// (pixel * multiplier + offset) >> shift, one triple per colour.
-struct PixelScale {
-  const int32_t* multiplier;
-  const int64_t* offset;
-  const int8_t* shift;
 };
 
 // The results of all 256 pixel values, a table for each colour.

@@ -5,15 +5,6 @@
 
 namespace ivit::cpu {
 
-void shift_gelu_values(int8_t row_max, const ShiftExpTable& exponential, int16_t* values) {
-  const int64_t at_zero = exponential[-row_max];
-  for (int value = INT8_MIN; value <= row_max; ++value) {
-    const int64_t numerator = exponential[value - row_max];
-    const int64_t sigmoid = (numerator * reciprocal(numerator + at_zero)) >> 24;
-    values[value - INT8_MIN] = static_cast<int16_t>(value * sigmoid);
-  }
-}
-
 void shift_gelu_row(const int8_t* x, int64_t channels, const ShiftExpTable& exponential, int16_t* y) {
   // The sigmoid depends on x and the row maximum alone: 256 values serve the whole row.
   int16_t values[256];

@@ -3,14 +3,11 @@
 
 #include <cstdint>
 
-#include "kernels/common/shift_exp.h"
+#include "kernels/common/shift_gelu.h"
 #include "kernels/cpu/gelu_table.h"
 #include "kernels/cpu/parallel.h"
 
 namespace ivit::cpu {
-
-// The results of all values up to the row maximum, that of `value` at value + 128.
-void shift_gelu_values(int8_t row_max, const ShiftExpTable& exponential, int16_t* values);
 
 void shift_gelu_row(const int8_t* x, int64_t channels, const ShiftExpTable& exponential, int16_t* y);
 

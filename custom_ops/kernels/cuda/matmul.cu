@@ -48,7 +48,8 @@ PackedLinear::PackedLinear(const int8_t* weight, int64_t inner, int64_t columns,
                            const Dyadic& scale) {
   hopper_in_use();  // the model is being loaded: the time to find out
   const int64_t padded_columns = round_up(columns, kColumnPadding);
-  const int64_t padded_inner = round_up(inner, kInnerPadding);
+  // At least one step of zeros, so that there is a weight.
+  const int64_t padded_inner = std::max(kInnerPadding, round_up(inner, kInnerPadding));
   const std::vector<int8_t> shift = expand(scale.shift, scale.shift_stride, columns, padded_columns, kPaddingShift);
   const bool narrow = std::all_of(shift.begin(), shift.end(), [](int8_t e) { return e >= kLeastNarrowShift; });
   weight_ = DeviceArray<int8_t>(transpose(weight, inner, columns, padded_columns, padded_inner));

@@ -11,8 +11,8 @@ namespace ivit::cuda {
 // A linear layer as kernels see it: all pointers are of the device.
 //
 // `weight` is [padded columns][padded_inner], the transposed weight with zeros behind its columns and its inner
-// elements. The other arrays have a value for each padded column. `narrow` says that every shift is at least 32: then
-// the result is the upper word of the sum x * m + 2^(e-1), shifted right by e - 32.
+// elements; padded_inner is never 0. The other arrays have a value for each padded column. `narrow` says that every
+// shift is at least 32: then the result is the upper word of the sum x * m + 2^(e-1), shifted right by e - 32.
 struct Linear {
   const int8_t* weight;
   const int32_t* bias;

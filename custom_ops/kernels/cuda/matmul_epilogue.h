@@ -132,14 +132,14 @@ __device__ __forceinline__ void load_run(const int32_t* x, RunOfValues& v) {
 
 // The same for the first `count` of the eight, at any address.
 template <class Out>
-__device__ __forceinline__ void store_some(Out* y, const RunOfValues& v, int64_t count) {
+__device__ __forceinline__ void store_some(Out* y, const RunOfValues& v, int count) {
 #pragma unroll
   for (int i = 0; i < kEpilogueColumns; ++i) {
     if (i < count) y[i] = static_cast<Out>(clamp_to<Out>(v[i]));
   }
 }
 template <class In>
-__device__ __forceinline__ void load_some(const In* x, RunOfValues& v, int64_t count) {
+__device__ __forceinline__ void load_some(const In* x, RunOfValues& v, int count) {
 #pragma unroll
   for (int i = 0; i < kEpilogueColumns; ++i) v[i] = i < count ? x[i] : 0;
 }
@@ -152,7 +152,10 @@ struct RunPlace {
   bool whole;
 
   __device__ int64_t offset(int64_t in_row) const { return in_row * columns + column; }
-  __device__ int64_t count() const { return columns - column; }
+  // At most eight.
+  __device__ int count() const {
+    return columns - column < kEpilogueColumns ? static_cast<int>(columns - column) : kEpilogueColumns;
+  }
 };
 
 template <class Out>

@@ -47,6 +47,13 @@ constexpr int half_step(int place, int half) { return place ^ half * 2 * kChunkB
 constexpr int x_block_step(int block) { return block * kMmaRows * kStepBytes; }
 constexpr int weight_pair_step(int pair) { return (32 * (pair / 2) + 4 * (pair % 2)) * kStepBytes; }
 
+// A thread copies the same chunk of rows that are `rows` apart, 16 or 32; its first row is one of the first `rows`.
+// The places of the others are steps too.
+constexpr int x_copy_step(int place, int copy, int rows) { return place + copy * rows * kStepBytes; }
+constexpr int weight_copy_step(int place, int copy, int rows) {
+  return half_step(place, copy * rows / 16 % 2) + copy * rows * kStepBytes;
+}
+
 namespace layout_check {
 
 // Whether the eight places that ldmatrix reads at once differ modulo 128 bytes, all banks.
@@ -80,6 +87,19 @@ constexpr bool weight_steps_agree() {
       for (int half = 0; half < 2; ++half) {
         const int place = weight_place(weight_lane_row(lane, pair), 2 * half + weight_lane_chunk(lane));
         if (half_step(first, half) + weight_pair_step(pair) != place) return false;
+      }
+    }
+  }
+  return true;
+}
+
+constexpr bool copy_steps_agree(int rows) {
+  for (int row = 0; row < rows; ++row) {
+    for (int chunk = 0; chunk < kStepChunks; ++chunk) {
+      for (int copy = 0; copy < 8; ++copy) {
+        const int later = row + copy * rows;
+        if (x_copy_step(x_place(row, chunk), copy, rows) != x_place(later, chunk)) return false;
+        if (weight_copy_step(weight_place(row, chunk), copy, rows) != weight_place(later, chunk)) return false;
       }
     }
   }
@@ -126,7 +146,7 @@ struct WeightPlace {
 };
 
 static_assert(conflict_free(XPlace{}) && conflict_free(WeightPlace{}));
-static_assert(x_steps_agree() && weight_steps_agree());
+static_assert(x_steps_agree() && weight_steps_agree() && copy_steps_agree(16) && copy_steps_agree(32));
 static_assert(columns_agree() && places_differ());
 
 }  // namespace layout_check

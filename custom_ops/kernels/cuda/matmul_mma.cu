@@ -76,40 +76,42 @@ class SliceLoader {
     const int row = static_cast<int>(threadIdx.x) / kStepChunks;
     const int chunk = static_cast<int>(threadIdx.x) % kStepChunks;
     k_ = chunk * kChunkBytes;
+    x_place_ = x_place(row, chunk);
+    weight_place_ = Config::kXBytes + weight_place(row, chunk);
 #pragma unroll
     for (int i = 0; i < Config::kXCopies; ++i) {
       // Rows behind the last are never stored: any row will do.
       const int64_t wanted = first_row + row + i * Config::kCopyRows;
-      x_[i] = rows.x + (wanted < rows.count ? wanted : rows.count - 1) * rows.stride;
-      x_place_[i] = x_place(row + i * Config::kCopyRows, chunk);
+      x_[i] = rows.x + (wanted < rows.count ? wanted : rows.count - 1) * rows.stride + k_;
     }
-    weight_ = linear.weight + (first_column + row) * linear.padded_inner;
+    weight_ = linear.weight + (first_column + row) * linear.padded_inner + k_;
     weight_stride_ = Config::kCopyRows * linear.padded_inner;
-#pragma unroll
-    for (int i = 0; i < Config::kWeightCopies; ++i) {
-      weight_place_[i] = Config::kXBytes + weight_place(row + i * Config::kCopyRows, chunk);
-    }
   }
 
   // Starts the copy of the next slice.
   __device__ __forceinline__ void load_next(int8_t* stage) {
     if (aligned_) {
       // What stands between inner and a multiple of 16 meets zeros of the weight.
-      const bool valid = k_ < inner_;
+      const int valid_bytes = k_ < inner_ ? kChunkBytes : 0;
 #pragma unroll
       for (int i = 0; i < Config::kXCopies; ++i) {
-        copy_async16(stage + x_place_[i], x_[i] + (valid ? k_ : 0), valid ? kChunkBytes : 0);
+        copy_async16(stage + x_copy_step(x_place_, i, Config::kCopyRows), x_[i], valid_bytes);
       }
     } else {
 #pragma unroll
       for (int i = 0; i < Config::kXCopies; ++i) {
-        *reinterpret_cast<uint4*>(stage + x_place_[i]) = load_bytes(x_[i] + k_, inner_ - k_);
+        *reinterpret_cast<uint4*>(stage + x_copy_step(x_place_, i, Config::kCopyRows)) = load_bytes(x_[i], inner_ - k_);
       }
     }
+    const int8_t* weight = weight_;
 #pragma unroll
     for (int i = 0; i < Config::kWeightCopies; ++i) {
-      copy_async16(stage + weight_place_[i], weight_ + i * weight_stride_ + k_);
+      copy_async16(stage + weight_copy_step(weight_place_, i, Config::kCopyRows), weight);
+      weight += weight_stride_;
     }
+#pragma unroll
+    for (int i = 0; i < Config::kXCopies; ++i) x_[i] += kStepBytes;
+    weight_ += kStepBytes;
     k_ += kStepBytes;
   }
 
@@ -119,8 +121,8 @@ class SliceLoader {
   int64_t weight_stride_;
   int64_t inner_;
   int64_t k_;
-  int x_place_[Config::kXCopies];
-  int weight_place_[Config::kWeightCopies];
+  int x_place_;
+  int weight_place_;
   bool aligned_;
 };
 
@@ -167,8 +169,8 @@ __device__ __forceinline__ void multiply(Accumulators<Config>& sums, const int8_
   }
 }
 
-// Accumulators to values at the scale of the result, in place.
-template <class Config>
+// Accumulators to values at the scale of the result, in place; kNarrow is that of the layer.
+template <class Config, bool kNarrow>
 __device__ __forceinline__ void requantize(Accumulators<Config>& sums, const Linear& linear, int64_t warp_first) {
 #pragma unroll
   for (int run = 0; run < kRuns; ++run) {
@@ -179,8 +181,8 @@ __device__ __forceinline__ void requantize(Accumulators<Config>& sums, const Lin
       for (int i = 0; i < 16; ++i) {
         const int in_run = 2 * (i / 4) + i % 2;
         int32_t& sum = sums[block][4 * run + i / 4][i % 4];
-        sum = linear.narrow ? scale_narrow(sum, scale.multiplier[in_run], scale.shift[in_run])
-                            : scale_wide(sum, scale.multiplier[in_run], scale.shift[in_run]);
+        sum = kNarrow ? scale_narrow(sum, scale.multiplier[in_run], scale.shift[in_run])
+                      : scale_wide(sum, scale.multiplier[in_run], scale.shift[in_run]);
       }
     }
   }
@@ -225,7 +227,7 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocksPerMultiproce
 
   SliceLoader<Config> loader(rows, linear, first_row, first_column);
   const int64_t steps = linear.padded_inner / kStepBytes;
-#pragma unroll
+#pragma unroll 1
   for (int stage = 0; stage < Config::kStages - 1; ++stage) {
     if (stage < steps) loader.load_next(stages + stage * Config::kStageBytes);
     commit_copies();
@@ -248,7 +250,11 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocksPerMultiproce
   wait_for_copies<0>();
 
   using Kind = Epilogue::Kind;
-  requantize<Config>(sums, linear, first_column + warp_column_);
+  if (linear.narrow) {
+    requantize<Config, true>(sums, linear, first_column + warp_column_);
+  } else {
+    requantize<Config, false>(sums, linear, first_column + warp_column_);
+  }
   const auto finish_as = [&](auto kind) {
     finish<Config, decltype(kind)::value>(sums, epilogue, rows.count, linear.columns, vectors, first_row + warp_row,
                                           first_column + warp_column_);
@@ -289,7 +295,9 @@ void launch_tile(const Rows& rows, const Linear& linear, const Epilogue& epilogu
 
 void matmul_mma(int tile, const int8_t* x, int64_t x_stride, int64_t rows, const Linear& linear,
                 const Epilogue& epilogue, Stream stream) {
-  const Rows left{x, x_stride, rows, aligned_to(x, kChunkBytes) && x_stride % kChunkBytes == 0};
+  // Rows without elements have no address; none of them is read.
+  const int8_t* const address = linear.inner == 0 ? linear.weight : x;
+  const Rows left{address, x_stride, rows, aligned_to(address, kChunkBytes) && x_stride % kChunkBytes == 0};
   constexpr decltype(&launch_tile<Tile0>) kLaunch[] = {launch_tile<Tile0>, launch_tile<Tile1>, launch_tile<Tile2>,
                                                        launch_tile<Tile3>};
   kLaunch[tile](left, linear, epilogue, stream);

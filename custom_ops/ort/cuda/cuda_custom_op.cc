@@ -64,6 +64,7 @@ OrtStatus* ORT_API_CALL compute(void* kernel, OrtKernelContext* context) noexcep
   return guarded([&] {
     const KernelInstance& instance = *static_cast<const KernelInstance*>(kernel);
     const Call call = bind_run(instance.constants, context);
+    bool empty = false;
     CudaRun run{nullptr, nullptr, {}};
     for (size_t index = 0; index < call.spec.output_count(); ++index) {
       const std::vector<int64_t> shape = call.dims.shape(call.spec.output_at(index).shape);
@@ -71,9 +72,11 @@ OrtStatus* ORT_API_CALL compute(void* kernel, OrtKernelContext* context) noexcep
       check(api().KernelContext_GetOutput(context, index, shape.data(), shape.size(), &output));
       void* data = nullptr;
       check(api().GetTensorMutableData(output, &data));
-      if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return;
+      empty = empty || std::find(shape.begin(), shape.end(), 0) != shape.end();
       run.outputs.push_back(data);
     }
+    // Every output is asked for first: the runtime wants one of each.
+    if (empty) return;
     check(api().KernelContext_GetGPUComputeStream(context, &run.stream));
     const Scratch scratch(instance, context, instance.kernel->scratch_bytes(call));
     run.scratch = scratch.get();

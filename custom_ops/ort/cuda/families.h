@@ -7,7 +7,12 @@
 
 namespace ivit::ort {
 
+std::vector<CudaOperator> int_layer_norm_cuda();
 std::vector<CudaOperator> int_linear_cuda();
+std::vector<CudaOperator> int_mlp_cuda();
+std::vector<CudaOperator> int_patch_embed_cuda();
+std::vector<CudaOperator> int_patch_embed_norm_cuda();
+std::vector<CudaOperator> int_patch_merge_cuda();
 std::vector<CudaOperator> requantize_cuda();
 
 }  // namespace ivit::ort

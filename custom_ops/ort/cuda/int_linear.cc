@@ -1,5 +1,7 @@
-// IntLinear, IntLinear16, IntLinear32, IntLinearAdd on the GPU.
+// IntLinear, IntLinear16, IntLinear32, IntLinearAdd, IntLinearAddNorm on the GPU.
+#include "kernels/cuda/int_layer_norm.h"
 #include "kernels/cuda/matmul.h"
+#include "ort/cuda/affine.h"
 #include "ort/cuda/families.h"
 #include "ort/cuda/linear.h"
 
@@ -21,9 +23,15 @@ class IntLinearCuda final : public CudaKernel {
   cuda::PackedLinear linear_;
 };
 
-enum LinearAddInput { kAddX, kAddResidual, kAddWeight, kBranchMultiplier = kAddWeight + 4 };
+enum LinearAddInput {
+  kAddX,
+  kAddResidual,
+  kAddWeight,
+  kBranchMultiplier = kAddWeight + 4,
+  kNormMultiplier = kBranchMultiplier + 4
+};
 
-class IntLinearAddCuda final : public CudaKernel {
+class IntLinearAddCuda : public CudaKernel {
  public:
   explicit IntLinearAddCuda(const Call& constants)
       : linear_(pack_linear(constants, kAddWeight, 'K', 'N')), scales_(constants, kBranchMultiplier) {}
@@ -38,13 +46,28 @@ class IntLinearAddCuda final : public CudaKernel {
   ResidualScales scales_;
 };
 
+class IntLinearAddNormCuda final : public IntLinearAddCuda {
+ public:
+  explicit IntLinearAddNormCuda(const Call& constants)
+      : IntLinearAddCuda(constants), norm_(constants, kNormMultiplier, constants.dims['N']) {}
+  void compute(const Call& call, const CudaRun& run) const override {
+    IntLinearAddCuda::compute(call, run);
+    cuda::int_layer_norm(run.output<int16_t>(), call.dims.rows(), call.dims['N'], norm_.get(), run.output<int8_t>(1),
+                         run.stream);
+  }
+
+ private:
+  DeviceAffine norm_;
+};
+
 }  // namespace
 
 std::vector<CudaOperator> int_linear_cuda() {
   return {{"IntLinear", create_cuda_kernel<IntLinearCuda<int8_t>>},
           {"IntLinear16", create_cuda_kernel<IntLinearCuda<int16_t>>},
           {"IntLinear32", create_cuda_kernel<IntLinearCuda<int32_t>>},
-          {"IntLinearAdd", create_cuda_kernel<IntLinearAddCuda>}};
+          {"IntLinearAdd", create_cuda_kernel<IntLinearAddCuda>},
+          {"IntLinearAddNorm", create_cuda_kernel<IntLinearAddNormCuda>}};
 }
 
 }  // namespace ivit::ort

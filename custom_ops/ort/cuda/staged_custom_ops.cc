@@ -64,18 +64,20 @@ OrtStatus* ORT_API_CALL compute(void* instance, OrtKernelContext* context) noexc
       Bytes device;
     };
     std::vector<Output> outputs;
+    bool empty = false;
     CudaRun run{nullptr, nullptr, {}};
     for (size_t index = 0; index < spec.output_count(); ++index) {
       const std::vector<int64_t> shape = call.dims.shape(spec.output_at(index).shape);
       OrtValue* value = nullptr;
       check(api().KernelContext_GetOutput(context, index, shape.data(), shape.size(), &value));
       const size_t bytes = byte_count(spec.output_at(index).type, shape);
-      if (bytes == 0) return;
+      empty = empty || bytes == 0;
       void* host = nullptr;
       check(api().GetTensorMutableData(value, &host));
       outputs.push_back({host, Bytes(bytes)});
       run.outputs.push_back(outputs.back().device.get());
     }
+    if (empty) return;
     std::vector<Bytes> inputs;
     for (size_t index = 0; index < spec.inputs.size(); ++index) {
       if (!spec.inputs[index].activation) continue;

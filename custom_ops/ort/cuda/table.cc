@@ -12,8 +12,17 @@ namespace {
 const std::vector<CudaOperator>& cuda_operators() {
   static const std::vector<CudaOperator> table = [] {
     std::vector<CudaOperator> all;
-    for (const auto& family : {int_linear_cuda(), requantize_cuda()})
+    for (const auto& family : {
+             int_layer_norm_cuda(),
+             int_linear_cuda(),
+             int_mlp_cuda(),
+             int_patch_embed_cuda(),
+             int_patch_embed_norm_cuda(),
+             int_patch_merge_cuda(),
+             requantize_cuda(),
+         }) {
       all.insert(all.end(), family.begin(), family.end());
+    }
     return all;
   }();
   return table;

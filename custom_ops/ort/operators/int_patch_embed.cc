@@ -1,14 +1,12 @@
 // IntPatchEmbed, IntPixelEmbed: contract and call of the CPU kernel.
 #include "kernels/cpu/int_patch_embed.h"
 
-#include <string>
 #include <utility>
 
 #include "ort/operators/families.h"
 #include "ort/operators/linear.h"
 #include "ort/operators/patches.h"
 #include "ort/operators/pixels.h"
-#include "ort/status.h"
 
 namespace ivit::ort {
 namespace {
@@ -24,11 +22,7 @@ constexpr size_t kPixelWeight = 4;
 // D channels; P patches, J prefix tokens, T tokens.
 cpu::PatchEmbed bind_embed(const Call& call, const cpu::PatchGrid& grid, const cpu::PackedLinear& projection,
                            size_t weight) {
-  if (call.dims['P'] != grid.count()) {
-    throw InvalidArgument(std::string(call.spec.name) + ": rows of input position: expected one per patch of " +
-                          square(grid.patch_size) + " of the image of " + format_shape(call.dims.shape("HW")) +
-                          ", found " + std::to_string(call.dims['P']));
-  }
+  check_positions(call, grid);
   return {projection, call.dyadic(weight + kTokenMultiplier), call.data<int32_t>(weight + kPosition),
           call.data<int16_t>(weight + kPrefixTokens), call.dims['J']};
 }

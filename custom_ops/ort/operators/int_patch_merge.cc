@@ -19,11 +19,7 @@ class IntPatchMergeKernel final : public Kernel {
   void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
     const int64_t height = call.attributes[kHeight];
     const int64_t width = call.attributes[kWidth];
-    check_grid(call, call.dims['L'], height, width);
-    if (call.dims['K'] != 4 * call.dims['C']) {
-      throw InvalidArgument("IntPatchMerge: rows of input weight: expected 4 * C with C = " +
-                            std::to_string(call.dims['C']) + ", found " + std::to_string(call.dims['K']));
-    }
+    check_merge(call, height, width);
     cpu::PackedLinear storage;
     const cpu::PatchMerge merge{call.dims['N'],
                                 height,

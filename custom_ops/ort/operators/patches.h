@@ -30,4 +30,13 @@ inline cpu::PatchGrid patch_grid(const Call& call) {
   return {{dims['N'], dims['C'], dims['H'], dims['W']}, size};
 }
 
+// Throws InvalidArgument unless the position table, of P rows, has one for each patch.
+inline void check_positions(const Call& call, const cpu::PatchGrid& grid) {
+  if (call.dims['P'] != grid.count()) {
+    throw InvalidArgument(std::string(call.spec.name) + ": rows of input position: expected one per patch of " +
+                          square(grid.patch_size) + " of the image of " + format_shape(call.dims.shape("HW")) +
+                          ", found " + std::to_string(call.dims['P']));
+  }
+}
+
 }  // namespace ivit::ort

@@ -26,8 +26,8 @@ class PixelInputs {
 
  private:
   cpu::PixelTables make(const Call& call) const {
-    const cpu::PixelScale scale{call.data<int32_t>(multiplier_), call.data<int64_t>(multiplier_ + 1),
-                                call.data<int8_t>(multiplier_ + 2)};
+    const PixelScale scale{call.data<int32_t>(multiplier_), call.data<int64_t>(multiplier_ + 1),
+                           call.data<int8_t>(multiplier_ + 2)};
     return cpu::PixelTables(scale, call.dims['C']);
   }
 

@@ -1,0 +1,54 @@
+// ShiftGELU, alone or with the requantisation after it, by tables.
+//
+// For fixed attributes a result of ShiftGELU depends on the value and on the row maximum alone. A table on the device
+// has, for each row maximum, the results of all 256 values; a kernel takes the row maximum, brings its part of the
+// table to shared memory, and looks every value up. Tables are indexed by static_cast<uint8_t>(row maximum) and
+// static_cast<uint8_t>(value); entries for values above the maximum are zero and never used.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/common/dyadic.h"
+#include "kernels/cuda/runtime.h"
+
+namespace ivit::cuda {
+
+// The table of ShiftGELU itself.
+class GeluValues {
+ public:
+  // Attributes of the shift exponential.
+  GeluValues(int64_t x0, int64_t n);
+  const int16_t* table() const { return table_.get(); }
+
+ private:
+  DeviceArray<int16_t> table_;
+};
+
+// ShiftGELU: x and y are [rows, channels].
+void shift_gelu(const int8_t* x, int64_t rows, int64_t channels, const GeluValues& values, int16_t* y, Stream stream);
+
+// ShiftGELU and its requantisation. One dyadic number for all channels is part of the table; a number for each channel
+// is applied to the values of the table.
+class GeluRows {
+ public:
+  // `scale` is in host memory, for `channels` channels.
+  GeluRows(int64_t x0, int64_t n, const Dyadic& scale, int64_t channels);
+
+  // Null where there is a number for each channel.
+  const int8_t* bytes() const { return bytes_.get(); }
+  // Null where there is one number for all channels.
+  const int16_t* values() const { return values_.get(); }
+  // On the device; for values().
+  Dyadic scale() const { return {multiplier_.get(), 1, shift_.get(), 1}; }
+
+ private:
+  DeviceArray<int8_t> bytes_;
+  DeviceArray<int16_t> values_;
+  DeviceArray<int32_t> multiplier_;
+  DeviceArray<int8_t> shift_;
+};
+
+// In place on x [rows, channels]. Fastest for channels that are a multiple of 16 and at most 8192, x aligned to 16.
+void gelu_rows(int8_t* x, int64_t rows, int64_t channels, const GeluRows& table, Stream stream);
+
+}  // namespace ivit::cuda
