@@ -25,7 +25,16 @@ set(IVIT_CUDA_OPERATORS
     custom_ops/ort/cuda/int_patch_embed.cc
     custom_ops/ort/cuda/int_patch_embed_norm.cc
     custom_ops/ort/cuda/int_patch_merge.cc
+    custom_ops/kernels/cuda/add_requantize.cu
+    custom_ops/kernels/cuda/int_token_mean.cu
+    custom_ops/kernels/cuda/quantize_image.cu
+    custom_ops/kernels/cuda/shiftmax.cu)
+    custom_ops/ort/cuda/add_requantize.cc
+    custom_ops/ort/cuda/int_token_mean.cc
+    custom_ops/ort/cuda/quantize_image.cc
     custom_ops/ort/cuda/requantize.cc
+    custom_ops/ort/cuda/shift_gelu.cc
+    custom_ops/ort/cuda/shiftmax.cc
     custom_ops/ort/cuda/table.cc)
 
 if(IVIT_EMULATOR)
