@@ -2,9 +2,15 @@
 # compiler compiles the same sources against the emulator.
 
 set(IVIT_CUDA_SOURCES
+    custom_ops/kernels/cuda/attention_parameters.cu
+    custom_ops/kernels/cuda/attention_plan.cu
+    custom_ops/kernels/cuda/int_attention.cu
+    custom_ops/kernels/cuda/int_window_attention.cu
     custom_ops/kernels/cuda/requantize.cu)
 
 set(IVIT_CUDA_OPERATORS
+    custom_ops/ort/cuda/int_attention.cc
+    custom_ops/ort/cuda/int_window_attention.cc
     custom_ops/ort/cuda/requantize.cc
     custom_ops/ort/cuda/table.cc)
 

@@ -7,6 +7,8 @@
 
 namespace ivit::ort {
 
+std::vector<CudaOperator> int_attention_cuda();
+std::vector<CudaOperator> int_window_attention_cuda();
 std::vector<CudaOperator> requantize_cuda();
 
 }  // namespace ivit::ort

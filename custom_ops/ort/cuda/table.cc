@@ -11,7 +11,13 @@ namespace {
 const std::vector<CudaOperator>& cuda_operators() {
   static const std::vector<CudaOperator> table = [] {
     std::vector<CudaOperator> all;
-    for (const auto& family : {requantize_cuda()}) all.insert(all.end(), family.begin(), family.end());
+    for (const auto& family : {
+             int_attention_cuda(),
+             int_window_attention_cuda(),
+             requantize_cuda(),
+         }) {
+      all.insert(all.end(), family.begin(), family.end());
+    }
     return all;
   }();
   return table;
