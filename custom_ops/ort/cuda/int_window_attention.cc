@@ -45,8 +45,10 @@ class IntWindowAttentionCuda final : public CudaKernel {
     return cuda::DeviceArray<T>(std::vector<T>(values, values + size));
   }
 
-  static WindowGrid checked_grid(const Call& constants) {
+  static WindowGrid checked_grid(Call constants) {
     const std::vector<int64_t>& attributes = constants.attributes;
+    // The padding says how many channels there are.
+    derive_channels(constants.spec, attributes, constants.dims);
     check_window(constants, attributes[kHeads], attributes[kWindow], attributes[kShift]);
     const WindowGrid grid{attributes[kHeight], attributes[kWidth], attributes[kWindow], attributes[kShift]};
     cuda::check_window(grid, constants.dims['C'] / attributes[kHeads]);
