@@ -81,28 +81,25 @@ class Context {
   int32_t upper_[kUpperFragments][4];
 };
 
-// The dyadic numbers of four channels. Channels outside of the head get those of its last one.
+// The dyadic numbers of four channels. Channels outside of the head get those of its last one. `scales` counts from the
+// head's first channel.
 struct FourScales {
-  __device__ __forceinline__ FourScales(const Problem& problem, int64_t first_channel, int channel) {
+  __device__ __forceinline__ FourScales(const Dyadic& scales, int channel, int head_dim) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const int inside = channel + i < problem.head_dim ? channel + i : problem.head_dim - 1;
-      multiplier[i] = problem.context.multiplier[(first_channel + inside) * problem.context.multiplier_stride];
-      shift[i] = problem.context.shift[(first_channel + inside) * problem.context.shift_stride];
+      const int inside = channel + i < head_dim ? channel + i : head_dim - 1;
+      multiplier[i] = __ldg(scales.multiplier + inside * static_cast<int>(scales.multiplier_stride));
+      shift[i] = __ldg(scales.shift + inside * static_cast<int>(scales.shift_stride));
     }
   }
 
   // Four sums to int8, as the bytes of a word.
   __device__ __forceinline__ uint32_t requantize(const int32_t (&sums)[4], bool upper) const {
     int32_t scaled[4];
-    if (upper) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        scaled[i] = scale_upper(sums[i], multiplier[i], int64_t{1} << (shift[i] - 1), shift[i]);
-      }
-    } else {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) scaled[i] = saturate<int8_t>(scale_round(sums[i], multiplier[i], shift[i]));
+    for (int i = 0; i < 4; ++i) {
+      scaled[i] = upper ? scale_upper(sums[i], multiplier[i], shift[i])
+                        : saturate<int8_t>(scale_round(sums[i], multiplier[i], shift[i]));
     }
     return pack_saturated(scaled);
   }
@@ -129,6 +126,7 @@ template <int kDim, bool kSplit, class Item>
 __device__ __forceinline__ void store_context(const Problem& problem, const Item& item, int query,
                                               const Context<kDim, kSplit>& context) {
   const int lane = lane_index();
+  const Dyadic head_scales = problem.context.from(item.first_channel());
   int8_t* targets[2];
 #pragma unroll
   for (int row = 0; row < 2; ++row) {
@@ -139,7 +137,7 @@ __device__ __forceinline__ void store_context(const Problem& problem, const Item
   for (int group = 0; group < kDim / 16; ++group) {
     if (16 * group >= problem.head_dim) break;
     const int channel = 16 * group + 4 * (lane % 4);
-    const FourScales scales(problem, item.first_channel(), channel);
+    const FourScales scales(head_scales, channel, problem.head_dim);
 #pragma unroll
     for (int row = 0; row < 2; ++row) {
       int32_t sums[4];

@@ -64,7 +64,7 @@ Problem make_problem(const AttentionParameters& parameters, const int8_t* qkv, i
           parameters.exponentials,
           make_scale(parameters.score_multiplier, parameters.score_shift, dim * kLargestProduct, false),
           parameters.context,
-          parameters.least_context_shift >= 32,
+          parameters.least_context_shift >= kUpperShift,
           parameters.heads,
           static_cast<int>(dim),
           dim % 16 == 0  ? 16

@@ -14,7 +14,7 @@ struct Problem {
   const int32_t* exponentials;  // [256], by the distance from the maximum
   Scale score;
   Dyadic context;
-  bool upper_context;  // whether every shift of the context is 32 or more
+  bool upper_context;  // whether no shift of the context is below kUpperShift
   int64_t heads;
   int head_dim;
   int alignment;  // of the first bytes of queries, keys and values: 16, 4 or 1

@@ -45,7 +45,7 @@ __device__ __forceinline__ uint4 score_step(const Problem& problem, const Item& 
     const int32_t accumulators[4] = {sums[2 * half][2 * row], sums[2 * half][2 * row + 1], sums[2 * half + 1][2 * row],
                                      sums[2 * half + 1][2 * row + 1]};
     int32_t scores[4];
-    item.score(problem, accumulators, step, half, row, scores);
+    item.score(accumulators, step, half, row, scores);
     if (item.masks()) {
       const uint32_t differences = item.differences(step, half, row);
 #pragma unroll

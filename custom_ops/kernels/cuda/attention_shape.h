@@ -23,6 +23,13 @@ constexpr int kMaxHeadDim = 256;
 // Bytes of the scores of a warp's queries for the keys of a step.
 constexpr int kStepBytes = kWarpQueries * kStepKeys;
 
+// Blocks of four warps that a multiprocessor should have room for at once, which limits registers: most are sums.
+// `extra` is what an item adds to them.
+constexpr int least_blocks(int dim, bool split, int extra) {
+  const int sums = (split && dim <= 128 ? dim : dim / 2) + (split ? 8 : 0) + extra;
+  return sums <= 16 ? 7 : sums <= 32 ? 6 : sums <= 48 ? 5 : sums <= 72 ? 4 : sums <= 96 ? 3 : 2;
+}
+
 enum Part { kQueries, kKeys, kValues };
 
 constexpr int step_count(int keys) { return static_cast<int>(divide_up(keys, kStepKeys)); }

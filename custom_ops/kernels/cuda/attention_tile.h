@@ -9,23 +9,19 @@
 
 namespace ivit::cuda::attention {
 
-// The first valid_bytes of 16 bytes, the others zero, for sources that copy_async16 does not take.
-__device__ inline uint4 gather_chunk(const int8_t* source, int valid_bytes, bool words) {
-  uint32_t chunk[4];
-#pragma unroll
-  for (int word = 0; word < 4; ++word) {
-    chunk[word] = 0;
-    if (words) {
-      if (4 * word < valid_bytes) chunk[word] = *reinterpret_cast<const uint32_t*>(source + 4 * word);
-      continue;
-    }
+// Copies 16 bytes from a source that copy_async16 does not take; of these the last 16 - valid_bytes become zero.
+__device__ inline void gather_chunk(int8_t* target, const int8_t* source, int valid_bytes, bool words) {
+  if (words) {
+    uint32_t chunk[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      if (4 * word + i >= valid_bytes) continue;
-      chunk[word] |= static_cast<uint32_t>(static_cast<uint8_t>(source[4 * word + i])) << (8 * i);
+      chunk[i] = 4 * i < valid_bytes ? *reinterpret_cast<const uint32_t*>(source + 4 * i) : 0;
     }
+    *reinterpret_cast<uint4*>(target) = {chunk[0], chunk[1], chunk[2], chunk[3]};
+    return;
   }
-  return {chunk[0], chunk[1], chunk[2], chunk[3]};
+#pragma unroll 1
+  for (int i = 0; i < 16; ++i) target[i] = i < valid_bytes ? source[i] : int8_t{0};
 }
 
 // Starts copying `rows` rows of a part, from place `first` of the item on; what lies outside of the item is zero.
@@ -45,7 +41,7 @@ __device__ __forceinline__ void load_tile(const Problem& problem, const Item& it
     if (problem.alignment == 16) {
       copy_async16(target, source, valid_bytes);
     } else {
-      *reinterpret_cast<uint4*>(target) = gather_chunk(source, valid_bytes, problem.alignment == 4);
+      gather_chunk(target, source, valid_bytes, problem.alignment == 4);
     }
   }
 }

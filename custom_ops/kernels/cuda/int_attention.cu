@@ -12,7 +12,8 @@ using attention::Problem;
 class ImageItem {
  public:
   __device__ __forceinline__ ImageItem(const Problem& problem, int64_t image, int64_t head)
-      : channels_(problem.heads * problem.head_dim),
+      : score_(problem.score),
+        channels_(problem.heads * problem.head_dim),
         first_channel_(head * problem.head_dim),
         first_row_(image * problem.keys),
         first_(problem.qkv + first_row_ * 3 * channels_ + first_channel_) {}
@@ -26,9 +27,8 @@ class ImageItem {
   __device__ __forceinline__ int64_t first_channel() const { return first_channel_; }
 
   __device__ __forceinline__ void take_queries(const Problem&, int) {}
-  __device__ __forceinline__ void score(const Problem& problem, const int32_t (&sums)[4], int, int, int,
-                                        int32_t (&scores)[4]) const {
-    attention::scale_four(problem.score, sums, scores);
+  __device__ __forceinline__ void score(const int32_t (&sums)[4], int, int, int, int32_t (&scores)[4]) const {
+    score_.apply_four(sums, scores);
   }
 
   // Every key counts.
@@ -37,6 +37,7 @@ class ImageItem {
   __device__ __forceinline__ uint32_t masked_exponential() const { return 0; }
 
  private:
+  const attention::Scale& score_;
   int64_t channels_;
   int64_t first_channel_;
   int64_t first_row_;
@@ -44,7 +45,8 @@ class ImageItem {
 };
 
 template <int kDim, bool kSplit>
-__global__ void __launch_bounds__(attention::kMaxWarps* kWarpLanes) attend_image(Problem problem) {
+__global__ void __launch_bounds__(attention::kMaxWarps* kWarpLanes, attention::least_blocks(kDim, kSplit, 0))
+    attend_image(Problem problem) {
   const unsigned blocks = static_cast<unsigned>(problem.query_blocks);
   const int64_t number = blockIdx.x / blocks;
   const int queries = static_cast<int>(blockDim.x) / kWarpLanes * attention::kWarpQueries;

@@ -1,6 +1,7 @@
 #include "kernels/cuda/attention_block.h"
 #include "kernels/cuda/attention_dispatch.h"
 #include "kernels/cuda/int_window_attention.h"
+#include "kernels/cuda/window_places.h"
 
 namespace ivit::cuda {
 namespace {
@@ -14,7 +15,7 @@ constexpr const char* kName = "IntWindowAttention";
 constexpr int64_t kPlaceBytes = 9;
 
 struct Windows {
-  WindowGrid grid;
+  WindowPlaces places;
   const int8_t* padding;
   const uint4* bias;
   attention::Scale placed;
@@ -28,23 +29,29 @@ class WindowItem {
   // To be made by all threads of a block.
   __device__ __forceinline__ WindowItem(const Problem& problem, const Windows& windows, int64_t number, int8_t* memory)
       : windows_(windows),
+        score_(problem.score),
+        placed_(windows.placed),
         head_(number % problem.heads),
         channels_(problem.heads * problem.head_dim),
         first_channel_(head_ * problem.head_dim),
         steps_(attention::step_count(problem.keys)),
         rows_(reinterpret_cast<int64_t*>(memory)),
         regions_(reinterpret_cast<uint8_t*>(memory) + steps_ * attention::kStepKeys * sizeof(int64_t)) {
-    const int64_t count = windows.grid.count();
-    const int64_t window = number / problem.heads % count;
-    const int64_t image = number / problem.heads / count;
-    qkv_ = problem.qkv + image * windows.grid.tokens() * 3 * channels_ + first_channel_;
-    y_ = problem.y + image * windows.grid.tokens() * channels_ + first_channel_;
-    mixed_ = windows.grid.mixed(window);
+    const WindowPlaces& places = windows.places;
+    const int64_t item = number / problem.heads;
+    const int64_t image = item / places.windows;
+    const int64_t tokens = int64_t{places.height} * places.width;
+    qkv_ = problem.qkv + image * tokens * 3 * channels_ + first_channel_;
+    y_ = problem.y + image * tokens * channels_ + first_channel_;
+    const int window = static_cast<int>(item % places.windows);
+    const int down = window / places.across;
+    const int across = window % places.across;
+    mixed_ = places.mixed(down, across);
     for (int place = static_cast<int>(threadIdx.x); place < steps_ * attention::kStepKeys;
          place += static_cast<int>(blockDim.x)) {
       const bool inside = place < problem.keys;
-      rows_[place] = inside ? windows.grid.token(window, place) : WindowGrid::kPadding;
-      regions_[region_index(place)] = inside ? windows.grid.region(window, place) : uint8_t{0};
+      rows_[place] = inside ? places.token(down, across, place) : WindowGrid::kPadding;
+      regions_[region_index(place)] = inside ? places.region(down, across, place) : uint8_t{0};
     }
     __syncthreads();
   }
@@ -73,21 +80,19 @@ class WindowItem {
     }
   }
 
-  __device__ __forceinline__ void score(const Problem& problem, const int32_t (&sums)[4], int step, int half, int row,
+  __device__ __forceinline__ void score(const int32_t (&sums)[4], int step, int half, int row,
                                         int32_t (&scores)[4]) const {
-    attention::scale_four(problem.score, sums, scores);
+    score_.apply_four(sums, scores);
     const uint4 both = __ldg(bias_ + (2 * step + half) * kWarpLanes);
     const uint32_t biases[2] = {row == 0 ? both.x : both.z, row == 0 ? both.y : both.w};
-    const attention::Scale& placed = windows_.placed;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int32_t bias = static_cast<int16_t>(biases[i / 2] >> (16 * (i % 2)) & 0xffff);
       const int32_t x = attention::clamp_int8(scores[i]);
-      if (placed.upper) {
-        scores[i] = bias + attention::scale_upper(attention::shift_left(x, placed.pre_shift), placed.multiplier,
-                                                  placed.rounding, placed.shift);
+      if (placed_.upper) {
+        scores[i] = bias + placed_.apply_upper<true>(x);
       } else {
-        scores[i] = saturate<int8_t>(bias + scale_round(x, placed.multiplier, placed.shift));
+        scores[i] = saturate<int8_t>(bias + placed_.apply(x));
       }
     }
   }
@@ -106,6 +111,8 @@ class WindowItem {
   }
 
   const Windows& windows_;
+  const attention::Scale& score_;
+  const attention::Scale& placed_;
   int64_t head_;
   int64_t channels_;
   int64_t first_channel_;
@@ -119,8 +126,13 @@ class WindowItem {
   uint32_t query_regions_[2];
 };
 
+// What a window takes beside the sums.
+constexpr int kItemRegisters = 8;
+
 template <int kDim, bool kSplit>
-__global__ void __launch_bounds__(attention::kMaxWarps* kWarpLanes) attend_window(Problem problem, Windows windows) {
+__global__ void __launch_bounds__(attention::kMaxWarps* kWarpLanes,
+                                  attention::least_blocks(kDim, kSplit, kItemRegisters))
+    attend_window(Problem problem, Windows windows) {
   const unsigned blocks = static_cast<unsigned>(problem.query_blocks);
   const int warps = static_cast<int>(blockDim.x) / kWarpLanes;
   int8_t* const memory = shared_memory<int8_t>() + attention::item_offset(kDim, warps, problem.keys);
@@ -170,7 +182,7 @@ void int_window_attention(const int8_t* qkv, int64_t images, const AttentionPara
   const int64_t items = images * grid.count() * parameters.heads;
   const attention::Plan plan = attention::make_plan(kName, items, grid.area(), parameters.head_dim, kPlaceBytes);
   const Problem problem = attention::make_problem(parameters, qkv, grid.area(), plan, y);
-  const Windows of_kernel{grid, windows.padding, reinterpret_cast<const uint4*>(windows.bias),
+  const Windows of_kernel{make_window_places(grid), windows.padding, reinterpret_cast<const uint4*>(windows.bias),
                           attention::make_scale(windows.placed_multiplier, windows.placed_shift, 128, true),
                           static_cast<uint32_t>(-parameters.x0)};
   const Launch where{dim3(attention::grid_blocks(kName, items, plan)), plan.warps * kWarpLanes, plan.shared_bytes,
