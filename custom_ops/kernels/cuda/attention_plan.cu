@@ -65,7 +65,7 @@ Problem make_problem(const AttentionParameters& parameters, const int8_t* qkv, i
           make_scale(parameters.score_multiplier, parameters.score_shift, dim * kLargestProduct, false),
           parameters.context,
           parameters.least_context_shift >= kUpperShift,
-          parameters.heads,
+          static_cast<int>(parameters.heads),
           static_cast<int>(dim),
           dim % 16 == 0  ? 16
           : dim % 4 == 0 ? 4

@@ -15,7 +15,7 @@ struct Problem {
   Scale score;
   Dyadic context;
   bool upper_context;  // whether no shift of the context is below kUpperShift
-  int64_t heads;
+  int heads;
   int head_dim;
   int alignment;  // of the first bytes of queries, keys and values: 16, 4 or 1
   int keys;

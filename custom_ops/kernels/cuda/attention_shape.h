@@ -8,8 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/common/integer.h"
-
 namespace ivit::cuda::attention {
 
 constexpr int kWarpQueries = 16;
@@ -32,8 +30,9 @@ constexpr int least_blocks(int dim, bool split, int extra) {
 
 enum Part { kQueries, kKeys, kValues };
 
-constexpr int step_count(int keys) { return static_cast<int>(divide_up(keys, kStepKeys)); }
-constexpr int tile_count(int keys) { return static_cast<int>(divide_up(keys, kTileKeys)); }
+constexpr int group_count(int queries) { return (queries + kWarpQueries - 1) / kWarpQueries; }
+constexpr int step_count(int keys) { return (keys + kStepKeys - 1) / kStepKeys; }
+constexpr int tile_count(int keys) { return (keys + kTileKeys - 1) / kTileKeys; }
 
 // -- tiles in shared memory: rows of kDim bytes, in chunks of 16 that are swizzled
 

@@ -11,11 +11,11 @@ using attention::Problem;
 // One head of one image.
 class ImageItem {
  public:
-  __device__ __forceinline__ ImageItem(const Problem& problem, int64_t image, int64_t head)
+  __device__ __forceinline__ ImageItem(const Problem& problem, unsigned image, unsigned head)
       : score_(problem.score),
-        channels_(problem.heads * problem.head_dim),
-        first_channel_(head * problem.head_dim),
-        first_row_(image * problem.keys),
+        channels_(int64_t{problem.heads} * problem.head_dim),
+        first_channel_(int64_t{head} * problem.head_dim),
+        first_row_(int64_t{image} * problem.keys),
         first_(problem.qkv + first_row_ * 3 * channels_ + first_channel_) {}
 
   __device__ __forceinline__ const int8_t* row(int place, Part part) const {
@@ -48,9 +48,10 @@ template <int kDim, bool kSplit>
 __global__ void __launch_bounds__(attention::kMaxWarps* kWarpLanes, attention::least_blocks(kDim, kSplit, 0))
     attend_image(Problem problem) {
   const unsigned blocks = static_cast<unsigned>(problem.query_blocks);
-  const int64_t number = blockIdx.x / blocks;
+  const unsigned heads = static_cast<unsigned>(problem.heads);
+  const unsigned number = blockIdx.x / blocks;
   const int queries = static_cast<int>(blockDim.x) / kWarpLanes * attention::kWarpQueries;
-  ImageItem item(problem, number / problem.heads, number % problem.heads);
+  ImageItem item(problem, number / heads, number % heads);
   attention::attend<kDim, kSplit>(problem, item, static_cast<int>(blockIdx.x % blocks) * queries);
 }
 

@@ -27,25 +27,25 @@ struct Windows {
 class WindowItem {
  public:
   // To be made by all threads of a block.
-  __device__ __forceinline__ WindowItem(const Problem& problem, const Windows& windows, int64_t number, int8_t* memory)
+  __device__ __forceinline__ WindowItem(const Problem& problem, const Windows& windows, unsigned number, int8_t* memory)
       : windows_(windows),
         score_(problem.score),
         placed_(windows.placed),
-        head_(number % problem.heads),
-        channels_(problem.heads * problem.head_dim),
-        first_channel_(head_ * problem.head_dim),
+        head_(static_cast<int>(number % static_cast<unsigned>(problem.heads))),
+        channels_(int64_t{problem.heads} * problem.head_dim),
+        first_channel_(int64_t{head_} * problem.head_dim),
         steps_(attention::step_count(problem.keys)),
         rows_(reinterpret_cast<int64_t*>(memory)),
         regions_(reinterpret_cast<uint8_t*>(memory) + steps_ * attention::kStepKeys * sizeof(int64_t)) {
     const WindowPlaces& places = windows.places;
-    const int64_t item = number / problem.heads;
-    const int64_t image = item / places.windows;
+    const unsigned columns = static_cast<unsigned>(places.across);
+    const unsigned window_row = number / static_cast<unsigned>(problem.heads) / columns;
+    const unsigned image = window_row / static_cast<unsigned>(places.down);
+    const int down = static_cast<int>(window_row % static_cast<unsigned>(places.down));
+    const int across = static_cast<int>(number / static_cast<unsigned>(problem.heads) % columns);
     const int64_t tokens = int64_t{places.height} * places.width;
     qkv_ = problem.qkv + image * tokens * 3 * channels_ + first_channel_;
     y_ = problem.y + image * tokens * channels_ + first_channel_;
-    const int window = static_cast<int>(item % places.windows);
-    const int down = window / places.across;
-    const int across = window % places.across;
     mixed_ = places.mixed(down, across);
     for (int place = static_cast<int>(threadIdx.x); place < steps_ * attention::kStepKeys;
          place += static_cast<int>(blockDim.x)) {
@@ -71,8 +71,9 @@ class WindowItem {
   // The warp's queries from now on: 16, of which at least one is a place of the window.
   __device__ __forceinline__ void take_queries(const Problem& problem, int query) {
     const int lane = lane_index();
-    const int64_t groups = divide_up(problem.keys, attention::kWarpQueries);
-    bias_ = windows_.bias + (head_ * groups + query / attention::kWarpQueries) * steps_ * 2 * kWarpLanes + lane;
+    const int groups = attention::group_count(problem.keys);
+    const int64_t row = int64_t{head_} * groups + query / attention::kWarpQueries;
+    bias_ = windows_.bias + row * steps_ * 2 * kWarpLanes + lane;
 #pragma unroll
     for (int row = 0; row < 2; ++row) {
       const int place = query + lane / 4 + 8 * row;
@@ -113,7 +114,7 @@ class WindowItem {
   const Windows& windows_;
   const attention::Scale& score_;
   const attention::Scale& placed_;
-  int64_t head_;
+  int head_;
   int64_t channels_;
   int64_t first_channel_;
   int steps_;

@@ -18,7 +18,6 @@ struct WindowPlaces {
   int column_shift;
   int down;
   int across;
-  int64_t windows;
 
   // The token at a place of a window, or WindowGrid::kPadding.
   constexpr int64_t token(int window_row, int window_column, int place) const {
@@ -51,8 +50,7 @@ constexpr WindowPlaces make_window_places(const WindowGrid& grid) {
           static_cast<int>(grid.shift % grid.height),
           static_cast<int>(grid.shift % grid.width),
           static_cast<int>(grid.down()),
-          static_cast<int>(grid.across()),
-          grid.count()};
+          static_cast<int>(grid.across())};
 }
 
 }  // namespace ivit::cuda
