@@ -32,6 +32,13 @@ set(IVIT_CUDA_OPERATORS
     custom_ops/ort/cuda/add_requantize.cc
     custom_ops/ort/cuda/int_token_mean.cc
     custom_ops/ort/cuda/quantize_image.cc
+    custom_ops/kernels/cuda/attention_parameters.cu
+    custom_ops/kernels/cuda/attention_plan.cu
+    custom_ops/kernels/cuda/int_attention.cu
+    custom_ops/kernels/cuda/int_window_attention.cu
+    custom_ops/kernels/cuda/requantize.cu)
+    custom_ops/ort/cuda/int_attention.cc
+    custom_ops/ort/cuda/int_window_attention.cc
     custom_ops/ort/cuda/requantize.cc
     custom_ops/ort/cuda/shift_gelu.cc
     custom_ops/ort/cuda/shiftmax.cc

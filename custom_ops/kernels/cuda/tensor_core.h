@@ -82,6 +82,16 @@ __device__ __forceinline__ void load_matrices(uint32_t (&registers)[4], const vo
                : "memory");
 }
 
+// The same for matrices of 8 x 8 elements of two bytes, transposed: register m gets, of matrix m, element lane / 4 of
+// row 2 * (lane % 4) in its lower half and that of the next row in its upper half.
+__device__ __forceinline__ void load_matrices_transposed(uint32_t (&registers)[4], const void* row) {
+  const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];\n"
+               : "=r"(registers[0]), "=r"(registers[1]), "=r"(registers[2]), "=r"(registers[3])
+               : "r"(address)
+               : "memory");
+}
+
 // Copies 16 bytes to shared memory without waiting; of these the last 16 - valid_bytes become zero and are not read.
 __device__ __forceinline__ void copy_async16(void* shared, const void* global, int valid_bytes = 16) {
 #if __CUDA_ARCH__ >= 800
@@ -166,6 +176,26 @@ inline void load_matrices(uint32_t (&registers)[4], const void* row) {
         for (int lane = 0; lane < kWarpLanes; ++lane) {
           for (int m = 0; m < 4; ++m) {
             std::memcpy(&out[lane].registers[m], static_cast<const char*>(rows[8 * m + lane / 4]) + 4 * (lane % 4), 4);
+          }
+        }
+      });
+  std::memcpy(registers, result.registers, sizeof registers);
+}
+
+inline void load_matrices_transposed(uint32_t (&registers)[4], const void* row) {
+  struct Result {
+    uint32_t registers[4];
+  };
+  if (reinterpret_cast<size_t>(row) % 16 != 0) emulator::fail("a row of load_matrices_transposed is not aligned");
+  const Result result =
+      emulator::warp_operation<Result>("load_matrices_transposed", row, [](const void* const* rows, Result* out) {
+        for (int lane = 0; lane < kWarpLanes; ++lane) {
+          for (int m = 0; m < 4; ++m) {
+            char* const target = reinterpret_cast<char*>(&out[lane].registers[m]);
+            for (int i = 0; i < 2; ++i) {
+              const void* const source = rows[8 * m + 2 * (lane % 4) + i];
+              std::memcpy(target + 2 * i, static_cast<const char*>(source) + 2 * (lane / 4), 2);
+            }
           }
         }
       });

@@ -16,6 +16,8 @@ std::vector<CudaOperator> int_patch_embed_norm_cuda();
 std::vector<CudaOperator> int_patch_merge_cuda();
 std::vector<CudaOperator> int_token_mean_cuda();
 std::vector<CudaOperator> quantize_image_cuda();
+std::vector<CudaOperator> int_attention_cuda();
+std::vector<CudaOperator> int_window_attention_cuda();
 std::vector<CudaOperator> requantize_cuda();
 std::vector<CudaOperator> shift_gelu_cuda();
 std::vector<CudaOperator> shiftmax_cuda();

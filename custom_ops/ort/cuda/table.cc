@@ -25,6 +25,8 @@ const std::vector<CudaOperator>& cuda_operators() {
              requantize_cuda(),
              shift_gelu_cuda(),
              shiftmax_cuda(),
+             int_attention_cuda(),
+             int_window_attention_cuda(),
          }) {
       all.insert(all.end(), family.begin(), family.end());
     }

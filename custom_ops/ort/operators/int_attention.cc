@@ -1,12 +1,9 @@
 // IntAttention: contract and call of the CPU kernel.
 #include "kernels/cpu/int_attention.h"
 
-#include <string>
-
 #include "ort/operators/exponential.h"
 #include "ort/operators/families.h"
 #include "ort/operators/packed_qkv.h"
-#include "ort/status.h"
 
 namespace ivit::ort {
 namespace {
@@ -21,10 +18,7 @@ class IntAttentionKernel final : public Kernel {
   void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
     const int64_t heads = call.attributes[kHeads];
     const int64_t channels = call.dims['C'];
-    if (channels % heads != 0) {
-      throw InvalidArgument("IntAttention: attribute heads: expected a divisor of C = " + std::to_string(channels) +
-                            ", found " + std::to_string(heads));
-    }
+    check_heads(call, heads);
     const cpu::Attention attention{call.dims['N'],
                                    call.dims['T'],
                                    heads,

@@ -1,13 +1,11 @@
 // IntWindowAttention: contract and call of the CPU kernel.
 #include "kernels/cpu/int_window_attention.h"
 
-#include <string>
-
 #include "ort/operators/exponential.h"
 #include "ort/operators/families.h"
 #include "ort/operators/packed_qkv.h"
 #include "ort/operators/token_grid.h"
-#include "ort/status.h"
+#include "ort/operators/window_check.h"
 
 namespace ivit::ort {
 namespace {
@@ -24,28 +22,9 @@ enum Input {
 };
 enum Attribute { kHeads, kHeight, kWidth, kWindow, kShift, kX0, kN, kFracBits };
 
-// R offsets between two tokens of a window, H heads.
 void check(const Call& call) {
-  const auto fail = [&](const std::string& what, const std::string& expected, int64_t found) {
-    throw InvalidArgument(std::string(call.spec.name) + ": " + what + ": expected " + expected + ", found " +
-                          std::to_string(found));
-  };
-  const Dims& dims = call.dims;
-  const int64_t heads = call.attributes[kHeads];
-  const int64_t window = call.attributes[kWindow];
-  const int64_t offsets = (2 * window - 1) * (2 * window - 1);
-  check_grid(call, dims['L'], call.attributes[kHeight], call.attributes[kWidth]);
-  if (call.attributes[kShift] >= window) {
-    fail("attribute shift", "less than window = " + std::to_string(window), call.attributes[kShift]);
-  }
-  if (dims['C'] % heads != 0) {
-    fail("attribute heads", "a divisor of C = " + std::to_string(dims['C']), heads);
-  }
-  if (dims['H'] != heads) fail("columns of input relative_position", std::to_string(heads) + " heads", dims['H']);
-  if (dims['R'] != offsets) {
-    fail("rows of input relative_position",
-         std::to_string(offsets) + " offsets in a window of " + std::to_string(window), dims['R']);
-  }
+  check_grid(call, call.dims['L'], call.attributes[kHeight], call.attributes[kWidth]);
+  check_window(call, call.attributes[kHeads], call.attributes[kWindow], call.attributes[kShift]);
 }
 
 class IntWindowAttentionKernel final : public Kernel {

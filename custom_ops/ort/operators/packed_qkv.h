@@ -9,6 +9,13 @@
 
 namespace ivit::ort {
 
+// Throws InvalidArgument unless C is a multiple of the number of heads.
+inline void check_heads(const Call& call, int64_t heads) {
+  if (call.dims['C'] % heads == 0) return;
+  throw InvalidArgument(std::string(call.spec.name) + ": attribute heads: expected a divisor of C = " +
+                        std::to_string(call.dims['C']) + ", found " + std::to_string(heads));
+}
+
 // Binds C from W, the width of the packed input, 3 * C.
 inline void derive_channels(const OperatorSpec& spec, const std::vector<int64_t>&, Dims& dims) {
   if (dims['W'] == Dims::kUnknown) return;

@@ -1,0 +1,121 @@
+// The way of a block from queries, keys and values to the context. Scores stay in shared memory: the shift exponential
+// is not multiplicative, so a row's maximum is needed before any exponential, and their sum before any probability.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/attention_context.h"
+#include "kernels/cuda/attention_score.h"
+#include "kernels/cuda/attention_softmax.h"
+#include "kernels/cuda/attention_tile.h"
+
+namespace ivit::cuda::attention {
+
+// The tiles of an item in the order of their use, first keys, then values, through a ring of three stages. The third
+// stage has the queries first.
+template <int kDim, class Item>
+class Tiles {
+ public:
+  __device__ __forceinline__ Tiles(const Problem& problem, const Item& item, int8_t* memory)
+      : problem_(problem), item_(item), memory_(memory), tiles_(tile_count(problem.keys)) {}
+
+  // Starts the first copies and waits for the queries.
+  __device__ __forceinline__ const int8_t* load_queries(int first_query) {
+    const int rows = static_cast<int>(blockDim.x) / kWarpLanes * kWarpQueries;
+    load_tile<kDim>(problem_, item_, Part::kQueries, first_query, rows, stage(2));
+    commit_copies();
+    load(0);
+    load(1);
+    wait_for_copies<2>();
+    __syncthreads();
+    return stage(2);
+  }
+
+  // The next tile. The one before must not be read any more.
+  __device__ __forceinline__ const int8_t* next() {
+    wait_for_copies<1>();
+    __syncthreads();
+    load(number_ + 2);
+    return stage(number_++);
+  }
+
+ private:
+  __device__ __forceinline__ int8_t* stage(int number) const { return memory_ + number % kStages * (kTileKeys * kDim); }
+
+  __device__ __forceinline__ void load(int number) {
+    if (number < 2 * tiles_) {
+      const bool keys = number < tiles_;
+      const int first = (keys ? number : number - tiles_) * kTileKeys;
+      const int rows = problem_.keys - first <= kStepKeys ? kStepKeys : kTileKeys;
+      load_tile<kDim>(problem_, item_, keys ? Part::kKeys : Part::kValues, first, rows, stage(number));
+    }
+    commit_copies();
+  }
+
+  const Problem& problem_;
+  const Item& item_;
+  int8_t* const memory_;
+  const int tiles_;
+  int number_ = 0;
+};
+
+// Calls step(number, tile, first row in the tile) for all steps. Warps without queries only help with the tiles.
+template <int kDim, class Item, class Step>
+__device__ __forceinline__ void for_each_step(Tiles<kDim, Item>& tiles, int keys, bool active, const Step& step) {
+  for (int tile_number = 0; tile_number < tile_count(keys); ++tile_number) {
+    const int8_t* const tile = tiles.next();
+    if (!active) continue;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      if (tile_number * kTileKeys + half * kStepKeys < keys) step(2 * tile_number + half, tile, half * kStepKeys);
+    }
+  }
+}
+
+// The context of the queries from first_query on, 16 for each warp. The item is ready for use by all threads.
+template <int kDim, bool kSplit, class Item>
+__device__ __forceinline__ void attend(const Problem& problem, Item& item, int first_query) {
+  int8_t* const memory = shared_memory<int8_t>();
+  int32_t* const table = shared_memory<int32_t>();
+  const int lane = lane_index();
+  const int query = first_query + warp_index() * kWarpQueries;
+  const bool active = query < problem.keys;
+  uint4* const scores = reinterpret_cast<uint4*>(memory + score_offset(kDim)) +
+                        warp_index() * step_count(problem.keys) * kWarpLanes + lane;
+  load_exponentials(problem, table);
+  item.take_queries(problem, query);
+
+  Tiles<kDim, Item> tiles(problem, item, memory + kTileOffset);
+  int32_t row_maxima[2] = {INT32_MIN, INT32_MIN};
+  {
+    uint32_t queries[kDim / kMmaInner][4];
+    load_queries<kDim>(tiles.load_queries(first_query), queries);
+    for_each_step(tiles, problem.keys, active, [&](int step, const int8_t* tile, int first) {
+      scores[step * kWarpLanes] = score_step<kDim>(problem, item, tile, step, first, queries, row_maxima);
+    });
+  }
+
+  uint32_t maxima[2];
+  uint32_t factors[2];
+  if (active) {
+    spread_maxima(row_maxima, maxima);
+    uint32_t sums[2] = {0, 0};
+    for (int step = 0; step < step_count(problem.keys); ++step) {
+      add_step(problem, item, table, maxima, scores[step * kWarpLanes], step, sums);
+    }
+    invert_sums(problem, sums, factors);
+  }
+
+  Context<kDim, kSplit> context;
+  for_each_step(tiles, problem.keys, active, [&](int step, const int8_t* tile, int first) {
+    uint32_t upper[4];
+    uint32_t lower[4];
+    probability_step<kSplit>(item, table, maxima, factors, scores[step * kWarpLanes], step, upper, lower);
+    context.add(tile, first, upper, lower);
+  });
+  if (!active) return;
+  context.finish();
+  store_context(problem, item, query, context);
+}
+
+}  // namespace ivit::cuda::attention
