@@ -63,8 +63,7 @@ std::unique_ptr<CpuProgram::Workspace> CpuProgram::take_workspace(
     workspace->bytes = layout->arena.bytes;
   }
   if (workspace->layout != layout) {
-    workspace->calls.clear();
-    workspace->calls.insert(workspace->calls.end(), layout->calls.begin(), layout->calls.end());
+    std::vector<ort::Call>(layout->calls).swap(workspace->calls);
     workspace->layout = layout;
   }
   return workspace;

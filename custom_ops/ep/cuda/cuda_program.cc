@@ -53,6 +53,8 @@ CudaProgram::CudaProgram(Plan plan, const Options& options)
   }
 }
 
+CudaProgram::~CudaProgram() = default;
+
 std::unique_ptr<CudaProgram::Workspace> CudaProgram::take_workspace() const {
   {
     const std::lock_guard<std::mutex> lock(mutex_);

@@ -14,6 +14,7 @@ namespace ivit::ep {
 class CudaProgram final : public Program {
  public:
   CudaProgram(Plan plan, const Options& options);
+  ~CudaProgram() override;
 
   // Returns when the outputs are there.
   void run(const OrtKernelContext* context, const std::shared_ptr<const Layout>& layout,

@@ -1,0 +1,99 @@
+"""IVitExecutionProvider on a GPU, with the plain onnxruntime wheel: on the emulator everywhere, on a GPU if there is one."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from ivit_onnx.runtime import IVIT
+from networks import pixels
+from sessions import SILENT, assert_equal
+from test_provider import NETWORKS, batch, models
+
+__all__ = ["models"]
+
+#: Where `make test` says it has built the libraries.
+LIBRARIES = {"emulator": "IVIT_EMULATED_LIBRARY", "gpu": "IVIT_CUDA_LIBRARY"}
+
+
+@pytest.fixture(scope="module", params=["emulator", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> Any:
+    """The provider's first GPU, of a library beside the package's own."""
+    path = os.environ.get(LIBRARIES[request.param], "")
+    if not Path(path).is_file():
+        pytest.skip(f"{LIBRARIES[request.param]} names no library; see docs/gpu.md")
+    onnxruntime.register_execution_provider_library(request.param, path)
+    request.addfinalizer(lambda: onnxruntime.unregister_execution_provider_library(request.param))
+    for found in onnxruntime.get_ep_devices():
+        if (
+            found.ep_name == IVIT
+            and found.ep_metadata["device"] == "cuda"
+            and found.ep_metadata["library_path"] == path
+        ):
+            return found
+    return pytest.skip("there is no NVIDIA GPU, or no driver for it")
+
+
+def compiled(path: Path, device: Any, **options: str) -> onnxruntime.InferenceSession:
+    session_options = onnxruntime.SessionOptions()
+    session_options.log_severity_level = SILENT
+    session_options.add_provider_for_devices([device], options)
+    return onnxruntime.InferenceSession(str(path), session_options)
+
+
+def bodies(path: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("graph", ["0", "1"], ids=["launches", "recorded"])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "flat"])
+def test_equals_function_bodies(models: dict[str, Path], device: Any, name: str, graph: str) -> None:
+    session, reference = compiled(models[name], device, cuda_graph=graph), bodies(models[name])
+    for count in (1, 3, 1, 2):
+        image = {"image": batch(name, count, seed=count)}
+        assert_equal(tuple(session.run(None, image)), tuple(reference.run(None, image)))
+
+
+def test_standard_operators_around(models: dict[str, Path], device: Any) -> None:
+    """A flat graph: what the provider leaves runs on the CPU, with copies between."""
+    image = {"image": pixels(2)}
+    session = compiled(models["flat"], device)
+    assert_equal(tuple(session.run(None, image)), tuple(bodies(models["flat"]).run(None, image)))
+
+
+def test_no_images(models: dict[str, Path], device: Any) -> None:
+    assert compiled(models["vit"], device).run(None, {"image": pixels(0)})[0].shape == (0, 7)
+
+
+def test_several_threads_and_sessions(models: dict[str, Path], device: Any) -> None:
+    cases = []
+    for name in ("vit", "average"):
+        session, reference = compiled(models[name], device), bodies(models[name])
+        for count in (1, 2):
+            image = {"image": pixels(count, seed=count)}
+            cases.append((session, image, reference.run(None, image)[0]))
+    with ThreadPoolExecutor(4) as pool:
+        futures = [(pool.submit(s.run, None, image), wanted) for s, image, wanted in cases * 3]
+        for future, wanted in futures:
+            np.testing.assert_array_equal(future.result()[0], wanted)
+
+
+def test_tensors_stay_on_the_device(models: dict[str, Path], device: Any) -> None:
+    """IO binding with tensors in the provider's memory; the same binding runs again with other pixels."""
+    session, reference = compiled(models["vit"], device), bodies(models["vit"])
+    place = ("gpu", 0, 0x10DE)
+    image = onnxruntime.OrtValue.ortvalue_from_numpy(pixels(2), *place)
+    logits = onnxruntime.OrtValue.ortvalue_from_shape_and_type([2, 7], np.int32, *place)
+    binding = session.io_binding()
+    binding.bind_ortvalue_input("image", image)
+    binding.bind_ortvalue_output("logits", logits)
+    for seed in range(3):
+        image.update_inplace(pixels(2, seed=seed))
+        session.run_with_iobinding(binding)
+        np.testing.assert_array_equal(logits.numpy(), reference.run(None, {"image": pixels(2, seed=seed)})[0])
