@@ -1,0 +1,185 @@
+"""A library that was built with CUDA: what it needs, how large it is, and what its machine code computes with.
+
+No GPU takes part. `IVIT_CUDA_LIBRARY` names the library; without it only the reading of listings is tested.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import sass
+from cases import random_case
+from graphs import single_operator_model
+from sessions import expected
+
+VARIABLE = "IVIT_CUDA_LIBRARY"
+LARGEST = 8_000_000
+
+OURS = "_ZN4ivit4cuda"  # how names of the namespace ivit::cuda begin
+
+#: The instruction that multiplies int8 matrices on tensor cores, by architecture.
+TENSOR_CORE = {"sm_75": "IMMA", "sm_80": "IMMA", "sm_86": "IMMA", "sm_89": "IMMA", "sm_90a": "IGMMA"}
+
+#: How the compiler divides integers by a divisor that it does not know: an estimate of the reciprocal, corrected in
+#: integers, so that the quotient is exact.
+DIVISION = {"I2F", "MUFU.RCP", "F2I"}
+
+#: The kernels that divide like this, and why.
+DIVIDING = {
+    "requantize_elements": "the channel of an element is its index modulo the number of channels",
+}
+
+#: Runs in a process of its own: a session with the library on the CPU.
+SCRIPT = """
+import sys
+import numpy as np
+import onnxruntime
+model, library, folder = sys.argv[1:]
+options = onnxruntime.SessionOptions()
+options.register_custom_ops_library(library)
+session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+inputs = {value.name: np.load(f"{folder}/{value.name}.npy") for value in session.get_inputs()}
+np.save(f"{folder}/output.npy", session.run(None, inputs)[0])
+"""
+
+
+@pytest.fixture(scope="module")
+def library() -> Path:
+    """The library under test."""
+    path = Path(os.environ.get(VARIABLE, ""))
+    if not path.is_file():
+        pytest.skip(f"{VARIABLE} names no library that was built with CUDA")
+    return path.resolve()
+
+
+@pytest.fixture(scope="module")
+def functions(library: Path) -> list[sass.Function]:
+    """All kernels of the library."""
+    program = sass.find_cuobjdump()
+    if program is None:
+        pytest.skip("there is no cuobjdump: neither on PATH nor in the package triton")
+    found = list(sass.dump(program, library))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("devices", [None, "-1"], ids=["as-it-is", "none-visible"])
+def test_the_library_runs_on_the_cpu_without_a_driver(library: Path, tmp_path: Path, devices: str | None) -> None:
+    case = random_case("IntAttention", np.random.default_rng(0))
+    onnx.save(single_operator_model(case, functions=False), tmp_path / "model.onnx")
+    for name, array in case.inputs.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    environment = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
+    if devices is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = devices
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "model.onnx"), str(library), str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "output.npy"), expected(case), strict=True)
+
+
+def test_the_library_links_no_cuda(library: Path) -> None:
+    """Neither the driver nor a run-time: both would have to be there when it is loaded."""
+    needed = subprocess.run(["readelf", "--dynamic", str(library)], check=True, capture_output=True, text=True).stdout
+    names = [line.split("[")[1].rstrip("]") for line in needed.splitlines() if "(NEEDED)" in line]
+    assert names
+    assert not [name for name in names if "cuda" in name or "nv" in name]
+
+
+def test_the_library_is_small(library: Path) -> None:
+    assert library.stat().st_size <= LARGEST
+
+
+def test_products_are_made_on_tensor_cores(functions: list[sass.Function]) -> None:
+    built = {function.architecture for function in functions}
+    assert built & TENSOR_CORE.keys()
+    for architecture in built & TENSOR_CORE.keys():
+        used = {
+            name
+            for function in functions
+            if function.architecture == architecture
+            for name in sass.tensor_core(function)
+        }
+        assert TENSOR_CORE[architecture] in used, architecture
+
+
+def test_kernels_compute_in_integers(functions: list[sass.Function]) -> None:
+    ours = [function for function in functions if function.name.startswith(OURS)]
+    assert ours
+    findings = {
+        f"{function.architecture} {function.name}: {instruction}"
+        for function in ours
+        for instruction in function.instructions
+        if sass.floating_point(instruction) and not allowed(function, instruction)
+    }
+    assert not findings, "\n".join(sorted(findings))
+
+
+def allowed(function: sass.Function, instruction: sass.Instruction) -> bool:
+    """Whether the instruction belongs to an integer division of a kernel that is known to divide."""
+    divides = any(f"{len(name)}{name}" in function.name for name in DIVIDING)
+    names = {instruction.name, f"{instruction.name}{instruction.modifiers}"}
+    return divides and not names.isdisjoint(DIVISION)
+
+
+# -- the reading of listings
+
+LISTING = """
+Fatbin elf code:
+================
+arch = sm_80
+\tcode for sm_80
+\t.target\tsm_80
+\t\tFunction : _ZN4ivit4cuda4gemmEv
+\t.headerflags\t@"EF_CUDA_SM80 EF_CUDA_VIRTUAL_SM(EF_CUDA_SM80)"
+        /*0000*/                   IMAD.MOV.U32 R1, RZ, RZ, c[0x0][0x28] ;      /* 0x00000a00ff017624 */
+                                                                                /* 0x000fe400078e00ff */
+        /*0010*/               @!P0 IMMA.16832.S8.S8 R4, R8.ROW, R2.COL, R4 ;   /* 0x0000000208047237 */
+        /*0020*/                   HFMA2.MMA R5, -RZ, RZ, 0, 5.9604644775390625e-08 ; /* 0x00000001ff057435 */
+        /*0030*/               @P1 EXIT ;                                       /* 0x000000000000194d */
+\t\t..........
+
+\t\tFunction : _ZN4ivit4cuda19requantize_elementsIiEEvv
+        /*0000*/                   MUFU.RCP R3, R3 ;                            /* 0x0000000300037308 */
+        /*0010*/              @UP0 UIADD3 UR4, UR4, 0x1, URZ ;                  /* 0x0000000104047890 */
+        /*0020*/                   HFMA2 R5, R6, R7, R8 ;                       /* 0x0000000706057231 */
+        /*0030*/                   F2I.FTZ.U32.TRUNC.NTZ R6, R5 ;               /* 0x0000000500067305 */
+\tcode for sm_90a
+\t\tFunction : _ZN4ivit4cuda4gemmEv
+        /*0000*/                   IGMMA.64x64x32.S8.S8 R24, gdesc[UR4], R24, !UPT ; /* 0x0060000004187df1 */
+        /*0010*/                   FADD R1, R2, R3 ;                            /* 0x0000000302017221 */
+"""
+
+
+def test_listings_are_read() -> None:
+    first, second, third = sass.parse(LISTING)
+    assert (first.architecture, first.name) == ("sm_80", "_ZN4ivit4cuda4gemmEv")
+    assert [entry.name for entry in first.instructions] == ["IMAD", "IMMA", "HFMA2", "EXIT"]
+    assert str(first.instructions[1]) == "IMMA.16832.S8.S8 R4, R8.ROW, R2.COL, R4"
+    assert sass.tensor_core(first) == {"IMMA"}
+    assert not any(map(sass.floating_point, first.instructions))
+    assert [entry.name for entry in second.instructions if sass.floating_point(entry)] == ["MUFU", "HFMA2", "F2I"]
+    assert [allowed(second, entry) for entry in second.instructions] == [True, False, False, True]
+    assert (third.architecture, sass.tensor_core(third)) == ("sm_90a", {"IGMMA"})
+    assert sass.floating_point(third.instructions[1])
+    assert not allowed(third, third.instructions[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        *((name, True) for name in ("FADD", "FMUL", "FFMA", "DADD", "DFMA", "HMMA", "HGMMA", "QGMMA", "MUFU", "I2F")),
+        *((name, True) for name in ("I2FP", "F2I", "F2F", "F2FP", "FSETP", "HADD2", "FRND", "UFADD", "UI2F", "DMMA")),
+        *((name, False) for name in ("IMAD", "IMMA", "IGMMA", "IADD3", "I2I", "I2IP", "IDP", "LDGSTS", "UTMALDG")),
+        *((name, False) for name in ("DEPBAR", "FLO", "UFLO", "PRMT", "SHF", "LOP3", "VIADD", "FENCE", "HFMA")),
+    ],
+)
+def test_floating_point_by_name(name: str, expected: bool) -> None:
+    assert sass.floating_point(sass.Instruction(name, "", "R0, R1, R2")) is expected
