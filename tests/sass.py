@@ -34,8 +34,12 @@ class Instruction:
     modifiers: str
     operands: str
 
+    @property
+    def full_name(self) -> str:
+        return f"{self.name}{self.modifiers}"
+
     def __str__(self) -> str:
-        return f"{self.name}{self.modifiers} {self.operands}".strip()
+        return f"{self.full_name} {self.operands}".strip()
 
 
 @dataclass

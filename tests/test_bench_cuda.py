@@ -231,7 +231,8 @@ def test_a_model_that_cannot_be_recorded_runs_without_a_graph(model: Path, monke
     assert "cannot use the graph capture" in job.notes["no_cuda_graph_because"]
 
 
-def test_other_errors_are_not_taken_for_missing_graphs(model: Path) -> None:
+def test_other_errors_are_not_taken_for_missing_graphs(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(MissingExtraError, match="expected CUDAExecutionProvider"):
         runners.start_ivit(job_for(model))()
 

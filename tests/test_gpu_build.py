@@ -27,14 +27,15 @@ OURS = "_ZN4ivit4cuda"  # how names of the namespace ivit::cuda begin
 #: The instruction that multiplies int8 matrices on tensor cores, by architecture.
 TENSOR_CORE = {"sm_75": "IMMA", "sm_80": "IMMA", "sm_86": "IMMA", "sm_89": "IMMA", "sm_90a": "IGMMA"}
 
-#: How the compiler divides integers by a divisor that it does not know: an estimate of the reciprocal, corrected in
-#: integers, so that the quotient is exact.
-DIVISION = {"I2F", "MUFU.RCP", "F2I"}
-
-#: The kernels that divide like this, and why.
-DIVIDING = {
-    "requantize_elements": "the channel of an element is its index modulo the number of channels",
-}
+#: How the compiler divides integers by a divisor that it does not know: the divisor as a float, an estimate of its
+#: reciprocal, back to an integer, and from there on integer arithmetic that corrects the quotient until it is exact.
+#: Kernels divide positions by sizes (the channel of an element, the image of a token), and IntLayerNorm and Shiftmax
+#: divide values, as their definitions say. Each division has one of each.
+DIVISION = (
+    {"I2F.RP", "I2F.U32.RP", "I2F.U64.RP", "UI2F.U32.RP"},
+    {"MUFU.RCP"},
+    {"F2I.FTZ.U32.TRUNC.NTZ", "F2I.U64.TRUNC"},
+)
 
 #: Runs in a process of its own: a session with the library on the CPU.
 SCRIPT = """
@@ -113,20 +114,16 @@ def test_products_are_made_on_tensor_cores(functions: list[sass.Function]) -> No
 def test_kernels_compute_in_integers(functions: list[sass.Function]) -> None:
     ours = [function for function in functions if function.name.startswith(OURS)]
     assert ours
-    findings = {
-        f"{function.architecture} {function.name}: {instruction}"
-        for function in ours
-        for instruction in function.instructions
-        if sass.floating_point(instruction) and not allowed(function, instruction)
-    }
+    findings = {f"{function.architecture} {function.name}: {text}" for function in ours for text in odd_ones(function)}
     assert not findings, "\n".join(sorted(findings))
 
 
-def allowed(function: sass.Function, instruction: sass.Instruction) -> bool:
-    """Whether the instruction belongs to an integer division of a kernel that is known to divide."""
-    divides = any(f"{len(name)}{name}" in function.name for name in DIVIDING)
-    names = {instruction.name, f"{instruction.name}{instruction.modifiers}"}
-    return divides and not names.isdisjoint(DIVISION)
+def odd_ones(function: sass.Function) -> list[str]:
+    """The floating-point instructions of a kernel that are no part of an integer division."""
+    found = [instruction for instruction in function.instructions if sass.floating_point(instruction)]
+    odd = [str(entry) for entry in found if not any(entry.full_name in step for step in DIVISION)]
+    counts = [sum(entry.full_name in step for entry in found) for step in DIVISION]
+    return odd if len(set(counts)) == 1 else [*odd, f"incomplete divisions: {counts}"]
 
 
 # -- the reading of listings
@@ -150,7 +147,8 @@ arch = sm_80
         /*0000*/                   MUFU.RCP R3, R3 ;                            /* 0x0000000300037308 */
         /*0010*/              @UP0 UIADD3 UR4, UR4, 0x1, URZ ;                  /* 0x0000000104047890 */
         /*0020*/                   HFMA2 R5, R6, R7, R8 ;                       /* 0x0000000706057231 */
-        /*0030*/                   F2I.FTZ.U32.TRUNC.NTZ R6, R5 ;               /* 0x0000000500067305 */
+        /*0030*/                   I2F.U32.RP R5, R4 ;                          /* 0x0000000400057306 */
+        /*0040*/                   F2I.FTZ.U32.TRUNC.NTZ R6, R5 ;               /* 0x0000000500067305 */
 \tcode for sm_90a
 \t\tFunction : _ZN4ivit4cuda4gemmEv
         /*0000*/                   IGMMA.64x64x32.S8.S8 R24, gdesc[UR4], R24, !UPT ; /* 0x0060000004187df1 */
@@ -165,11 +163,18 @@ def test_listings_are_read() -> None:
     assert str(first.instructions[1]) == "IMMA.16832.S8.S8 R4, R8.ROW, R2.COL, R4"
     assert sass.tensor_core(first) == {"IMMA"}
     assert not any(map(sass.floating_point, first.instructions))
-    assert [entry.name for entry in second.instructions if sass.floating_point(entry)] == ["MUFU", "HFMA2", "F2I"]
-    assert [allowed(second, entry) for entry in second.instructions] == [True, False, False, True]
+    assert [entry.name for entry in second.instructions if sass.floating_point(entry)] == [
+        "MUFU",
+        "HFMA2",
+        "I2F",
+        "F2I",
+    ]
+    assert odd_ones(first) == []
+    assert odd_ones(second) == ["HFMA2 R5, R6, R7, R8"]
+    del second.instructions[0]
+    assert odd_ones(second) == ["HFMA2 R5, R6, R7, R8", "incomplete divisions: [1, 0, 1]"]
     assert (third.architecture, sass.tensor_core(third)) == ("sm_90a", {"IGMMA"})
-    assert sass.floating_point(third.instructions[1])
-    assert not allowed(third, third.instructions[1])
+    assert odd_ones(third) == ["FADD R1, R2, R3"]
 
 
 @pytest.mark.parametrize(
