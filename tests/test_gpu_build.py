@@ -98,23 +98,23 @@ def test_the_library_is_small(library: Path) -> None:
     assert library.stat().st_size <= LARGEST
 
 
-def test_products_are_made_on_tensor_cores(functions: list[sass.Function]) -> None:
-    built = {function.architecture for function in functions}
-    assert built & TENSOR_CORE.keys()
-    for architecture in built & TENSOR_CORE.keys():
-        used = {
-            name
-            for function in functions
-            if function.architecture == architecture
-            for name in sass.tensor_core(function)
-        }
-        assert TENSOR_CORE[architecture] in used, architecture
+@pytest.mark.parametrize("architecture", TENSOR_CORE)
+def test_products_are_made_on_tensor_cores(functions: list[sass.Function], architecture: str) -> None:
+    built = [function for function in functions if function.architecture == architecture]
+    if not built:
+        pytest.skip(f"the library was not built for {architecture}")
+    wanted = TENSOR_CORE[architecture]
+    if wanted == "IGMMA" and not any("cutlass" in function.name for function in built):
+        pytest.skip("the library was built without CUTLASS, of which the products for Hopper are made")
+    assert wanted in {name for function in built for name in sass.tensor_core(function)}
 
 
 def test_kernels_compute_in_integers(functions: list[sass.Function]) -> None:
-    ours = [function for function in functions if function.name.startswith(OURS)]
-    assert ours
-    findings = {f"{function.architecture} {function.name}: {text}" for function in ours for text in odd_ones(function)}
+    """All kernels of the library, those that are made of CUTLASS too."""
+    assert any(function.name.startswith(OURS) for function in functions)
+    findings = {
+        f"{function.architecture} {function.name}: {text}" for function in functions for text in odd_ones(function)
+    }
     assert not findings, "\n".join(sorted(findings))
 
 
