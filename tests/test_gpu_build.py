@@ -6,6 +6,7 @@ No GPU takes part. `IVIT_CUDA_LIBRARY` names the library; without it only the re
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,11 @@ DIVISION = (
     {"MUFU.RCP"},
     {"F2I.FTZ.U32.TRUNC.NTZ", "F2I.U64.TRUNC"},
 )
+
+#: How the compiler reads a block's place in its cluster, on Hopper in kernels of CUTLASS: the block's number times the
+#: reciprocal of the cluster's size, which the driver puts among the kernel's constants.
+CLUSTER = ({"I2FP.F32.U32"}, {"FMUL"}, {"F2I.U32.TRUNC.NTZ"})
+CLUSTER_SIZE = re.compile(r"c\[0x0\]\[0x15[048]\]")
 
 #: Runs in a process of its own: a session with the library on the CPU.
 SCRIPT = """
@@ -119,11 +125,18 @@ def test_kernels_compute_in_integers(functions: list[sass.Function]) -> None:
 
 
 def odd_ones(function: sass.Function) -> list[str]:
-    """The floating-point instructions of a kernel that are no part of an integer division."""
+    """The floating-point instructions of a kernel that belong to none of the sequences above."""
     found = [instruction for instruction in function.instructions if sass.floating_point(instruction)]
-    odd = [str(entry) for entry in found if not any(entry.full_name in step for step in DIVISION)]
-    counts = [sum(entry.full_name in step for entry in found) for step in DIVISION]
-    return odd if len(set(counts)) == 1 else [*odd, f"incomplete divisions: {counts}"]
+    odd = [str(entry) for entry in found if not any(entry.full_name in step for step in (*DIVISION, *CLUSTER))]
+    for sequence in (DIVISION, CLUSTER):
+        counts = [sum(entry.full_name in step for entry in found) for step in sequence]
+        if len(set(counts)) > 1:
+            odd.append(f"incomplete: {counts} of {sequence}")
+    factors = [entry for entry in found if entry.name == "FMUL"]
+    loads = sum(entry.name == "ULDC" and bool(CLUSTER_SIZE.search(entry.operands)) for entry in function.instructions)
+    if factors and not loads:
+        odd += [f"{entry}, which is no cluster size" for entry in factors]
+    return odd + [str(entry) for entry in factors if not entry.operands.split(", ")[-1].startswith("UR")]
 
 
 # -- the reading of listings
@@ -172,9 +185,34 @@ def test_listings_are_read() -> None:
     assert odd_ones(first) == []
     assert odd_ones(second) == ["HFMA2 R5, R6, R7, R8"]
     del second.instructions[0]
-    assert odd_ones(second) == ["HFMA2 R5, R6, R7, R8", "incomplete divisions: [1, 0, 1]"]
+    assert odd_ones(second)[0] == "HFMA2 R5, R6, R7, R8"
+    assert odd_ones(second)[1].startswith("incomplete: [1, 0, 1]")
     assert (third.architecture, sass.tensor_core(third)) == ("sm_90a", {"IGMMA"})
     assert odd_ones(third) == ["FADD R1, R2, R3"]
+
+
+CLUSTERED = """
+\tcode for sm_90a
+\t\tFunction : _ZN7cutlass13device_kernelEv
+        /*0020*/                   ULDC UR5, c[0x0][0x150] ;     /* 0x0000540000057ab9 */
+        /*0050*/                   I2FP.F32.U32 R0, UR4 ;        /* 0x0000000400007c45 */
+        /*0060*/                   FMUL R0, R0, UR5 ;            /* 0x0000000500007c20 */
+        /*0070*/                   F2I.U32.TRUNC.NTZ R0, R0 ;    /* 0x0000000000007305 */
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "odd"),
+    [
+        ("", "", []),
+        ("c[0x0][0x150]", "c[0x0][0x210]", ["FMUL R0, R0, UR5, which is no cluster size"]),
+        ("FMUL R0, R0, UR5", "FMUL R0, R0, R5", ["FMUL R0, R0, R5"]),
+        ("FMUL R0, R0, UR5", "FADD R0, R0, R5", ["FADD R0, R0, R5", "incomplete: [1, 0, 1]"]),
+    ],
+)
+def test_places_in_clusters_are_no_arithmetic(old: str, new: str, odd: list[str]) -> None:
+    (function,) = sass.parse(CLUSTERED.replace(old, new))
+    assert [found.split(" of (")[0] for found in odd_ones(function)] == odd
 
 
 @pytest.mark.parametrize(
