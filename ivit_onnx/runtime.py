@@ -106,6 +106,7 @@ def create_session(
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed, or a build of it without a provider.
+        IvitError: The kernels of this installation are those for CPUs only, and the CUDA provider is asked for.
         ModelError: The file is missing, damaged, or rejected by ONNX Runtime or by a kernel.
         IvitError: A provider is there but does not start, for want of a device, a driver or CUDA's libraries.
     """
@@ -128,6 +129,8 @@ def create_session(
     if CUDA in names:
         with contextlib.redirect_stdout(sys.stderr):  # it prints what it misses
             ort.preload_dlls()  # those of NVIDIA's Python packages, where the system has none
+        if kernels:
+            _require_cuda_kernels(Path(library_path()))
     options = ort.SessionOptions() if session_options is None else session_options
     if threads is not None:
         options.intra_op_num_threads = threads
@@ -181,6 +184,18 @@ def require_providers(names: Sequence[str]) -> None:
                 f"{found}: pip uninstall onnxruntime, then pip install 'ivit-onnx[gpu]', which brings onnxruntime-gpu"
             )
         raise IvitError(f"{found}: install a build of ONNX Runtime that has it")
+
+
+def _require_cuda_kernels(library: Path) -> None:
+    """A library that was built without CUDA has kernels for the CPU alone, and ONNX Runtime would use those.
+
+    The library registers its kernels under the provider's name, so the name is in the file where they are.
+    """
+    if CUDA.encode() not in library.read_bytes():
+        raise IvitError(
+            f"expected kernels for {CUDA}, found a library for CPUs only ({library}): install ivit-onnx from its "
+            "sources where nvcc is on PATH"
+        )
 
 
 def _advice(provider: str) -> str:

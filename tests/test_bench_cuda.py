@@ -117,6 +117,23 @@ def test_device_is_required(monkeypatch: pytest.MonkeyPatch, change: dict[str, A
     assert "\n" not in str(error.value)
 
 
+def test_peak_that_no_library_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(left: Any, right: Any) -> Any:
+        raise RuntimeError("_int_mm needs another device")
+
+    monkeypatch.setattr(device, "SIZE", 32)
+    monkeypatch.setattr(device, "synchronise", lambda: None)
+    monkeypatch.setattr(torch, "_int_mm", refuse)
+    monkeypatch.setattr(torch, "randint", lambda *a, device, real=torch.randint, **k: real(*a, **k))
+    assert device.int8_peak() is None
+    contestant = Contestant(
+        "ivit", "ivit", "ivit", Path("m"), {}, rounds=[[1.0]], latencies=[[2.0]], memory={"held": 3}
+    )
+    contestant.starts.append({"start_seconds": 1.0, "first_run_ms": 1.0, "held_mib": 2.0, "notes": {}})
+    assert compare.result_of(contestant, 1, 1000, 1000.0, None)["int8_peak_fraction"] is None
+    assert tables.gpu_peak({"int8_peak": {"gmacs_per_second": None, "method": "how"}}) == "unknown (how)"
+
+
 def test_device_description(monkeypatch: pytest.MonkeyPatch) -> None:
     properties = SimpleNamespace(name="GPU", major=9, minor=0, multi_processor_count=132, total_memory=141 * 2**30)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
@@ -231,7 +248,8 @@ def test_a_model_that_cannot_be_recorded_runs_without_a_graph(model: Path, monke
     assert "cannot use the graph capture" in job.notes["no_cuda_graph_because"]
 
 
-def test_other_errors_are_not_taken_for_missing_graphs(model: Path) -> None:
+def test_other_errors_are_not_taken_for_missing_graphs(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(MissingExtraError, match="expected CUDAExecutionProvider"):
         runners.start_ivit(job_for(model))()
 

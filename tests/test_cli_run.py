@@ -173,3 +173,24 @@ def test_installed_command_without_torch(models: dict[str, Path], photo: Path, t
     assert result.status == 0, result.err
     assert len(json.loads(result.out)["images"]) == 1
     assert "does not exist" in installed("run", models["uint8"], tmp_path / "nowhere.png").error()
+
+
+@pytest.mark.parametrize("command", ["run", "verify"])
+def test_device_that_is_not_there(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    models: dict[str, Path],
+    photo: Path,
+    command: str,
+) -> None:
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    images = [photo] if command == "run" else []
+    message = call(capsys, command, models["uint8"], *images, "--device", "cuda").error()
+    assert "expected CUDAExecutionProvider, found onnxruntime" in message
+
+
+def test_device_by_name(capsys: pytest.CaptureFixture[str], models: dict[str, Path], photo: Path) -> None:
+    assert call(capsys, "run", models["uint8"], photo, "--device", "cpu", "--json").status == 0
+    assert "(see ivit-run --help)" in call(capsys, "run", models["uint8"], photo, "--device", "tpu").error()

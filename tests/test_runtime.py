@@ -15,7 +15,7 @@ import pytest
 import ivit_onnx
 from cases import random_case
 from graphs import single_operator_model
-from ivit_onnx.errors import IvitError, ModelError
+from ivit_onnx.errors import IvitError, MissingExtraError, ModelError
 from sessions import assert_equal, expected, run
 
 
@@ -81,6 +81,90 @@ def test_library_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setattr(ivit_onnx, "__path__", [str(tmp_path)])
     with pytest.raises(IvitError, match="native library of ivit-onnx is missing"):
         ivit_onnx.library_path()
+
+
+CUDA = "CUDAExecutionProvider"
+
+
+def model_file(folder: Path) -> Path:
+    path = folder / "model.onnx"
+    onnx.save(single_operator_model(random_case("IntAttention", np.random.default_rng(0)), constants=True), path)
+    return path
+
+
+def test_provider_with_options(tmp_path: Path) -> None:
+    providers = [("CPUExecutionProvider", {"use_arena": 0})]
+    session = ivit_onnx.create_session(model_file(tmp_path), providers)
+    assert session.get_providers() == ["CPUExecutionProvider"]
+
+
+@pytest.mark.parametrize("provider", [CUDA, (CUDA, {"enable_cuda_graph": 1})], ids=["name", "options"])
+def test_cuda_provider_that_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, provider: str | tuple[str, dict[str, int]]
+) -> None:
+    """ONNX Runtime itself would warn and run on the CPU."""
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(
+        MissingExtraError, match=r"^expected CUDAExecutionProvider, found onnxruntime .*pip install 'ivit-onnx\[gpu\]'"
+    ) as error:
+        ivit_onnx.create_session(model_file(tmp_path), [provider, "CPUExecutionProvider"])
+    assert "\n" not in str(error.value)
+
+
+def test_other_provider_that_is_not_installed(tmp_path: Path) -> None:
+    with pytest.raises(IvitError, match=r"expected NoSuchExecutionProvider, found onnxruntime .*: install a build"):
+        ivit_onnx.create_session(model_file(tmp_path), ["NoSuchExecutionProvider"])
+
+
+def pretend_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
+    monkeypatch.setattr(ivit_onnx.runtime, "_require_cuda_kernels", lambda library: None)
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *a, providers, **k: real(*a, providers=None, **k))
+
+
+def test_cuda_provider_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a GPU, ONNX Runtime leaves the provider out."""
+    pretend_cuda(monkeypatch)
+    with pytest.raises(IvitError, match=r"does not start, and ONNX Runtime would run on the CPU: .*nvidia-smi"):
+        ivit_onnx.create_session(model_file(tmp_path), [CUDA])
+
+
+def test_provider_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pretend_cuda(monkeypatch)
+
+    def fail(*arguments: object, **options: object) -> None:
+        assert options["enable_fallback"] == 0
+        raise RuntimeError("CUDA failure 35: driver version\nis insufficient")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", fail)
+    with pytest.raises(
+        IvitError, match="CUDAExecutionProvider does not start: CUDA failure 35: driver version is insuf"
+    ):
+        ivit_onnx.create_session(model_file(tmp_path), [CUDA, "CPUExecutionProvider"])
+
+
+def test_libraries_are_loaded_quietly(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ONNX Runtime prints which libraries of CUDA it misses; standard output is for results."""
+    pretend_cuda(monkeypatch)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libcublas.so"))
+    with pytest.raises(IvitError):
+        ivit_onnx.create_session(model_file(tmp_path), [CUDA])
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "libcublas" in captured.err
+
+
+def test_kernels_for_cpus_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    library = tmp_path / "lib" / "libivit_ort.so"
+    library.parent.mkdir()
+    library.write_bytes(b"\x7fELF" + bytes(100))
+    monkeypatch.setattr(ivit_onnx, "__path__", [str(tmp_path)])
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
+    with pytest.raises(IvitError, match=r"found a library for CPUs only .* install ivit-onnx from its sources"):
+        ivit_onnx.create_session(model_file(tmp_path), [CUDA])
 
 
 def test_missing_onnxruntime_names_the_extra() -> None:

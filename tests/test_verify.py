@@ -338,3 +338,13 @@ def test_installed_command(model: Path, tmp_path: Path) -> None:
     assert done.status == 0, done.err
     assert "verified: bit-exact 10/10" in done.out
     assert "does not exist" in installed("verify", tmp_path / "nowhere.onnx").error()
+
+
+def test_kernels_of_another_device_take_part(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the device is the CPU under another name."""
+    from ivit_onnx import runtime
+
+    monkeypatch.setitem(runtime.DEVICES, "cuda", ("CPUExecutionProvider",))
+    report = verify(model, count=2, device="cuda")
+    assert report.passed
+    assert {entry.implementation for entry in report.comparisons} == {"function bodies", "kernels", "kernels on cuda"}

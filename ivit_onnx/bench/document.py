@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ivit_onnx.bench.tables import unsteady, without_graph
+from ivit_onnx.bench.tables import gpu_peak, unsteady, without_graph
 
 __all__ = ["BEGIN", "END", "main", "render", "replace_results"]
 
@@ -84,8 +84,8 @@ def _origin(name: str, result: Json) -> str:
         return _paragraph(
             f"{result['date']}, {device['name']}, compute capability {device['compute_capability']}, "
             f"{device['multiprocessors']} multiprocessors, {device['memory_gib']} GiB, driver {device['driver']}, CUDA "
-            f"{device['cuda']}, on {machine['processor']}. Measured int8 peak {peak['gmacs_per_second'] / 1e3:.0f} "
-            f"TMAC/s ({peak['method']}). {versions}. Settings: {how}. Everything measured: "
+            f"{device['cuda']}, on {machine['processor']}. Measured int8 peak {gpu_peak(result)}. "
+            f"{versions}. Settings: {how}. Everything measured: "
             f"`benchmarks/results/{name}.json`."
         )
     peaks = peak["gmacs_per_core"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Listing", "listings", "unsteady", "without_graph"]
+__all__ = ["Listing", "gpu_peak", "listings", "unsteady", "without_graph"]
 
 Json = Mapping[str, Any]
 
@@ -120,7 +120,7 @@ def _kernels(result: Json) -> Iterator[Listing]:
 
 
 def _cuda_models(result: Json) -> Iterator[Listing]:
-    device, peak = result["device"], result["int8_peak"]
+    device, peak = result["device"], gpu_peak(result)
     columns = ("", "median ms", "min", "p99", "latency ms", "ratio", "images/s", "int8 peak", "start s", "memory MiB")
     for case in result["cases"]:
         rows = [
@@ -145,12 +145,19 @@ def _cuda_models(result: Json) -> Iterator[Listing]:
             columns,
             rows,
             [
-                f"int8 peak {peak['gmacs_per_second'] / 1e3:.0f} TMAC/s: {peak['method']}",
+                f"int8 peak {peak}",
                 *(f"skipped: {entry['title']} ({entry['name']}): {entry['reason']}" for entry in case["skipped"]),
                 *(f"no CUDA graph: {text}" for text in without_graph(case)),
                 *(f"unsteady: {text}" for text in unsteady(case)),
             ],
         )
+
+
+def gpu_peak(result: Json) -> str:
+    """The measured int8 peak of the GPU, and how it was measured."""
+    peak = result["int8_peak"]
+    measured = peak["gmacs_per_second"]
+    return f"{'unknown' if measured is None else f'{measured / 1e3:.0f} TMAC/s'} ({peak['method']})"
 
 
 def without_graph(case: Json) -> list[str]:

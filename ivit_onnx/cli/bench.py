@@ -109,7 +109,10 @@ def bench(
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each contestant.")] = 5,
     seconds: Annotated[float, typer.Option(min=0.0, help="Length of a turn.")] = 1.0,
     repeat: Annotated[int, typer.Option(min=1, help="Batches in a turn, at least.")] = 3,
-    starts: Annotated[int, typer.Option(min=1, help="Session starts, each in a new process.")] = 3,
+    starts: Annotated[
+        int | None,
+        typer.Option(min=1, help="Session starts, each in a new process.  \\[default: 3, with --device cuda 1]"),
+    ] = None,
     no_spinning: Annotated[
         bool, typer.Option("--no-spinning", help="Threads of ONNX Runtime sleep between operators, for all its models.")
     ] = False,
@@ -164,7 +167,7 @@ def bench(
         _check_plot(plot)
     chosen = choose_peers(peers or [], device.value) if compare else []
     folder = cache or default_cache()
-    plan = Plan(rounds, seconds, repeat, starts, spinning=not no_spinning)
+    plan = Plan(rounds, seconds, repeat, starts or (1 if on_gpu else 3), spinning=not no_spinning)
     sizes: list[int | None] = [*img_size] if img_size else [None]
     counts = threads or [min(2, len(os.sched_getaffinity(0)))]
     names = [*(models or []), *(KERNEL_NETWORKS if kernels and not models and not model else [])]

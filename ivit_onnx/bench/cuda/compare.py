@@ -19,9 +19,9 @@ __all__ = ["compare_on_cuda", "job_of", "result_of"]
 
 
 def compare_on_cuda(
-    model: Model, peers: Sequence[Peer], *, batch: int, plan: Plan, peak: float, say: Say
+    model: Model, peers: Sequence[Peer], *, batch: int, plan: Plan, peak: float | None, say: Say
 ) -> dict[str, Any]:
-    """Measure a model, beside peers if any. `peak` is the device's int8 peak in GMAC/s.
+    """Measure a model, beside peers if any. `peak` is the device's int8 peak in GMAC/s, None when unknown.
 
     Returns the case as a JSON object. Raises IvitError when our own model fails; a peer that fails is listed as
     skipped, with the reason.
@@ -65,7 +65,7 @@ def job_of(contestant: Contestant, model: Model, batch: int) -> dict[str, Any]:
     }
 
 
-def result_of(contestant: Contestant, batch: int, macs: int, ours: float, peak: float) -> dict[str, Any]:
+def result_of(contestant: Contestant, batch: int, macs: int, ours: float, peak: float | None) -> dict[str, Any]:
     """What is reported of one contestant.
 
     Times are of batches in a stream, `latency` of single ones. Memory is that of the device in MiB, beyond what an
@@ -84,7 +84,7 @@ def result_of(contestant: Contestant, batch: int, macs: int, ours: float, peak: 
         "ratio": round(summary.median_ms / ours, 4),
         "images_per_second": round(images_per_second, 3),
         "gmacs_per_second": round(gmacs, 2),
-        "int8_peak_fraction": round(gmacs / peak, 4),
+        "int8_peak_fraction": None if peak is None else round(gmacs / peak, 4),
         "start_seconds": round(statistics.median(entry["start_seconds"] for entry in contestant.starts), 4),
         "start_samples": len(contestant.starts),
         "first_run_ms": round(last["first_run_ms"], 3),

@@ -82,12 +82,18 @@ def used_mib() -> float:
     return (total - free) / 2**20
 
 
-def int8_peak() -> float:
-    """The int8 multiply-accumulates of the device in GMAC/s that a library reaches; see `PEAK_METHOD`."""
+def int8_peak() -> float | None:
+    """The int8 multiply-accumulates of the device in GMAC/s that a library reaches; see `PEAK_METHOD`.
+
+    None where the library has no such product for the device.
+    """
     import torch
 
     left = torch.randint(-128, 128, (SIZE, SIZE), dtype=torch.int8, device="cuda")
     # Tensor cores read int8 operands along K: the right one is stored column by column.
     right = torch.randint(-128, 128, (SIZE, SIZE), dtype=torch.int8, device="cuda").t()
-    seconds = fastest(lambda: torch._int_mm(left, right), synchronise, runs=RUNS, rounds=ROUNDS)
+    try:
+        seconds = fastest(lambda: torch._int_mm(left, right), synchronise, runs=RUNS, rounds=ROUNDS)
+    except RuntimeError:
+        return None
     return round(SIZE**3 / seconds / 1e9, 1)

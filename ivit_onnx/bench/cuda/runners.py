@@ -110,7 +110,7 @@ def start_bound(job: Job, open_session: Open, feed: Feed) -> Run:
         if isinstance(error, IvitError) and "graph" not in str(error):
             raise
         job.notes["no_cuda_graph_because"] = " ".join(str(error).split())[:300]
-        return _bound(job, open_session, feed, graphs=False)
+    return _bound(job, open_session, feed, graphs=False)  # now that nothing holds the first session any more
 
 
 def _bound(job: Job, open_session: Open, feed: Feed, *, graphs: bool) -> Run:
