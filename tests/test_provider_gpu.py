@@ -1,8 +1,9 @@
-"""IVitExecutionProvider on a GPU, with the plain onnxruntime wheel: on the emulator everywhere, on a GPU if there is one."""
+"""IVitExecutionProvider on a GPU, with the plain onnxruntime wheel: on the emulator, and on a GPU if there is one."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,21 +24,22 @@ LIBRARIES = {"emulator": "IVIT_EMULATED_LIBRARY", "gpu": "IVIT_CUDA_LIBRARY"}
 
 
 @pytest.fixture(scope="module", params=["emulator", pytest.param("gpu", marks=pytest.mark.gpu)])
-def device(request: pytest.FixtureRequest) -> Any:
+def device(request: pytest.FixtureRequest) -> Iterator[Any]:
     """The provider's first GPU, of a library beside the package's own."""
     path = os.environ.get(LIBRARIES[request.param], "")
     if not Path(path).is_file():
         pytest.skip(f"{LIBRARIES[request.param]} names no library; see docs/gpu.md")
     onnxruntime.register_execution_provider_library(request.param, path)
-    request.addfinalizer(lambda: onnxruntime.unregister_execution_provider_library(request.param))
-    for found in onnxruntime.get_ep_devices():
-        if (
-            found.ep_name == IVIT
-            and found.ep_metadata["device"] == "cuda"
-            and found.ep_metadata["library_path"] == path
-        ):
-            return found
-    return pytest.skip("there is no NVIDIA GPU, or no driver for it")
+    gpus = [
+        found
+        for found in onnxruntime.get_ep_devices()
+        if (found.ep_name, found.ep_metadata["device"], found.ep_metadata["library_path"]) == (IVIT, "cuda", path)
+    ]
+    if not gpus:
+        pytest.skip("there is no NVIDIA GPU, or no driver for it")
+    yield gpus[0]
+    gpus.clear()
+    onnxruntime.unregister_execution_provider_library(request.param)
 
 
 def compiled(path: Path, device: Any, **options: str) -> onnxruntime.InferenceSession:

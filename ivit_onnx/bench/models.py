@@ -20,13 +20,15 @@ __all__ = ["Model", "Variant", "default_cache", "model_file", "named_model"]
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to run our model: a file, or a product of the cache that becomes one, and forced kernels if any."""
+    """One way to run our model: a file, or a product of the cache that becomes one, forced kernels if any, and the
+    provider if it is not the custom operators of the CPU provider."""
 
     name: str
     path: Path
     product: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -50,8 +52,11 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ivit-bench"
 
 
-def model_file(path: Path, cache: Path, checkpoint: Path | None, kernels: Sequence[str]) -> Model:
-    """An exported model. `kernels` forces variants of the native kernels, none leaves the choice to the library.
+def model_file(
+    path: Path, cache: Path, checkpoint: Path | None, kernels: Sequence[str], providers: Sequence[str] = ()
+) -> Model:
+    """An exported model. `kernels` forces variants of the native kernels, none leaves the choice to the library;
+    `providers` are names of `ivit_onnx.runtime.DEVICES`, "cpu" by default.
 
     Raises ModelError when the file is not an exported model.
     """
@@ -68,7 +73,7 @@ def model_file(path: Path, cache: Path, checkpoint: Path | None, kernels: Sequen
         raise ModelError(f"{path} has damaged metadata ({error}); export the model again") from None
     notes = {"file": path.name, "softmax_bits": int(metadata["ivit.softmax_bits"])}
     variants = _with_kernels([Variant("ivit", path, None, {}, notes)], kernels)
-    return Model(path.name, Subject.at(cache, arch, checkpoint), variants)
+    return Model(path.name, Subject.at(cache, arch, checkpoint), _with_providers(variants, providers))
 
 
 def named_model(
@@ -78,6 +83,7 @@ def named_model(
     softmax_bits: Sequence[int],
     kernels: Sequence[str],
     image_size: int | None = None,
+    providers: Sequence[str] = (),
 ) -> Model:
     """A timm architecture by name, at another image size if wanted; one way to run it for each of `softmax_bits`.
 
@@ -92,7 +98,7 @@ def named_model(
         product = f"{OURS}{bits}"
         own_name = "ivit" if len(softmax_bits) == 1 else f"ivit-softmax{bits}"
         variants.append(Variant(own_name, product_path(subject, product), product, {}, {"softmax_bits": bits}))
-    return Model(arch.name, subject, _with_kernels(variants, kernels))
+    return Model(arch.name, subject, _with_providers(_with_kernels(variants, kernels), providers))
 
 
 def _with_kernels(variants: Sequence[Variant], kernels: Sequence[str]) -> tuple[Variant, ...]:
@@ -108,3 +114,17 @@ def _with_kernels(variants: Sequence[Variant], kernels: Sequence[str]) -> tuple[
         for variant in variants
         for name in kernels
     )
+
+
+def _with_providers(variants: Sequence[Variant], providers: Sequence[str]) -> tuple[Variant, ...]:
+    """Each variant with each of the providers."""
+    return tuple(
+        variant if provider == "cpu" else _with_provider(variant, provider)
+        for provider in providers or ["cpu"]
+        for variant in variants
+    )
+
+
+def _with_provider(variant: Variant, provider: str) -> Variant:
+    special = provider.removeprefix("ivit-").replace("cpu", "compiled")
+    return replace(variant, name=f"{variant.name}-{special}", config={**variant.config, "provider": provider})

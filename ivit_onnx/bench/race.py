@@ -76,7 +76,14 @@ def our_contestants(model: Model) -> list[Contestant]:
     """Each way to run our model."""
     return [
         Contestant(
-            variant.name, variant.title, "ivit", variant.path, dict(variant.notes), variant.environment, ours=True
+            variant.name,
+            variant.title,
+            "ivit",
+            variant.path,
+            dict(variant.notes),
+            variant.environment,
+            variant.config,
+            ours=True,
         )
         for variant in model.variants
     ]

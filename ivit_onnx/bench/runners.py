@@ -49,7 +49,8 @@ def start_ivit(job: Job) -> Start:
     options = session_options(job)
 
     def start() -> Run:
-        session = ivit_onnx.create_session(job.path, session_options=options)
+        provider = job.config.get("provider", "cpu")
+        session = ivit_onnx.create_session(job.path, provider=provider, session_options=options)
         description = describe(session, job.path)
         job.notes["kernels"] = cpu_variant() or "portable"
         images = generated_images(job.batch, job.arch.in_channels, job.arch.image_size)

@@ -28,7 +28,7 @@ PROFILED_RUNS = 20
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 #: Options that take one or more values: `--batch 1 8` is `--batch 1 --batch 8`.
-LISTS = ("--models", "--batch", "--threads", "--softmax-bits", "--cpu", "--peers", "--img-size")
+LISTS = ("--models", "--batch", "--threads", "--softmax-bits", "--cpu", "--peers", "--img-size", "--provider")
 
 #: The networks of `--kernels` when no model is named.
 KERNEL_NETWORKS = ("deit_tiny_patch16_224", "deit_small_patch16_224", "deit_base_patch16_224")
@@ -106,6 +106,14 @@ def bench(
             help="Kernel variants to force: avx512vnni, avxvnni, avx2, portable.  \\[default: best]",
         ),
     ] = None,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME...",
+            help="cpu, custom operators of ONNX Runtime's own provider, or ivit-cpu, the compiled graph; the first is "
+            "the one that others are compared with.  \\[default: cpu]",
+        ),
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each contestant.")] = 5,
     seconds: Annotated[float, typer.Option(min=0.0, help="Length of a turn.")] = 1.0,
     repeat: Annotated[int, typer.Option(min=1, help="Batches in a turn, at least.")] = 3,
@@ -144,6 +152,7 @@ def bench(
       ivit-bench deit_small.onnx --compare --peers ort-fp32 openvino-int8
       ivit-bench --compare --models deit_tiny_patch16_224 deit_small_patch16_224 \\
           --batch 1 8 --json --plot speed.png > results.json
+      ivit-bench deit_small.onnx --provider ivit-cpu cpu --compare
       ivit-bench --profile deit_small.onnx
       ivit-bench --kernels
       ivit-bench deit_small.onnx --device cuda --compare --batch 1 8 32 128
@@ -162,6 +171,8 @@ def bench(
     on_gpu = device is Device.CUDA
     if on_gpu:
         _refuse_on_gpu({"--threads": threads, "--cpu": cpu, "--no-spinning": no_spinning, "--kernels": kernels})
+        _refuse_on_gpu({"--provider": provider})
+    _check_providers(provider or [], profile or kernels)
     _check_variants(cpu or [])
     if plot is not None:
         _check_plot(plot)
@@ -171,9 +182,11 @@ def bench(
     sizes: list[int | None] = [*img_size] if img_size else [None]
     counts = threads or [min(2, len(os.sched_getaffinity(0)))]
     names = [*(models or []), *(KERNEL_NETWORKS if kernels and not models and not model else [])]
-    subjects = [model_file(path, folder, checkpoint, cpu or []) for path in model or []]
+    subjects = [model_file(path, folder, checkpoint, cpu or [], provider or []) for path in model or []]
     subjects += [
-        named_model(name, folder, checkpoint, softmax_bits or [8], cpu or [], size) for name in names for size in sizes
+        named_model(name, folder, checkpoint, softmax_bits or [8], cpu or [], size, provider or [])
+        for name in names
+        for size in sizes
     ]
     if not subjects:
         raise IvitError("nothing to measure: pass a model file, or --models with names such as deit_tiny_patch16_224")
@@ -216,6 +229,14 @@ def _refuse_on_gpu(options: dict[str, Any]) -> None:
     for name, value in options.items():
         if value:
             raise IvitError(f"{name} is for --device cpu; it does not go with --device cuda")
+
+
+def _check_providers(chosen: list[str], other: bool) -> None:
+    if chosen and other:
+        raise IvitError("--provider does not go with --profile or --kernels, which show operators one by one")
+    for name in chosen:
+        if name not in ("cpu", "ivit-cpu"):
+            raise IvitError(f"--provider: expected cpu or ivit-cpu, found {name!r}")
 
 
 def _check_variants(chosen: list[str]) -> None:
