@@ -26,7 +26,7 @@ int64_t byte_count(const ort::Call& call, size_t index) {
 
 }  // namespace
 
-CpuProgram::CpuProgram(Plan plan, int64_t threads) : Program(std::move(plan)), threads_(threads) {
+CpuProgram::CpuProgram(Plan plan, const Options& options) : Program(std::move(plan), options) {
   for (Step& step : plan_.steps()) {
     ort::Call& call = step.call;
     const ort::OperatorSpec& spec = call.spec;
@@ -46,8 +46,7 @@ CpuProgram::CpuProgram(Plan plan, int64_t threads) : Program(std::move(plan)), t
   }
 }
 
-std::unique_ptr<CpuProgram::Workspace> CpuProgram::take_workspace(
-    const std::shared_ptr<const Layout>& layout) const {
+std::unique_ptr<CpuProgram::Workspace> CpuProgram::take_workspace(const std::shared_ptr<const Layout>& layout) const {
   std::unique_ptr<Workspace> workspace;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -77,7 +76,7 @@ void CpuProgram::give_back(std::unique_ptr<Workspace> workspace) const {
 void CpuProgram::run(const OrtKernelContext* context, const std::shared_ptr<const Layout>& layout,
                      const std::vector<Tensor>& inputs, const std::vector<void*>& outputs) const {
   std::unique_ptr<Workspace> workspace = take_workspace(layout);
-  run_with_team(context, threads_, [&](const cpu::Parallel& team) {
+  run_with_team(context, options_.threads, [&](const cpu::Parallel& team) {
     const auto address = [&](size_t value) {
       return address_of(plan_.values()[value], *layout, inputs, outputs, workspace->arena.get());
     };
@@ -86,6 +85,7 @@ void CpuProgram::run(const OrtKernelContext* context, const std::shared_ptr<cons
       ort::Call& call = workspace->calls[number];
       for (const Step::Activation& input : step.inputs) call.inputs[input.input].data = address(input.value);
       if (step.outputs.size() > 1) call.second_output = address(step.outputs[1]);
+      const Profile::Timer timer(profile_.get(), number);
       kernels_[number]->compute(call, team, address(step.outputs[0]));
     }
   });

@@ -12,9 +12,10 @@ namespace ivit::ep {
 
 class CpuProgram final : public Program {
  public:
-  // Packs weights and copies all other parameters: the graph's own may be released afterwards. Runs use up to `threads`
-  // threads of the session's pool.
-  CpuProgram(Plan plan, int64_t threads);
+  // Packs weights and copies all other parameters: the graph's own may be released afterwards.
+  CpuProgram(Plan plan, const Options& options);
+
+  void reserve(const std::shared_ptr<const Layout>& layout) const override { give_back(take_workspace(layout)); }
 
   void run(const OrtKernelContext* context, const std::shared_ptr<const Layout>& layout,
            const std::vector<Tensor>& inputs, const std::vector<void*>& outputs) const override;
@@ -32,7 +33,6 @@ class CpuProgram final : public Program {
   std::unique_ptr<Workspace> take_workspace(const std::shared_ptr<const Layout>& layout) const;
   void give_back(std::unique_ptr<Workspace> workspace) const;
 
-  int64_t threads_;
   std::vector<std::unique_ptr<ort::Kernel>> kernels_;
   std::vector<cpu::AlignedArray<uint8_t>> parameters_;
   mutable std::mutex mutex_;

@@ -57,6 +57,24 @@ std::vector<Node> read_nodes(const OrtGraph* graph) {
   return nodes;
 }
 
+bool is_constant(const OrtValueInfo* value) {
+  bool constant = false;
+  check(api().ValueInfo_IsConstantInitializer(value, &constant));
+  return constant;
+}
+
+std::vector<int64_t> shape_of(const OrtValueInfo* value) {
+  const OrtTypeInfo* type_info = nullptr;
+  check(api().GetValueInfoTypeInfo(value, &type_info));
+  const OrtTensorTypeAndShapeInfo* tensor = nullptr;
+  check(api().CastTypeInfoToTensorInfo(type_info, &tensor));
+  size_t rank = 0;
+  if (tensor != nullptr) check(api().GetDimensionsCount(tensor, &rank));
+  std::vector<int64_t> shape(rank);
+  if (rank > 0) check(api().GetDimensions(tensor, shape.data(), rank));
+  return shape;
+}
+
 std::string value_name(const OrtValueInfo* value) {
   const char* name = nullptr;
   check(api().GetValueInfoName(value, &name));
@@ -111,9 +129,7 @@ ort::Call bind_node(const Node& node) {
     call.attributes.push_back(ort::check_attribute(spec, attribute, read_attribute(node, attribute.name)));
   }
   for (size_t index = 0; index < spec.inputs.size(); ++index) {
-    bool constant = false;
-    check(api().ValueInfo_IsConstantInitializer(node.inputs[index], &constant));
-    if (!constant) continue;
+    if (!is_constant(node.inputs[index])) continue;
     const OrtValue* value = nullptr;
     check(api().ValueInfo_GetInitializerValue(node.inputs[index], &value));
     call.inputs[index].constant = true;

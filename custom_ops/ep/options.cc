@@ -55,6 +55,12 @@ Options read_options(const OrtSessionOptions* session_options, const char* provi
   if (const auto text = entry(session_options, provider, "threads")) {
     options.threads = number("threads", *text, 1, 1024);
   }
+  if (const auto text = entry(session_options, provider, "max_batch")) {
+    options.max_batch = number("max_batch", *text, 0, 1 << 20);
+  }
+  if (const auto text = entry(session_options, provider, "profile")) {
+    options.profile = number("profile", *text, 0, 1) != 0;
+  }
   if (const auto text = entry(session_options, provider, "cuda_graph")) {
     options.cuda_graph = number("cuda_graph", *text, 0, 1) != 0;
   }

@@ -10,6 +10,11 @@ namespace ivit::ep {
 struct Options {
   // Threads that a run may use; by default one for each processor. No more than the session's pool has.
   int64_t threads = 1;
+  // The largest batch that runs are promised to have: a larger one is an error, and memory for it is taken when the
+  // model is loaded. 0 promises nothing; memory then grows with the largest batch seen.
+  int64_t max_batch = 0;
+  // Writes the time of every operator when the session ends.
+  bool profile = false;
   // Whether a GPU runs a recording of the graph, one for each batch size.
   bool cuda_graph = true;
   // The number of the GPU; given by the chosen device, not by the user.

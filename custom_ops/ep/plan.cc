@@ -28,9 +28,7 @@ Plan::Plan(const OrtGraph* graph) {
     values_.push_back({name, home, index});
   };
   for (const OrtValueInfo* value : graph_inputs(graph)) {
-    bool constant = false;
-    ort::check(ort::api().ValueInfo_IsConstantInitializer(value, &constant));
-    if (constant) continue;
+    if (is_constant(value)) continue;
     add(value_name(value), Value::Home::kInput, inputs_.size());
     inputs_.push_back(value_name(value));
   }

@@ -1,6 +1,9 @@
 #include "ep/program.h"
 
 #include <mutex>
+#include <string>
+
+#include "ort/status.h"
 
 namespace ivit::ep {
 namespace {
@@ -17,6 +20,11 @@ bool same_shapes(const Layout& layout, const std::vector<Tensor>& inputs) {
 
 }  // namespace
 
+Program::Program(Plan plan, const Options& options)
+    : plan_(std::move(plan)),
+      options_(options),
+      profile_(options.profile ? std::make_unique<Profile>(plan_.steps()) : nullptr) {}
+
 std::shared_ptr<const Layout> Program::layout(const std::vector<Tensor>& inputs) const {
   {
     const std::shared_lock<std::shared_mutex> lock(mutex_);
@@ -25,7 +33,14 @@ std::shared_ptr<const Layout> Program::layout(const std::vector<Tensor>& inputs)
     }
   }
   std::vector<std::vector<int64_t>> shapes;
-  for (const Tensor& input : inputs) shapes.push_back(input.shape);
+  for (const Tensor& input : inputs) {
+    const int64_t batch = input.shape.empty() ? 1 : input.shape[0];
+    if (options_.max_batch > 0 && batch > options_.max_batch) {
+      throw ort::InvalidArgument("ivit: batch: expected at most max_batch = " + std::to_string(options_.max_batch) +
+                                 ", found " + std::to_string(batch));
+    }
+    shapes.push_back(input.shape);
+  }
   auto made = std::make_shared<const Layout>(plan_.layout(shapes));
   const std::unique_lock<std::shared_mutex> lock(mutex_);
   if (layouts_.size() >= kMostLayouts) layouts_.erase(layouts_.begin());

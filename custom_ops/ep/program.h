@@ -6,7 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "ep/options.h"
 #include "ep/plan.h"
+#include "ep/profile.h"
 
 namespace ivit::ep {
 
@@ -17,7 +19,7 @@ struct Tensor {
 
 class Program {
  public:
-  explicit Program(Plan plan) : plan_(std::move(plan)) {}
+  Program(Plan plan, const Options& options);
   virtual ~Program() = default;
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
@@ -28,12 +30,18 @@ class Program {
   // fit.
   std::shared_ptr<const Layout> layout(const std::vector<Tensor>& inputs) const;
 
+  // Takes the memory that a run with this layout needs.
+  virtual void reserve(const std::shared_ptr<const Layout>& layout) const = 0;
+
   // Computes the outputs, in memory of the program's device like the inputs. Several threads may run at the same time.
   virtual void run(const OrtKernelContext* context, const std::shared_ptr<const Layout>& layout,
                    const std::vector<Tensor>& inputs, const std::vector<void*>& outputs) const = 0;
 
  protected:
   Plan plan_;
+  const Options options_;
+  // Null unless it is asked for.
+  std::unique_ptr<Profile> profile_;
 
  private:
   mutable std::shared_mutex mutex_;

@@ -78,6 +78,20 @@ class CompiledGraph final : public OrtNodeComputeInfo {
   std::vector<size_t> output_places_;
 };
 
+// Takes memory for the largest batch, if it is promised and all other dimensions of the inputs are known.
+void reserve(const Program& program, const OrtGraph* graph, int64_t max_batch) {
+  if (max_batch == 0) return;
+  std::vector<Tensor> inputs;
+  for (const OrtValueInfo* value : graph_inputs(graph)) {
+    if (is_constant(value)) continue;
+    std::vector<int64_t> shape = shape_of(value);
+    if (!shape.empty() && shape[0] < 0) shape[0] = max_batch;
+    if (std::find(shape.begin(), shape.end(), -1) != shape.end()) return;
+    inputs.push_back({shape, nullptr});
+  }
+  program.reserve(program.layout(inputs));
+}
+
 // Why a node is not taken; empty if it is.
 std::string rejection(const Node& node) {
   try {
@@ -145,12 +159,14 @@ OrtStatus* ORT_API_CALL Provider::compile(OrtEp* self, const OrtGraph** graphs, 
     for (size_t i = 0; i < count; ++i) {
       const Node fused = read_node(fused_nodes[i]);
       Plan plan(graphs[i]);
-      log("compiles " + std::to_string(plan.steps().size()) + " operators for the " + (provider.on_gpu_ ? "GPU" : "CPU"));
-      std::unique_ptr<Program> program =
-          provider.on_gpu_ ? gpu()->compile(std::move(plan), provider.options_)
-                           : std::make_unique<CpuProgram>(std::move(plan), provider.options_.threads);
-      compiled.push_back(std::make_unique<CompiledGraph>(std::move(program), value_names(fused.inputs),
-                                                         value_names(fused.outputs)));
+      log("compiles " + std::to_string(plan.steps().size()) + " operators for the " +
+          (provider.on_gpu_ ? "GPU" : "CPU"));
+      std::unique_ptr<Program> program = provider.on_gpu_
+                                             ? gpu()->compile(std::move(plan), provider.options_)
+                                             : std::make_unique<CpuProgram>(std::move(plan), provider.options_);
+      reserve(*program, graphs[i], provider.options_.max_batch);
+      compiled.push_back(
+          std::make_unique<CompiledGraph>(std::move(program), value_names(fused.inputs), value_names(fused.outputs)));
     }
     for (size_t i = 0; i < count; ++i) infos[i] = compiled[i].release();
   });

@@ -18,32 +18,23 @@ using ort::InvalidArgument;
 // TensorProto.INT32
 constexpr int64_t kInt32InOnnx = 6;
 
-struct TypeAndRank {
-  ONNXTensorElementDataType type;
-  size_t rank;
-};
-
-TypeAndRank type_and_rank(const OrtValueInfo* value) {
+ONNXTensorElementDataType element_type(const OrtValueInfo* value) {
   const OrtTypeInfo* type_info = nullptr;
   check(api().GetValueInfoTypeInfo(value, &type_info));
   const OrtTensorTypeAndShapeInfo* tensor = nullptr;
   check(api().CastTypeInfoToTensorInfo(type_info, &tensor));
-  TypeAndRank result{ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED, 0};
-  if (tensor == nullptr) return result;
-  check(api().GetTensorElementType(tensor, &result.type));
-  check(api().GetDimensionsCount(tensor, &result.rank));
-  return result;
+  ONNXTensorElementDataType type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
+  if (tensor != nullptr) check(api().GetTensorElementType(tensor, &type));
+  return type;
 }
 
 // The one element of a constant of int64.
 int64_t constant(const Node& node, size_t index) {
-  bool is_constant = false;
-  check(api().ValueInfo_IsConstantInitializer(node.inputs[index], &is_constant));
-  if (!is_constant) throw InvalidArgument(node.op_type + ": its bounds are computed");
+  if (!is_constant(node.inputs[index])) throw InvalidArgument(node.op_type + ": its bounds are computed");
   const OrtValue* value = nullptr;
   check(api().ValueInfo_GetInitializerValue(node.inputs[index], &value));
   const std::vector<int64_t> shape = ort::shape_of(value);
-  if (type_and_rank(node.inputs[index]).type != ort::kInt64 || shape != std::vector<int64_t>{1}) {
+  if (element_type(node.inputs[index]) != ort::kInt64 || shape != std::vector<int64_t>{1}) {
     throw InvalidArgument(node.op_type + ": its bounds are not one number each");
   }
   return *static_cast<const int64_t*>(ort::data_of(value));
@@ -135,12 +126,12 @@ const ort::OperatorSpec& spec_of(const Node& node, ONNXTensorElementDataType typ
 
 ort::Call bind_standard(const Node& node) {
   if (node.inputs.empty()) throw InvalidArgument(node.op_type + ": it has no input");
-  const auto [type, rank] = type_and_rank(node.inputs[0]);
-  ort::Call call(spec_of(node, type));
+  ort::Call call(spec_of(node, element_type(node.inputs[0])));
   if (node.op_type == "Cast") {
     if (read_attribute(node, "to") != kInt32InOnnx) throw InvalidArgument("Cast: only int32 is produced");
     return call;
   }
+  const size_t rank = shape_of(node.inputs[0]).size();
   if (rank != 3) throw InvalidArgument(node.op_type + ": expected an input of rank 3, found " + std::to_string(rank));
   if (node.op_type == "Slice") {
     // data, starts, ends, axes; with steps there would be a fifth input.

@@ -43,9 +43,8 @@ struct CudaProgram::Workspace {
   std::vector<std::unique_ptr<Buffers>> buffers;
 };
 
-CudaProgram::CudaProgram(Plan plan, const Options& options)
-    : Program(std::move(plan)), device_(options.device_id), record_(options.cuda_graph) {
-  const cuda::CurrentDevice device(device_);
+CudaProgram::CudaProgram(Plan plan, const Options& options) : Program(std::move(plan), options) {
+  const cuda::CurrentDevice device(options_.device_id);
   for (Step& step : plan_.steps()) {
     kernels_.push_back(make_kernel(step.call));
     // The kernel has them on the device; those of the graph will be released.
@@ -83,7 +82,9 @@ void CudaProgram::enqueue(const Layout& layout, const std::vector<Tensor>& input
     for (const Step::Activation& input : step.inputs) call.inputs[input.input].data = address(input.value);
     ort::CudaRun run{stream, const_cast<uint8_t*>(buffers.scratch.get()), {}};
     for (const size_t output : step.outputs) run.outputs.push_back(address(output));
+    const Profile::Timer timer(profile_.get(), number);
     kernels_[number]->compute(call, run);
+    if (profile_ != nullptr) cuda::synchronize(stream);
   }
 }
 
@@ -97,7 +98,7 @@ std::unique_ptr<CudaProgram::Buffers> CudaProgram::make_buffers(const std::share
     scratch = std::max(scratch, kernels_[number]->scratch_bytes(layout->calls[number]));
   }
   buffers->scratch = DeviceBytes(scratch);
-  if (!record_) return buffers;
+  if (!record()) return buffers;
   std::vector<Tensor> inputs;
   std::vector<void*> outputs;
   std::vector<int64_t> input_bytes(plan_.inputs().size());
@@ -129,20 +130,28 @@ std::unique_ptr<CudaProgram::Buffers> CudaProgram::make_buffers(const std::share
   return buffers;
 }
 
+CudaProgram::Buffers& CudaProgram::buffers_of(Workspace& workspace, const std::shared_ptr<const Layout>& layout) const {
+  auto& all = workspace.buffers;
+  const auto found = std::find_if(all.begin(), all.end(), [&](const auto& known) { return known->layout == layout; });
+  if (found != all.end()) return **found;
+  if (all.size() >= kMostBuffers) all.erase(all.begin());
+  return *all.emplace_back(make_buffers(layout, workspace.stream.get()));
+}
+
+void CudaProgram::reserve(const std::shared_ptr<const Layout>& layout) const {
+  const cuda::CurrentDevice device(options_.device_id);
+  std::unique_ptr<Workspace> workspace = take_workspace();
+  buffers_of(*workspace, layout);
+  give_back(std::move(workspace));
+}
+
 void CudaProgram::run(const OrtKernelContext*, const std::shared_ptr<const Layout>& layout,
                       const std::vector<Tensor>& inputs, const std::vector<void*>& outputs) const {
-  const cuda::CurrentDevice device(device_);
+  const cuda::CurrentDevice device(options_.device_id);
   std::unique_ptr<Workspace> workspace = take_workspace();
   const cuda::Stream stream = workspace->stream.get();
-  auto& all = workspace->buffers;
-  auto found = std::find_if(all.begin(), all.end(), [&](const auto& known) { return known->layout == layout; });
-  if (found == all.end()) {
-    if (all.size() >= kMostBuffers) all.erase(all.begin());
-    all.push_back(make_buffers(layout, stream));
-    found = all.end() - 1;
-  }
-  Buffers& buffers = **found;
-  if (record_) {
+  Buffers& buffers = buffers_of(*workspace, layout);
+  if (record()) {
     for (size_t i = 0; i < inputs.size(); ++i) {
       cuda::copy_on_device(buffers.inputs[i].get(), inputs[i].data, buffers.inputs[i].size(), stream);
     }

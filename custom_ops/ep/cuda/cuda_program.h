@@ -16,6 +16,8 @@ class CudaProgram final : public Program {
   CudaProgram(Plan plan, const Options& options);
   ~CudaProgram() override;
 
+  void reserve(const std::shared_ptr<const Layout>& layout) const override;
+
   // Returns when the outputs are there.
   void run(const OrtKernelContext* context, const std::shared_ptr<const Layout>& layout,
            const std::vector<Tensor>& inputs, const std::vector<void*>& outputs) const override;
@@ -28,10 +30,12 @@ class CudaProgram final : public Program {
   void give_back(std::unique_ptr<Workspace> workspace) const;
   void enqueue(const Layout& layout, const std::vector<Tensor>& inputs, const std::vector<void*>& outputs,
                const Buffers& buffers, cuda::Stream stream) const;
+  Buffers& buffers_of(Workspace& workspace, const std::shared_ptr<const Layout>& layout) const;
   std::unique_ptr<Buffers> make_buffers(const std::shared_ptr<const Layout>& layout, cuda::Stream stream) const;
 
-  int device_;
-  bool record_;
+  // Whether runs are recorded; a profile wants the steps one by one.
+  bool record() const { return options_.cuda_graph && profile_ == nullptr; }
+
   std::vector<std::unique_ptr<ort::CudaKernel>> kernels_;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Workspace>> workspaces_;
