@@ -73,22 +73,26 @@ __device__ __forceinline__ void add_step(const Problem& problem, const Item& ite
                                          const uint32_t (&maxima)[2], uint4 scores, int step, uint32_t (&sums)[2]) {
   const uint32_t words[4] = {scores.x, scores.y, scores.z, scores.w};
   const int left = problem.keys - kStepKeys * step;
+  uint32_t exponentials[4][4];
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
-    const int row = r % 2;
-    const int half = r / 2;
-    uint32_t exponentials[4];
-    look_up_four(item, table, maxima[row], words[r], step, half, row, exponentials);
-    if (left < kStepKeys) {
+    look_up_four(item, table, maxima[r % 2], words[r], step, r / 2, r % 2, exponentials[r]);
+  }
+  if (left < kStepKeys) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) exponentials[i] = element_key(lane_index(), half, i) < left ? exponentials[i] : 0;
+    for (int i = 0; i < 16; ++i) {
+      if (element_key(lane_index(), i / 8, i % 4) >= left) exponentials[i / 4][i % 4] = 0;
     }
-    if (problem.narrow_sums) {
-      sums[row] += (exponentials[0] + exponentials[1]) + (exponentials[2] + exponentials[3]);
-    } else {
+  }
+  if (problem.narrow_sums) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) sums[row] = add_saturated(sums[row], exponentials[i]);
+    for (int r = 0; r < 4; ++r) {
+      const uint32_t (&four)[4] = exponentials[r];
+      sums[r % 2] += (four[0] + four[1]) + (four[2] + four[3]);
     }
+  } else {
+#pragma unroll
+    for (int i = 0; i < 16; ++i) sums[i / 4 % 2] = add_saturated(sums[i / 4 % 2], exponentials[i / 4][i % 4]);
   }
 }
 
