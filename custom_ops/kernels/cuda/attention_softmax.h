@@ -24,11 +24,11 @@ constexpr uint32_t lone_exponential(uint32_t exponential) {
 
 // Copies the exponentials to shared memory. Followed by a barrier before they are used.
 __device__ __forceinline__ void load_exponentials(const Problem& problem, int8_t* memory) {
-  const uint4* const source = reinterpret_cast<const uint4*>(problem.exponentials);
-  for (int i = static_cast<int>(threadIdx.x); i < kDistances / 4; i += static_cast<int>(blockDim.x)) {
-    uint4 four = __ldg(source + i);
-    if (problem.keys == 1) four.x = lone_exponential(four.x);
-    reinterpret_cast<uint4*>(memory)[i] = four;
+  constexpr int kVectors = kCopies / 4;
+  for (int i = static_cast<int>(threadIdx.x); i < kDistances * kVectors; i += static_cast<int>(blockDim.x)) {
+    uint32_t exponential = static_cast<uint32_t>(__ldg(problem.exponentials + i / kVectors));
+    if (problem.keys == 1) exponential = lone_exponential(exponential);
+    reinterpret_cast<uint4*>(memory)[i] = {exponential, exponential, exponential, exponential};
   }
 }
 
@@ -51,9 +51,11 @@ template <class Item>
 __device__ __forceinline__ void look_up_four(const Item& item, const uint32_t* table, uint32_t maximum, uint32_t scores,
                                              int step, int half, int row, uint32_t (&exponentials)[4]) {
   const uint32_t distances = maximum - scores;
+  const uint32_t copy = static_cast<uint32_t>(lane_index() % kCopies);
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    exponentials[i] = table[__byte_perm(distances, 0, static_cast<unsigned>(0x4440 + i))];
+    // The distance in byte i times the number of copies.
+    exponentials[i] = table[__dp4a(distances, static_cast<unsigned>(kCopies) << (8 * i), copy)];
   }
   if (item.masks()) {
     const uint32_t differences = item.differences(step, half, row);
