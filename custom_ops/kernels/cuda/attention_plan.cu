@@ -1,3 +1,4 @@
+// How the items of an attention are spread over blocks.
 #include <algorithm>
 #include <initializer_list>
 #include <stdexcept>
