@@ -11,7 +11,7 @@ import numpy as np
 from cases import Array, Case, dyadic, exp_attributes, integers, random_case
 from ivit_onnx.opset import OPERATORS
 
-__all__ = ["deit_case", "odd_cases", "random_cases"]
+__all__ = ["attention_case", "deit_case", "odd_cases", "random_cases"]
 
 
 def linear_inputs(rng: np.random.Generator, prefix: str, k: int, n: int, target: int = 128) -> dict[str, Array]:
@@ -220,6 +220,17 @@ def odd_cases(rng: np.random.Generator) -> Iterator[Case]:
                 yield attention_case(rng, 1, tokens, count, head_dim, frac_bits, *next(exponentials))
     for tokens, head_dim in ((2, 1), (63, 3), (64, 17), (65, 66), (66, 128), (129, 130)):
         yield attention_case(rng, 2, tokens, 2, head_dim, 15, *next(exponentials))
+    # Wide heads, one key alone with exponentials that are powers of two, and many blocks.
+    for tokens, head_dim, frac_bits in ((70, 130, 8), (33, 192, 15), (40, 200, 7), (65, 256, 15)):
+        yield attention_case(rng, 1, tokens, 2, head_dim, frac_bits, *next(exponentials))
+    for x0, n in ((-64, 15), (-1, 1), (-(2**29), 31)):
+        for frac_bits in (7, 8, 15):
+            yield attention_case(rng, 2, 1, 1, 33, frac_bits, x0, n)
+            yield window_case(rng, (3, 2), 1, 0, 2, 20, frac_bits=frac_bits, x0=x0, n=n)
+    yield attention_case(rng, 3, 198, 12, 32, 15, *next(exponentials))
+    # Windows larger than the grid, and such that have more than one block of queries.
+    for grid, window in (((3, 3), 7), ((9, 11), 16), ((24, 20), 12)):
+        yield window_case(rng, grid, window, window // 2, 2, 40, frac_bits=15, x0=-20, n=15)
     # Windows of 7 and 12 as models have them, on grids that they divide and do not, whole and cut by a shift.
     for grid, window in (((14, 14), 7), ((7, 7), 7), ((21, 10), 7), ((24, 12), 12), ((13, 30), 12), ((5, 9), 4)):
         for shift in (0, window // 2) if min(grid) > window else (0,):

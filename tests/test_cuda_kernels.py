@@ -18,7 +18,7 @@ from cases import random_case
 from graphs import single_operator_model
 from ivit_onnx.opset import OPERATORS
 from sessions import assert_equal, expected, run, session
-from shaped_cases import odd_cases
+from shaped_cases import attention_case, odd_cases
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -69,3 +69,11 @@ def test_empty_batch(library: str, operator: str) -> None:
             case.inputs[tensor.name] = case.inputs[tensor.name][:0]
     empty = tuple(w[:0] for w in wanted) if isinstance(wanted, tuple) else wanted[:0]
     assert_equal(run(session(model, library=library), case), empty)
+
+
+@pytest.mark.parametrize("frac_bits", [8, 15])
+def test_too_many_tokens_are_an_error(library: str, frac_bits: int) -> None:
+    """Scores of a block stay in its shared memory; 300 000 tokens fit no GPU's."""
+    case = attention_case(np.random.default_rng(3), 1, 300_000, 1, 1, frac_bits, -20, 15)
+    with pytest.raises(Exception, match=r"IntAttention: tokens .*: expected at most \d+ on this GPU, found 300000"):
+        run(session(single_operator_model(case, constants=True, functions=False), library=library), case)

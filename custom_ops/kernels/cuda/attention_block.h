@@ -76,13 +76,13 @@ __device__ __forceinline__ void for_each_step(Tiles<kDim, Item>& tiles, int keys
 template <int kDim, bool kSplit, class Item>
 __device__ __forceinline__ void attend(const Problem& problem, Item& item, int first_query) {
   int8_t* const memory = shared_memory<int8_t>();
-  int32_t* const table = shared_memory<int32_t>();
+  const uint32_t* const table = shared_memory<uint32_t>();
   const int lane = lane_index();
   const int query = first_query + warp_index() * kWarpQueries;
   const bool active = query < problem.keys;
   uint4* const scores = reinterpret_cast<uint4*>(memory + score_offset(kDim)) +
                         warp_index() * step_count(problem.keys) * kWarpLanes + lane;
-  load_exponentials(problem, table);
+  load_exponentials(problem, memory);
   item.take_queries(problem, query);
 
   Tiles<kDim, Item> tiles(problem, item, memory + kTileOffset);

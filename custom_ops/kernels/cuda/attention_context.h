@@ -13,7 +13,7 @@ namespace ivit::cuda::attention {
 
 // Accumulators of all channels. A probability of 15 bits is 256 * upper + lower byte. Up to 128 channels the upper
 // products have sums of their own, which are added once in the end; beyond, they are added in every step, because
-// registers do not suffice for both.
+// registers do not suffice for both. Sums wrap modulo 2^32, as the additions in the function bodies do.
 template <int kDim, bool kSplit>
 class Context {
  public:

@@ -1,3 +1,4 @@
+// Parameters of an attention.
 #include "kernels/common/shift_exp.h"
 #include "kernels/cuda/attention_parameters.h"
 

@@ -1,3 +1,4 @@
+// How the items of an attention are spread over blocks.
 #include <algorithm>
 #include <initializer_list>
 #include <stdexcept>
@@ -42,12 +43,12 @@ Plan make_plan(const char* name, int64_t items, int64_t keys, int64_t head_dim, 
   const int64_t free_bytes = static_cast<int64_t>(device.shared_bytes) - static_cast<int64_t>(score_offset(dim));
   const int64_t most_keys = free_bytes / (kStepBytes + kStepKeys * place_bytes) * kStepKeys;
   if (keys > most_keys) fail("tokens that attend to each other", most_keys, keys);
-  // Few items are spread over more blocks, down to one warp each.
+  // Few items are spread over more blocks, down to one warp each, so that every multiprocessor has two of them.
   Plan plan = plan_with(1, keys, dim, place_bytes);
   for (int warps = 2; warps <= kMaxWarps; warps *= 2) {
     const Plan larger = plan_with(warps, keys, dim, place_bytes);
     if (larger.shared_bytes > device.shared_bytes) break;
-    if (items * larger.query_blocks < device.multiprocessors && larger.query_blocks < plan.query_blocks) break;
+    if (items * larger.query_blocks < 2 * device.multiprocessors && larger.query_blocks < plan.query_blocks) break;
     plan = larger;
   }
   return plan;

@@ -37,28 +37,36 @@ __device__ __forceinline__ uint4 score_step(const Problem& problem, const Item& 
   int32_t sums[4][4] = {};
   multiply_keys<kDim>(tile, first, queries, sums);
   const int left = problem.keys - kStepKeys * step;
-  uint32_t words[4];
+  int32_t scores[4][4];
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
     const int row = r % 2;
     const int half = r / 2;
     const int32_t accumulators[4] = {sums[2 * half][2 * row], sums[2 * half][2 * row + 1], sums[2 * half + 1][2 * row],
                                      sums[2 * half + 1][2 * row + 1]};
-    int32_t scores[4];
-    item.score(accumulators, step, half, row, scores);
-    if (item.masks()) {
-      const uint32_t differences = item.differences(step, half, row);
-#pragma unroll
-      for (int i = 0; i < 4; ++i) scores[i] = (differences >> (8 * i) & 255) == 0 ? scores[i] : -128;
-    }
-    if (left < kStepKeys) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) scores[i] = element_key(lane_index(), half, i) < left ? scores[i] : -128;
-    }
-#pragma unroll
-    for (int i = 0; i < 4; ++i) maxima[row] = scores[i] > maxima[row] ? scores[i] : maxima[row];
-    words[r] = pack_saturated(scores) ^ 0x80808080u;
+    item.score(accumulators, step, half, row, scores[r]);
   }
+  if (item.masks()) {
+#pragma unroll
+    for (int i = 0; i < 16; ++i) {
+      const uint32_t differences = item.differences(step, i / 8, i / 4 % 2);
+      if ((differences >> (8 * (i % 4)) & 255) != 0) scores[i / 4][i % 4] = -128;
+    }
+  }
+  if (left < kStepKeys) {
+#pragma unroll
+    for (int i = 0; i < 16; ++i) {
+      if (element_key(lane_index(), i / 8, i % 4) >= left) scores[i / 4][i % 4] = -128;
+    }
+  }
+  uint32_t words[4];
+#pragma unroll
+  for (int i = 0; i < 16; ++i) {
+    int32_t& maximum = maxima[i / 4 % 2];
+    maximum = scores[i / 4][i % 4] > maximum ? scores[i / 4][i % 4] : maximum;
+  }
+#pragma unroll
+  for (int r = 0; r < 4; ++r) words[r] = pack_saturated(scores[r]) ^ 0x80808080u;
   return {words[0], words[1], words[2], words[3]};
 }
 

@@ -16,6 +16,8 @@ constexpr int kTileKeys = 64;
 constexpr int kStages = 3;
 constexpr int kMaxWarps = 4;
 constexpr int kDistances = 256;
+// A lane reads one of eight copies of the exponentials, so that only four lanes can meet at a bank.
+constexpr int kCopies = 8;
 constexpr int kMaxHeadDim = 256;
 
 // Bytes of the scores of a warp's queries for the keys of a step.
@@ -58,9 +60,9 @@ constexpr int element_key(int lane, int half, int i) { return 16 * half + 8 * (i
 // Where the byte of a key of a step stands when they are ordered [part][half][i].
 constexpr int element_place(int key) { return 8 * (key % 8 / 2) + 4 * (key / 16) + 2 * (key / 8 % 2) + key % 2; }
 
-// -- a block's shared memory: exponentials, tiles, scores, and what an item wants for itself
+// -- a block's shared memory: exponentials [256, copies], tiles, scores, and what an item wants for itself
 
-constexpr int kTileOffset = kDistances * 4;
+constexpr int kTileOffset = kDistances * kCopies * 4;
 constexpr size_t score_offset(int dim) { return kTileOffset + static_cast<size_t>(kStages * kTileKeys * dim); }
 constexpr size_t item_offset(int dim, int warps, int keys) {
   return score_offset(dim) + static_cast<size_t>(warps) * static_cast<size_t>(step_count(keys)) * kStepBytes;

@@ -18,15 +18,17 @@ constexpr uint32_t kLargestSum = INT32_MAX;
 
 // The exponential of the only key of a row. A power of two would give the probability 1, which is too much by one; the
 // largest number gives the largest probability.
-constexpr int32_t lone_exponential(int32_t exponential) {
-  return (exponential & (exponential - 1)) == 0 ? INT32_MAX : exponential;
+constexpr uint32_t lone_exponential(uint32_t exponential) {
+  return (exponential & (exponential - 1)) == 0 ? kLargestSum : exponential;
 }
 
 // Copies the exponentials to shared memory. Followed by a barrier before they are used.
-__device__ inline void load_exponentials(const Problem& problem, int32_t* table) {
-  for (int i = static_cast<int>(threadIdx.x); i < kDistances; i += static_cast<int>(blockDim.x)) {
-    const int32_t exponential = problem.exponentials[i];
-    table[i] = problem.keys == 1 ? lone_exponential(exponential) : exponential;
+__device__ __forceinline__ void load_exponentials(const Problem& problem, int8_t* memory) {
+  constexpr int kVectors = kCopies / 4;
+  for (int i = static_cast<int>(threadIdx.x); i < kDistances * kVectors; i += static_cast<int>(blockDim.x)) {
+    uint32_t exponential = static_cast<uint32_t>(__ldg(problem.exponentials + i / kVectors));
+    if (problem.keys == 1) exponential = lone_exponential(exponential);
+    reinterpret_cast<uint4*>(memory)[i] = {exponential, exponential, exponential, exponential};
   }
 }
 
@@ -46,12 +48,14 @@ __device__ __forceinline__ void spread_maxima(const int32_t (&maxima)[2], uint32
 
 // The exponentials of four scores. No byte of `scores` is larger than those of `maximum`.
 template <class Item>
-__device__ __forceinline__ void look_up_four(const Item& item, const int32_t* table, uint32_t maximum, uint32_t scores,
+__device__ __forceinline__ void look_up_four(const Item& item, const uint32_t* table, uint32_t maximum, uint32_t scores,
                                              int step, int half, int row, uint32_t (&exponentials)[4]) {
   const uint32_t distances = maximum - scores;
+  const uint32_t copy = static_cast<uint32_t>(lane_index() % kCopies);
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    exponentials[i] = static_cast<uint32_t>(table[__byte_perm(distances, 0, static_cast<unsigned>(0x4440 + i))]);
+    // The distance in byte i times the number of copies.
+    exponentials[i] = table[__dp4a(distances, static_cast<unsigned>(kCopies) << (8 * i), copy)];
   }
   if (item.masks()) {
     const uint32_t differences = item.differences(step, half, row);
@@ -67,26 +71,30 @@ constexpr uint32_t add_saturated(uint32_t sum, uint32_t a) { return sum + a < kL
 
 // Adds the exponentials of one step to the sums of both rows.
 template <class Item>
-__device__ __forceinline__ void add_step(const Problem& problem, const Item& item, const int32_t* table,
+__device__ __forceinline__ void add_step(const Problem& problem, const Item& item, const uint32_t* table,
                                          const uint32_t (&maxima)[2], uint4 scores, int step, uint32_t (&sums)[2]) {
   const uint32_t words[4] = {scores.x, scores.y, scores.z, scores.w};
   const int left = problem.keys - kStepKeys * step;
+  uint32_t exponentials[4][4];
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
-    const int row = r % 2;
-    const int half = r / 2;
-    uint32_t exponentials[4];
-    look_up_four(item, table, maxima[row], words[r], step, half, row, exponentials);
-    if (left < kStepKeys) {
+    look_up_four(item, table, maxima[r % 2], words[r], step, r / 2, r % 2, exponentials[r]);
+  }
+  if (left < kStepKeys) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) exponentials[i] = element_key(lane_index(), half, i) < left ? exponentials[i] : 0;
+    for (int i = 0; i < 16; ++i) {
+      if (element_key(lane_index(), i / 8, i % 4) >= left) exponentials[i / 4][i % 4] = 0;
     }
-    if (problem.narrow_sums) {
-      sums[row] += (exponentials[0] + exponentials[1]) + (exponentials[2] + exponentials[3]);
-    } else {
+  }
+  if (problem.narrow_sums) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) sums[row] = add_saturated(sums[row], exponentials[i]);
+    for (int r = 0; r < 4; ++r) {
+      const uint32_t (&four)[4] = exponentials[r];
+      sums[r % 2] += (four[0] + four[1]) + (four[2] + four[3]);
     }
+  } else {
+#pragma unroll
+    for (int i = 0; i < 16; ++i) sums[i / 4 % 2] = add_saturated(sums[i / 4 % 2], exponentials[i / 4][i % 4]);
   }
 }
 
@@ -106,7 +114,7 @@ __device__ __forceinline__ void invert_sums(const Problem& problem, const uint32
 // The probabilities of one step as fragments of A: `upper` has their upper bytes, or all of them for 7 and 8 fractional
 // bits, `lower` the lower bytes of 15 bits.
 template <bool kSplit, class Item>
-__device__ __forceinline__ void probability_step(const Item& item, const int32_t* table, const uint32_t (&maxima)[2],
+__device__ __forceinline__ void probability_step(const Item& item, const uint32_t* table, const uint32_t (&maxima)[2],
                                                  const uint32_t (&factors)[2], uint4 scores, int step,
                                                  uint32_t (&upper)[4], uint32_t (&lower)[4]) {
   const uint32_t words[4] = {scores.x, scores.y, scores.z, scores.w};

@@ -1,3 +1,4 @@
+// IntAttention: an item is one head of one image.
 #include "kernels/cuda/attention_block.h"
 #include "kernels/cuda/attention_dispatch.h"
 #include "kernels/cuda/int_attention.h"

@@ -1,3 +1,5 @@
+// IntWindowAttention: an item is one head of one window. Tokens are gathered by their places, and scores get a second
+// scale and a bias before the softmax.
 #include "kernels/cuda/attention_block.h"
 #include "kernels/cuda/attention_dispatch.h"
 #include "kernels/cuda/int_window_attention.h"
@@ -14,10 +16,11 @@ constexpr const char* kName = "IntWindowAttention";
 // Shared memory for a place: the row of its token, and its region.
 constexpr int64_t kPlaceBytes = 9;
 
+// What every block is told beside the problem.
 struct Windows {
   WindowPlaces places;
-  const int8_t* padding;
-  const uint4* bias;
+  const int8_t* padding;  // [3, heads, head_dim]
+  const uint4* bias;      // of window_bias(): eight numbers for a lane
   attention::Scale placed;
   uint32_t masked_exponential;
 };
@@ -72,8 +75,8 @@ class WindowItem {
   __device__ __forceinline__ void take_queries(const Problem& problem, int query) {
     const int lane = lane_index();
     const int groups = attention::group_count(problem.keys);
-    const int64_t row = int64_t{head_} * groups + query / attention::kWarpQueries;
-    bias_ = windows_.bias + row * steps_ * 2 * kWarpLanes + lane;
+    const int64_t group = int64_t{head_} * groups + query / attention::kWarpQueries;
+    bias_ = windows_.bias + group * steps_ * 2 * kWarpLanes + lane;
 #pragma unroll
     for (int row = 0; row < 2; ++row) {
       const int place = query + lane / 4 + 8 * row;

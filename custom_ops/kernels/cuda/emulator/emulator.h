@@ -122,6 +122,12 @@ inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
   return result;
 }
 
+// sum plus the products of the bytes, without signs.
+inline unsigned __dp4a(unsigned x, unsigned y, unsigned sum) {
+  for (int i = 0; i < 4; ++i) sum += (x >> (8 * i) & 255) * (y >> (8 * i) & 255);
+  return sum;
+}
+
 template <class T>
 T __ldg(const T* address) {
   return *address;
