@@ -112,22 +112,37 @@ __device__ __forceinline__ void store_run(int32_t* y, const RunOfValues& v) {
   reinterpret_cast<int4*>(y)[1] = {v[4], v[5], v[6], v[7]};
 }
 
-// Loads eight values. The address is aligned to eight of them.
-__device__ __forceinline__ void load_run(const int16_t* x, RunOfValues& v) {
-  const uint4 words = *reinterpret_cast<const uint4*>(x);
-  const uint32_t pairs[4] = {words.x, words.y, words.z, words.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    v[2 * i] = static_cast<int16_t>(pairs[i]);
-    v[2 * i + 1] = static_cast<int32_t>(pairs[i]) >> 16;
+// Eight values as they are in memory, for operands that are asked for long before they are used.
+template <class In>
+struct RunOfInputs;
+
+template <>
+struct RunOfInputs<int16_t> {
+  uint4 words;
+
+  __device__ __forceinline__ int32_t operator[](int i) const {
+    const uint32_t pair = i < 4 ? (i < 2 ? words.x : words.y) : (i < 6 ? words.z : words.w);
+    return i % 2 == 0 ? static_cast<int16_t>(pair) : static_cast<int32_t>(pair) >> 16;
   }
+};
+
+template <>
+struct RunOfInputs<int32_t> {
+  int4 low;
+  int4 high;
+
+  __device__ __forceinline__ int32_t operator[](int i) const {
+    const int4 four = i < 4 ? low : high;
+    return i % 4 == 0 ? four.x : i % 4 == 1 ? four.y : i % 4 == 2 ? four.z : four.w;
+  }
+};
+
+// Loads eight values. The address is aligned to eight of them.
+__device__ __forceinline__ RunOfInputs<int16_t> load_run(const int16_t* x) {
+  return {*reinterpret_cast<const uint4*>(x)};
 }
-__device__ __forceinline__ void load_run(const int32_t* x, RunOfValues& v) {
-  const int4 low = reinterpret_cast<const int4*>(x)[0];
-  const int4 high = reinterpret_cast<const int4*>(x)[1];
-  const int32_t values[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
-#pragma unroll
-  for (int i = 0; i < 8; ++i) v[i] = values[i];
+__device__ __forceinline__ RunOfInputs<int32_t> load_run(const int32_t* x) {
+  return {reinterpret_cast<const int4*>(x)[0], reinterpret_cast<const int4*>(x)[1]};
 }
 
 // The same for the first `count` of the eight, at any address.
@@ -138,10 +153,21 @@ __device__ __forceinline__ void store_some(Out* y, const RunOfValues& v, int cou
     if (i < count) y[i] = static_cast<Out>(clamp_to<Out>(v[i]));
   }
 }
-template <class In>
-__device__ __forceinline__ void load_some(const In* x, RunOfValues& v, int count) {
+__device__ __forceinline__ RunOfInputs<int16_t> load_some(const int16_t* x, int count) {
+  uint32_t words[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t low = 2 * i < count ? static_cast<uint16_t>(x[2 * i]) : 0;
+    const uint32_t high = 2 * i + 1 < count ? static_cast<uint16_t>(x[2 * i + 1]) : 0;
+    words[i] = low | high << 16;
+  }
+  return {{words[0], words[1], words[2], words[3]}};
+}
+__device__ __forceinline__ RunOfInputs<int32_t> load_some(const int32_t* x, int count) {
+  RunOfValues v;
 #pragma unroll
   for (int i = 0; i < kEpilogueColumns; ++i) v[i] = i < count ? x[i] : 0;
+  return {{v[0], v[1], v[2], v[3]}, {v[4], v[5], v[6], v[7]}};
 }
 
 // Where eight columns of a row stand, and how many of them there are. With `whole`, all of them at an aligned address.
@@ -167,18 +193,13 @@ __device__ __forceinline__ void store(Out* y, int64_t row, const RunPlace& place
   }
 }
 template <class In>
-__device__ __forceinline__ void load(const In* x, int64_t row, const RunPlace& place, RunOfValues& v) {
-  if (place.whole) {
-    load_run(x + place.offset(row), v);
-  } else {
-    load_some(x + place.offset(row), v, place.count());
-  }
+__device__ __forceinline__ RunOfInputs<In> load(const In* x, int64_t row, const RunPlace& place) {
+  return place.whole ? load_run(x + place.offset(row)) : load_some(x + place.offset(row), place.count());
 }
 
 // branch * v + residual, in place.
-__device__ __forceinline__ void add_residual(const Epilogue& epilogue, const RunPlace& place, RunOfValues& v) {
-  RunOfValues residual;
-  load(epilogue.residual, place.row, place, residual);
+__device__ __forceinline__ void add_residual(const Epilogue& epilogue, const RunOfInputs<int16_t>& residual,
+                                             RunOfValues& v) {
   if (epilogue.branch.narrow && epilogue.residual_scale.narrow) {
 #pragma unroll
     for (int i = 0; i < kEpilogueColumns; ++i) {
@@ -195,38 +216,63 @@ __device__ __forceinline__ void add_residual(const Epilogue& epilogue, const Run
 }
 
 // branch * v + position, in place.
-__device__ __forceinline__ void add_position(const Epilogue& epilogue, int64_t patch, const RunPlace& place,
+__device__ __forceinline__ void add_position(const Epilogue& epilogue, const RunOfInputs<int32_t>& position,
                                              RunOfValues& v) {
-  RunOfValues position;
-  load(epilogue.position, patch, place, position);
 #pragma unroll
   for (int i = 0; i < kEpilogueColumns; ++i) {
     v[i] = saturate<int16_t>(scale_wide(clamp_to<int16_t>(v[i]), epilogue.branch) + position[i]);
   }
 }
 
-// Finishes and stores requantised values of eight columns of a row. The kind is the epilogue's.
+// What the kinds load of each run besides the accumulators, and how they finish and store requantised values `v`.
+// Stores keep the compiler from moving later loads before them, so kernels load for several runs first.
 template <Epilogue::Kind kKind>
-__device__ __forceinline__ void finish_run(const Epilogue& epilogue, const RunPlace& place, RunOfValues& v) {
-  using Kind = Epilogue::Kind;
-  if constexpr (kKind == Kind::kInt8) {
-    store(static_cast<int8_t*>(epilogue.y), place.row, place, v);
-  } else if constexpr (kKind == Kind::kInt32) {
-    store(static_cast<int32_t*>(epilogue.y), place.row, place, v);
-  } else {
-    int64_t row = place.row;
-    if constexpr (kKind == Kind::kClamped8) {
+struct Finish {
+  struct Inputs {};
+  static __device__ __forceinline__ Inputs load_inputs(const Epilogue&, const RunPlace&) { return {}; }
+  static __device__ __forceinline__ void run(const Epilogue& epilogue, const RunPlace& place, const Inputs&,
+                                             RunOfValues& v) {
+    using Kind = Epilogue::Kind;
+    static_assert(kKind != Kind::kAdd16 && kKind != Kind::kPlace16);
+    if constexpr (kKind == Kind::kInt8) {
+      store(static_cast<int8_t*>(epilogue.y), place.row, place, v);
+    } else if constexpr (kKind == Kind::kInt32) {
+      store(static_cast<int32_t*>(epilogue.y), place.row, place, v);
+    } else {
+      if constexpr (kKind == Kind::kClamped8) {
 #pragma unroll
-      for (int i = 0; i < kEpilogueColumns; ++i) v[i] = clamp_to<int8_t>(v[i]);
-    } else if constexpr (kKind == Kind::kAdd16) {
-      add_residual(epilogue, place, v);
-    } else if constexpr (kKind == Kind::kPlace16) {
-      const int64_t image = row / epilogue.patches;
-      add_position(epilogue, row - image * epilogue.patches, place, v);
-      row += (image + 1) * epilogue.prefix;
+        for (int i = 0; i < kEpilogueColumns; ++i) v[i] = clamp_to<int8_t>(v[i]);
+      }
+      store(static_cast<int16_t*>(epilogue.y), place.row, place, v);
     }
-    store(static_cast<int16_t*>(epilogue.y), row, place, v);
   }
-}
+};
+
+template <>
+struct Finish<Epilogue::Kind::kAdd16> {
+  using Inputs = RunOfInputs<int16_t>;
+  static __device__ __forceinline__ Inputs load_inputs(const Epilogue& epilogue, const RunPlace& place) {
+    return load(epilogue.residual, place.row, place);
+  }
+  static __device__ __forceinline__ void run(const Epilogue& epilogue, const RunPlace& place, const Inputs& residual,
+                                             RunOfValues& v) {
+    add_residual(epilogue, residual, v);
+    store(static_cast<int16_t*>(epilogue.y), place.row, place, v);
+  }
+};
+
+template <>
+struct Finish<Epilogue::Kind::kPlace16> {
+  using Inputs = RunOfInputs<int32_t>;
+  static __device__ __forceinline__ Inputs load_inputs(const Epilogue& epilogue, const RunPlace& place) {
+    return load(epilogue.position, place.row % epilogue.patches, place);
+  }
+  static __device__ __forceinline__ void run(const Epilogue& epilogue, const RunPlace& place, const Inputs& position,
+                                             RunOfValues& v) {
+    add_position(epilogue, position, v);
+    const int64_t image = place.row / epilogue.patches;
+    store(static_cast<int16_t*>(epilogue.y), place.row + (image + 1) * epilogue.prefix, place, v);
+  }
+};
 
 }  // namespace ivit::cuda

@@ -49,6 +49,9 @@ constexpr bool is_tile(int index) {
 }
 static_assert(is_tile<Tile0>(0) && is_tile<Tile1>(1) && is_tile<Tile2>(2) && is_tile<Tile3>(3) && kTileCount == 4);
 
+// Blocks of 16 rows whose further operands a warp loads together.
+constexpr int kFinishBlocks = 2;
+
 // The left operand. With `aligned`, rows begin at multiples of 16 bytes.
 struct Rows {
   const int8_t* x;
@@ -188,37 +191,56 @@ __device__ __forceinline__ void requantize(Accumulators<Config>& sums, const Lin
   }
 }
 
-// Finishes and stores all of a warp's values. With `vectors`, runs of eight columns are aligned and never cut.
+// Where a lane's run of values stands in the result.
+struct ResultPlace {
+  int64_t rows;
+  int64_t columns;
+  int64_t warp_row;
+  int64_t warp_first;
+  bool vectors;  // Whether runs of eight columns are aligned and never cut.
+
+  __device__ __forceinline__ RunPlace run(int block, int upper, int run) const {
+    return {warp_row + block * kMmaRows + c_row(lane_index(), 2 * upper), warp_first + run_column(lane_index(), run),
+            columns, vectors};
+  }
+  __device__ __forceinline__ bool has(const RunPlace& run) const { return run.row < rows && run.column < columns; }
+};
+
+// Finishes and stores all of a warp's values.
 template <class Config, Epilogue::Kind kKind>
-__device__ __forceinline__ void finish(const Accumulators<Config>& values, const Epilogue& epilogue, int64_t rows,
-                                       int64_t columns, bool vectors, int64_t warp_row, int64_t warp_first) {
+__device__ __forceinline__ void finish(const Accumulators<Config>& values, const Epilogue& epilogue,
+                                       const ResultPlace& result) {
+  constexpr int kBatch = Config::kBlocks < kFinishBlocks ? Config::kBlocks : kFinishBlocks;
 #pragma unroll
-  for (int block = 0; block < Config::kBlocks; ++block) {
+  for (int first = 0; first < Config::kBlocks; first += kBatch) {
+    typename Finish<kKind>::Inputs inputs[kBatch][2][kRuns];
 #pragma unroll
-    for (int upper = 0; upper < 2; ++upper) {
-      const int64_t row = warp_row + block * kMmaRows + c_row(lane_index(), 2 * upper);
-      if (row >= rows) continue;
+    for (int i = 0; i < kBatch * 2 * kRuns; ++i) {
+      const RunPlace place = result.run(first + i / 4, i / 2 % 2, i % 2);
+      if (result.has(place)) inputs[i / 4][i / 2 % 2][i % 2] = Finish<kKind>::load_inputs(epilogue, place);
+    }
 #pragma unroll
-      for (int run = 0; run < kRuns; ++run) {
-        const RunPlace place{row, warp_first + run_column(lane_index(), run), columns, vectors};
-        if (place.column >= columns) continue;
-        RunOfValues v;
+    for (int i = 0; i < kBatch * 2 * kRuns; ++i) {
+      const int upper = i / 2 % 2;
+      const int run = i % 2;
+      const RunPlace place = result.run(first + i / 4, upper, run);
+      if (!result.has(place)) continue;
+      RunOfValues v;
 #pragma unroll
-        for (int i = 0; i < kRun; ++i) v[i] = values[block][4 * run + i / 2][2 * upper + i % 2];
-        finish_run<kKind>(epilogue, place, v);
-      }
+      for (int j = 0; j < kRun; ++j) v[j] = values[first + i / 4][4 * run + j / 2][2 * upper + j % 2];
+      Finish<kKind>::run(epilogue, place, inputs[i / 4][upper][run], v);
     }
   }
 }
 
 template <class Config>
 __global__ void __launch_bounds__(Config::kThreads, Config::kBlocksPerMultiprocessor)
-    matmul_tile(const Rows rows, const Linear linear, const Epilogue epilogue, const bool vectors) {
+    matmul_tile(const Rows rows, const Linear linear, const Epilogue epilogue, const bool vectors,
+                const unsigned across) {
   int8_t* const stages = shared_memory<int8_t>();
   // Neighbouring blocks have the same rows, which are then in the second-level cache.
-  const int64_t across = divide_up(linear.columns, Config::kColumns);
-  const int64_t first_row = blockIdx.x / across * Config::kRows;
-  const int64_t first_column = blockIdx.x % across * Config::kColumns;
+  const int64_t first_row = int64_t{blockIdx.x / across} * Config::kRows;
+  const int64_t first_column = int64_t{blockIdx.x % across} * Config::kColumns;
   const int lane = lane_index();
   const int warp_row = warp_index() / Config::kWarpsAcross * Config::kWarpRows;
   const int warp_column_ = warp_index() % Config::kWarpsAcross * kWarpColumns;
@@ -255,10 +277,8 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocksPerMultiproce
   } else {
     requantize<Config, false>(sums, linear, first_column + warp_column_);
   }
-  const auto finish_as = [&](auto kind) {
-    finish<Config, decltype(kind)::value>(sums, epilogue, rows.count, linear.columns, vectors, first_row + warp_row,
-                                          first_column + warp_column_);
-  };
+  const ResultPlace result{rows.count, linear.columns, first_row + warp_row, first_column + warp_column_, vectors};
+  const auto finish_as = [&](auto kind) { finish<Config, decltype(kind)::value>(sums, epilogue, result); };
   switch (epilogue.kind) {
     case Kind::kInt8:
       return finish_as(std::integral_constant<Kind, Kind::kInt8>{});
@@ -285,10 +305,11 @@ bool has_vectors(const Epilogue& epilogue, int64_t columns) {
 
 template <class Config>
 void launch_tile(const Rows& rows, const Linear& linear, const Epilogue& epilogue, Stream stream) {
-  const int64_t blocks = divide_up(rows.count, Config::kRows) * divide_up(linear.columns, Config::kColumns);
+  const int64_t down = divide_up(rows.count, Config::kRows);
+  const int64_t across = divide_up(linear.columns, Config::kColumns);
   launch(matmul_tile<Config>,
-         Launch{dim3(static_cast<unsigned>(blocks)), Config::kThreads, Config::kSharedBytes, stream}, rows, linear,
-         epilogue, has_vectors(epilogue, linear.columns));
+         Launch{dim3(static_cast<unsigned>(down * across)), Config::kThreads, Config::kSharedBytes, stream}, rows,
+         linear, epilogue, has_vectors(epilogue, linear.columns), static_cast<unsigned>(across));
 }
 
 }  // namespace
