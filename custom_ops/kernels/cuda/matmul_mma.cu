@@ -3,10 +3,9 @@
 // The block walks along the inner dimension in steps of 64 bytes. Slices of x and of the weight for the next steps are
 // on their way to shared memory while the present ones are multiplied. Each warp keeps the accumulators of its 16 to
 // 64 rows and 64 columns in registers, from the bias on, and finishes them there.
-#include <type_traits>
-
 #include "kernels/cuda/matmul_epilogue.h"
 #include "kernels/cuda/matmul_layout.h"
+#include "kernels/cuda/matmul_loader.h"
 #include "kernels/cuda/matmul_mma.h"
 #include "kernels/cuda/tensor_core.h"
 
@@ -51,83 +50,6 @@ static_assert(is_tile<Tile0>(0) && is_tile<Tile1>(1) && is_tile<Tile2>(2) && is_
 
 // Blocks of 16 rows whose further operands a warp loads together.
 constexpr int kFinishBlocks = 2;
-
-// The left operand. With `aligned`, rows begin at multiples of 16 bytes.
-struct Rows {
-  const int8_t* x;
-  int64_t stride;
-  int64_t count;
-  bool aligned;
-};
-
-// Sixteen bytes of a row of which `valid` are there, at any address; zeros for the others.
-__device__ inline uint4 load_bytes(const int8_t* bytes, int64_t valid) {
-  uint32_t words[4] = {};
-#pragma unroll
-  for (int i = 0; i < kChunkBytes; ++i) {
-    if (i < valid) words[i / 4] |= uint32_t{static_cast<uint8_t>(bytes[i])} << (8 * (i % 4));
-  }
-  return {words[0], words[1], words[2], words[3]};
-}
-
-// Brings slices of one tile into shared memory. A thread copies the same chunk of some rows at every step.
-template <class Config>
-class SliceLoader {
- public:
-  __device__ SliceLoader(const Rows& rows, const Linear& linear, int64_t first_row, int64_t first_column)
-      : inner_(linear.inner), aligned_(rows.aligned) {
-    const int row = static_cast<int>(threadIdx.x) / kStepChunks;
-    const int chunk = static_cast<int>(threadIdx.x) % kStepChunks;
-    k_ = chunk * kChunkBytes;
-    x_place_ = x_place(row, chunk);
-    weight_place_ = Config::kXBytes + weight_place(row, chunk);
-#pragma unroll
-    for (int i = 0; i < Config::kXCopies; ++i) {
-      // Rows behind the last are never stored: any row will do.
-      const int64_t wanted = first_row + row + i * Config::kCopyRows;
-      x_[i] = rows.x + (wanted < rows.count ? wanted : rows.count - 1) * rows.stride + k_;
-    }
-    weight_ = linear.weight + (first_column + row) * linear.padded_inner + k_;
-    weight_stride_ = Config::kCopyRows * linear.padded_inner;
-  }
-
-  // Starts the copy of the next slice.
-  __device__ __forceinline__ void load_next(int8_t* stage) {
-    if (aligned_) {
-      // What stands between inner and a multiple of 16 meets zeros of the weight.
-      const int valid_bytes = k_ < inner_ ? kChunkBytes : 0;
-#pragma unroll
-      for (int i = 0; i < Config::kXCopies; ++i) {
-        copy_async16(stage + x_copy_step(x_place_, i, Config::kCopyRows), x_[i], valid_bytes);
-      }
-    } else {
-#pragma unroll
-      for (int i = 0; i < Config::kXCopies; ++i) {
-        *reinterpret_cast<uint4*>(stage + x_copy_step(x_place_, i, Config::kCopyRows)) = load_bytes(x_[i], inner_ - k_);
-      }
-    }
-    const int8_t* weight = weight_;
-#pragma unroll
-    for (int i = 0; i < Config::kWeightCopies; ++i) {
-      copy_async16(stage + weight_copy_step(weight_place_, i, Config::kCopyRows), weight);
-      weight += weight_stride_;
-    }
-#pragma unroll
-    for (int i = 0; i < Config::kXCopies; ++i) x_[i] += kStepBytes;
-    weight_ += kStepBytes;
-    k_ += kStepBytes;
-  }
-
- private:
-  const int8_t* x_[Config::kXCopies];
-  const int8_t* weight_;
-  int64_t weight_stride_;
-  int64_t inner_;
-  int64_t k_;
-  int x_place_;
-  int weight_place_;
-  bool aligned_;
-};
 
 template <class Config>
 using Accumulators = int32_t[Config::kBlocks][kWarpProducts][4];
@@ -233,30 +155,31 @@ __device__ __forceinline__ void finish(const Accumulators<Config>& values, const
   }
 }
 
+// Finishes values as the epilogue says, which is the same for all blocks.
 template <class Config>
-__global__ void __launch_bounds__(Config::kThreads, Config::kBlocksPerMultiprocessor)
-    matmul_tile(const Rows rows, const Linear linear, const Epilogue epilogue, const bool vectors,
-                const unsigned across) {
-  int8_t* const stages = shared_memory<int8_t>();
-  // Neighbouring blocks have the same rows, which are then in the second-level cache.
-  const int64_t first_row = int64_t{blockIdx.x / across} * Config::kRows;
-  const int64_t first_column = int64_t{blockIdx.x % across} * Config::kColumns;
-  const int lane = lane_index();
-  const int warp_row = warp_index() / Config::kWarpsAcross * Config::kWarpRows;
-  const int warp_column_ = warp_index() % Config::kWarpsAcross * kWarpColumns;
-  const int x_first = x_place(warp_row + x_lane_row(lane), x_lane_chunk(lane));
-  const int weight_first = weight_place(warp_column_ + weight_lane_row(lane, 0), weight_lane_chunk(lane));
-
-  SliceLoader<Config> loader(rows, linear, first_row, first_column);
-  const int64_t steps = linear.padded_inner / kStepBytes;
-#pragma unroll 1
-  for (int stage = 0; stage < Config::kStages - 1; ++stage) {
-    if (stage < steps) loader.load_next(stages + stage * Config::kStageBytes);
-    commit_copies();
+__device__ __forceinline__ void finish_as_told(const Accumulators<Config>& values, const Epilogue& epilogue,
+                                               const ResultPlace& result) {
+  using Kind = Epilogue::Kind;
+  switch (epilogue.kind) {
+    case Kind::kInt8:
+      return finish<Config, Kind::kInt8>(values, epilogue, result);
+    case Kind::kInt16:
+      return finish<Config, Kind::kInt16>(values, epilogue, result);
+    case Kind::kInt32:
+      return finish<Config, Kind::kInt32>(values, epilogue, result);
+    case Kind::kClamped8:
+      return finish<Config, Kind::kClamped8>(values, epilogue, result);
+    case Kind::kAdd16:
+      return finish<Config, Kind::kAdd16>(values, epilogue, result);
+    case Kind::kPlace16:
+      return finish<Config, Kind::kPlace16>(values, epilogue, result);
   }
-  Accumulators<Config> sums;
-  start<Config>(sums, linear, first_column + warp_column_);
+}
 
+// Adds all products of the tile's rows and columns. The first slices are on their way.
+template <class Config>
+__device__ __forceinline__ void multiply_slices(Accumulators<Config>& sums, SliceLoader<Config>& loader, int8_t* stages,
+                                                int64_t steps, int x_first, int weight_first) {
   int present = 0;
   int next = Config::kStages - 1;
   for (int64_t step = 0; step < steps; ++step) {
@@ -269,30 +192,40 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocksPerMultiproce
     next = present;
     present = present + 1 == Config::kStages ? 0 : present + 1;
   }
-  wait_for_copies<0>();
+}
 
-  using Kind = Epilogue::Kind;
+// The tile blockIdx.x of a result that is `across` tiles wide.
+template <class Config>
+__global__ void __launch_bounds__(Config::kThreads, Config::kBlocksPerMultiprocessor)
+    matmul_tile(const Rows rows, const Linear linear, const Epilogue epilogue, const bool vectors,
+                const unsigned across) {
+  int8_t* const stages = shared_memory<int8_t>();
+  // Neighbouring blocks have the same rows, which are then in the second-level cache.
+  const int64_t first_row = int64_t{blockIdx.x / across} * Config::kRows;
+  const int64_t first_column = int64_t{blockIdx.x % across} * Config::kColumns;
+  SliceLoader<Config> loader(rows, linear, first_row, first_column);
+  const int64_t steps = linear.padded_inner / kStepBytes;
+#pragma unroll 1
+  for (int stage = 0; stage < Config::kStages - 1; ++stage) {
+    if (stage < steps) loader.load_next(stages + stage * Config::kStageBytes);
+    commit_copies();
+  }
+
+  const int lane = lane_index();
+  const int row = warp_index() / Config::kWarpsAcross * Config::kWarpRows;
+  const int column = warp_index() % Config::kWarpsAcross * kWarpColumns;
+  const ResultPlace result{rows.count, linear.columns, first_row + row, first_column + column, vectors};
+  Accumulators<Config> sums;
+  start<Config>(sums, linear, result.warp_first);
+  multiply_slices<Config>(sums, loader, stages, steps, x_place(row + x_lane_row(lane), x_lane_chunk(lane)),
+                          weight_place(column + weight_lane_row(lane, 0), weight_lane_chunk(lane)));
+  wait_for_copies<0>();
   if (linear.narrow) {
-    requantize<Config, true>(sums, linear, first_column + warp_column_);
+    requantize<Config, true>(sums, linear, result.warp_first);
   } else {
-    requantize<Config, false>(sums, linear, first_column + warp_column_);
+    requantize<Config, false>(sums, linear, result.warp_first);
   }
-  const ResultPlace result{rows.count, linear.columns, first_row + warp_row, first_column + warp_column_, vectors};
-  const auto finish_as = [&](auto kind) { finish<Config, decltype(kind)::value>(sums, epilogue, result); };
-  switch (epilogue.kind) {
-    case Kind::kInt8:
-      return finish_as(std::integral_constant<Kind, Kind::kInt8>{});
-    case Kind::kInt16:
-      return finish_as(std::integral_constant<Kind, Kind::kInt16>{});
-    case Kind::kInt32:
-      return finish_as(std::integral_constant<Kind, Kind::kInt32>{});
-    case Kind::kClamped8:
-      return finish_as(std::integral_constant<Kind, Kind::kClamped8>{});
-    case Kind::kAdd16:
-      return finish_as(std::integral_constant<Kind, Kind::kAdd16>{});
-    case Kind::kPlace16:
-      return finish_as(std::integral_constant<Kind, Kind::kPlace16>{});
-  }
+  finish_as_told<Config>(sums, epilogue, result);
 }
 
 bool aligned_to(const void* address, size_t bytes) { return reinterpret_cast<size_t>(address) % bytes == 0; }
