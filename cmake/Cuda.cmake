@@ -2,24 +2,33 @@
 # compiler compiles the same sources against the emulator.
 
 set(IVIT_CUDA_SOURCES
+    custom_ops/kernels/cuda/add_requantize.cu
     custom_ops/kernels/cuda/gelu_rows.cu
     custom_ops/kernels/cuda/gelu_tables.cc
     custom_ops/kernels/cuda/int_layer_norm.cu
+    custom_ops/kernels/cuda/int_token_mean.cu
     custom_ops/kernels/cuda/matmul.cu
     custom_ops/kernels/cuda/matmul_mma.cu
     custom_ops/kernels/cuda/merge_rows.cu
     custom_ops/kernels/cuda/patches.cu
+    custom_ops/kernels/cuda/quantize_image.cu
     custom_ops/kernels/cuda/requantize.cu
+    custom_ops/kernels/cuda/shiftmax.cu
     custom_ops/kernels/cuda/tokens.cu)
 
 set(IVIT_CUDA_OPERATORS
+    custom_ops/ort/cuda/add_requantize.cc
     custom_ops/ort/cuda/int_layer_norm.cc
     custom_ops/ort/cuda/int_linear.cc
     custom_ops/ort/cuda/int_mlp.cc
     custom_ops/ort/cuda/int_patch_embed.cc
     custom_ops/ort/cuda/int_patch_embed_norm.cc
     custom_ops/ort/cuda/int_patch_merge.cc
+    custom_ops/ort/cuda/int_token_mean.cc
+    custom_ops/ort/cuda/quantize_image.cc
     custom_ops/ort/cuda/requantize.cc
+    custom_ops/ort/cuda/shift_gelu.cc
+    custom_ops/ort/cuda/shiftmax.cc
     custom_ops/ort/cuda/table.cc)
 
 if(IVIT_EMULATOR)

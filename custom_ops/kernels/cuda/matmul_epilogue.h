@@ -6,6 +6,7 @@
 #include "kernels/common/dyadic.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/matmul.h"
+#include "kernels/cuda/vectors.h"
 
 namespace ivit::cuda {
 
@@ -67,38 +68,6 @@ __device__ __forceinline__ int64_t scale_wide(int32_t x, const ScalarScale& scal
   return scale_round(x, scale.multiplier, scale.shift);
 }
 
-#ifdef __CUDACC__
-
-// Two numbers, saturated to int16, the first in the lower half.
-__device__ __forceinline__ uint32_t pack_int16(int32_t first, int32_t second) {
-  uint32_t packed;
-  asm("cvt.pack.sat.s16.s32 %0, %1, %2;\n" : "=r"(packed) : "r"(second), "r"(first));
-  return packed;
-}
-
-// Four numbers, saturated to int8, the first in the lowest byte.
-__device__ __forceinline__ uint32_t pack_int8(int32_t a, int32_t b, int32_t c, int32_t d) {
-  uint32_t upper;
-  uint32_t packed;
-  asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, %3;\n" : "=r"(upper) : "r"(d), "r"(c), "r"(0));
-  asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, %3;\n" : "=r"(packed) : "r"(b), "r"(a), "r"(upper));
-  return packed;
-}
-
-#else
-
-inline uint32_t pack_int16(int32_t first, int32_t second) {
-  return static_cast<uint16_t>(saturate<int16_t>(first)) | uint32_t{static_cast<uint16_t>(saturate<int16_t>(second))}
-                                                               << 16;
-}
-
-inline uint32_t pack_int8(int32_t a, int32_t b, int32_t c, int32_t d) {
-  const auto byte = [](int32_t x) { return uint32_t{static_cast<uint8_t>(saturate<int8_t>(x))}; };
-  return byte(a) | byte(b) << 8 | byte(c) << 16 | byte(d) << 24;
-}
-
-#endif
-
 // Stores eight values, saturated. The address is aligned to eight of them.
 __device__ __forceinline__ void store_run(int8_t* y, const RunOfValues& v) {
   *reinterpret_cast<uint2*>(y) = {pack_int8(v[0], v[1], v[2], v[3]), pack_int8(v[4], v[5], v[6], v[7])};
@@ -122,7 +91,7 @@ struct RunOfInputs<int16_t> {
 
   __device__ __forceinline__ int32_t operator[](int i) const {
     const uint32_t pair = i < 4 ? (i < 2 ? words.x : words.y) : (i < 6 ? words.z : words.w);
-    return i % 2 == 0 ? static_cast<int16_t>(pair) : static_cast<int32_t>(pair) >> 16;
+    return i % 2 == 0 ? low_half(pair) : high_half(pair);
   }
 };
 

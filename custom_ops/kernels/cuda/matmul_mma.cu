@@ -8,6 +8,7 @@
 #include "kernels/cuda/matmul_loader.h"
 #include "kernels/cuda/matmul_mma.h"
 #include "kernels/cuda/tensor_core.h"
+#include "kernels/cuda/vectors.h"
 
 namespace ivit::cuda {
 namespace {
@@ -228,12 +229,10 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocksPerMultiproce
   finish_as_told<Config>(sums, epilogue, result);
 }
 
-bool aligned_to(const void* address, size_t bytes) { return reinterpret_cast<size_t>(address) % bytes == 0; }
-
 // Whether runs of eight columns can be loaded and stored as vectors.
 bool has_vectors(const Epilogue& epilogue, int64_t columns) {
-  return columns % kRun == 0 && aligned_to(epilogue.y, 16) && aligned_to(epilogue.residual, 16) &&
-         aligned_to(epilogue.position, 16);
+  return columns % kRun == 0 && is_aligned(epilogue.y, 16) && is_aligned(epilogue.residual, 16) &&
+         is_aligned(epilogue.position, 16);
 }
 
 template <class Config>
@@ -251,7 +250,7 @@ void matmul_mma(int tile, const int8_t* x, int64_t x_stride, int64_t rows, const
                 const Epilogue& epilogue, Stream stream) {
   // Rows without elements have no address; none of them is read.
   const int8_t* const address = linear.inner == 0 ? linear.weight : x;
-  const Rows left{address, x_stride, rows, aligned_to(address, kChunkBytes) && x_stride % kChunkBytes == 0};
+  const Rows left{address, x_stride, rows, is_aligned(address, kChunkBytes) && x_stride % kChunkBytes == 0};
   constexpr decltype(&launch_tile<Tile0>) kLaunch[] = {launch_tile<Tile0>, launch_tile<Tile1>, launch_tile<Tile2>,
                                                        launch_tile<Tile3>};
   kLaunch[tile](left, linear, epilogue, stream);

@@ -22,7 +22,7 @@ constexpr uint64_t newton_root(uint64_t radicand) {
   return root;
 }
 
-// round_half_even_divide() for a sum of `count` values of 16 bits, with count <= 32767.
+// round_half_even_divide() for a sum of `count` values of 16 bits, with count <= 65535.
 constexpr int32_t mean_of(int32_t sum, int32_t count) {
   const int32_t truncated = sum / count;
   const int32_t rest = sum - truncated * count;

@@ -1,5 +1,3 @@
-#include <vector>
-
 #include "kernels/common/integer.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/look_up.h"
@@ -174,17 +172,7 @@ void gather(const uint8_t* images, const ImageShape& shape, int64_t patch_size, 
   launch(kernel, where, images, grid, quantize, rows, row_stride);
 }
 
-std::vector<int8_t> pixel_tables(const PixelScale& scale, int64_t colours) {
-  std::vector<int8_t> tables;
-  for (int64_t colour = 0; colour < colours; ++colour) {
-    for (int pixel = 0; pixel < 256; ++pixel) tables.push_back(scale.quantize(static_cast<uint8_t>(pixel), colour));
-  }
-  return tables;
-}
-
 }  // namespace
-
-PixelTables::PixelTables(const PixelScale& scale, int64_t colours) : table_(pixel_tables(scale, colours)) {}
 
 void gather_patches(const int8_t* images, const ImageShape& shape, int64_t patch_size, int8_t* rows, int64_t row_stride,
                     Stream stream) {

@@ -4,30 +4,11 @@
 
 #include <cstdint>
 
-#include "kernels/common/quantize_pixel.h"
 #include "kernels/cuda/int_layer_norm.h"
+#include "kernels/cuda/quantize_image.h"
 #include "kernels/cuda/runtime.h"
 
 namespace ivit::cuda {
-
-// [images, colours, height, width]
-struct ImageShape {
-  int64_t images;
-  int64_t colours;
-  int64_t height;
-  int64_t width;
-};
-
-// The results of all 256 pixel values on the device, a table for each colour.
-class PixelTables {
- public:
-  // `scale` is in host memory.
-  PixelTables(const PixelScale& scale, int64_t colours);
-  const int8_t* table() const { return table_.get(); }
-
- private:
-  DeviceArray<int8_t> table_;
-};
 
 // The patches of quantised images, row by row, each in the order colour, line, column: colours * patch_size^2 bytes.
 // `patch_size` divides height and width. Fastest where a large power of two divides patch_size, and with rows and

@@ -5,6 +5,7 @@
 
 #include "kernels/common/integer.h"
 #include "kernels/cuda/patches.h"
+#include "ort/cuda/pixels.h"
 #include "ort/operators/patches.h"
 
 namespace ivit::ort {
@@ -29,9 +30,7 @@ class PixelImages {
  public:
   static constexpr size_t kParameters = 3;
 
-  explicit PixelImages(const Call& constants)
-      : tables_({constants.data<int32_t>(1), constants.data<int64_t>(2), constants.data<int8_t>(3)},
-                constants.dims['C']) {}
+  explicit PixelImages(const Call& constants) : tables_(pixel_tables(constants, 1)) {}
   void gather(const Call& call, const cuda::ImageShape& shape, int64_t patch_size, int8_t* rows, int64_t stride,
               cuda::Stream stream) const {
     cuda::gather_patches(call.data<uint8_t>(0), shape, tables_, patch_size, rows, stride, stream);

@@ -12,13 +12,18 @@ const std::vector<CudaOperator>& cuda_operators() {
   static const std::vector<CudaOperator> table = [] {
     std::vector<CudaOperator> all;
     for (const auto& family : {
+             add_requantize_cuda(),
              int_layer_norm_cuda(),
              int_linear_cuda(),
              int_mlp_cuda(),
              int_patch_embed_cuda(),
              int_patch_embed_norm_cuda(),
              int_patch_merge_cuda(),
+             int_token_mean_cuda(),
+             quantize_image_cuda(),
              requantize_cuda(),
+             shift_gelu_cuda(),
+             shiftmax_cuda(),
          }) {
       all.insert(all.end(), family.begin(), family.end());
     }

@@ -1,10 +1,8 @@
 // IntTokenMean, IntTokenMean16: contract and call of the CPU kernel.
 #include "kernels/cpu/int_token_mean.h"
 
-#include <string>
-
 #include "ort/operators/families.h"
-#include "ort/status.h"
+#include "ort/operators/mean_tokens.h"
 
 namespace ivit::ort {
 namespace {
@@ -16,13 +14,8 @@ class IntTokenMeanKernel final : public Kernel {
  public:
   explicit IntTokenMeanKernel(const Call&) {}
   void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
-    const int64_t tokens = call.dims['T'];
-    if (tokens < 1 || tokens > cpu::kMaxMeanTokens) {
-      throw InvalidArgument(std::string(call.spec.name) + ": tokens of input x: expected 1.." +
-                            std::to_string(cpu::kMaxMeanTokens) + ", found " + std::to_string(tokens));
-    }
-    cpu::int_token_mean(parallel, call.data<T>(kX), call.dims['N'], tokens, call.dims['C'], call.dyadic(kMultiplier),
-                        static_cast<T*>(output));
+    cpu::int_token_mean(parallel, call.data<T>(kX), call.dims['N'], mean_tokens(call), call.dims['C'],
+                        call.dyadic(kMultiplier), static_cast<T*>(output));
   }
 };
 

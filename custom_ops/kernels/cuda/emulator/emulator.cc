@@ -183,10 +183,8 @@ void Block::run_block() {
       finished += fibers_[i]->state == State::kFinished;
     }
     if (finished == threads_) return;
-    if (waiting > 0 && waiting + finished == threads_) {
-      for (unsigned i = 0; i < threads_; ++i) {
-        if (fibers_[i]->state == State::kAtBlockBarrier) fibers_[i]->state = State::kReady;
-      }
+    if (waiting == threads_) {
+      for (unsigned i = 0; i < threads_; ++i) fibers_[i]->state = State::kReady;
       progress = true;
     }
     if (!progress) {

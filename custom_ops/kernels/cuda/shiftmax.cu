@@ -1,0 +1,104 @@
+#include <vector>
+
+#include "kernels/common/integer.h"
+#include "kernels/common/shift_exp.h"
+#include "kernels/cuda/shiftmax.h"
+#include "kernels/cuda/vectors.h"
+
+namespace ivit::cuda {
+namespace {
+
+constexpr int kWarps = 8;
+constexpr int kThreads = kWarps * kWarpLanes;
+
+// Four scores, a row's own order.
+struct FourScores {
+  static constexpr int kCount = 4;
+  uint32_t word;
+  __device__ FourScores(const int8_t* x) : word(*reinterpret_cast<const uint32_t*>(x)) {}
+  __device__ int32_t operator[](int i) const { return static_cast<int8_t>(byte_of(word, i)); }
+};
+
+struct OneScore {
+  static constexpr int kCount = 1;
+  int32_t value;
+  __device__ OneScore(const int8_t* x) : value(*x) {}
+  __device__ int32_t operator[](int) const { return value; }
+};
+
+__device__ inline void store(int16_t* y, const int32_t (&values)[4]) {
+  *reinterpret_cast<uint2*>(y) = {pack_int16(values[0], values[1]), pack_int16(values[2], values[3])};
+}
+
+__device__ inline void store(int16_t* y, const int32_t (&values)[1]) { *y = static_cast<int16_t>(values[0]); }
+
+// The probability of an exponential e for factor = 2^31 // sum, the sum saturated to 2^31 - 1. As e is not above the
+// sum, the product is at most 2^31.
+constexpr int32_t probability_of(uint32_t e, uint32_t factor, int frac_bits) {
+  const uint32_t scaled = (e * factor) >> (31 - frac_bits);
+  const uint32_t limit = (1u << frac_bits) - 1;
+  return static_cast<int32_t>(scaled < limit ? scaled : limit);
+}
+
+// A warp for each row, which it reads three times. Shared memory: the table.
+template <class Scores>
+__global__ void __launch_bounds__(kThreads)
+    shiftmax_rows(const int8_t* x, int64_t rows, int64_t count, const int32_t* table, int frac_bits, int16_t* y) {
+  constexpr int kUnit = Scores::kCount;
+  int32_t* const exponential = shared_memory<int32_t>();
+  exponential[threadIdx.x] = table[threadIdx.x];
+  __syncthreads();
+  const int64_t row = int64_t{blockIdx.x} * kWarps + warp_index();
+  if (row >= rows) return;
+  const int8_t* const source = x + row * count;
+  const int64_t first = kUnit * lane_index();
+  constexpr int kStep = kUnit * kWarpLanes;
+
+  int32_t row_max = INT8_MIN;
+  for (int64_t i = first; i < count; i += kStep) {
+    const Scores scores(source + i);
+#pragma unroll
+    for (int j = 0; j < kUnit; ++j) row_max = Greater{}(row_max, scores[j]);
+  }
+  row_max = reduce_lanes(row_max, Greater{});
+
+  uint64_t sum = 0;
+  for (int64_t i = first; i < count; i += kStep) {
+    const Scores scores(source + i);
+#pragma unroll
+    for (int j = 0; j < kUnit; ++j) sum += static_cast<uint32_t>(exponential[row_max - scores[j]]);
+  }
+  const uint32_t factor = static_cast<uint32_t>(reciprocal(static_cast<int64_t>(reduce_lanes(sum, Add{}))));
+
+  for (int64_t i = first; i < count; i += kStep) {
+    const Scores scores(source + i);
+    int32_t results[kUnit];
+#pragma unroll
+    for (int j = 0; j < kUnit; ++j) {
+      results[j] = probability_of(static_cast<uint32_t>(exponential[row_max - scores[j]]), factor, frac_bits);
+    }
+    store(y + row * count + i, results);
+  }
+}
+
+std::vector<int32_t> exponentials(int64_t x0, int64_t n) {
+  const ShiftExpTable table(x0, n);
+  std::vector<int32_t> values;
+  for (int32_t distance = 0; distance < 256; ++distance) values.push_back(table[-distance]);
+  return values;
+}
+
+}  // namespace
+
+ExpTable::ExpTable(int64_t x0, int64_t n) : table_(exponentials(x0, n)) {}
+
+void shiftmax(const int8_t* x, int64_t rows, int64_t count, const ExpTable& exponential, int frac_bits, int16_t* y,
+              Stream stream) {
+  static_assert(kThreads == 256, "a thread for each entry of the table");
+  const bool units = count % 4 == 0 && is_aligned(x, 4) && is_aligned(y, 8);
+  launch(units ? shiftmax_rows<FourScores> : shiftmax_rows<OneScore>,
+         {dim3(static_cast<unsigned>(divide_up(rows, kWarps))), kThreads, 256 * sizeof(int32_t), stream}, x, rows,
+         count, exponential.table(), frac_bits, y);
+}
+
+}  // namespace ivit::cuda
