@@ -19,8 +19,7 @@ using RunOfValues = int32_t[kEpilogueColumns];
 // The upper word of a 64-bit number.
 constexpr int32_t upper_word(int64_t x) { return static_cast<int32_t>(x >> 32); }
 
-// Multipliers and shifts of eight columns. They pass through a 32-bit result, because every result saturates to at
-// most 32 bits.
+// Multipliers and shifts of eight columns.
 struct RunScale {
   int32_t multiplier[kEpilogueColumns];
   int32_t shift[kEpilogueColumns];

@@ -1,17 +1,12 @@
 // The patches of images as rows of a matrix product, for every operator that embeds patches.
 #pragma once
 
-#include <vector>
-
-#include "kernels/common/integer.h"
 #include "kernels/cuda/patches.h"
+#include "ort/cuda/linear.h"
 #include "ort/cuda/pixels.h"
 #include "ort/operators/patches.h"
 
 namespace ivit::ort {
-
-// Rows of products begin at multiples of 16 bytes, which is faster.
-constexpr int64_t kRowAlignment = 16;
 
 // Of quantised images: input 0.
 class QuantizedImages {
@@ -48,7 +43,7 @@ struct PatchRows {
   int64_t per_image;
 };
 
-inline int64_t patch_row_stride(const Call& call) { return round_up(call.dims['K'], kRowAlignment); }
+inline int64_t patch_row_stride(const Call& call) { return gathered_stride(call.dims['K']); }
 
 inline size_t patch_row_bytes(const Call& call) {
   const cpu::PatchGrid grid = patch_grid(call);
