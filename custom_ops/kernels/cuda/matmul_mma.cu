@@ -14,14 +14,17 @@ namespace ivit::cuda {
 namespace {
 
 // A block of kWarpsDown * kWarpsAcross warps, each with kBlocks times 16 rows and with 64 columns; kStages slices are
-// in shared memory.
-template <int kBlocks_, int kWarpsDown_, int kWarpsAcross_, int kStages_, int kBlocksPerMultiprocessor_>
+// in shared memory. With two splits there are twice as many warps, each of which takes one half of every slice: the
+// multiprocessors are busier where there is little to do, and the sums meet at the end.
+template <int kBlocks_, int kWarpsDown_, int kWarpsAcross_, int kStages_, int kBlocksPerMultiprocessor_, int kSplits_>
 struct TileConfig {
   static constexpr int kBlocks = kBlocks_;
   static constexpr int kWarpsAcross = kWarpsAcross_;
   static constexpr int kStages = kStages_;
   static constexpr int kBlocksPerMultiprocessor = kBlocksPerMultiprocessor_;
-  static constexpr int kThreads = kWarpsDown_ * kWarpsAcross_ * kWarpLanes;
+  static constexpr int kSplits = kSplits_;
+  static constexpr int kWarps = kWarpsDown_ * kWarpsAcross_;
+  static constexpr int kThreads = kWarps * kSplits_ * kWarpLanes;
   static constexpr int kWarpRows = kBlocks_ * kMmaRows;
   static constexpr int kRows = kWarpsDown_ * kWarpRows;
   static constexpr int kColumns = kWarpsAcross_ * kWarpColumns;
@@ -38,10 +41,10 @@ struct TileConfig {
 };
 
 // In the order of kTiles.
-using Tile0 = TileConfig<4, 2, 2, 3, 2>;
-using Tile1 = TileConfig<2, 4, 1, 4, 3>;
-using Tile2 = TileConfig<1, 4, 1, 5, 4>;
-using Tile3 = TileConfig<1, 2, 1, 6, 6>;
+using Tile0 = TileConfig<4, 2, 2, 3, 2, 1>;
+using Tile1 = TileConfig<2, 4, 1, 4, 3, 1>;
+using Tile2 = TileConfig<1, 4, 1, 5, 4, 1>;
+using Tile3 = TileConfig<1, 2, 1, 6, 4, 2>;
 
 template <class Config>
 constexpr bool is_tile(int index) {
@@ -52,16 +55,22 @@ static_assert(is_tile<Tile0>(0) && is_tile<Tile1>(1) && is_tile<Tile2>(2) && is_
 // Blocks of 16 rows whose further operands a warp loads together.
 constexpr int kFinishBlocks = 2;
 
+// Modulo 2^32, as the sums of the tensor cores.
+__device__ inline int32_t add_modulo(int32_t a, int32_t b) {
+  return static_cast<int32_t>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
+}
+
 template <class Config>
 using Accumulators = int32_t[Config::kBlocks][kWarpProducts][4];
 
-// Every accumulator starts with the bias of its column.
+// Every accumulator starts with the bias of its column, and those of a second split with zero.
 template <class Config>
-__device__ __forceinline__ void start(Accumulators<Config>& sums, const Linear& linear, int64_t warp_first) {
+__device__ __forceinline__ void start(Accumulators<Config>& sums, const Linear& linear, int64_t warp_first, int split) {
 #pragma unroll
   for (int product = 0; product < kWarpProducts; ++product) {
     const int column = run_column(lane_index(), product / 4) + 2 * (product % 4);
-    const int2 bias = *reinterpret_cast<const int2*>(linear.bias + warp_first + column);
+    int2 bias = *reinterpret_cast<const int2*>(linear.bias + warp_first + column);
+    if (split > 0) bias = {0, 0};
 #pragma unroll
     for (int block = 0; block < Config::kBlocks; ++block) {
       sums[block][product][0] = sums[block][product][2] = bias.x;
@@ -70,12 +79,12 @@ __device__ __forceinline__ void start(Accumulators<Config>& sums, const Linear& 
   }
 }
 
-// Adds the product of two slices. The places are those of this lane's first chunks.
+// Adds the product of two slices, or of this split's halves. The places are those of this lane's first chunks.
 template <class Config>
 __device__ __forceinline__ void multiply(Accumulators<Config>& sums, const int8_t* stage, int x_first,
                                          int weight_first) {
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
+  for (int half = 0; half < 2 / Config::kSplits; ++half) {
     uint32_t left[Config::kBlocks][4];
 #pragma unroll
     for (int block = 0; block < Config::kBlocks; ++block) {
@@ -92,6 +101,32 @@ __device__ __forceinline__ void multiply(Accumulators<Config>& sums, const int8_
         mma<Left::kSigned>(sums[block][2 * pair + 1], left[block], right[1]);
       }
     }
+  }
+}
+
+// Adds the sums of the second split to those of the first, through the memory of the slices.
+template <class Config>
+__device__ __forceinline__ void add_splits(Accumulators<Config>& sums, int8_t* stages, int warp, int split) {
+  constexpr int kVectors = Config::kBlocks * kWarpProducts;
+  static_assert(Config::kSplits == 2 && Config::kWarps * kVectors * kWarpLanes * 16 <= Config::kSharedBytes);
+  int4* const memory = reinterpret_cast<int4*>(stages) + warp * kVectors * kWarpLanes + lane_index();
+  // No thread still reads the slices.
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < kVectors; ++i) {
+    const auto& sum = sums[i / kWarpProducts][i % kWarpProducts];
+    if (split == 1) memory[i * kWarpLanes] = {sum[0], sum[1], sum[2], sum[3]};
+  }
+  __syncthreads();
+  if (split == 1) return;
+#pragma unroll
+  for (int i = 0; i < kVectors; ++i) {
+    const int4 other = memory[i * kWarpLanes];
+    auto& sum = sums[i / kWarpProducts][i % kWarpProducts];
+    sum[0] = add_modulo(sum[0], other.x);
+    sum[1] = add_modulo(sum[1], other.y);
+    sum[2] = add_modulo(sum[2], other.z);
+    sum[3] = add_modulo(sum[3], other.w);
   }
 }
 
@@ -213,14 +248,21 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocksPerMultiproce
   }
 
   const int lane = lane_index();
-  const int row = warp_index() / Config::kWarpsAcross * Config::kWarpRows;
-  const int column = warp_index() % Config::kWarpsAcross * kWarpColumns;
+  const int warp = warp_index() % Config::kWarps;
+  const int split = warp_index() / Config::kWarps;
+  const int row = warp / Config::kWarpsAcross * Config::kWarpRows;
+  const int column = warp % Config::kWarpsAcross * kWarpColumns;
   const ResultPlace result{rows.count, linear.columns, first_row + row, first_column + column, vectors};
   Accumulators<Config> sums;
-  start<Config>(sums, linear, result.warp_first);
-  multiply_slices<Config>(sums, loader, stages, steps, x_place(row + x_lane_row(lane), x_lane_chunk(lane)),
-                          weight_place(column + weight_lane_row(lane, 0), weight_lane_chunk(lane)));
+  start<Config>(sums, linear, result.warp_first, split);
+  const int x_first = x_place(row + x_lane_row(lane), x_lane_chunk(lane));
+  const int weight_first = weight_place(column + weight_lane_row(lane, 0), weight_lane_chunk(lane));
+  multiply_slices<Config>(sums, loader, stages, steps, half_step(x_first, split), half_step(weight_first, split));
   wait_for_copies<0>();
+  if constexpr (Config::kSplits > 1) {
+    add_splits<Config>(sums, stages, warp, split);
+    if (split > 0) return;
+  }
   if (linear.narrow) {
     requantize<Config, true>(sums, linear, result.warp_first);
   } else {
