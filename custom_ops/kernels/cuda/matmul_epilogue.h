@@ -6,6 +6,7 @@
 #include "kernels/common/dyadic.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/matmul.h"
+#include "kernels/cuda/vectors.h"
 
 namespace ivit::cuda {
 
@@ -18,8 +19,7 @@ using RunOfValues = int32_t[kEpilogueColumns];
 // The upper word of a 64-bit number.
 constexpr int32_t upper_word(int64_t x) { return static_cast<int32_t>(x >> 32); }
 
-// Multipliers and shifts of eight columns. They pass through a 32-bit result, because every result saturates to at
-// most 32 bits.
+// Multipliers and shifts of eight columns.
 struct RunScale {
   int32_t multiplier[kEpilogueColumns];
   int32_t shift[kEpilogueColumns];
@@ -67,38 +67,6 @@ __device__ __forceinline__ int64_t scale_wide(int32_t x, const ScalarScale& scal
   return scale_round(x, scale.multiplier, scale.shift);
 }
 
-#ifdef __CUDACC__
-
-// Two numbers, saturated to int16, the first in the lower half.
-__device__ __forceinline__ uint32_t pack_int16(int32_t first, int32_t second) {
-  uint32_t packed;
-  asm("cvt.pack.sat.s16.s32 %0, %1, %2;\n" : "=r"(packed) : "r"(second), "r"(first));
-  return packed;
-}
-
-// Four numbers, saturated to int8, the first in the lowest byte.
-__device__ __forceinline__ uint32_t pack_int8(int32_t a, int32_t b, int32_t c, int32_t d) {
-  uint32_t upper;
-  uint32_t packed;
-  asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, %3;\n" : "=r"(upper) : "r"(d), "r"(c), "r"(0));
-  asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, %3;\n" : "=r"(packed) : "r"(b), "r"(a), "r"(upper));
-  return packed;
-}
-
-#else
-
-inline uint32_t pack_int16(int32_t first, int32_t second) {
-  return static_cast<uint16_t>(saturate<int16_t>(first)) | uint32_t{static_cast<uint16_t>(saturate<int16_t>(second))}
-                                                               << 16;
-}
-
-inline uint32_t pack_int8(int32_t a, int32_t b, int32_t c, int32_t d) {
-  const auto byte = [](int32_t x) { return uint32_t{static_cast<uint8_t>(saturate<int8_t>(x))}; };
-  return byte(a) | byte(b) << 8 | byte(c) << 16 | byte(d) << 24;
-}
-
-#endif
-
 // Stores eight values, saturated. The address is aligned to eight of them.
 __device__ __forceinline__ void store_run(int8_t* y, const RunOfValues& v) {
   *reinterpret_cast<uint2*>(y) = {pack_int8(v[0], v[1], v[2], v[3]), pack_int8(v[4], v[5], v[6], v[7])};
@@ -112,22 +80,37 @@ __device__ __forceinline__ void store_run(int32_t* y, const RunOfValues& v) {
   reinterpret_cast<int4*>(y)[1] = {v[4], v[5], v[6], v[7]};
 }
 
-// Loads eight values. The address is aligned to eight of them.
-__device__ __forceinline__ void load_run(const int16_t* x, RunOfValues& v) {
-  const uint4 words = *reinterpret_cast<const uint4*>(x);
-  const uint32_t pairs[4] = {words.x, words.y, words.z, words.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    v[2 * i] = static_cast<int16_t>(pairs[i]);
-    v[2 * i + 1] = static_cast<int32_t>(pairs[i]) >> 16;
+// Eight values as they are in memory, for operands that are asked for long before they are used.
+template <class In>
+struct RunOfInputs;
+
+template <>
+struct RunOfInputs<int16_t> {
+  uint4 words;
+
+  __device__ __forceinline__ int32_t operator[](int i) const {
+    const uint32_t pair = i < 4 ? (i < 2 ? words.x : words.y) : (i < 6 ? words.z : words.w);
+    return i % 2 == 0 ? low_half(pair) : high_half(pair);
   }
+};
+
+template <>
+struct RunOfInputs<int32_t> {
+  int4 low;
+  int4 high;
+
+  __device__ __forceinline__ int32_t operator[](int i) const {
+    const int4 four = i < 4 ? low : high;
+    return i % 4 == 0 ? four.x : i % 4 == 1 ? four.y : i % 4 == 2 ? four.z : four.w;
+  }
+};
+
+// Loads eight values. The address is aligned to eight of them.
+__device__ __forceinline__ RunOfInputs<int16_t> load_run(const int16_t* x) {
+  return {*reinterpret_cast<const uint4*>(x)};
 }
-__device__ __forceinline__ void load_run(const int32_t* x, RunOfValues& v) {
-  const int4 low = reinterpret_cast<const int4*>(x)[0];
-  const int4 high = reinterpret_cast<const int4*>(x)[1];
-  const int32_t values[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
-#pragma unroll
-  for (int i = 0; i < 8; ++i) v[i] = values[i];
+__device__ __forceinline__ RunOfInputs<int32_t> load_run(const int32_t* x) {
+  return {reinterpret_cast<const int4*>(x)[0], reinterpret_cast<const int4*>(x)[1]};
 }
 
 // The same for the first `count` of the eight, at any address.
@@ -138,10 +121,21 @@ __device__ __forceinline__ void store_some(Out* y, const RunOfValues& v, int cou
     if (i < count) y[i] = static_cast<Out>(clamp_to<Out>(v[i]));
   }
 }
-template <class In>
-__device__ __forceinline__ void load_some(const In* x, RunOfValues& v, int count) {
+__device__ __forceinline__ RunOfInputs<int16_t> load_some(const int16_t* x, int count) {
+  uint32_t words[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t low = 2 * i < count ? static_cast<uint16_t>(x[2 * i]) : 0;
+    const uint32_t high = 2 * i + 1 < count ? static_cast<uint16_t>(x[2 * i + 1]) : 0;
+    words[i] = low | high << 16;
+  }
+  return {{words[0], words[1], words[2], words[3]}};
+}
+__device__ __forceinline__ RunOfInputs<int32_t> load_some(const int32_t* x, int count) {
+  RunOfValues v;
 #pragma unroll
   for (int i = 0; i < kEpilogueColumns; ++i) v[i] = i < count ? x[i] : 0;
+  return {{v[0], v[1], v[2], v[3]}, {v[4], v[5], v[6], v[7]}};
 }
 
 // Where eight columns of a row stand, and how many of them there are. With `whole`, all of them at an aligned address.
@@ -167,18 +161,13 @@ __device__ __forceinline__ void store(Out* y, int64_t row, const RunPlace& place
   }
 }
 template <class In>
-__device__ __forceinline__ void load(const In* x, int64_t row, const RunPlace& place, RunOfValues& v) {
-  if (place.whole) {
-    load_run(x + place.offset(row), v);
-  } else {
-    load_some(x + place.offset(row), v, place.count());
-  }
+__device__ __forceinline__ RunOfInputs<In> load(const In* x, int64_t row, const RunPlace& place) {
+  return place.whole ? load_run(x + place.offset(row)) : load_some(x + place.offset(row), place.count());
 }
 
 // branch * v + residual, in place.
-__device__ __forceinline__ void add_residual(const Epilogue& epilogue, const RunPlace& place, RunOfValues& v) {
-  RunOfValues residual;
-  load(epilogue.residual, place.row, place, residual);
+__device__ __forceinline__ void add_residual(const Epilogue& epilogue, const RunOfInputs<int16_t>& residual,
+                                             RunOfValues& v) {
   if (epilogue.branch.narrow && epilogue.residual_scale.narrow) {
 #pragma unroll
     for (int i = 0; i < kEpilogueColumns; ++i) {
@@ -195,38 +184,63 @@ __device__ __forceinline__ void add_residual(const Epilogue& epilogue, const Run
 }
 
 // branch * v + position, in place.
-__device__ __forceinline__ void add_position(const Epilogue& epilogue, int64_t patch, const RunPlace& place,
+__device__ __forceinline__ void add_position(const Epilogue& epilogue, const RunOfInputs<int32_t>& position,
                                              RunOfValues& v) {
-  RunOfValues position;
-  load(epilogue.position, patch, place, position);
 #pragma unroll
   for (int i = 0; i < kEpilogueColumns; ++i) {
     v[i] = saturate<int16_t>(scale_wide(clamp_to<int16_t>(v[i]), epilogue.branch) + position[i]);
   }
 }
 
-// Finishes and stores requantised values of eight columns of a row. The kind is the epilogue's.
+// What the kinds load of each run besides the accumulators, and how they finish and store requantised values `v`.
+// Stores keep the compiler from moving later loads before them, so kernels load for several runs first.
 template <Epilogue::Kind kKind>
-__device__ __forceinline__ void finish_run(const Epilogue& epilogue, const RunPlace& place, RunOfValues& v) {
-  using Kind = Epilogue::Kind;
-  if constexpr (kKind == Kind::kInt8) {
-    store(static_cast<int8_t*>(epilogue.y), place.row, place, v);
-  } else if constexpr (kKind == Kind::kInt32) {
-    store(static_cast<int32_t*>(epilogue.y), place.row, place, v);
-  } else {
-    int64_t row = place.row;
-    if constexpr (kKind == Kind::kClamped8) {
+struct Finish {
+  struct Inputs {};
+  static __device__ __forceinline__ Inputs load_inputs(const Epilogue&, const RunPlace&) { return {}; }
+  static __device__ __forceinline__ void run(const Epilogue& epilogue, const RunPlace& place, const Inputs&,
+                                             RunOfValues& v) {
+    using Kind = Epilogue::Kind;
+    static_assert(kKind != Kind::kAdd16 && kKind != Kind::kPlace16);
+    if constexpr (kKind == Kind::kInt8) {
+      store(static_cast<int8_t*>(epilogue.y), place.row, place, v);
+    } else if constexpr (kKind == Kind::kInt32) {
+      store(static_cast<int32_t*>(epilogue.y), place.row, place, v);
+    } else {
+      if constexpr (kKind == Kind::kClamped8) {
 #pragma unroll
-      for (int i = 0; i < kEpilogueColumns; ++i) v[i] = clamp_to<int8_t>(v[i]);
-    } else if constexpr (kKind == Kind::kAdd16) {
-      add_residual(epilogue, place, v);
-    } else if constexpr (kKind == Kind::kPlace16) {
-      const int64_t image = row / epilogue.patches;
-      add_position(epilogue, row - image * epilogue.patches, place, v);
-      row += (image + 1) * epilogue.prefix;
+        for (int i = 0; i < kEpilogueColumns; ++i) v[i] = clamp_to<int8_t>(v[i]);
+      }
+      store(static_cast<int16_t*>(epilogue.y), place.row, place, v);
     }
-    store(static_cast<int16_t*>(epilogue.y), row, place, v);
   }
-}
+};
+
+template <>
+struct Finish<Epilogue::Kind::kAdd16> {
+  using Inputs = RunOfInputs<int16_t>;
+  static __device__ __forceinline__ Inputs load_inputs(const Epilogue& epilogue, const RunPlace& place) {
+    return load(epilogue.residual, place.row, place);
+  }
+  static __device__ __forceinline__ void run(const Epilogue& epilogue, const RunPlace& place, const Inputs& residual,
+                                             RunOfValues& v) {
+    add_residual(epilogue, residual, v);
+    store(static_cast<int16_t*>(epilogue.y), place.row, place, v);
+  }
+};
+
+template <>
+struct Finish<Epilogue::Kind::kPlace16> {
+  using Inputs = RunOfInputs<int32_t>;
+  static __device__ __forceinline__ Inputs load_inputs(const Epilogue& epilogue, const RunPlace& place) {
+    return load(epilogue.position, place.row % epilogue.patches, place);
+  }
+  static __device__ __forceinline__ void run(const Epilogue& epilogue, const RunPlace& place, const Inputs& position,
+                                             RunOfValues& v) {
+    add_position(epilogue, position, v);
+    const int64_t image = place.row / epilogue.patches;
+    store(static_cast<int16_t*>(epilogue.y), place.row + (image + 1) * epilogue.prefix, place, v);
+  }
+};
 
 }  // namespace ivit::cuda

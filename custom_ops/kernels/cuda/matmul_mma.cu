@@ -3,25 +3,28 @@
 // The block walks along the inner dimension in steps of 64 bytes. Slices of x and of the weight for the next steps are
 // on their way to shared memory while the present ones are multiplied. Each warp keeps the accumulators of its 16 to
 // 64 rows and 64 columns in registers, from the bias on, and finishes them there.
-#include <type_traits>
-
 #include "kernels/cuda/matmul_epilogue.h"
 #include "kernels/cuda/matmul_layout.h"
+#include "kernels/cuda/matmul_loader.h"
 #include "kernels/cuda/matmul_mma.h"
 #include "kernels/cuda/tensor_core.h"
+#include "kernels/cuda/vectors.h"
 
 namespace ivit::cuda {
 namespace {
 
 // A block of kWarpsDown * kWarpsAcross warps, each with kBlocks times 16 rows and with 64 columns; kStages slices are
-// in shared memory.
-template <int kBlocks_, int kWarpsDown_, int kWarpsAcross_, int kStages_, int kBlocksPerMultiprocessor_>
+// in shared memory. With two splits there are twice as many warps, each of which takes one half of every slice: the
+// multiprocessors are busier where there is little to do, and the sums meet at the end.
+template <int kBlocks_, int kWarpsDown_, int kWarpsAcross_, int kStages_, int kBlocksPerMultiprocessor_, int kSplits_>
 struct TileConfig {
   static constexpr int kBlocks = kBlocks_;
   static constexpr int kWarpsAcross = kWarpsAcross_;
   static constexpr int kStages = kStages_;
   static constexpr int kBlocksPerMultiprocessor = kBlocksPerMultiprocessor_;
-  static constexpr int kThreads = kWarpsDown_ * kWarpsAcross_ * kWarpLanes;
+  static constexpr int kSplits = kSplits_;
+  static constexpr int kWarps = kWarpsDown_ * kWarpsAcross_;
+  static constexpr int kThreads = kWarps * kSplits_ * kWarpLanes;
   static constexpr int kWarpRows = kBlocks_ * kMmaRows;
   static constexpr int kRows = kWarpsDown_ * kWarpRows;
   static constexpr int kColumns = kWarpsAcross_ * kWarpColumns;
@@ -38,10 +41,10 @@ struct TileConfig {
 };
 
 // In the order of kTiles.
-using Tile0 = TileConfig<4, 2, 2, 3, 2>;
-using Tile1 = TileConfig<2, 4, 1, 4, 3>;
-using Tile2 = TileConfig<1, 4, 1, 5, 4>;
-using Tile3 = TileConfig<1, 2, 1, 6, 6>;
+using Tile0 = TileConfig<4, 2, 2, 3, 2, 1>;
+using Tile1 = TileConfig<2, 4, 1, 4, 3, 1>;
+using Tile2 = TileConfig<1, 4, 1, 5, 4, 1>;
+using Tile3 = TileConfig<1, 2, 1, 6, 4, 2>;
 
 template <class Config>
 constexpr bool is_tile(int index) {
@@ -49,93 +52,25 @@ constexpr bool is_tile(int index) {
 }
 static_assert(is_tile<Tile0>(0) && is_tile<Tile1>(1) && is_tile<Tile2>(2) && is_tile<Tile3>(3) && kTileCount == 4);
 
-// The left operand. With `aligned`, rows begin at multiples of 16 bytes.
-struct Rows {
-  const int8_t* x;
-  int64_t stride;
-  int64_t count;
-  bool aligned;
-};
+// Blocks of 16 rows whose further operands a warp loads together.
+constexpr int kFinishBlocks = 2;
 
-// Sixteen bytes of a row of which `valid` are there, at any address; zeros for the others.
-__device__ inline uint4 load_bytes(const int8_t* bytes, int64_t valid) {
-  uint32_t words[4] = {};
-#pragma unroll
-  for (int i = 0; i < kChunkBytes; ++i) {
-    if (i < valid) words[i / 4] |= uint32_t{static_cast<uint8_t>(bytes[i])} << (8 * (i % 4));
-  }
-  return {words[0], words[1], words[2], words[3]};
+// Modulo 2^32, as the sums of the tensor cores.
+__device__ inline int32_t add_modulo(int32_t a, int32_t b) {
+  return static_cast<int32_t>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
 }
-
-// Brings slices of one tile into shared memory. A thread copies the same chunk of some rows at every step.
-template <class Config>
-class SliceLoader {
- public:
-  __device__ SliceLoader(const Rows& rows, const Linear& linear, int64_t first_row, int64_t first_column)
-      : inner_(linear.inner), aligned_(rows.aligned) {
-    const int row = static_cast<int>(threadIdx.x) / kStepChunks;
-    const int chunk = static_cast<int>(threadIdx.x) % kStepChunks;
-    k_ = chunk * kChunkBytes;
-    x_place_ = x_place(row, chunk);
-    weight_place_ = Config::kXBytes + weight_place(row, chunk);
-#pragma unroll
-    for (int i = 0; i < Config::kXCopies; ++i) {
-      // Rows behind the last are never stored: any row will do.
-      const int64_t wanted = first_row + row + i * Config::kCopyRows;
-      x_[i] = rows.x + (wanted < rows.count ? wanted : rows.count - 1) * rows.stride + k_;
-    }
-    weight_ = linear.weight + (first_column + row) * linear.padded_inner + k_;
-    weight_stride_ = Config::kCopyRows * linear.padded_inner;
-  }
-
-  // Starts the copy of the next slice.
-  __device__ __forceinline__ void load_next(int8_t* stage) {
-    if (aligned_) {
-      // What stands between inner and a multiple of 16 meets zeros of the weight.
-      const int valid_bytes = k_ < inner_ ? kChunkBytes : 0;
-#pragma unroll
-      for (int i = 0; i < Config::kXCopies; ++i) {
-        copy_async16(stage + x_copy_step(x_place_, i, Config::kCopyRows), x_[i], valid_bytes);
-      }
-    } else {
-#pragma unroll
-      for (int i = 0; i < Config::kXCopies; ++i) {
-        *reinterpret_cast<uint4*>(stage + x_copy_step(x_place_, i, Config::kCopyRows)) = load_bytes(x_[i], inner_ - k_);
-      }
-    }
-    const int8_t* weight = weight_;
-#pragma unroll
-    for (int i = 0; i < Config::kWeightCopies; ++i) {
-      copy_async16(stage + weight_copy_step(weight_place_, i, Config::kCopyRows), weight);
-      weight += weight_stride_;
-    }
-#pragma unroll
-    for (int i = 0; i < Config::kXCopies; ++i) x_[i] += kStepBytes;
-    weight_ += kStepBytes;
-    k_ += kStepBytes;
-  }
-
- private:
-  const int8_t* x_[Config::kXCopies];
-  const int8_t* weight_;
-  int64_t weight_stride_;
-  int64_t inner_;
-  int64_t k_;
-  int x_place_;
-  int weight_place_;
-  bool aligned_;
-};
 
 template <class Config>
 using Accumulators = int32_t[Config::kBlocks][kWarpProducts][4];
 
-// Every accumulator starts with the bias of its column.
+// Every accumulator starts with the bias of its column, and those of a second split with zero.
 template <class Config>
-__device__ __forceinline__ void start(Accumulators<Config>& sums, const Linear& linear, int64_t warp_first) {
+__device__ __forceinline__ void start(Accumulators<Config>& sums, const Linear& linear, int64_t warp_first, int split) {
 #pragma unroll
   for (int product = 0; product < kWarpProducts; ++product) {
     const int column = run_column(lane_index(), product / 4) + 2 * (product % 4);
-    const int2 bias = *reinterpret_cast<const int2*>(linear.bias + warp_first + column);
+    int2 bias = *reinterpret_cast<const int2*>(linear.bias + warp_first + column);
+    if (split > 0) bias = {0, 0};
 #pragma unroll
     for (int block = 0; block < Config::kBlocks; ++block) {
       sums[block][product][0] = sums[block][product][2] = bias.x;
@@ -144,12 +79,12 @@ __device__ __forceinline__ void start(Accumulators<Config>& sums, const Linear& 
   }
 }
 
-// Adds the product of two slices. The places are those of this lane's first chunks.
+// Adds the product of two slices, or of this split's halves. The places are those of this lane's first chunks.
 template <class Config>
 __device__ __forceinline__ void multiply(Accumulators<Config>& sums, const int8_t* stage, int x_first,
                                          int weight_first) {
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
+  for (int half = 0; half < 2 / Config::kSplits; ++half) {
     uint32_t left[Config::kBlocks][4];
 #pragma unroll
     for (int block = 0; block < Config::kBlocks; ++block) {
@@ -166,6 +101,32 @@ __device__ __forceinline__ void multiply(Accumulators<Config>& sums, const int8_
         mma<Left::kSigned>(sums[block][2 * pair + 1], left[block], right[1]);
       }
     }
+  }
+}
+
+// Adds the sums of the second split to those of the first, through the memory of the slices.
+template <class Config>
+__device__ __forceinline__ void add_splits(Accumulators<Config>& sums, int8_t* stages, int warp, int split) {
+  constexpr int kVectors = Config::kBlocks * kWarpProducts;
+  static_assert(Config::kSplits == 2 && Config::kWarps * kVectors * kWarpLanes * 16 <= Config::kSharedBytes);
+  int4* const memory = reinterpret_cast<int4*>(stages) + warp * kVectors * kWarpLanes + lane_index();
+  // No thread still reads the slices.
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < kVectors; ++i) {
+    const auto& sum = sums[i / kWarpProducts][i % kWarpProducts];
+    if (split == 1) memory[i * kWarpLanes] = {sum[0], sum[1], sum[2], sum[3]};
+  }
+  __syncthreads();
+  if (split == 1) return;
+#pragma unroll
+  for (int i = 0; i < kVectors; ++i) {
+    const int4 other = memory[i * kWarpLanes];
+    auto& sum = sums[i / kWarpProducts][i % kWarpProducts];
+    sum[0] = add_modulo(sum[0], other.x);
+    sum[1] = add_modulo(sum[1], other.y);
+    sum[2] = add_modulo(sum[2], other.z);
+    sum[3] = add_modulo(sum[3], other.w);
   }
 }
 
@@ -188,53 +149,73 @@ __device__ __forceinline__ void requantize(Accumulators<Config>& sums, const Lin
   }
 }
 
-// Finishes and stores all of a warp's values. With `vectors`, runs of eight columns are aligned and never cut.
+// Where a lane's run of values stands in the result.
+struct ResultPlace {
+  int64_t rows;
+  int64_t columns;
+  int64_t warp_row;
+  int64_t warp_first;
+  bool vectors;  // Whether runs of eight columns are aligned and never cut.
+
+  __device__ __forceinline__ RunPlace run(int block, int upper, int run) const {
+    return {warp_row + block * kMmaRows + c_row(lane_index(), 2 * upper), warp_first + run_column(lane_index(), run),
+            columns, vectors};
+  }
+  __device__ __forceinline__ bool has(const RunPlace& run) const { return run.row < rows && run.column < columns; }
+};
+
+// Finishes and stores all of a warp's values.
 template <class Config, Epilogue::Kind kKind>
-__device__ __forceinline__ void finish(const Accumulators<Config>& values, const Epilogue& epilogue, int64_t rows,
-                                       int64_t columns, bool vectors, int64_t warp_row, int64_t warp_first) {
+__device__ __forceinline__ void finish(const Accumulators<Config>& values, const Epilogue& epilogue,
+                                       const ResultPlace& result) {
+  constexpr int kBatch = Config::kBlocks < kFinishBlocks ? Config::kBlocks : kFinishBlocks;
 #pragma unroll
-  for (int block = 0; block < Config::kBlocks; ++block) {
+  for (int first = 0; first < Config::kBlocks; first += kBatch) {
+    typename Finish<kKind>::Inputs inputs[kBatch][2][kRuns];
 #pragma unroll
-    for (int upper = 0; upper < 2; ++upper) {
-      const int64_t row = warp_row + block * kMmaRows + c_row(lane_index(), 2 * upper);
-      if (row >= rows) continue;
+    for (int i = 0; i < kBatch * 2 * kRuns; ++i) {
+      const RunPlace place = result.run(first + i / 4, i / 2 % 2, i % 2);
+      if (result.has(place)) inputs[i / 4][i / 2 % 2][i % 2] = Finish<kKind>::load_inputs(epilogue, place);
+    }
 #pragma unroll
-      for (int run = 0; run < kRuns; ++run) {
-        const RunPlace place{row, warp_first + run_column(lane_index(), run), columns, vectors};
-        if (place.column >= columns) continue;
-        RunOfValues v;
+    for (int i = 0; i < kBatch * 2 * kRuns; ++i) {
+      const int upper = i / 2 % 2;
+      const int run = i % 2;
+      const RunPlace place = result.run(first + i / 4, upper, run);
+      if (!result.has(place)) continue;
+      RunOfValues v;
 #pragma unroll
-        for (int i = 0; i < kRun; ++i) v[i] = values[block][4 * run + i / 2][2 * upper + i % 2];
-        finish_run<kKind>(epilogue, place, v);
-      }
+      for (int j = 0; j < kRun; ++j) v[j] = values[first + i / 4][4 * run + j / 2][2 * upper + j % 2];
+      Finish<kKind>::run(epilogue, place, inputs[i / 4][upper][run], v);
     }
   }
 }
 
+// Finishes values as the epilogue says, which is the same for all blocks.
 template <class Config>
-__global__ void __launch_bounds__(Config::kThreads, Config::kBlocksPerMultiprocessor)
-    matmul_tile(const Rows rows, const Linear linear, const Epilogue epilogue, const bool vectors) {
-  int8_t* const stages = shared_memory<int8_t>();
-  // Neighbouring blocks have the same rows, which are then in the second-level cache.
-  const int64_t across = divide_up(linear.columns, Config::kColumns);
-  const int64_t first_row = blockIdx.x / across * Config::kRows;
-  const int64_t first_column = blockIdx.x % across * Config::kColumns;
-  const int lane = lane_index();
-  const int warp_row = warp_index() / Config::kWarpsAcross * Config::kWarpRows;
-  const int warp_column_ = warp_index() % Config::kWarpsAcross * kWarpColumns;
-  const int x_first = x_place(warp_row + x_lane_row(lane), x_lane_chunk(lane));
-  const int weight_first = weight_place(warp_column_ + weight_lane_row(lane, 0), weight_lane_chunk(lane));
-
-  SliceLoader<Config> loader(rows, linear, first_row, first_column);
-  const int64_t steps = linear.padded_inner / kStepBytes;
-#pragma unroll 1
-  for (int stage = 0; stage < Config::kStages - 1; ++stage) {
-    if (stage < steps) loader.load_next(stages + stage * Config::kStageBytes);
-    commit_copies();
+__device__ __forceinline__ void finish_as_told(const Accumulators<Config>& values, const Epilogue& epilogue,
+                                               const ResultPlace& result) {
+  using Kind = Epilogue::Kind;
+  switch (epilogue.kind) {
+    case Kind::kInt8:
+      return finish<Config, Kind::kInt8>(values, epilogue, result);
+    case Kind::kInt16:
+      return finish<Config, Kind::kInt16>(values, epilogue, result);
+    case Kind::kInt32:
+      return finish<Config, Kind::kInt32>(values, epilogue, result);
+    case Kind::kClamped8:
+      return finish<Config, Kind::kClamped8>(values, epilogue, result);
+    case Kind::kAdd16:
+      return finish<Config, Kind::kAdd16>(values, epilogue, result);
+    case Kind::kPlace16:
+      return finish<Config, Kind::kPlace16>(values, epilogue, result);
   }
-  Accumulators<Config> sums;
-  start<Config>(sums, linear, first_column + warp_column_);
+}
 
+// Adds all products of the tile's rows and columns. The first slices are on their way.
+template <class Config>
+__device__ __forceinline__ void multiply_slices(Accumulators<Config>& sums, SliceLoader<Config>& loader, int8_t* stages,
+                                                int64_t steps, int x_first, int weight_first) {
   int present = 0;
   int next = Config::kStages - 1;
   for (int64_t step = 0; step < steps; ++step) {
@@ -247,48 +228,62 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocksPerMultiproce
     next = present;
     present = present + 1 == Config::kStages ? 0 : present + 1;
   }
-  wait_for_copies<0>();
-
-  using Kind = Epilogue::Kind;
-  if (linear.narrow) {
-    requantize<Config, true>(sums, linear, first_column + warp_column_);
-  } else {
-    requantize<Config, false>(sums, linear, first_column + warp_column_);
-  }
-  const auto finish_as = [&](auto kind) {
-    finish<Config, decltype(kind)::value>(sums, epilogue, rows.count, linear.columns, vectors, first_row + warp_row,
-                                          first_column + warp_column_);
-  };
-  switch (epilogue.kind) {
-    case Kind::kInt8:
-      return finish_as(std::integral_constant<Kind, Kind::kInt8>{});
-    case Kind::kInt16:
-      return finish_as(std::integral_constant<Kind, Kind::kInt16>{});
-    case Kind::kInt32:
-      return finish_as(std::integral_constant<Kind, Kind::kInt32>{});
-    case Kind::kClamped8:
-      return finish_as(std::integral_constant<Kind, Kind::kClamped8>{});
-    case Kind::kAdd16:
-      return finish_as(std::integral_constant<Kind, Kind::kAdd16>{});
-    case Kind::kPlace16:
-      return finish_as(std::integral_constant<Kind, Kind::kPlace16>{});
-  }
 }
 
-bool aligned_to(const void* address, size_t bytes) { return reinterpret_cast<size_t>(address) % bytes == 0; }
+// The tile blockIdx.x of a result that is `across` tiles wide.
+template <class Config>
+__global__ void __launch_bounds__(Config::kThreads, Config::kBlocksPerMultiprocessor)
+    matmul_tile(const Rows rows, const Linear linear, const Epilogue epilogue, const bool vectors,
+                const unsigned across) {
+  int8_t* const stages = shared_memory<int8_t>();
+  // Neighbouring blocks have the same rows, which are then in the second-level cache.
+  const int64_t first_row = int64_t{blockIdx.x / across} * Config::kRows;
+  const int64_t first_column = int64_t{blockIdx.x % across} * Config::kColumns;
+  SliceLoader<Config> loader(rows, linear, first_row, first_column);
+  const int64_t steps = linear.padded_inner / kStepBytes;
+#pragma unroll 1
+  for (int stage = 0; stage < Config::kStages - 1; ++stage) {
+    if (stage < steps) loader.load_next(stages + stage * Config::kStageBytes);
+    commit_copies();
+  }
+
+  const int lane = lane_index();
+  const int warp = warp_index() % Config::kWarps;
+  const int split = warp_index() / Config::kWarps;
+  const int row = warp / Config::kWarpsAcross * Config::kWarpRows;
+  const int column = warp % Config::kWarpsAcross * kWarpColumns;
+  const ResultPlace result{rows.count, linear.columns, first_row + row, first_column + column, vectors};
+  Accumulators<Config> sums;
+  start<Config>(sums, linear, result.warp_first, split);
+  const int x_first = x_place(row + x_lane_row(lane), x_lane_chunk(lane));
+  const int weight_first = weight_place(column + weight_lane_row(lane, 0), weight_lane_chunk(lane));
+  multiply_slices<Config>(sums, loader, stages, steps, half_step(x_first, split), half_step(weight_first, split));
+  wait_for_copies<0>();
+  if constexpr (Config::kSplits > 1) {
+    add_splits<Config>(sums, stages, warp, split);
+    if (split > 0) return;
+  }
+  if (linear.narrow) {
+    requantize<Config, true>(sums, linear, result.warp_first);
+  } else {
+    requantize<Config, false>(sums, linear, result.warp_first);
+  }
+  finish_as_told<Config>(sums, epilogue, result);
+}
 
 // Whether runs of eight columns can be loaded and stored as vectors.
 bool has_vectors(const Epilogue& epilogue, int64_t columns) {
-  return columns % kRun == 0 && aligned_to(epilogue.y, 16) && aligned_to(epilogue.residual, 16) &&
-         aligned_to(epilogue.position, 16);
+  return columns % kRun == 0 && is_aligned(epilogue.y, 16) && is_aligned(epilogue.residual, 16) &&
+         is_aligned(epilogue.position, 16);
 }
 
 template <class Config>
 void launch_tile(const Rows& rows, const Linear& linear, const Epilogue& epilogue, Stream stream) {
-  const int64_t blocks = divide_up(rows.count, Config::kRows) * divide_up(linear.columns, Config::kColumns);
+  const int64_t down = divide_up(rows.count, Config::kRows);
+  const int64_t across = divide_up(linear.columns, Config::kColumns);
   launch(matmul_tile<Config>,
-         Launch{dim3(static_cast<unsigned>(blocks)), Config::kThreads, Config::kSharedBytes, stream}, rows, linear,
-         epilogue, has_vectors(epilogue, linear.columns));
+         Launch{dim3(static_cast<unsigned>(down * across)), Config::kThreads, Config::kSharedBytes, stream}, rows,
+         linear, epilogue, has_vectors(epilogue, linear.columns), static_cast<unsigned>(across));
 }
 
 }  // namespace
@@ -297,7 +292,7 @@ void matmul_mma(int tile, const int8_t* x, int64_t x_stride, int64_t rows, const
                 const Epilogue& epilogue, Stream stream) {
   // Rows without elements have no address; none of them is read.
   const int8_t* const address = linear.inner == 0 ? linear.weight : x;
-  const Rows left{address, x_stride, rows, aligned_to(address, kChunkBytes) && x_stride % kChunkBytes == 0};
+  const Rows left{address, x_stride, rows, is_aligned(address, kChunkBytes) && x_stride % kChunkBytes == 0};
   constexpr decltype(&launch_tile<Tile0>) kLaunch[] = {launch_tile<Tile0>, launch_tile<Tile1>, launch_tile<Tile2>,
                                                        launch_tile<Tile3>};
   kLaunch[tile](left, linear, epilogue, stream);

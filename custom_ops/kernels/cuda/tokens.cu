@@ -1,5 +1,6 @@
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/tokens.h"
+#include "kernels/cuda/vectors.h"
 
 namespace ivit::cuda {
 namespace {
@@ -17,11 +18,8 @@ __device__ int32_t scaled(int32_t x, const TokenScale& scale) {
   return saturate<int16_t>(scale_round(x, scale.multiplier, scale.shift));
 }
 
-// The two halves of a word.
 __device__ uint32_t scaled_pair(uint32_t pair, const TokenScale& scale) {
-  const int32_t low = scaled(static_cast<int16_t>(pair), scale);
-  const int32_t high = scaled(static_cast<int32_t>(pair) >> 16, scale);
-  return static_cast<uint16_t>(low) | static_cast<uint32_t>(high) << 16;
+  return pack_int16(scaled(low_half(pair), scale), scaled(high_half(pair), scale));
 }
 
 // Whole vectors from the front, which is aligned, single values behind them.

@@ -1,5 +1,4 @@
 // IntPatchMerge on the GPU.
-#include "kernels/common/integer.h"
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/patches.h"
 #include "ort/cuda/affine.h"
@@ -12,9 +11,6 @@ namespace {
 
 enum Input { kX, kNormMultiplier, kNormOffset, kNormShift, kWeight };
 enum Attribute { kHeight, kWidth, kBits };
-
-// Rows of products begin at multiples of 16 bytes, which is faster.
-constexpr int64_t kRowAlignment = 16;
 
 class IntPatchMergeCuda final : public CudaKernel {
  public:
@@ -36,7 +32,7 @@ class IntPatchMergeCuda final : public CudaKernel {
 
  private:
   int64_t rows(const Call& call) const { return call.dims['N'] * call.dims['S']; }
-  int64_t stride() const { return round_up(linear_.inner(), kRowAlignment); }
+  int64_t stride() const { return gathered_stride(linear_.inner()); }
 
   int64_t height_;
   int64_t width_;

@@ -1,16 +1,12 @@
 // The patches of images as rows of a matrix product, for every operator that embeds patches.
 #pragma once
 
-#include <vector>
-
-#include "kernels/common/integer.h"
 #include "kernels/cuda/patches.h"
+#include "ort/cuda/linear.h"
+#include "ort/cuda/pixels.h"
 #include "ort/operators/patches.h"
 
 namespace ivit::ort {
-
-// Rows of products begin at multiples of 16 bytes, which is faster.
-constexpr int64_t kRowAlignment = 16;
 
 // Of quantised images: input 0.
 class QuantizedImages {
@@ -29,9 +25,7 @@ class PixelImages {
  public:
   static constexpr size_t kParameters = 3;
 
-  explicit PixelImages(const Call& constants)
-      : tables_({constants.data<int32_t>(1), constants.data<int64_t>(2), constants.data<int8_t>(3)},
-                constants.dims['C']) {}
+  explicit PixelImages(const Call& constants) : tables_(pixel_tables(constants, 1)) {}
   void gather(const Call& call, const cuda::ImageShape& shape, int64_t patch_size, int8_t* rows, int64_t stride,
               cuda::Stream stream) const {
     cuda::gather_patches(call.data<uint8_t>(0), shape, tables_, patch_size, rows, stride, stream);
@@ -49,7 +43,7 @@ struct PatchRows {
   int64_t per_image;
 };
 
-inline int64_t patch_row_stride(const Call& call) { return round_up(call.dims['K'], kRowAlignment); }
+inline int64_t patch_row_stride(const Call& call) { return gathered_stride(call.dims['K']); }
 
 inline size_t patch_row_bytes(const Call& call) {
   const cpu::PatchGrid grid = patch_grid(call);

@@ -21,6 +21,7 @@ struct Test {
 std::vector<Test> mistake_tests();
 std::vector<Test> tensor_core_tests();
 std::vector<Test> arithmetic_tests();
+std::vector<Test> matmul_tests();
 std::vector<Test> rows_tests();
 
 template <class A, class B>

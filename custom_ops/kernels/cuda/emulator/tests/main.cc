@@ -12,7 +12,7 @@ using ivit::cuda::Test;
 std::vector<Test> all_tests() {
   std::vector<Test> all;
   for (const auto& some : {ivit::cuda::mistake_tests(), ivit::cuda::tensor_core_tests(), ivit::cuda::arithmetic_tests(),
-                           ivit::cuda::rows_tests()}) {
+                           ivit::cuda::matmul_tests(), ivit::cuda::rows_tests()}) {
     all.insert(all.end(), some.begin(), some.end());
   }
   return all;
