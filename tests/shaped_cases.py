@@ -153,6 +153,31 @@ def image_case(rng: np.random.Generator, images: int, colours: int, height: int,
     return Case("QuantizeImage", {"image": image, "multiplier": m, "offset": offset, "shift": e}, {})
 
 
+def add_case(rng: np.random.Generator, rows: int, channels: int, *, per_channel: bool) -> Case:
+    shape = (channels,) if per_channel else ()
+    am, ae = dyadic(rng, shape, 128, False)
+    bm, be = dyadic(rng, (), 128, False)
+    a, b = (integers(rng, (rows, channels), np.int16, False) for _ in range(2))
+    scales = {"a_multiplier": am, "a_shift": ae, "b_multiplier": bm, "b_shift": be}
+    return Case("AddRequantize", {"a": a, "b": b, **scales}, {})
+
+
+def row_cases(rng: np.random.Generator) -> Iterator[Case]:
+    """Operators that take whole rows, with more and longer rows than a tile, a warp or a block has."""
+    for rows, channels in ((300, 192), (261, 768), (70, 320), (130, 2048), (9, 1280), (3, 2052), (300, 6)):
+        case = norm_case(rng, 1, rows, channels)
+        yield from (case, replace(case, operator="IntLayerNorm16"))
+    for rows, channels in ((5, 192), (9, 768), (3, 3072), (2, 5120), (4, 8192), (3, 8208), (7, 1001)):
+        # Values whose row maximum is low, too.
+        low = (rng.integers(-40, 20, (rows, channels)) - 80).astype(np.int8)
+        for x in (integers(rng, (rows, channels), np.int8, False), low):
+            yield Case("ShiftGELU", {"x": x}, exp_attributes(rng, False))
+            yield Case("Shiftmax", {"x": x}, {**exp_attributes(rng, False), "frac_bits": int(rng.choice([7, 8, 15]))})
+    for rows, channels in ((300, 192), (7, 1000), (33, 129)):
+        yield add_case(rng, rows, channels, per_channel=True)
+        yield add_case(rng, rows, channels, per_channel=False)
+
+
 def deit_case(operator: str, rng: np.random.Generator, batch: int) -> Case:
     """A call with the dimensions of DeiT-tiny at 224 pixels, larger than any block or tile of the kernels."""
     tokens, channels, hidden, heads = 197, 192, 768, 3
@@ -214,6 +239,7 @@ def odd_cases(rng: np.random.Generator) -> Iterator[Case]:
         yield from (case, replace(case, operator="IntLayerNorm16"))
     for channels, spike in ((384, 128), (768, 256), (2048, 1024), (70000, 32767)):
         yield spike_case(channels, spike)
+    yield from row_cases(rng)
     for operator, dtype in (("IntTokenMean", np.int8), ("IntTokenMean16", np.int16)):
         for images, tokens, channels in ((1, 1, 1), (2, 49, 768), (3, 196, 129), (1, 1369, 127), (2, 7, 128)):
             yield mean_case(rng, operator, integers(rng, (images, tokens, channels), dtype, False))
@@ -224,6 +250,8 @@ def odd_cases(rng: np.random.Generator) -> Iterator[Case]:
         yield embed_norm_case(rng, count, size, patch, channels, bits)
     for width in (1, 63, 64, 65, 224):
         yield image_case(rng, 2, 3, 5, width)
+    yield image_case(rng, 1, 3, 96, 112)
+    yield image_case(rng, 1, 2, 99, 101)
 
 
 def random_cases(rng: np.random.Generator, count: int) -> Iterator[Case]:

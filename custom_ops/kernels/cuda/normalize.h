@@ -51,24 +51,24 @@ struct Moments {
 
   // |x - mean| is at most the exact square root of the sum of squares, and the integer root is at least 64 and at
   // least that root rounded down, so the result fits 32 bits.
-  static constexpr int32_t normalize(int32_t x, int32_t factor, int64_t minus_mean) {
-    return static_cast<int32_t>((int64_t{x} * factor + minus_mean) >> 1);
+  __device__ static int32_t normalize(int32_t x, int32_t factor, int64_t minus_mean) {
+    return static_cast<int32_t>(multiply_add(x, factor, minus_mean) >> 1);
   }
   constexpr int64_t minus_mean() const { return -int64_t{mean} * factor; }
 };
 
 // The moments of `channels` values with this mean, sum and sum of squares.
-constexpr Moments moments_of(int32_t mean, int64_t sum, uint64_t squares, int64_t channels) {
-  const int64_t centered = static_cast<int64_t>(squares) - 2 * mean * sum + channels * mean * mean;
+constexpr Moments moments_of(int32_t mean, int64_t sum, int64_t squares, int64_t channels) {
+  const int64_t centered = squares - 2 * mean * sum + channels * mean * mean;
   return {mean, static_cast<int32_t>((uint64_t{1} << 31) / newton_root(static_cast<uint64_t>(centered)))};
 }
 
 // (z * multiplier + offset) >> shift, saturated at int32 or a narrower type. Shifts of 32 and more, the usual ones,
-// need the upper word only.
+// need the upper word only, to be shifted by the lower five bits of the shift.
 template <bool kHighShift>
-constexpr int32_t affine_map(int32_t z, int32_t multiplier, int64_t offset, int32_t shift) {
-  const int64_t value = int64_t{z} * multiplier + offset;
-  if (kHighShift) return static_cast<int32_t>(value >> 32) >> (shift - 32);
+__device__ inline int32_t affine_map(int32_t z, int32_t multiplier, int64_t offset, int32_t shift) {
+  const int64_t value = multiply_add(z, multiplier, offset);
+  if (kHighShift) return static_cast<int32_t>(value >> 32) >> (shift & 31);
   return saturate<int32_t>(value >> shift);
 }
 
@@ -129,12 +129,13 @@ __global__ void __launch_bounds__(kNormalizeWarps* kWarpLanes)
     normalize_in_registers(Source source, int64_t rows, int channels, Affine affine, Out* y, int64_t stride) {
   const int64_t first = (int64_t{blockIdx.x} * kNormalizeWarps + warp_index()) * kRows;
   if (first >= rows) return;
+  const int count = rows - first < kRows ? static_cast<int>(rows - first) : kRows;
   const int lane = lane_index();
   uint2 x[kRows][kChunks];
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
     // Past the end, the last row once more.
-    const auto row = source.row(first + r < rows ? first + r : rows - 1);
+    const auto row = source.row(first + (r < count ? r : count - 1));
 #pragma unroll
     for (int j = 0; j < kChunks; ++j) {
       const int channel = kChunk * j + 4 * lane;
@@ -142,7 +143,7 @@ __global__ void __launch_bounds__(kNormalizeWarps* kWarpLanes)
     }
   }
   int32_t sums[kRows];
-  uint64_t squares[kRows];
+  int64_t squares[kRows];
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
     sums[r] = 0;
@@ -153,7 +154,7 @@ __global__ void __launch_bounds__(kNormalizeWarps* kWarpLanes)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         sums[r] += values[i];
-        squares[r] += static_cast<uint64_t>(int64_t{values[i]} * values[i]);
+        squares[r] = multiply_add(values[i], values[i], squares[r]);
       }
     }
   }
@@ -168,24 +169,25 @@ __global__ void __launch_bounds__(kNormalizeWarps* kWarpLanes)
     factor[r] = moments.factor;
     minus_mean[r] = moments.minus_mean();
   }
-  for (int r = 0; r < kRows && first + r < rows; ++r) {
+  for (int r = 0; r < count; ++r) {
     pad_row(y + (first + r) * stride, channels, stride, lane, kWarpLanes);
   }
+  Out* const corner = y + first * stride + 4 * lane;
 #pragma unroll
   for (int j = 0; j < kChunks; ++j) {
-    const int channel = kChunk * j + 4 * lane;
-    if (channel >= channels) break;
-    const Affine4 parameters(affine, channel);
+    if (kChunk * j + 4 * lane >= channels) break;
+    const Affine4 parameters(affine, kChunk * j + 4 * lane);
     const bool high = parameters.high();
+    Out* target = corner + kChunk * j;
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
-      if (first + r >= rows) break;
-      Out* const target = y + (first + r) * stride + channel;
+      if (r >= count) break;
       if (high) {
         write4<true>(x[r][j], factor[r], minus_mean[r], parameters, target);
       } else {
         write4<false>(x[r][j], factor[r], minus_mean[r], parameters, target);
       }
+      target += stride;
     }
   }
 }
@@ -206,7 +208,7 @@ __global__ void normalize_by_blocks(Source source, int64_t channels, Affine affi
   sum = reduce_block(sum, Add{}, shared);
   squares = reduce_block(squares, Add{}, shared + blockDim.x / kWarpLanes);
   const int32_t mean = static_cast<int32_t>(round_half_even_divide(sum, channels));
-  const Moments moments = moments_of(mean, sum, static_cast<uint64_t>(squares), channels);
+  const Moments moments = moments_of(mean, sum, squares, channels);
   const int64_t minus_mean = moments.minus_mean();
   for (int64_t c = threadIdx.x; c < channels; c += blockDim.x) {
     const int32_t z = Moments::normalize(row.load(c), moments.factor, minus_mean);

@@ -17,6 +17,17 @@ constexpr int32_t high_half(uint32_t word) { return static_cast<int32_t>(word) >
 // Byte i of a word, 0 the lowest.
 constexpr uint32_t byte_of(uint32_t word, int i) { return word >> (8 * i) & 255; }
 
+// a * b + c in one instruction. Compilers use it for themselves only where they see both factors being widened.
+__device__ inline int64_t multiply_add(int32_t a, int32_t b, int64_t c) {
+#ifdef __CUDACC__
+  int64_t sum;
+  asm("mad.wide.s32 %0, %1, %2, %3;\n" : "=l"(sum) : "r"(a), "r"(b), "l"(c));
+  return sum;
+#else
+  return int64_t{a} * b + c;
+#endif
+}
+
 // Four int32 values saturated to int8, the first in the lowest byte.
 __device__ inline uint32_t pack_int8(int32_t a, int32_t b, int32_t c, int32_t d) {
 #ifdef __CUDACC__

@@ -22,6 +22,8 @@ namespace {
 constexpr size_t kStackBytes = 256 * 1024;
 constexpr size_t kOperandBytes = 64;
 constexpr size_t kSharedAlignment = 1024;
+// Bytes behind the shared memory that no one may change.
+constexpr size_t kSharedMargin = 1024;
 
 enum class State { kReady, kAtBlockBarrier, kAtWarpOperation, kFinished };
 
@@ -124,7 +126,7 @@ void Block::prepare(unsigned threads, size_t shared_bytes) {
   warps_.resize((threads + kWarp - 1) / kWarp);
   order_.resize(threads);
   std::iota(order_.begin(), order_.end(), 0u);
-  memory_.resize(shared_bytes + kSharedAlignment);
+  memory_.resize(shared_bytes + kSharedAlignment + kSharedMargin);
   const size_t address = reinterpret_cast<size_t>(memory_.data());
   shared_ = memory_.data() + (kSharedAlignment - address % kSharedAlignment) % kSharedAlignment;
   shared_bytes_ = shared_bytes;
@@ -146,8 +148,13 @@ void Block::run(dim3 grid, dim3 block_dim, size_t shared_bytes, const std::funct
     for (unsigned y = 0; y < grid.y; ++y) {
       for (unsigned x = 0; x < grid.x; ++x) {
         blockIdx = dim3(x, y, z);
-        std::memset(shared_, static_cast<int>(random_() & 255), shared_bytes_);
+        const char rubbish = static_cast<char>(random_() & 255);
+        std::memset(shared_, rubbish, shared_bytes_ + kSharedMargin);
         run_block();
+        const char* const margin = static_cast<const char*>(shared_) + shared_bytes_;
+        if (std::count(margin, margin + kSharedMargin, rubbish) != kSharedMargin) {
+          throw std::runtime_error("emulator: the block has written behind its shared memory");
+        }
       }
     }
   }

@@ -2,8 +2,9 @@
 //
 // Every CUDA thread is a fiber of one operating-system thread. Fibers switch at barriers and warp operations only, in
 // an order that changes from launch to launch (IVIT_EMULATOR_SEED sets the first), so a missing barrier shows as a
-// wrong result sooner or later. Shared memory starts with changing rubbish. A barrier that some threads of a warp or
-// block never reach ends the launch with an error, where a GPU would hang.
+// wrong result sooner or later. Shared memory starts with changing rubbish, and writing behind it is an error. A
+// barrier that some threads of a warp or block never reach, because they have ended or wait elsewhere, ends the launch
+// with an error, where a GPU would hang or do as it likes.
 //
 // Only what the kernels use is here.
 #pragma once

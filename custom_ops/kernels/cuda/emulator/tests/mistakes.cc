@@ -238,6 +238,17 @@ void shared_memory_starts_with_rubbish() {
   check(found.size() > kLaunches / 4, "shared memory hardly changes from launch to launch");
 }
 
+// Every lane changes its own byte.
+void write_shared_kernel(int64_t first) { shared_memory<uint8_t>()[first + lane_index()] ^= 1; }
+
+void write_behind_shared_memory() {
+  const auto run = [](int64_t first) { launch(write_shared_kernel, {dim3(3), kWarpLanes, 100, nullptr}, first); };
+  run(100 - kWarpLanes);
+  check_error([&] { run(101 - kWarpLanes); }, "behind its shared memory");
+  check_error([&] { run(1000); }, "behind its shared memory");
+  run(0);
+}
+
 void device_memory_starts_with_rubbish() {
   check_arrays(to_host(DeviceArray<uint8_t>(100)), std::vector<uint8_t>(100, 0xa5), "device memory");
 }
@@ -300,6 +311,7 @@ std::vector<Test> mistake_tests() {
           {"groups_of_copies", groups_of_copies},
           {"misaligned_addresses", misaligned_addresses},
           {"shared_memory", shared_memory_starts_with_rubbish},
+          {"write_behind_shared_memory", write_behind_shared_memory},
           {"device_memory", device_memory_starts_with_rubbish},
           {"block_limits", block_limits},
           {"crash_write_past_the_end", write_past_the_end},
