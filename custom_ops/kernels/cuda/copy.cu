@@ -1,5 +1,4 @@
 #include "kernels/cuda/copy.h"
-
 #include "kernels/cuda/elementwise.h"
 
 namespace ivit::cuda {
