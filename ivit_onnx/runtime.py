@@ -30,6 +30,7 @@ DEVICES: Mapping[str, tuple[Provider, ...]] = {
     "cpu": (CPU,),
     "cuda": (CUDA, CPU),
     "ivit-cpu": ((IVIT, {"device": "cpu"}), CPU),
+    "ivit-cuda": ((IVIT, {"device": "cuda"}), CPU),
 }
 
 _registering = threading.Lock()
@@ -99,7 +100,7 @@ def create_session(
             the CPU provider by default. Each of them takes part or the session is not created: ONNX Runtime itself
             would leave one out and run on the CPU. `IVitExecutionProvider` takes the options of
             docs/execution-provider.md.
-        provider: One of `DEVICES` instead: "cpu", "cuda", or "ivit-cpu", the compiled graph.
+        provider: One of `DEVICES` instead: "cpu", "cuda", or, compiled, "ivit-cpu" and "ivit-cuda".
         threads: Threads of the session's pool; by default one per core.
         session_options: Options to start from; the kernel library is added to them.
         kernels: False runs the integer operators of the file's own functions: slow, the same integers.
@@ -160,6 +161,11 @@ def _add_compiler(options: Any, provider_options: dict[str, Any]) -> None:
     wanted = provider_options.pop("device", "cpu")
     devices = register()
     chosen = [device for device in devices if device.ep_metadata["device"] == wanted]
+    if not chosen and wanted == "cuda":
+        raise IvitError(
+            f"{IVIT} finds no GPU: it needs an NVIDIA GPU with its driver (see nvidia-smi), and an ivit-onnx that was "
+            "installed where nvcc was (see docs/gpu.md)"
+        )
     if not chosen:
         found = ", ".join(device.ep_metadata["device"] for device in devices)
         raise IvitError(f"{IVIT}: option device: expected one of {found}, found {wanted!r}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -226,6 +228,63 @@ def test_rejected_parameters_name_the_reason(tmp_path: Path) -> None:
 def test_wrong_options(models: dict[str, Path], options: dict[str, Any], message: str) -> None:
     with pytest.raises(IvitError, match=message):
         ivit_onnx.create_session(models["vit"], [(IVIT, options)])
+
+
+def test_without_a_gpu(models: dict[str, Path]) -> None:
+    if any(device.ep_metadata["device"] == "cuda" for device in ivit_onnx.register()):
+        pytest.skip("there is a GPU")
+    with pytest.raises(IvitError, match="finds no GPU: it needs an NVIDIA GPU with its driver"):
+        ivit_onnx.create_session(models["vit"], provider="ivit-cuda")
+
+
+def test_max_batch(models: dict[str, Path]) -> None:
+    session = ivit_onnx.create_session(models["vit"], [(IVIT, {"max_batch": 3})])
+    assert session.run(None, {"image": pixels(3)})[0].shape == (3, 7)
+    with pytest.raises(Exception, match="batch: expected at most max_batch = 3, found 4"):
+        session.run(None, {"image": pixels(4)})
+
+
+def test_profile_names_every_operator(models: dict[str, Path]) -> None:
+    code = f"""
+import ivit_onnx, numpy as np
+session = ivit_onnx.create_session({str(models["vit"])!r}, [("IVitExecutionProvider", {{"profile": 1}})])
+for _ in range(3):
+    session.run(None, {{"image": np.zeros((1, 3, 32, 32), np.uint8)}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("ivit: ")]
+    assert sum("IntAttention (blocks." in line and "       3  " in line for line in lines) == 2
+
+
+def test_the_example_in_cpp(models: dict[str, Path], tmp_path: Path) -> None:
+    """Built against the library inside the Python package, it prints the logits that Python gets."""
+    (library,) = Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*")
+    headers = headers_of_the_build()
+    source = Path(__file__).parents[1] / "examples" / "cpp"
+    given = [f"-DONNXRUNTIME_INCLUDE_DIR={headers}", f"-DONNXRUNTIME_LIBRARY={library}"]
+    subprocess.run(["cmake", "-S", source, "-B", tmp_path, *given], check=True, capture_output=True)
+    subprocess.run(["cmake", "--build", tmp_path], check=True, capture_output=True)
+    image = pixels(2, seed=9)
+    arguments = [tmp_path / "classify", models["vit"], ivit_onnx.library_path()]
+    done = subprocess.run(arguments, input=image.tobytes(), capture_output=True, check=True)
+    found = [[int(x) for x in line.partition(b":")[2].split()] for line in done.stdout.splitlines()]
+    np.testing.assert_array_equal(found, ivit_onnx.create_session(models["vit"]).run(None, {"image": image})[0])
+    wrong = subprocess.run(arguments, input=b"few", capture_output=True, check=False)
+    assert (wrong.returncode, wrong.stdout) == (2, b"")
+    assert b"expected whole images of 3 x 32 x 32 bytes, found 3 bytes" in wrong.stderr
+
+
+def headers_of_the_build() -> str:
+    """Where the build found ONNX Runtime's headers."""
+    cache = Path(os.environ.get("IVIT_EMULATED_LIBRARY", "")).parent / "CMakeCache.txt"
+    if not cache.is_file() or shutil.which("cmake") is None:
+        pytest.skip("IVIT_EMULATED_LIBRARY names no library of a build; make test builds one")
+    text = cache.read_text()
+    for name in ("ONNXRUNTIME_INCLUDE_DIR:PATH", "IVIT_HEADER_CACHE:PATH"):
+        found = re.search(rf"^{name}=(.+)$", text, re.MULTILINE)
+        if found and (Path(found[1]) / "onnxruntime_cxx_api.h").is_file():
+            return found[1]
+    return pytest.skip("the build's headers are in a place of the system")
 
 
 def test_wrong_provider(models: dict[str, Path]) -> None:

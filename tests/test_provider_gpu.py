@@ -33,8 +33,7 @@ def device(request: pytest.FixtureRequest) -> Iterator[Any]:
     gpus = [
         found
         for found in onnxruntime.get_ep_devices()
-        if found.ep_name == IVIT
-        and (found.ep_metadata["device"], found.ep_metadata["library_path"]) == ("cuda", path)
+        if found.ep_name == IVIT and (found.ep_metadata["device"], found.ep_metadata["library_path"]) == ("cuda", path)
     ]
     if not gpus:
         pytest.skip("there is no NVIDIA GPU, or no driver for it")

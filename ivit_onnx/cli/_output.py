@@ -19,6 +19,8 @@ class Device(StrEnum):
 
     CPU = "cpu"
     CUDA = "cuda"
+    IVIT_CPU = "ivit-cpu"
+    IVIT_CUDA = "ivit-cuda"
 
 
 def print_json(content: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperCommand
 
-from ivit_onnx.cli._output import Device, print_json, print_lines
+from ivit_onnx.cli._output import print_json, print_lines
 from ivit_onnx.errors import IvitError, MissingExtraError
 from ivit_onnx.files import check_output
 
@@ -32,6 +33,13 @@ LISTS = ("--models", "--batch", "--threads", "--softmax-bits", "--cpu", "--peers
 
 #: The networks of `--kernels` when no model is named.
 KERNEL_NETWORKS = ("deit_tiny_patch16_224", "deit_small_patch16_224", "deit_base_patch16_224")
+
+
+class Device(StrEnum):
+    """The values of `--device`."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
 
 
 class _ListCommand(TyperCommand):

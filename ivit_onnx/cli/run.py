@@ -31,7 +31,11 @@ def run(
     top: Annotated[int, typer.Option(min=1, help="How many classes to show for each image.")] = 5,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.  \\[default: all cores]")] = None,
     device: Annotated[
-        Device, typer.Option(help="Where to run; cuda, an NVIDIA GPU, needs onnxruntime-gpu.")
+        Device,
+        typer.Option(
+            help="Where to run: operators of ONNX Runtime's providers (cuda, an NVIDIA GPU, needs onnxruntime-gpu), or "
+            "the compiled graph (ivit-cuda needs no other package)."
+        ),
     ] = Device.CPU,
     no_kernels: Annotated[
         bool,

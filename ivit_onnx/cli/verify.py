@@ -36,7 +36,11 @@ def verify(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random images.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.  \\[default: all cores]")] = None,
     device: Annotated[
-        Device, typer.Option(help="Compare kernels there; cuda, an NVIDIA GPU, needs onnxruntime-gpu.")
+        Device,
+        typer.Option(
+            help="Compare kernels there too: operators of the CUDA provider (an NVIDIA GPU; needs onnxruntime-gpu), or "
+            "the compiled graph (ivit-cuda needs no other package)."
+        ),
     ] = Device.CPU,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
