@@ -102,7 +102,7 @@ struct Product {
       cutlass::gemm::kernel::GemmUniversal<Shape<int, int, int, int>, Mainloop, Epilogue>>;
 };
 
-struct Left {
+struct LeftRows {
   const int8_t* x;
   int64_t stride;
   int64_t rows;
@@ -116,7 +116,7 @@ void check(cutlass::Status status, const char* call) {
 }
 
 template <class P, class Tree, class Source, class Out>
-void run(const Left& left, const Linear& linear, const Tree& tree, const Source* source, Out* y, Stream stream) {
+void run(const LeftRows& left, const Linear& linear, const Tree& tree, const Source* source, Out* y, Stream stream) {
   typename P::Adapter product;
   const int rows = static_cast<int>(left.rows);
   const int columns = static_cast<int>(linear.columns);
@@ -140,13 +140,13 @@ typename Tree::Arguments requantize_arguments(const Linear& linear) {
 }
 
 template <class Range, class Out>
-void requantize(const Left& left, const Linear& linear, const Epilogue& epilogue, Stream stream) {
+void requantize(const LeftRows& left, const Linear& linear, const Epilogue& epilogue, Stream stream) {
   using Tree = RequantizeTree<Range, Out>;
   run<Product<Out, void, Tree>>(left, linear, requantize_arguments<Tree>(linear), static_cast<const void*>(nullptr),
                                 static_cast<Out*>(epilogue.y), stream);
 }
 
-void add(const Left& left, const Linear& linear, const Epilogue& epilogue, Stream stream) {
+void add(const LeftRows& left, const Linear& linear, const Epilogue& epilogue, Stream stream) {
   using Branch = RequantizeTree<int16_t, int32_t>;
   const typename AddTree::Arguments tree{
       requantize_arguments<Branch>(linear), {}, {epilogue.branch, epilogue.residual_scale}};
@@ -169,7 +169,7 @@ bool matmul_hopper_takes(const int8_t* x, int64_t x_stride, int64_t rows, const 
 
 void matmul_hopper(const int8_t* x, int64_t x_stride, int64_t rows, const Linear& linear, const Epilogue& epilogue,
                    Stream stream) {
-  const Left left{x, x_stride, rows};
+  const LeftRows left{x, x_stride, rows};
   switch (epilogue.kind) {
     case Epilogue::Kind::kInt8:
       return requantize<int8_t, int8_t>(left, linear, epilogue, stream);
