@@ -64,8 +64,9 @@ if(NOT cuda_found)
 endif()
 
 if(IVIT_CUDA_ARCHITECTURES STREQUAL "all")
-  # Machine code for each generation since Turing, and intermediate code for those to come.
-  set(CMAKE_CUDA_ARCHITECTURES "75-real;80-real;86-real;89-real;90a-real;100-real;120")
+  # Machine code for each generation since Turing. That of 8.0 runs on 8.6, 8.7 and 8.9 too, that of 10.0 on 10.3, that
+  # of 12.0 on 12.1; for others, and those to come, there is the intermediate code of 8.0.
+  set(CMAKE_CUDA_ARCHITECTURES "75-real;80;90a-real;100-real;120-real")
 else()
   set(CMAKE_CUDA_ARCHITECTURES "${IVIT_CUDA_ARCHITECTURES}")
 endif()

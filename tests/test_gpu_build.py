@@ -26,7 +26,7 @@ LARGEST = 8_000_000
 OURS = "_ZN4ivit4cuda"  # how names of the namespace ivit::cuda begin
 
 #: The instruction that multiplies int8 matrices on tensor cores, by architecture.
-TENSOR_CORE = {"sm_75": "IMMA", "sm_80": "IMMA", "sm_86": "IMMA", "sm_89": "IMMA", "sm_90a": "IGMMA"}
+TENSOR_CORE = {"sm_75": "IMMA", "sm_80": "IMMA", "sm_90a": "IGMMA", "sm_100": "IMMA", "sm_120": "IMMA"}
 
 #: How the compiler divides integers by a divisor that it does not know: the divisor as a float, an estimate of its
 #: reciprocal, back to an integer, and from there on integer arithmetic that corrects the quotient until it is exact.
@@ -35,7 +35,7 @@ TENSOR_CORE = {"sm_75": "IMMA", "sm_80": "IMMA", "sm_86": "IMMA", "sm_89": "IMMA
 DIVISION = (
     {"I2F.RP", "I2F.U32.RP", "I2F.U64.RP", "UI2F.U32.RP"},
     {"MUFU.RCP"},
-    {"F2I.FTZ.U32.TRUNC.NTZ", "F2I.U64.TRUNC"},
+    {"F2I.FTZ.U32.TRUNC.NTZ", "UF2I.FTZ.U32.TRUNC.NTZ", "F2I.U64.TRUNC"},
 )
 
 #: How the compiler reads a block's place in its cluster, on Hopper in kernels of CUTLASS: the block's number times the
