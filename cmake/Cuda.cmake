@@ -28,6 +28,7 @@ set(IVIT_CUDA_OPERATORS
     custom_ops/ep/cuda/memory.cc
     custom_ops/ep/cuda/standard.cc
     custom_ops/ort/cuda/add_requantize.cc
+    custom_ops/ort/cuda/gpu_info.cc
     custom_ops/ort/cuda/int_attention.cc
     custom_ops/ort/cuda/int_layer_norm.cc
     custom_ops/ort/cuda/int_linear.cc

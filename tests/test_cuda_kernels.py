@@ -1,11 +1,12 @@
 """The GPU's kernels against the numpy references: on the emulator everywhere, on a GPU where there is one.
 
 Both run through libraries whose operators belong to the CPU provider and copy data to the device and back, so that any
-ONNX Runtime will do. `make emulator` builds the one, `make staged` the other.
+ONNX Runtime will do. `make test` builds the one, `make gpu` the other.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -31,8 +32,10 @@ def library(request: pytest.FixtureRequest) -> str:
     """Path of the library under test."""
     path = os.environ.get(LIBRARIES[request.param], "")
     if not Path(path).is_file():
-        how = "make emulator builds it" if request.param == "emulator" else "it needs an NVIDIA GPU; see docs/gpu.md"
+        how = "make test builds it" if request.param == "emulator" else "it needs an NVIDIA GPU; see docs/gpu.md"
         pytest.skip(f"{LIBRARIES[request.param]} names no library: {how}")
+    if ctypes.CDLL(path).ivit_gpu_count() == 0:
+        pytest.skip("there is no NVIDIA GPU, or no driver for it")
     return path
 
 

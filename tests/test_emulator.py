@@ -12,7 +12,7 @@ import pytest
 PROGRAM = os.environ.get("IVIT_EMULATOR_TEST", "")
 
 pytestmark = pytest.mark.skipif(
-    not Path(PROGRAM).is_file(), reason="IVIT_EMULATOR_TEST names no program: make emulator builds it"
+    not Path(PROGRAM).is_file(), reason="IVIT_EMULATOR_TEST names no program: make test builds it"
 )
 
 
