@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-# The program with the tests; `make emulator` builds it.
+# The program with the tests; `make test` builds it.
 PROGRAM = os.environ.get("IVIT_EMULATOR_TEST", "")
 
 pytestmark = pytest.mark.skipif(
