@@ -93,7 +93,8 @@ def draw(label: int, seed: int) -> Array:
     painted = first[..., None] * colours[0] + (1 - first[..., None]) * colours[1]
     image = image * (1 - inside[..., None]) + painted * inside[..., None]
     image = image + random.normal(0, random.uniform(0.02, 0.12), image.shape)
-    return np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
+    pixels: Array = np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _turn(x: Array, y: Array, angle: float) -> tuple[Array, Array]:

@@ -41,7 +41,7 @@ class HuggingFaceDataset(ImageDataset):
 
     def _column(self, kind: type, what: str) -> str:
         features = self._data.features
-        column = next((name for name, feature in features.items() if isinstance(feature, kind)), None)
+        column: str | None = next((name for name, feature in features.items() if isinstance(feature, kind)), None)
         if column is None:
             raise ImageError(f"expected a column of {what}, found the columns {', '.join(features)}")
         return column
