@@ -1,6 +1,6 @@
 """Drawn images in 24 classes: eight outlines, each with three fillings, on cluttered grounds.
 
-Place, size, angle, colours, ground, clutter and noise are random. The numbers come from one seed an image, so that any
+Place, size, tilt, colours, ground, clutter and noise are random. The numbers come from one seed an image, so that any
 image can be drawn without the others.
 """
 
@@ -80,11 +80,11 @@ def draw(label: int, seed: int) -> Array:
     image = _ground(random, x, y)
     for _ in range(random.integers(2, 6)):
         image = _clutter(random, image, x, y)
-    radius = random.uniform(12, 24)
-    centre = random.uniform(radius * 0.8, SIZE - radius * 0.8, 2)
-    u, v = _turn(x - centre[0], y - centre[1], random.uniform(0, 2 * np.pi))
+    radius = random.uniform(18, 27)
+    centre = SIZE / 2 + random.uniform(-4, 4, 2)
+    u, v = _turn(x - centre[0], y - centre[1], random.normal(0, 0.25))
     inside = np.clip(0.5 - outline(u / radius, v / radius) * radius, 0, 1)
-    s, t = _turn(x, y, random.uniform(0, np.pi))
+    s, t = _turn(x, y, random.normal(0, 0.25))
     shift = random.uniform(0, 6.5, 2)
     first = np.clip(0.5 + 1.5 * filling(s + shift[0], t + shift[1]), 0, 1)
     light, dark = random.uniform(0.6, 1.0, 3), random.uniform(0.0, 0.4, 3)
