@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ivit_onnx.proof.value import MOST_VALUES, Array, Value, as_array, exact, largest_magnitude, limits, truncated_divide
+from ivit_onnx.proof.value import (
+    MOST_VALUES,
+    Array,
+    Value,
+    as_array,
+    exact,
+    largest_magnitude,
+    limits,
+    truncated_divide,
+)
 
 if TYPE_CHECKING:
     from ivit_onnx.proof.walk import Node
@@ -161,7 +170,7 @@ def mul(node: Node, a: Value, b: Value) -> Value:
         if divisor.dominates_value(other):  # lemma 2: |x * (c // s)| <= c where |x| <= s
             result.low, result.high = np.maximum(result.low, -constant), np.minimum(result.high, constant)
             result.low = np.asarray(np.where(other.low >= 0, np.maximum(result.low, 0), result.low))
-        same_rows = bool(shape) and other.shape is not None and other.shape[-1:] == shape[-1:]
+        same_rows = bool(shape) and bool(other.shape) and other.shape[-1] == shape[-1]  # type: ignore[index]
         if divisor.total_of is other and same_rows and result.least >= 0:  # lemma 3: sum(x * (c // sum(x))) <= c
             result.row_sum = constant
     return result

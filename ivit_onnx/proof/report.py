@@ -53,6 +53,11 @@ class ProofReport:
         rooms = [room for room in self.rooms if room.dtype == dtype]
         return min(rooms, key=lambda room: (room.bits, -room.magnitude), default=None)
 
+    def spare_bits(self) -> dict[str, int]:
+        """The bits that the tightest intermediate of each type leaves free."""
+        rooms = {dtype: self.tightest(dtype) for dtype in ("int32", "int64")}
+        return {dtype: room.bits for dtype, room in rooms.items() if room is not None}
+
     def to_json(self) -> dict[str, Any]:
         """The report as a JSON object."""
         return {

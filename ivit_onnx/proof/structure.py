@@ -173,7 +173,8 @@ def concat(node: Node, *inputs: Value) -> Value:
     if all(value.constant is not None for value in inputs):
         return Value.of(np.concatenate([v.constant for v in inputs if v.constant is not None], axis), inputs[0].dtype)
     some = [value for value, dim in zip(inputs, dims, strict=True) if dim != 0]
-    lows, highs = [], []
+    lows: list[Array] = []
+    highs: list[Array] = []
     for value in some:
         for ends, end, merge in ((lows, value.low, np.min), (highs, value.high, np.max)):
             full = _full_rank(value, end)

@@ -19,8 +19,8 @@ __all__ = ["RULES"]
 def _axes(node: Node, x: Value, inputs: tuple[Value, ...]) -> list[int] | None:
     if x.shape is None:
         return None
-    if not inputs:
-        return list(range(len(x.shape)))
+    if not inputs or (inputs[0].constant is not None and not inputs[0].constant.size):
+        return None if node.attribute("noop_with_empty_axes", 0) else list(range(len(x.shape)))
     if inputs[0].constant is None:
         return None
     return [int(axis) % len(x.shape) for axis in inputs[0].constant.reshape(-1)]

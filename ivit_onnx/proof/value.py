@@ -12,7 +12,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["MOST_VALUES", "Array", "Dim", "Value", "as_array", "exact", "largest_magnitude", "limits", "shrink", "truncated_divide"]
+__all__ = [
+    "MOST_VALUES",
+    "Array",
+    "Dim",
+    "Value",
+    "as_array",
+    "exact",
+    "largest_magnitude",
+    "limits",
+    "shrink",
+    "truncated_divide",
+]
 
 Array = np.ndarray[Any, Any]
 #: A dimension: a number, the name of a free one, or None where nothing is known.

@@ -14,7 +14,9 @@ from typing import Any, NoReturn
 import onnx
 from onnx import AttributeProto, numpy_helper
 
+from ivit_onnx.opset import DOMAIN, OPERATORS
 from ivit_onnx.proof import elementwise, structure, sums
+from ivit_onnx.proof.contracts import violations
 from ivit_onnx.proof.report import Finding, NodeRoom
 from ivit_onnx.proof.value import Value, limits
 
@@ -25,7 +27,7 @@ _RULES: dict[str, Callable[..., Value]] = {**elementwise.RULES, **structure.RULE
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Neg", "Cast", "ReduceSum", "MatMulInteger"})
 _STANDARD = ("", "ai.onnx")
 
-_DTYPES = {
+_DTYPES: dict[int, str] = {
     onnx.TensorProto.INT8: "int8",
     onnx.TensorProto.UINT8: "uint8",
     onnx.TensorProto.INT16: "int16",
@@ -40,7 +42,7 @@ _DTYPES = {
 Attributes = Mapping[str, AttributeProto]
 
 
-class _Stop(Exception):
+class _NotCoveredError(Exception):
     """A node that the analysis does not cover."""
 
 
@@ -95,7 +97,7 @@ class Node:
     def stop(self, message: str) -> NoReturn:
         """Something that the analysis does not cover."""
         self.fail(message)
-        raise _Stop
+        raise _NotCoveredError
 
     def check_partial(self, low: int, high: int, dtype: str) -> None:
         """Sums on the way to the result."""
@@ -120,8 +122,9 @@ class Walk:
         """The ranges of the main graph's values."""
         values: dict[str, Value] = {}
         for source in self._graph.input:
-            if source.name not in self._initializers:
-                values[source.name] = self._input(source)
+            # An initializer of the same name is a default, which whoever runs the model may replace.
+            values[source.name] = self._input(source)
+            self._initializers.pop(source.name, None)
         uses: dict[str, int] = {}
         for node in self._graph.node:
             for name in node.input:
@@ -132,7 +135,9 @@ class Walk:
             for name in proto.input:
                 if name in self._initializers and name not in values:
                     values[name] = self._initializer(self._initializers[name])
-            self._run_node(proto, values, {}, (label,))
+            self._check_contract(proto, values, label)
+            inside = (proto.domain, proto.op_type) in self._functions
+            self._run_node(proto, values, {}, (label,) if inside else (label, proto.output[0]))
             for name in proto.input:
                 uses[name] -= 1
                 if uses[name] == 0 and name in self._initializers:
@@ -162,6 +167,16 @@ class Walk:
                 self.rooms[path[0], dtype] = NodeRoom(path[0], operator, dtype, place, magnitude, max(bits, 0))
         return True
 
+    def _check_contract(self, proto: onnx.NodeProto, values: dict[str, Value], label: str) -> None:
+        """What kernels require of a node of the main graph."""
+        if proto.domain != DOMAIN or proto.op_type not in OPERATORS:
+            return
+        names = [tensor.name for tensor in OPERATORS[proto.op_type].inputs]
+        inputs = {name: values[value] for name, value in zip(names, proto.input, strict=False) if value in values}
+        for message in violations(proto, inputs):
+            self.checks += 1
+            self.findings.append(Finding(label, label, message))
+
     def _input(self, source: onnx.ValueInfoProto) -> Value:
         tensor = source.type.tensor_type
         shape = tuple(
@@ -182,17 +197,16 @@ class Walk:
     ) -> None:
         inputs = []
         for name in proto.input:
-            if name not in values:
-                return  # comes from something that is not covered
+            if name not in values:  # comes from something that is not covered, of which there is a finding
+                if not name or not self.findings:
+                    self.found(path, f"{proto.op_type}: input {name!r} is not known")
+                return
             inputs.append(values[name])
         node = Node(self, proto, attributes, path)
         function = self._functions.get((proto.domain, proto.op_type))
         try:
-            if function is not None:
-                results = self._call(function, node, inputs)
-            else:
-                results = [self._apply(node, proto, inputs)]
-        except _Stop:
+            results = [self._apply(node, proto, inputs)] if function is None else self._call(function, node, inputs)
+        except _NotCoveredError:
             return
         for name, result in zip(proto.output, results, strict=False):
             if name and result is not None:

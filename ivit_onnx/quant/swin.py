@@ -15,7 +15,7 @@ from ivit_onnx.opset import MASKED
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 from ivit_onnx.quant import operators
 from ivit_onnx.quant.dyadic import dyadic
-from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0
+from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0, fitting_n
 from ivit_onnx.quant.modules import Activation, LayerNorm, QuantModule, WeightedModule
 from ivit_onnx.quant.tensors import Lowered, QuantTensor, straight_through
 from ivit_onnx.quant.windows import cut_windows, join_windows, merge_squares, pair_bias, windows
@@ -73,7 +73,8 @@ class WindowAttention(QuantModule):
 
     def exponential(self) -> dict[str, int]:
         """Attributes x0 and n of Shiftmax."""
-        return {"x0": exp_x0(self.placed.number(self.path)), "n": int(self.n)}
+        x0 = exp_x0(self.placed.number(self.path))
+        return {"x0": x0, "n": fitting_n(int(self.n), x0, self.window**2, self.softmax_bits)}
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x, padding = inputs
