@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def model_of(
     used = any(node.domain == DOMAIN for node in nodes)
     return helper.make_model(
         graph,
-        functions=function_protos() if used else [],
+        functions=_functions() if used else [],
         opset_imports=[helper.make_opsetid("", STANDARD_OPSET_VERSION), helper.make_opsetid(DOMAIN, OPSET_VERSION)],
         ir_version=10,
     )
@@ -49,6 +50,11 @@ def model_of(
 def ranges(model: onnx.ModelProto) -> dict[str, Any]:
     """The ranges of the main graph's values, by name."""
     return Walk(model).run()
+
+
+@cache
+def _functions() -> list[onnx.FunctionProto]:
+    return function_protos()
 
 
 def operator_model(case: Case) -> onnx.ModelProto:
