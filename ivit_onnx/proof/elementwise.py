@@ -18,7 +18,9 @@ from ivit_onnx.proof.value import (
     Value,
     as_array,
     exact,
+    greater,
     largest_magnitude,
+    lesser,
     limits,
     truncated_divide,
 )
@@ -94,7 +96,7 @@ def _corners(name: str, a: Value, b: Value, shape: Any) -> Value:
     results = [_apply(name, x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
     low, high = results[0], results[0]
     for result in results[1:]:
-        low, high = np.minimum(low, result), np.maximum(high, result)
+        low, high = lesser(low, result), greater(high, result)
     return Value.between(a.dtype, shape, low, high)
 
 
@@ -160,7 +162,7 @@ def mul(node: Node, a: Value, b: Value) -> Value:
     if a is b:
         if result.table is None and result.constant is None:
             result.low = np.asarray(np.where((a.low <= 0) & (a.high >= 0), 0, result.low))
-            squares = np.minimum(_apply("Mul", a.low, a.low), _apply("Mul", a.high, a.high))
+            squares = lesser(_apply("Mul", a.low, a.low), _apply("Mul", a.high, a.high))
             result.low = np.asarray(np.where((a.low > 0) | (a.high < 0), squares, result.low))
         result.square_of = a
     for factor, other in ((a, b), (b, a)):
@@ -168,8 +170,8 @@ def mul(node: Node, a: Value, b: Value) -> Value:
             continue
         constant, divisor = factor.reciprocal_of
         if divisor.dominates_value(other):  # lemma 2: |x * (c // s)| <= c where |x| <= s
-            result.low, result.high = np.maximum(result.low, -constant), np.minimum(result.high, constant)
-            result.low = np.asarray(np.where(other.low >= 0, np.maximum(result.low, 0), result.low))
+            result.low, result.high = greater(result.low, as_array(-constant)), lesser(result.high, as_array(constant))
+            result.low = np.asarray(np.where(other.low >= 0, greater(result.low, as_array(0)), result.low))
         same_rows = bool(shape) and bool(other.shape) and other.shape[-1] == shape[-1]  # type: ignore[index]
         if divisor.total_of is other and same_rows and result.least >= 0:  # lemma 3: sum(x * (c // sum(x))) <= c
             result.row_sum = constant
@@ -186,7 +188,7 @@ def div(node: Node, a: Value, b: Value) -> Value:
         # The quotient of a multiple is exact: floor(x / d), which is monotonic in x.
         source = a.multiple_of[0]
         ends = [_apply_floor(end, b.constant) for end in (source.low, source.high)]
-        result = Value.between(a.dtype, shape, np.minimum(*ends), np.maximum(*ends))
+        result = Value.between(a.dtype, shape, lesser(*ends), greater(*ends))
     if result is None:
         result = _corners("Div", a, b, shape)
     if a.least >= 0 and b.least >= 1:
@@ -301,7 +303,7 @@ def where(node: Node, condition: Value, a: Value, b: Value) -> Value:
     shape = broadcast(condition.shape, a.shape, b.shape)
     if condition.constant is not None and a.constant is not None and b.constant is not None:
         return Value.of(np.where(condition.constant != 0, a.constant, b.constant), a.dtype)
-    result = Value.between(a.dtype, shape, np.minimum(a.low, b.low), np.maximum(a.high, b.high))
+    result = Value.between(a.dtype, shape, lesser(a.low, b.low), greater(a.high, b.high))
     first, second = a.possible(), b.possible()
     if first is not None and second is not None and first.size + second.size <= MOST_VALUES:
         both = np.unique(np.concatenate([first, second]))

@@ -10,7 +10,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from ivit_onnx.proof.elementwise import broadcast
-from ivit_onnx.proof.value import Array, Dim, Value
+from ivit_onnx.proof.value import Array, Dim, Value, greater, lesser
 
 if TYPE_CHECKING:
     from ivit_onnx.proof.walk import Node
@@ -181,7 +181,7 @@ def concat(node: Node, *inputs: Value) -> Value:
             ends.append(np.asarray(merge(full, axis=axis, keepdims=True)))
     low, high = lows[0], highs[0]
     for one, other in zip(lows[1:], highs[1:], strict=True):
-        low, high = np.minimum(low, one), np.maximum(high, other)
+        low, high = lesser(low, one), greater(high, other)
     return Value.between(inputs[0].dtype, shape, low, high)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ivit_onnx.proof.value import Array, Value, as_array, exact, largest_magnitude
+from ivit_onnx.proof.value import Array, Value, as_array, exact, greater, largest_magnitude, lesser
 
 if TYPE_CHECKING:
     from ivit_onnx.proof.walk import Node
@@ -49,9 +49,9 @@ def reduce_sum(node: Node, x: Value, *inputs: Value) -> Value:
         return node.stop("the number of elements to add up is not known")
     shape = _reduced(x, axes, keep)
     ends = []
-    for end, clip in ((x.low, np.minimum), (x.high, np.maximum)):
+    for end, clip in ((x.low, lesser), (x.high, greater)):
         # Sums of some of the elements are intermediates too, so zero belongs to each range.
-        full = _places(x, clip(end, 0), axes)
+        full = _places(x, clip(end, as_array(0)), axes)
         repeats = math.prod(int(x.shape[axis] or 0) for axis in axes if full.shape[axis] == 1)  # type: ignore[arg-type]
         total = _sum(full, tuple(axes), keep)
         ends.append(exact(np.multiply, total, as_array(repeats), largest_magnitude(total) * repeats))
@@ -59,7 +59,7 @@ def reduce_sum(node: Node, x: Value, *inputs: Value) -> Value:
     result = Value.between(x.dtype, shape, *ends)
     if x.least > 0:  # all of them at least so much
         count = math.prod(int(dim) for dim in dims if isinstance(dim, int))
-        result.low = np.asarray(np.maximum(result.low, x.least * count))
+        result.low = greater(result.low, as_array(x.least * count))
     if keep and x.least >= 0:
         result.dominates = (x,)
         result.squares_of = x.square_of
@@ -131,7 +131,7 @@ def _minus(x: Value, point: Value | None) -> Value:
 def _weighted(a: Value, weight: Array) -> tuple[Array, Array]:
     """Sums of products with constant weights, for each column; sums of some of the products are in the range too."""
     zero = np.zeros((), np.int64)
-    low, high = np.minimum(a.low, zero), np.maximum(a.high, zero)
+    low, high = lesser(a.low, zero), greater(a.high, zero)
     if low.ndim > 1 or high.ndim > 1:
         axes = tuple(range(max(low.ndim, high.ndim) - 1))
         low, high = np.broadcast_arrays(low, high)

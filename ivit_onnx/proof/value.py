@@ -19,7 +19,9 @@ __all__ = [
     "Value",
     "as_array",
     "exact",
+    "greater",
     "largest_magnitude",
+    "lesser",
     "limits",
     "shrink",
     "truncated_divide",
@@ -54,6 +56,16 @@ def exact(function: Callable[[Array, Array], Array], a: Array, b: Array, bound: 
         return np.asarray(function(a, b))
     wide = np.asarray(function(a.astype(object), b.astype(object)), dtype=object)
     return wide.astype(np.int64) if largest_magnitude(wide) < 2**63 else wide
+
+
+def lesser(a: Array, b: Array) -> Array:
+    """The lesser of each pair."""
+    return exact(np.minimum, a, b, max(largest_magnitude(a), largest_magnitude(b)))
+
+
+def greater(a: Array, b: Array) -> Array:
+    """The greater of each pair."""
+    return exact(np.maximum, a, b, max(largest_magnitude(a), largest_magnitude(b)))
 
 
 def truncated_divide(a: Array, b: Array) -> Array:
