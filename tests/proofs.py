@@ -59,7 +59,8 @@ def _functions() -> list[onnx.FunctionProto]:
 
 def operator_model(case: Case) -> onnx.ModelProto:
     """One call of an operator with its parameters as constants, any batch, and all other dimensions known."""
-    model = single_operator_model(case, constants=True)
+    model = single_operator_model(case, constants=True, functions=False)
+    model.functions.extend(_functions())
     for value in model.graph.input:
         for axis, (dim, size) in enumerate(
             zip(value.type.tensor_type.shape.dim, case.inputs[value.name].shape, strict=True)

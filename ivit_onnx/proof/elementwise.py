@@ -189,6 +189,10 @@ def div(node: Node, a: Value, b: Value) -> Value:
         source = a.multiple_of[0]
         ends = [_apply_floor(end, b.constant) for end in (source.low, source.high)]
         result = Value.between(a.dtype, shape, lesser(*ends), greater(*ends))
+    if result is None and b.constant is None and b.least < 0 < b.largest:
+        # Never 0, but of both signs: divisors of 1 and -1 lie between the ends.
+        width = as_array(a.magnitude)
+        result = Value.between(a.dtype, shape, _apply("Mul", width, as_array(-1)), width)
     if result is None:
         result = _corners("Div", a, b, shape)
     if a.least >= 0 and b.least >= 1:
