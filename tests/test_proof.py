@@ -194,6 +194,15 @@ def test_what_is_not_covered_is_found() -> None:
     assert "not known" in prove(free).findings[0].message
 
 
+def test_floats_are_not_taken_for_integers() -> None:
+    nodes = [helper.make_node("Cast", ["f"], ["w"], to=6), helper.make_node("Mul", ["w", "w"], ["y"])]
+    for model in (
+        model_of(nodes, {"x": ("int8", [1])}, {"f": np.asarray([1e9], np.float32)}, ("y", "int32")),
+        model_of(nodes, {"f": ("float32", [1])}, {}, ("y", "int32")),
+    ):
+        assert "no integer" in prove(model).findings[0].message
+
+
 def test_defaults_of_inputs_are_not_trusted() -> None:
     """An initializer that is also an input can be replaced by whoever runs the model."""
     nodes = [helper.make_node("Cast", ["x"], ["w"], to=6), helper.make_node("Mul", ["w", "m"], ["y"])]

@@ -261,7 +261,9 @@ def unsqueeze(node: Node, x: Value, axes: Value) -> Value:
 
 def quantize(node: Node, *inputs: Value) -> Value:
     """The boundary of a model with a float input: saturates to its type, whatever comes in."""
-    return Value.of_type("int8", inputs[0].shape)
+    if len(inputs) != 3 or not inputs[2].dtype:
+        return node.stop("expected an integer zero point, which gives the type of the result")
+    return Value.of_type(inputs[2].dtype, inputs[0].shape)
 
 
 RULES: dict[str, Callable[..., Value]] = {

@@ -133,6 +133,11 @@ class Value:
         return cls(dtype, shape, as_array(low), as_array(high))
 
     @classmethod
+    def unknown(cls, shape: tuple[Dim, ...] | None) -> Value:
+        """Something that is no integer; its type is the empty name. Only the boundary of a model may read it."""
+        return cls("", shape, as_array(0), as_array(0))
+
+    @classmethod
     def between(cls, dtype: str, shape: tuple[Dim, ...] | None, low: Array, high: Array) -> Value:
         """Anything between two arrays that broadcast to the shape."""
         low, high = np.asarray(low), np.asarray(high)
@@ -147,9 +152,9 @@ class Value:
         """A constant. Large ones keep their narrow type: weights."""
         array = np.asarray(array)
         dtype = dtype or str(array.dtype)
-        if array.size > _MOST_RANGES and array.dtype != object:
+        if array.size > _MOST_RANGES and array.dtype != object and dtype != "uint64":
             return cls(dtype, array.shape, as_array(int(array.min())), as_array(int(array.max())), constant=array)
-        wide = array if array.dtype == object else array.astype(np.int64)
+        wide = array if array.dtype == object else array.astype(object if dtype == "uint64" else np.int64)
         dims = tuple(int(d) for d in wide) if wide.ndim == 1 and wide.size <= 16 and dtype == "int64" else None
         return cls(dtype, array.shape, wide, wide, constant=wide, dims=dims)
 

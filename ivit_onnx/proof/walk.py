@@ -183,13 +183,13 @@ class Walk:
             dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None) for dim in tensor.shape.dim
         )
         dtype = _DTYPES.get(tensor.elem_type)
-        if dtype is None:  # the boundary: what it reads is not followed
-            return Value.of_type("int8", shape)
+        if dtype is None:
+            return Value.unknown(shape)
         return Value.of_type(dtype, shape)
 
     def _initializer(self, tensor: onnx.TensorProto) -> Value:
         if tensor.data_type not in _DTYPES:
-            return Value.of_type("int8", tuple(tensor.dims))
+            return Value.unknown(tuple(tensor.dims))
         return Value.of(numpy_helper.to_array(tensor), _DTYPES[tensor.data_type])
 
     def _run_node(
@@ -217,6 +217,8 @@ class Walk:
         rule = _RULES.get(proto.op_type) if proto.domain in _STANDARD else None
         if rule is None:
             node.stop("the analysis has no rule for this operator")
+        if proto.op_type != "QuantizeLinear" and any(not value.dtype for value in inputs):
+            node.stop("an input is no integer")
         result = rule(node, *inputs)
         if proto.op_type in _ARITHMETIC and not self.check(
             node.path, proto.op_type, result.least, result.largest, result.dtype
