@@ -24,6 +24,7 @@ from ivit_onnx.report.taps import (
     only_layer,
     only_point,
     only_weights,
+    take_published_widths,
     watch_layers,
     watch_points,
 )
@@ -129,6 +130,7 @@ def _measure(twin: Twin, images: Tensor, on_progress: Callable[[int, int], None]
     activations = twin.activations()
     twin.set_quantized(False)
     layers = layers_called(twin, images[:1])
+    take_published_widths(layers.values())
     owner = {name: max((layer for layer in layers if name.startswith(f"{layer}.")), key=len) for name in activations}
 
     parts: list[tuple[str, str, AbstractContextManager[None]]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from ivit_onnx.models import Twin
 from ivit_onnx.models.swin import SwinBlock
 from ivit_onnx.models.vit import Block
 from ivit_onnx.quant.modules import Activation, Attention, LayerNorm, MlpAdd, QuantModule, WeightedModule
-from ivit_onnx.quant.swin import PatchMerge, WindowAttention
+from ivit_onnx.quant.swin import PatchEmbedNorm, PatchMerge, WindowAttention
 from ivit_onnx.quant.tensors import QuantTensor
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "only_point",
     "only_weights",
     "skipped",
+    "take_published_widths",
     "trunk",
     "watch_layers",
     "watch_points",
@@ -88,6 +89,14 @@ def layers_called(twin: Twin, image: Tensor) -> dict[str, QuantModule]:
     with watch_layers(twin, lambda module, inputs, output: called.update({module.path: module})):
         twin(image)
     return called
+
+
+def take_published_widths(layers: Iterable[QuantModule]) -> None:
+    """Give 8 bits to the points that the weights of the published I-ViT code have 8 bits at, where twins have 16."""
+    for layer in layers:
+        if layer.published and isinstance(layer, PatchEmbedNorm | PatchMerge):
+            point = layer.projection if isinstance(layer, PatchEmbedNorm) else layer.output
+            point.bits, point.levels = 8, 127
 
 
 @contextmanager
