@@ -85,7 +85,7 @@ def report(
     print_lines([f"output: SQNR {decibels(result.sqnr)}, {decibels(result.sum_sqnr)} if layers added up; {agreement}"])
     layers = sorted(result.layers, key=lambda layer: -layer.share)[:top]
     print_table(
-        "costliest layers: share of noise; SQNR of the output, the layer alone quantised; SQNR at the layer, all quantised",
+        "costliest layers: share of noise; SQNR of the output, it alone quantised; SQNR at the layer, all quantised",
         ["layer", "operator", "share", "alone", "all"],
         [
             [layer.name, layer.operator, percent(layer.share), decibels(layer.cost_sqnr), decibels(layer.sqnr)]
