@@ -99,7 +99,8 @@ class _Bar:
 
     def __init__(self, floating: bool) -> None:
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        console = Console(stderr=True)
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._floating = floating
 
     def __enter__(self) -> _Bar:

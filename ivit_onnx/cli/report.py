@@ -67,7 +67,8 @@ def report(
     twin = load_twin(model, against)
     images = torch.from_numpy(load_images(data, split.value, twin.preprocess, limit))
     columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("measuring", total=None)
         result = measure(twin, images, lambda done, total: bar.update(task, completed=done, total=total))
     facts = {

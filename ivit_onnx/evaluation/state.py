@@ -33,9 +33,9 @@ class State:
         self.counts = Counts()
         if self._path is None:
             return
+        check_output(self._path, force=True)
         if self._path.exists():
             self.counts = self._read(self._path)
-        check_output(self._path, force=True)
 
     def _read(self, path: Path) -> Counts:
         try:
