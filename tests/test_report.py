@@ -289,7 +289,6 @@ def test_page_stands_alone(reports: dict[str, ErrorReport]) -> None:
     assert "<micro>" not in text
     for entry in (*report.layers, *report.points):
         assert f"<td>{entry.name}</td>" in text
-    assert page(report, {"model": "<micro> & co", "images": "6"}) == text
 
 
 @pytest.fixture(scope="module")
@@ -302,7 +301,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = {"num_heads": digits.MODEL["num_heads"], "mean": digits.MEAN, "std": digits.STD}
     export(digits.CHECKPOINT, folder / "digits.onnx", calib=digits.load().train_images[:128], **options)
     target = folder / "report.html"
-    done = installed("report", folder / "digits.onnx", "--against", digits.CHECKPOINT, "--data", "digits", "-o", target)
+    options = ("--against", digits.CHECKPOINT, "--data", "digits", "--limit", "8", "-o", target)
+    done = installed("report", folder / "digits.onnx", *options)
     assert (done.status, done.err) == (0, "")
     assert "costliest layers" in done.out
     assert "Shiftmax" in done.out

@@ -100,7 +100,9 @@ def cost_by_part(report: ErrorReport, count: int = 16) -> str:
 def histogram(point: PointError, distribution: Distribution, number: int) -> str:
     """Values at one point in the float and in the quantised network; dashed lines are the ends of the range."""
     with matplotlib.rc_context(_STYLE):
-        figure, (axes,) = _figure(2.1, width=3.6)
+        figure = Figure(figsize=(3.6, 2.1))  # with margins of its own: a layout is most of the work otherwise
+        FigureCanvasSVG(figure)
+        axes = figure.add_axes((0.13, 0.12, 0.85, 0.85))
         edges, before, after = distribution.edges, distribution.before, distribution.after
         axes.stairs(before / before.sum(), edges, fill=True, color="#b9d3ea", label="float")
         axes.stairs(after / after.sum(), edges, color=_COLOURS[4], label="quantised")
@@ -128,10 +130,8 @@ def _decibels(values: Sequence[float | None]) -> list[float]:
     return [_NOISELESS if value is None else value for value in values]
 
 
-def _figure(
-    height: float, *, width: float = _WIDTH, rows: int = 1, heights: Sequence[float] = (1,)
-) -> tuple[Figure, Sequence[Any]]:
-    figure = Figure(figsize=(width, height), layout="constrained")
+def _figure(height: float, *, rows: int = 1, heights: Sequence[float] = (1,)) -> tuple[Figure, Sequence[Any]]:
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.subplots(rows, 1, sharex=rows > 1, squeeze=False, height_ratios=heights)
     return figure, list(axes[:, 0])
