@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import math
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch", reason="the export extra is not installed")
 pytest.importorskip("matplotlib", reason="the report extra is not installed")
@@ -316,7 +318,7 @@ def shown(written: Path) -> Iterator[Any]:
     import browsers
 
     with browsers.launched() as browser:
-        view = browser.new_page(viewport={"width": 1180, "height": 1130})
+        view = browser.new_page(viewport={"width": 1180, "height": 1310})
         complaints: list[str] = []
         view.on("console", lambda message: complaints.append(message.text))
         view.on("pageerror", lambda error: complaints.append(str(error)))
@@ -329,10 +331,6 @@ def shown(written: Path) -> Iterator[Any]:
 
 def colours(view: Any, element: Any) -> int:
     """How many colours a screenshot of an element has."""
-    import io
-
-    from PIL import Image
-
     image = Image.open(io.BytesIO(element.screenshot())).convert("RGB")
     return len(image.getcolors(image.width * image.height))
 
@@ -340,7 +338,8 @@ def colours(view: Any, element: Any) -> int:
 def test_page_in_a_browser(shown: Any, written: Path) -> None:
     view, complaints, asked = shown
     if SCREENSHOTS:
-        view.screenshot(path=ROOT / SCREENSHOTS / "report.png")
+        picture = Image.open(io.BytesIO(view.screenshot())).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+        picture.save(ROOT / SCREENSHOTS / "report.png", optimize=True)
     plots = view.locator("svg")
     number = plots.count()
     assert number == written.read_text().count("<svg") > 30
@@ -375,8 +374,6 @@ def test_no_two_texts_overlap_the_axis_of_layers(shown: Any) -> None:
 
 
 def test_json_and_a_folder_of_images(capsys: Capsys, tmp_path: Path) -> None:
-    from PIL import Image
-
     model, checkpoint = make("published vit", tmp_path)
     for index, image in enumerate(networks.digits()[0][:3]):
         (tmp_path / "flat").mkdir(exist_ok=True)

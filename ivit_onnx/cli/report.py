@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ivit_onnx._version import __version__
 from ivit_onnx.cli._data import SplitName, SplitOption
 from ivit_onnx.cli._output import print_json, print_lines, print_table
 from ivit_onnx.datasets import DESCRIPTION
@@ -71,16 +72,19 @@ def report(
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("measuring", total=None)
         result = measure(twin, images, lambda done, total: bar.update(task, completed=done, total=total))
+    architecture = str(twin.arch.to_json()["name"])
     facts = {
-        "model": str(model),
-        "architecture": str(twin.arch.to_json()["name"]),
-        "checkpoint": str(against),
-        "images": f"{result.images} of {data}",
+        "model": model.name,
+        "architecture": architecture,
+        "checkpoint": against.name,
+        "images": f"{result.images} of {Path(data).name if Path(data).exists() else data}",
+        "ivit-onnx": __version__,
     }
     with atomic_write(path, force=force) as temporary:
         temporary.write_text(page(result, facts), encoding="utf-8")
     if as_json:
-        print_json(facts | {"data": data, "page": str(path)} | result.to_json())
+        names = {"model": str(model), "architecture": architecture, "checkpoint": str(against), "data": data}
+        print_json(names | {"page": str(path)} | result.to_json())
         return
     agreement = f"same class for {percent(result.agreement)} of {result.images} images"
     print_lines([f"output: SQNR {decibels(result.sqnr)}, {decibels(result.sum_sqnr)} if layers added up; {agreement}"])
