@@ -28,13 +28,13 @@ from commands import call, installed  # noqa: E402
 from ivit_onnx.api import export, load_twin  # noqa: E402
 from ivit_onnx.images import normalize  # noqa: E402
 from ivit_onnx.models import Twin  # noqa: E402
-from ivit_onnx.quant.modules import LayerNorm, QuantModule  # noqa: E402
+from ivit_onnx.quant.modules import QuantModule  # noqa: E402
 from ivit_onnx.quant.tensors import fake_quantize  # noqa: E402
 from ivit_onnx.report import ErrorReport, measure  # noqa: E402
 from ivit_onnx.report.costs import Costs  # noqa: E402
 from ivit_onnx.report.page import page, percent  # noqa: E402
 from ivit_onnx.report.statistics import Distribution, Error, Span  # noqa: E402
-from ivit_onnx.report.taps import only_layer, only_point, only_weights, trunk  # noqa: E402
+from ivit_onnx.report.taps import layers_called, only_layer, only_point, only_weights, trunk  # noqa: E402
 
 Array = np.ndarray[Any, Any]
 Capsys = pytest.CaptureFixture[str]
@@ -137,28 +137,14 @@ def test_costs_and_shares_fit_together(twins: dict[str, Twin], reports: dict[str
     json.dumps(report.to_json(), allow_nan=False)
 
 
-def test_published_widths(twins: dict[str, Twin], reports: dict[str, ErrorReport]) -> None:
-    bits = {point.name: point.bits for point in reports["published swin"].points}
-    assert bits["patch_embed.projection"] == bits["layers.1.downsample.output"] == 8
-    assert bits["patch_embed.output"] == 16
-    assert {point.name: point.bits for point in reports["swin"].points}["patch_embed.projection"] == 16
-
-
-@pytest.mark.parametrize("kind", ["vit", "swin"])
-def test_skipping_what_comes_before_changes_nothing(twins: dict[str, Twin], kind: str) -> None:
-    twin = twins[kind]
-    x = images(twin, 4)
+def check_costs_against_whole_runs(twin: Twin, x: torch.Tensor) -> None:
+    """The cost of each layer with what comes before it skipped is that of a run of the whole network."""
     twin.set_quantized(False)
     try:
         with torch.inference_mode():
             costs, exact = Costs(twin, [x[:3], x[3:]]), twin(x)
             assert trunk(twin)[0] is twin.get_submodule("patch_embed")
-            layers = [module for module in twin.modules() if isinstance(module, QuantModule)]
-            for layer in layers:
-                if isinstance(layer, LayerNorm) and "norm" not in layer.path.split(".")[-1]:
-                    continue
-                if any(layer is not other and layer in other.modules() for other in layers):
-                    continue  # works inside another
+            for layer in layers_called(twin, x).values():
                 logits, _ = costs.of(layer, only_layer(layer))
                 with only_layer(layer):
                     found = twin(x)
@@ -166,6 +152,56 @@ def test_skipping_what_comes_before_changes_nothing(twins: dict[str, Twin], kind
             assert torch.equal(twin(x), exact)
     finally:
         twin.set_quantized(True)
+
+
+@pytest.mark.parametrize("kind", ["vit", "swin"])
+def test_skipping_what_comes_before_changes_nothing(twins: dict[str, Twin], kind: str) -> None:
+    check_costs_against_whole_runs(twins[kind], images(twins[kind], 4))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_classes": 0},
+        {"pre_norm": True, "reg_tokens": 2},
+        {"global_pool": "avg", "fc_norm": True},
+        {"global_pool": "avg", "class_token": False, "fc_norm": False},
+        {"distilled": True},
+    ],
+    ids=str,
+)
+def test_other_vision_transformers(changes: dict[str, Any]) -> None:
+    twin = networks.calibrated_twin(networks.timm_network(**changes))
+    x = torch.from_numpy(np.stack(networks.images(4, seed=3)))
+    report = measure(twin, x)
+    exact, found = outputs(twin, x, quantized=False), outputs(twin, x, quantized=True)
+    assert report.sqnr == pytest.approx(ratio(exact[""], found[""]), abs=1e-3)
+    assert [layer.name for layer in report.layers] == [name for name in exact if name]
+    check_costs_against_whole_runs(twin, x)
+
+
+def test_windows_with_padding(tmp_path: Path) -> None:
+    """Queries, keys and values of padding come from a second run of their layer."""
+    from timm.models.swin_transformer import SwinTransformer
+
+    torch.manual_seed(0)
+    settings = {"patch_size": 4, "embed_dim": 16, "depths": (2, 2), "num_heads": (2, 4), "num_classes": 5}
+    network = SwinTransformer(img_size=36, window_size=4, **settings).eval()
+    checkpoint = networks.save_checkpoint(network, tmp_path / "swin.pth")
+    export(checkpoint, tmp_path / "swin.onnx", calib=networks.pixels(4, size=36), img_size=36)
+    twin = load_twin(tmp_path / "swin.onnx", checkpoint)
+    x = torch.from_numpy(normalize(networks.pixels(4, seed=1, size=36), twin.preprocess))
+    assert any(module.padded for module in twin.modules() if hasattr(module, "padded"))
+    check_costs_against_whole_runs(twin, x)
+    report = measure(twin, x)
+    assert min(layer.sqnr for layer in report.layers if layer.sqnr is not None) > 5
+
+
+def test_published_widths(twins: dict[str, Twin], reports: dict[str, ErrorReport]) -> None:
+    bits = {point.name: point.bits for point in reports["published swin"].points}
+    assert bits["patch_embed.projection"] == bits["layers.1.downsample.output"] == 8
+    assert bits["patch_embed.output"] == 16
+    assert {point.name: point.bits for point in reports["swin"].points}["patch_embed.projection"] == 16
 
 
 def test_one_point_and_one_layers_weights_alone(twins: dict[str, Twin]) -> None:
