@@ -374,8 +374,7 @@ def colours(view: Any, element: Any) -> int:
 def test_page_in_a_browser(shown: Any, written: Path) -> None:
     view, complaints, asked = shown
     if SCREENSHOTS:
-        picture = Image.open(io.BytesIO(view.screenshot())).convert("RGB").quantize(64, dither=Image.Dither.NONE)
-        picture.save(ROOT / SCREENSHOTS / "report.png", optimize=True)
+        Image.open(io.BytesIO(view.screenshot())).convert("RGB").save(ROOT / SCREENSHOTS / "report.png", optimize=True)
     plots = view.locator("svg")
     number = plots.count()
     assert number == written.read_text().count("<svg") > 30
