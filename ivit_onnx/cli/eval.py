@@ -66,9 +66,9 @@ def evaluate_model(
     Examples:
 
     \b
-      ivit-eval deit_small.onnx --data imagenet/ --against deit_small.pth --state deit_small.json
-      ivit-eval deit_small.onnx --data ILSVRC2012_img_val/ --labels val.txt
-      ivit-eval deit_small.onnx --data hf:imagenet-1k --limit 5000 --json
+      ivit-eval deit.onnx --data imagenet/ --against deit.pth --state deit.json
+      ivit-eval deit.onnx --data ILSVRC2012_img_val/ --labels val.txt
+      ivit-eval deit.onnx --data hf:imagenet-1k --limit 5000 --json
     """
     hush_runtime()
     columns = {"image_column": image_column, "label_column": label_column}

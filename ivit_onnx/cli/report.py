@@ -52,7 +52,7 @@ def report(
 
     \b
       ivit-report deit_small.onnx --against deit_small.pth --data imagenet/
-      ivit-report digits.onnx --against digits_vit.pt --data digits --limit 64 -o report.html --json
+      ivit-report digits.onnx --against digits_vit.pt --data digits --limit 64
     """
     import torch
 

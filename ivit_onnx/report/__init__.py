@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from ivit_onnx.report.measure import ErrorReport, LayerError, PartError, PointError, measure
+from ivit_onnx.report.measure import measure
+from ivit_onnx.report.results import ErrorReport, LayerError, PartError, PointError
 
 __all__ = ["ErrorReport", "LayerError", "PartError", "PointError", "measure"]

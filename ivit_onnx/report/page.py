@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ivit_onnx.report import plots
-from ivit_onnx.report.measure import ErrorReport, PointError
+from ivit_onnx.report.results import ErrorReport, PointError
 
 __all__ = ["page"]
 
