@@ -133,7 +133,7 @@ def test_costs_and_shares_fit_together(twins: dict[str, Twin], reports: dict[str
     assert {part.part for part in report.parts} == {"weights", "Shiftmax", "ShiftGELU"}
     # Layers that hardly influence each other: their noises nearly add up.
     assert report.sqnr is not None
-    assert report.sum_sqnr == pytest.approx(report.sqnr, abs=4)
+    assert report.sum_sqnr == pytest.approx(report.sqnr, abs=6)
     json.dumps(report.to_json(), allow_nan=False)
 
 
