@@ -58,7 +58,7 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.dev $(VENV)/.browser
 	$(BIN)/python -P -m ivit_onnx.opset.document
-	IVIT_SCREENSHOTS=docs/images $(BIN)/pytest tests/test_netron.py
+	IVIT_SCREENSHOTS=docs/images $(BIN)/pytest tests/test_netron.py tests/test_report.py
 
 # -- set-up: each stamp is remade only when what it stands on has changed
 

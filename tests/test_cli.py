@@ -9,7 +9,7 @@ import pytest
 
 from commands import call, installed
 
-COMMANDS = ("export", "run", "verify")
+COMMANDS = ("export", "run", "verify", "eval", "report")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -28,7 +28,13 @@ def test_usage_errors_are_one_line(capsys: pytest.CaptureFixture[str], command: 
     assert f"(see ivit-{command} --help)" in call(capsys, command, "--nonsense").error()
 
 
-@pytest.mark.parametrize(("command", "extras"), [("export", "export"), ("run", "cpu"), ("verify", "cpu,export")])
+@pytest.mark.parametrize(
+    ("command", "extras"),
+    [
+        *(("export", "export"), ("run", "cpu"), ("verify", "cpu,export")),
+        *(("eval", "cpu,export"), ("report", "report")),
+    ],
+)
 @pytest.mark.parametrize("package", ["typer", "rich"])
 def test_missing_extra(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str, extras: str, package: str

@@ -7,7 +7,6 @@ pictures of the documentation.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,29 +15,18 @@ from typing import Any
 import onnx
 import pytest
 
+import browsers
 from ivit_onnx.opset import OPERATORS
 
 netron = pytest.importorskip("netron", reason="needs the netron package, of the [dev] extra")
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the playwright package, of the [dev] extra")
 pytest.importorskip("torch", reason="needs the [export] extra")
 pytest.importorskip("sklearn", reason="needs scikit-learn")
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-if BROWSER is None:
-    pytest.skip(f"needs a browser: one of {', '.join(BROWSERS)}", allow_module_level=True)
+if browsers.BROWSER is None:
+    pytest.skip(f"needs a browser: one of {', '.join(browsers.BROWSERS)}", allow_module_level=True)
 
 ROOT = Path(__file__).resolve().parent.parent
 SCREENSHOTS = os.environ.get("IVIT_SCREENSHOTS")
-BROWSER_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 VIEW = {"width": 1200, "height": 1000}
 #: Wide enough for one column of nodes, high enough for the first block.
 GRAPH_VIEW = {"width": 500, "height": 1340}
@@ -80,8 +68,8 @@ class Viewer:
         """Clicks the first node of a type; the text of the side bar."""
         self.node(op_type).click()
         title = self.page.locator("#sidebar-title")
-        playwright.expect(title).to_have_text("Node Properties")
-        playwright.expect(self.page.locator(".sidebar-item-value-line").first).to_have_text(op_type)
+        browsers.playwright.expect(title).to_have_text("Node Properties")
+        browsers.playwright.expect(self.page.locator(".sidebar-item-value-line").first).to_have_text(op_type)
         return str(self.page.locator("#sidebar-content").inner_text())
 
     def parameters(self) -> list[str]:
@@ -92,7 +80,7 @@ class Viewer:
     def open(self, op_type: str) -> set[str]:
         """Opens the definition of the selected function; the types of the nodes in its body."""
         self.page.locator('.sidebar-item-value-expander[title="Show Definition"]').click()
-        playwright.expect(self.page.locator("#sidebar-title")).to_have_text("Function Documentation")
+        browsers.playwright.expect(self.page.locator("#sidebar-title")).to_have_text("Function Documentation")
         self.page.locator("#sidebar-closebutton").click()
         self.page.wait_for_timeout(SETTLE_MS)
         return self.op_types()
@@ -107,10 +95,8 @@ class Viewer:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as manager:
-        browser = manager.chromium.launch(executable_path=BROWSER, args=BROWSER_ARGUMENTS)
+    with browsers.launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -123,7 +109,7 @@ def viewer(model: Path, browser: Any) -> Iterator[Viewer]:
         page.route("**/view.js", common_brackets)
         page.goto(f"http://{address[0]}:{address[1]}/")
         page.get_by_role("button", name="Accept").click()
-        playwright.expect(page.locator("body")).to_have_class("default")
+        browsers.playwright.expect(page.locator("body")).to_have_class("default")
         page.wait_for_timeout(SETTLE_MS)
         yield Viewer(page)
     finally:

@@ -1,4 +1,4 @@
-"""The command lines `ivit-export`, `ivit-run`, `ivit-verify` and `ivit-bench`.
+"""The command lines `ivit-export`, `ivit-run`, `ivit-verify`, `ivit-bench`, `ivit-eval` and `ivit-report`.
 
 Exit status: 0 success, 1 `ivit-verify` found a difference, 2 the input or the options are wrong (one line on standard
 error says how). Anything else that is raised is a defect and shows its traceback.
@@ -15,13 +15,13 @@ from typing import NoReturn
 
 from ivit_onnx.errors import IvitError
 
-__all__ = ["bench_main", "export_main", "run_main", "verify_main"]
+__all__ = ["bench_main", "eval_main", "export_main", "report_main", "run_main", "verify_main"]
 
 #: Packages that only come with an extra of ivit-onnx.
 OPTIONAL_PACKAGES = frozenset(
     {
         *("torch", "timm", "onnx", "onnx_ir", "onnxscript", "safetensors", "google"),
-        *("onnxruntime", "typer", "click", "rich", "PIL"),
+        *("onnxruntime", "typer", "click", "rich", "PIL", "matplotlib", "jinja2"),
     }
 )
 
@@ -34,6 +34,16 @@ def bench_main(arguments: Sequence[str] | None = None) -> int:
 def export_main(arguments: Sequence[str] | None = None) -> int:
     """`ivit-export`: a checkpoint to an integer-only ONNX file. Returns the exit status."""
     return _main("export", arguments, extras="export")
+
+
+def eval_main(arguments: Sequence[str] | None = None) -> int:
+    """`ivit-eval`: accuracy on labelled images. Returns the exit status."""
+    return _main("eval", arguments, extras="cpu,export")
+
+
+def report_main(arguments: Sequence[str] | None = None) -> int:
+    """`ivit-report`: where a model loses accuracy. Returns the exit status."""
+    return _main("report", arguments, extras="report")
 
 
 def run_main(arguments: Sequence[str] | None = None) -> int:

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ivit_onnx.datasets.base import SPLITS, ImageDataset, Split
+from ivit_onnx.datasets.folder import FolderDataset
+from ivit_onnx.datasets.labelled import LabelledFolder, Renumbered, read_classes
 from ivit_onnx.errors import ImageError
 
 __all__ = ["DESCRIPTION", "SPLITS", "ImageDataset", "Split", "open_dataset"]
+
+PathLike = str | os.PathLike[str]
 
 #: What a data option accepts, for help texts.
 DESCRIPTION = "a folder with one folder of images a class, hf:NAME of a Hugging Face data set, digits, or generated"
 
 
-def open_dataset(spec: str, split: Split = "val") -> ImageDataset:
+def open_dataset(
+    spec: str,
+    split: Split = "val",
+    *,
+    labels: PathLike | None = None,
+    classes: PathLike | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+) -> ImageDataset:
     """A data set of pairs (Pillow image in RGB, label).
 
     `spec` is one of
 
     * `digits`: scikit-learn's handwritten digits, 32x32, 10 classes, 1437 images to train and 360 to evaluate;
     * `generated`: drawn shapes with fillings, 64x64, 24 classes, 9600 images to train and 2400 to evaluate;
-    * `hf:NAME` or `hf:NAME:CONFIG`: a data set of Hugging Face's `datasets`, or a folder that it saved;
+    * `hf:NAME` or `hf:NAME:CONFIG`: a data set of Hugging Face's `datasets`, or a folder that it saved or reads;
+      `image_column` and `label_column` name its columns where the first of their kind are not meant;
     * a folder with a folder of images for each class, below `train` and `val` (or `validation`, `test`) if those exist:
-      the layout of ImageNet. Classes are numbered in sorted order of their folders' names.
+      the layout of ImageNet. Classes are numbered in sorted order of their folders' names;
+    * with `labels`, a folder of images whose labels are in that text file, see `LabelledFolder`.
+
+    `classes` names a text file with the names of all classes of a model in order, the first word of each line: a set
+    with a part of the classes, or with them in another order, gets the model's numbers.
 
     Raises:
         ImageError: there is no such data set or split, or it has no images.
@@ -30,6 +48,21 @@ def open_dataset(spec: str, split: Split = "val") -> ImageDataset:
     """
     if split not in SPLITS:
         raise ImageError(f"expected a split of {', '.join(SPLITS)}, found {split!r}")
+    if (image_column or label_column) and not spec.startswith("hf:"):
+        raise ImageError(f"columns belong to a data set hf:NAME, found {spec!r}")
+    if labels is not None and not Path(spec).is_dir():
+        raise ImageError(f"a file of labels belongs to a folder of images, found {spec!r}")
+    data = _open(spec, split, labels, image_column, label_column)
+    if len(data) == 0:
+        raise ImageError(f"the data set {spec!r} has no images")
+    return data if classes is None else Renumbered(data, read_classes(classes))
+
+
+def _open(
+    spec: str, split: Split, labels: PathLike | None, image_column: str | None, label_column: str | None
+) -> ImageDataset:
+    if labels is not None:
+        return LabelledFolder(spec, labels)
     if spec == "digits":
         from ivit_onnx.datasets.digits import digits
 
@@ -41,9 +74,7 @@ def open_dataset(spec: str, split: Split = "val") -> ImageDataset:
     if spec.startswith("hf:"):
         from ivit_onnx.datasets.huggingface import HuggingFaceDataset
 
-        return HuggingFaceDataset(spec.removeprefix("hf:"), split)
-    from ivit_onnx.datasets.folder import FolderDataset
-
+        return HuggingFaceDataset(spec.removeprefix("hf:"), split, image_column, label_column)
     if not Path(spec).is_dir():
         raise ImageError(f"no data set {spec!r}: expected {DESCRIPTION}")
     return FolderDataset(spec, split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from typing import Any, Literal, get_args
 
@@ -30,6 +31,15 @@ class ImageDataset(ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> tuple[Image.Image, int]: ...
 
+    @abstractmethod
+    def contents(self) -> list[str]:
+        """What is in the set, without reading image files: names with labels, or a hash of all."""
+
+    def fingerprint(self) -> str:
+        """Identifies the set: its images by name, or by content where they are in memory, their labels and order."""
+        lines = [type(self).__name__, str(len(self)), *self.classes, *self.contents()]
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
 
 class ArrayDataset(ImageDataset):
     """Pixels uint8 [N, size, size, 3] and labels int64 [N] in memory."""
@@ -43,3 +53,8 @@ class ArrayDataset(ImageDataset):
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         return Image.fromarray(self.pixels[index]), int(self.labels[index])
+
+    def contents(self) -> list[str]:
+        content = hashlib.sha256(self.pixels.tobytes())
+        content.update(self.labels.tobytes())
+        return [content.hexdigest()]

@@ -11,7 +11,7 @@ from ivit_onnx.datasets.base import ImageDataset, Split
 from ivit_onnx.errors import ImageError
 from ivit_onnx.images import find_images
 
-__all__ = ["FolderDataset"]
+__all__ = ["FolderDataset", "open_rgb"]
 
 _NAMES = {"train": ("train", "training"), "val": ("val", "validation", "test")}
 
@@ -20,10 +20,13 @@ class FolderDataset(ImageDataset):
     """Every image below `folder`/CLASS, or below `folder`/train/CLASS and `folder`/val/CLASS."""
 
     def __init__(self, folder: str | os.PathLike[str], split: Split) -> None:
-        root = _split_folder(Path(folder), split)
+        self._root = root = _split_folder(Path(folder), split)
         names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
         if not names:
-            raise ImageError(f"expected a folder of images for each class in {root}, found no folders")
+            raise ImageError(
+                f"expected a folder of images for each class in {root}, found no folders; "
+                "images without folders need a file of their labels (--labels)"
+            )
         self.classes = names
         self.files: list[Path] = []
         self.labels: list[int] = []
@@ -36,11 +39,20 @@ class FolderDataset(ImageDataset):
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        try:
-            with Image.open(self.files[index]) as image:
-                return image.convert("RGB"), self.labels[index]
-        except OSError as error:
-            raise ImageError(f"cannot read image {self.files[index]}: {error}") from None
+        return open_rgb(self.files[index]), self.labels[index]
+
+    def contents(self) -> list[str]:
+        return [str(file.relative_to(self._root)) for file in self.files]
+
+
+def open_rgb(path: Path) -> Image.Image:
+    """The image of a file, in RGB. Raises ImageError when it is not readable."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except Exception as error:  # decoders raise many types on damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"cannot read image {path}: {reason}") from None
 
 
 def _split_folder(folder: Path, split: Split) -> Path:

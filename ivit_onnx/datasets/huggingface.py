@@ -16,39 +16,76 @@ _NAMES = {"train": ("train",), "val": ("validation", "val", "test")}
 
 
 class HuggingFaceDataset(ImageDataset):
-    """The first column of images and the first of class labels. `name` is NAME, NAME:CONFIG or a folder."""
+    """A column of images and one of class labels.
 
-    def __init__(self, name: str, split: Split) -> None:
+    `name` is NAME, NAME:CONFIG or a folder: one that `save_to_disk` wrote, or one with parquet or image files as
+    `load_dataset` takes it. The columns are, unless named, the first of images and the first of class labels. A named
+    column of labels may hold plain numbers.
+    """
+
+    def __init__(
+        self, name: str, split: Split, image_column: str | None = None, label_column: str | None = None
+    ) -> None:
         try:
             import datasets
         except ImportError:
-            raise MissingExtraError("hf: needs the package datasets: pip install datasets") from None
-        try:
-            if (Path(name) / "dataset_dict.json").is_file():
-                splits: Any = datasets.load_from_disk(name)
-            else:
-                path, _, config = name.partition(":")
-                splits = datasets.load_dataset(path, config or None)
-        except Exception as error:
-            raise ImageError(f"cannot load the data set {name!r}: {error}") from None
-        found = next((own for own in _NAMES[split] if own in splits), None)
-        if found is None:
-            raise ImageError(f"expected a split {' or '.join(_NAMES[split])} in {name!r}, found {', '.join(splits)}")
-        self._data = splits[found]
-        self._image = self._column(datasets.Image, "images")
-        self._label = self._column(datasets.ClassLabel, "class labels")
-        self.classes = list(self._data.features[self._label].names)
+            raise MissingExtraError("hf: needs the package datasets: pip install 'ivit-onnx[eval]'") from None
+        self._data = _load(name, split)
+        self._image = self._column(datasets.Image, "images", image_column)
+        self._label = self._column(datasets.ClassLabel, "class labels", label_column)
+        self.classes = self._names()
 
-    def _column(self, kind: type, what: str) -> str:
+    def _column(self, kind: type, what: str, name: str | None) -> str:
         features = self._data.features
-        column: str | None = next((name for name, feature in features.items() if isinstance(feature, kind)), None)
-        if column is None:
-            raise ImageError(f"expected a column of {what}, found the columns {', '.join(features)}")
+        if name is not None and name in features:
+            return name
+        column: str | None = next((own for own, feature in features.items() if isinstance(feature, kind)), None)
+        if name is not None or column is None:
+            wanted = f"a column of {what}" if name is None else f"the column {name!r} of {what}"
+            raise ImageError(f"expected {wanted}, found the columns {', '.join(features)}")
         return column
+
+    def _names(self) -> list[str]:
+        """Names of the classes; numbers where the column of labels has no names."""
+        feature = self._data.features[self._label]
+        if hasattr(feature, "names"):
+            return list(feature.names)
+        labels = self._data[self._label][:] if len(self._data) else []
+        if not labels or not all(isinstance(label, int) and label >= 0 for label in labels):
+            raise ImageError(f"expected class labels or numbers from 0 in the column {self._label!r}, found {feature}")
+        return [str(number) for number in range(max(labels) + 1)]
 
     def __len__(self) -> int:
         return len(self._data)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        row = self._data[int(index)]
-        return row[self._image].convert("RGB"), int(row[self._label])
+        try:
+            row = self._data[int(index)]
+            return row[self._image].convert("RGB"), int(row[self._label])
+        except Exception as error:  # decoders raise many types on damaged images
+            raise ImageError(f"cannot read image {index} of the data set: {error}") from None
+
+    def contents(self) -> list[str]:
+        return [str(self._data._fingerprint), self._image, self._label]
+
+
+def _load(name: str, split: Split) -> Any:
+    import datasets
+
+    folder = Path(name)
+    try:
+        if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+            splits: Any = datasets.load_from_disk(name)
+        elif folder.is_dir():
+            splits = datasets.load_dataset(name)
+        else:
+            path, _, config = name.partition(":")
+            splits = datasets.load_dataset(path, config or None)
+    except Exception as error:
+        raise ImageError(f"cannot load the data set {name!r}: {error}") from None
+    if isinstance(splits, datasets.Dataset):  # saved alone
+        return splits
+    found = next((own for own in _NAMES[split] if own in splits), None)
+    if found is None:
+        raise ImageError(f"expected a split {' or '.join(_NAMES[split])} in {name!r}, found {', '.join(splits)}")
+    return splits[found]

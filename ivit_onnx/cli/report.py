@@ -1,0 +1,113 @@
+"""`ivit-report`: where a model's integers leave the floating-point network, and what each layer costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ivit_onnx._version import __version__
+from ivit_onnx.cli._data import SplitName, SplitOption
+from ivit_onnx.cli._output import print_json, print_lines, print_table
+from ivit_onnx.datasets import DESCRIPTION
+from ivit_onnx.files import atomic_write, check_output
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+DEFAULT_IMAGES = 16
+
+
+@app.command()
+def report(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file written by ivit-export.")],
+    against: Annotated[Path, typer.Option(metavar="CHECKPOINT", help="The checkpoint it was exported from.")],
+    data: Annotated[
+        str,
+        typer.Option(metavar="DATA", help=f"Images: a folder, an .npz (key `images`) or .npy file, or {DESCRIPTION}."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The HTML page.  \\[default: MODEL with the suffix .html]")
+    ] = None,
+    split: SplitOption = SplitName.VAL,
+    limit: Annotated[int, typer.Option(min=1, help="At most this many images, evenly spaced.")] = DEFAULT_IMAGES,
+    top: Annotated[int, typer.Option(min=1, help="How many layers, and parts of layers, to print.")] = 10,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.  \\[default: all cores]")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing page.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print everything but the histograms as one JSON object.")
+    ] = False,
+) -> None:
+    """Show where a model loses accuracy: error by layer, and what each layer and each rounding costs.
+
+    Each layer, each activation, the weights and the shift functions of each layer are quantised alone in the
+    floating-point network; the noise in the logits is what they cost. The page has plots and all numbers, and needs
+    no network.
+
+    Examples:
+
+    \b
+      ivit-report deit_small.onnx --against deit_small.pth --data imagenet/
+      ivit-report digits.onnx --against digits_vit.pt --data digits --limit 64
+    """
+    import torch
+
+    from ivit_onnx.api import load_twin
+    from ivit_onnx.report import measure
+    from ivit_onnx.report.images import load_images
+    from ivit_onnx.report.page import decibels, page, percent
+
+    path = model.with_suffix(".html") if output is None else output
+    check_output(path, force=force)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    twin = load_twin(model, against)
+    images = torch.from_numpy(load_images(data, split.value, twin.preprocess, limit))
+    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("measuring", total=None)
+        result = measure(twin, images, lambda done, total: bar.update(task, completed=done, total=total))
+    architecture = str(twin.arch.to_json()["name"])
+    facts = {
+        "model": model.name,
+        "architecture": architecture,
+        "checkpoint": against.name,
+        "images": f"{result.images} of {Path(data).name if Path(data).exists() else data}",
+        "ivit-onnx": __version__,
+    }
+    with atomic_write(path, force=force) as temporary:
+        temporary.write_text(page(result, facts), encoding="utf-8")
+    if as_json:
+        names = {"model": str(model), "architecture": architecture, "checkpoint": str(against), "data": data}
+        print_json(names | {"page": str(path)} | result.to_json())
+        return
+    agreement = f"same class for {percent(result.agreement)} of {result.images} images"
+    print_lines([f"output: SQNR {decibels(result.sqnr)}, {decibels(result.sum_sqnr)} if layers added up; {agreement}"])
+    layers = sorted(result.layers, key=lambda layer: -layer.share)[:top]
+    print_table(
+        "costliest layers: share of noise; SQNR of the output, it alone quantised; SQNR at the layer, all quantised",
+        ["layer", "operator", "share", "alone", "all"],
+        [
+            [layer.name, layer.operator, percent(layer.share), decibels(layer.cost_sqnr), decibels(layer.sqnr)]
+            for layer in layers
+        ],
+        right=(2, 3, 4),
+    )
+    rows = [(part.share, part.layer, part.part, part.cost_sqnr, "") for part in result.parts]
+    for point in result.points:
+        name = point.name.removeprefix(f"{point.layer}.")
+        note = f"{percent(point.clipped)} clipped" if point.clipped else ""
+        rows.append((point.share, point.layer, f"rounding of {name}", point.cost_sqnr, note))
+    rows.sort(key=lambda row: -row[0])
+    print_table(
+        "costliest parts of layers",
+        ["layer", "part", "share", "alone", ""],
+        [[layer, part, percent(share), decibels(sqnr), note] for share, layer, part, sqnr, note in rows[:top]],
+        right=(2, 3, 4),
+    )
+    print_lines([f"wrote {path}"])

@@ -1,0 +1,75 @@
+"""The state of an evaluation in a file, from which it goes on after it was stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from ivit_onnx.errors import IvitError
+from ivit_onnx.evaluation.counts import Counts
+from ivit_onnx.files import atomic_write, check_output
+
+__all__ = ["State", "file_hash"]
+
+_FORMAT = "ivit-eval 1"
+#: Seconds between two writes: what is lost when the process is killed.
+_INTERVAL = 1.0
+
+PathLike = str | os.PathLike[str]
+
+
+class State:
+    """Counts that are kept in a file, if there is a path, together with what they are counts of.
+
+    `identity` names model, data and choice of images by what decides the result; a file with another one is refused.
+    """
+
+    def __init__(self, path: PathLike | None, identity: dict[str, Any]) -> None:
+        self._path, self._identity, self._written = None if path is None else Path(path), identity, time.monotonic()
+        self.counts = Counts()
+        if self._path is None:
+            return
+        check_output(self._path, force=True)
+        if self._path.exists():
+            self.counts = self._read(self._path)
+
+    def _read(self, path: Path) -> Counts:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != _FORMAT:
+                raise ValueError("another format")
+            identity, counts = content["identity"], Counts.from_json(content["counts"])
+            different = [name for name, value in self._identity.items() if identity[name] != value]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise IvitError(
+                f"{path} is not the state of an evaluation ({type(error).__name__}: {error}); name another file"
+            ) from None
+        if different:
+            raise IvitError(
+                f"{path} is the state of another evaluation: expected the same {' and '.join(different)}; "
+                "remove it or name another file"
+            )
+        return counts
+
+    def save(self, *, now: bool = False) -> None:
+        """Write the counts, whole or not at all; unless `now`, only when the last time is a second ago."""
+        if self._path is None or (not now and time.monotonic() - self._written < _INTERVAL):
+            return
+        content = {"format": _FORMAT, "identity": self._identity, "counts": self.counts.to_json()}
+        with atomic_write(self._path, force=True) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        self._written = time.monotonic()
+
+
+def file_hash(model: PathLike) -> str:
+    """SHA-256 of a model's file, and of its data beside it."""
+    content = hashlib.sha256()
+    for path in (Path(model), Path(f"{os.fspath(model)}.data")):
+        if path.is_file():
+            with path.open("rb") as file:
+                content.update(hashlib.file_digest(file, "sha256").digest())
+    return content.hexdigest()

@@ -1,0 +1,193 @@
+"""The measurements of an error report: everything quantised, and one thing at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ivit_onnx.models import Twin
+from ivit_onnx.quant.modules import QuantModule, WeightedModule
+from ivit_onnx.quant.tensors import QuantTensor, fake_quantize
+from ivit_onnx.report.costs import Costs
+from ivit_onnx.report.results import ErrorReport, LayerError, PartError, PointError
+from ivit_onnx.report.statistics import Distribution, Error, Span, decibels
+from ivit_onnx.report.taps import (
+    FUNCTIONS,
+    function_of,
+    layers_called,
+    only_function,
+    only_layer,
+    only_point,
+    only_weights,
+    take_published_widths,
+    watch_layers,
+    watch_points,
+)
+
+__all__ = ["measure"]
+
+#: Images in a pass: all layers' values of that many are in memory at a time.
+BATCH = 4
+
+
+def measure(twin: Twin, images: Tensor, on_progress: Callable[[int, int], None] | None = None) -> ErrorReport:
+    """Compare the integers of a calibrated twin with its floating-point network on normalised images [N, 3, H, W].
+
+    Everything quantised: the integers of each layer, scaled, against the float values there. One at a time: each
+    layer, each quantisation point and the weights of each layer are quantised alone in the float network, and the
+    noise in the logits is what they cost. `on_progress` is told the runs done and the number of all.
+
+    The twin is left in integer mode; points that have 8 bits in a published checkpoint are marked so.
+    """
+    try:
+        with torch.inference_mode():
+            return _measure(twin.eval(), images, on_progress or (lambda done, total: None))
+    finally:
+        twin.set_quantized(True)
+
+
+def _measure(twin: Twin, images: Tensor, on_progress: Callable[[int, int], None]) -> ErrorReport:
+    batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    activations = twin.activations()
+    twin.set_quantized(False)
+    layers = layers_called(twin, images[:1])
+    take_published_widths(layers.values())
+    owner = {name: max((layer for layer in layers if name.startswith(f"{layer}.")), key=len) for name in activations}
+
+    parts: list[tuple[str, str, AbstractContextManager[None]]] = []
+    for name, layer in layers.items():
+        if isinstance(layer, WeightedModule):
+            parts.append((name, "weights", only_weights(layer)))
+        if isinstance(layer, tuple(FUNCTIONS)):
+            parts.append((name, function_of(layer), only_function(layer)))
+    total = 4 + len(layers) + len(activations) + len(parts)
+    done = iter(range(1, total + 1))
+
+    def advance() -> None:
+        on_progress(next(done), total)
+
+    on_progress(0, total)
+    spans, rounding = _spans(twin, batches)
+    advance()
+    distributions = _distributions(twin, batches, spans)
+    advance()
+    operators, errors, logits, agreement = _integers(twin, batches)
+    advance()
+    costs = Costs(twin, batches)
+    advance()
+
+    def cost(layer: str, change: AbstractContextManager[None]) -> tuple[Error, Error]:
+        result = costs.of(layers[layer], change)
+        advance()
+        return result
+
+    by_layer = {name: cost(name, only_layer(layer)) for name, layer in layers.items()}
+    by_point = {name: cost(owner[name], only_point(point))[0] for name, point in activations.items()}
+    by_part = {(name, part): cost(name, change)[0] for name, part, change in parts}
+    noise = sum(error.relative for error, _ in by_layer.values())
+
+    def share(error: Error) -> float:
+        return error.relative / noise if noise > 0 else 0.0
+
+    return ErrorReport(
+        images=len(images),
+        sqnr=logits.sqnr,
+        cosine=logits.cosine,
+        agreement=agreement,
+        sum_sqnr=decibels(1.0, noise),
+        layers=[
+            LayerError(
+                name, operators[name], errors[name].sqnr, errors[name].cosine, own.sqnr, whole.sqnr, share(whole)
+            )
+            for name, (whole, own) in by_layer.items()
+        ],
+        points=[
+            PointError(
+                name=name,
+                layer=owner[name],
+                bits=point.bits,
+                scale=spans[name].scale,
+                range=spans[name].scale * point.levels,
+                minimum=spans[name].minimum,
+                maximum=spans[name].maximum,
+                clipped=spans[name].clipped,
+                saturated=distributions[name].saturated,
+                own_sqnr=rounding[name].sqnr,
+                cost_sqnr=by_point[name].sqnr,
+                share=share(by_point[name]),
+            )
+            for name, point in activations.items()
+        ],
+        parts=[PartError(name, part, error.sqnr, share(error)) for (name, part), error in by_part.items()],
+        distributions=distributions,
+    )
+
+
+def _spans(twin: Twin, batches: list[Tensor]) -> tuple[dict[str, Span], dict[str, Error]]:
+    """Extremes of the float values of each point, and their error when they are rounded."""
+    activations = twin.activations()
+    spans = {name: Span(float(a.number(name)), a.levels) for name, a in activations.items()}
+    rounding = {name: Error() for name in activations}
+
+    def see(name: str, x: Tensor) -> None:
+        spans[name].add(x)
+        rounding[name].add(x, fake_quantize(x, activations[name].scale, activations[name].levels))
+
+    with watch_points(twin, see):
+        for batch in batches:
+            twin(batch)
+    return spans, rounding
+
+
+def _distributions(twin: Twin, batches: list[Tensor], spans: dict[str, Span]) -> dict[str, Distribution]:
+    """Histograms of each point in the float network, and in the one that is quantised everywhere."""
+    distributions = {name: Distribution(span) for name, span in spans.items()}
+    with watch_points(twin, lambda name, x: distributions[name].add_before(x)):
+        for batch in batches:
+            twin(batch)
+    with _simulated(twin), watch_points(twin, lambda name, x: distributions[name].add_after(x)):
+        for batch in batches:
+            twin(batch)
+    return distributions
+
+
+def _integers(twin: Twin, batches: list[Tensor]) -> tuple[dict[str, str], dict[str, Error], Error, float]:
+    """Operator and error of each layer in the integer network; error and agreement of the logits."""
+    exact: dict[str, Tensor] = {}
+    operators: dict[str, str] = {}
+    errors: dict[str, Error] = {}
+    logits, agree = Error(), 0
+
+    def compare(layer: QuantModule, inputs: tuple[QuantTensor, ...], output: QuantTensor) -> None:
+        if layer.path not in operators:
+            operators[layer.path] = layer.lower(*(np.float32(x.scale.item()) for x in inputs)).operator
+        errors.setdefault(layer.path, Error()).add(exact.pop(layer.path), output.value.double() * output.scale)
+
+    for batch in batches:
+        with watch_layers(twin, lambda layer, inputs, output: exact.update({layer.path: output.value})):
+            expected = twin(batch)
+        twin.set_quantized(True)
+        try:
+            with watch_layers(twin, compare):
+                found = twin(batch) * twin.output_scale
+        finally:
+            twin.set_quantized(False)
+        logits.add(expected, found)
+        agree += int((expected.argmax(1) == found.argmax(1)).sum())
+    return operators, errors, logits, agree / sum(map(len, batches))
+
+
+@contextmanager
+def _simulated(twin: Twin) -> Iterator[None]:
+    """Quantised everywhere, on real values: the twin as it is in training."""
+    twin.set_quantized(True)
+    twin.train()
+    try:
+        yield
+    finally:
+        twin.eval()
+        twin.set_quantized(False)

@@ -1,0 +1,190 @@
+"""Looking into a twin while it runs, and quantising parts of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from ivit_onnx.models import Twin
+from ivit_onnx.models.swin import SwinBlock
+from ivit_onnx.models.vit import Block
+from ivit_onnx.quant.modules import Activation, Attention, LayerNorm, MlpAdd, QuantModule, WeightedModule
+from ivit_onnx.quant.swin import PatchEmbedNorm, PatchMerge, WindowAttention
+from ivit_onnx.quant.tensors import QuantTensor
+
+__all__ = [
+    "FUNCTIONS",
+    "function_of",
+    "layers_called",
+    "only_function",
+    "only_layer",
+    "only_point",
+    "only_weights",
+    "skipped",
+    "take_published_widths",
+    "trunk",
+    "watch_layers",
+    "watch_points",
+]
+
+#: Layers with an approximated function, and its name.
+FUNCTIONS: dict[type[QuantModule], str] = {Attention: "Shiftmax", WindowAttention: "Shiftmax", MlpAdd: "ShiftGELU"}
+
+
+@contextmanager
+def watch_layers(
+    twin: Twin, see: Callable[[QuantModule, tuple[QuantTensor, ...], QuantTensor], None]
+) -> Iterator[None]:
+    """Call `see(layer, inputs, output)` when a layer has run, the first time in each pass of the network.
+
+    The linear layer before a padded window attention runs a second time, on padding.
+    """
+    seen: set[QuantModule] = set()
+
+    def hook(module: QuantModule, inputs: tuple[QuantTensor, ...], output: QuantTensor) -> None:
+        if module not in seen:
+            seen.add(module)
+            see(module, inputs, output)
+
+    with ExitStack() as stack:
+        stack.callback(twin.register_forward_pre_hook(lambda *_: seen.clear()).remove)
+        for module in twin.modules():
+            if isinstance(module, QuantModule):
+                stack.callback(module.register_forward_hook(hook).remove)
+        yield
+
+
+@contextmanager
+def watch_points(twin: Twin, see: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Call `see(name, value)` for the value at each quantisation point, on real values: as it is in floating point,
+    rounded in training mode."""
+    norms = {f"{name}.output": module for name, module in twin.named_modules() if isinstance(module, LayerNorm)}
+
+    def hook(name: str) -> Callable[..., None]:
+        return lambda module, inputs, output: see(name, output)
+
+    def watched(name: str, norm: LayerNorm) -> Callable[..., QuantTensor]:
+        def simulate(*inputs: QuantTensor) -> QuantTensor:
+            result = type(norm).simulate(norm, *inputs)
+            see(name, result.value)
+            return result
+
+        return simulate
+
+    with ExitStack() as stack:
+        for name, activation in twin.activations().items():
+            if name in norms:  # an integer normalisation rounds by itself
+                stack.enter_context(_replaced(norms[name], "simulate", watched(name, norms[name])))
+            else:
+                stack.callback(activation.register_forward_hook(hook(name)).remove)
+        yield
+
+
+def layers_called(twin: Twin, image: Tensor) -> dict[str, QuantModule]:
+    """The layers by name in the order in which they run; a module that only works inside another is none."""
+    called: dict[str, QuantModule] = {}
+    with watch_layers(twin, lambda module, inputs, output: called.update({module.path: module})):
+        twin(image)
+    return called
+
+
+def take_published_widths(layers: Iterable[QuantModule]) -> None:
+    """Give 8 bits to the points that the weights of the published I-ViT code have 8 bits at, where twins have 16."""
+    for layer in layers:
+        if layer.published and isinstance(layer, PatchEmbedNorm | PatchMerge):
+            point = layer.projection if isinstance(layer, PatchEmbedNorm) else layer.output
+            point.bits, point.levels = 8, 127
+
+
+@contextmanager
+def only_point(activation: Activation) -> Iterator[None]:
+    """Quantise one point of a network in floating point."""
+    activation.quantized = True
+    try:
+        yield
+    finally:
+        activation.quantized = False
+
+
+@contextmanager
+def only_weights(layer: WeightedModule) -> Iterator[None]:
+    """Quantise the weights of one layer of a network in floating point."""
+
+    def quantized(weight: Tensor) -> Tensor:
+        layer.quantized = True
+        try:
+            return WeightedModule.simulated_weight(layer, weight)
+        finally:
+            layer.quantized = False
+
+    with _replaced(layer, "simulated_weight", quantized):
+        yield
+
+
+def function_of(layer: QuantModule) -> str:
+    """The shift function in a layer, "Shiftmax" or "ShiftGELU"; KeyError when it has none."""
+    return FUNCTIONS[type(layer)]
+
+
+@contextmanager
+def only_function(layer: QuantModule) -> Iterator[None]:
+    """Compute the shift function of one layer in integers, on inputs rounded to its scale; all else is float."""
+    with ExitStack() as stack:
+        if isinstance(layer, WeightedModule):
+            stack.enter_context(_replaced(layer, "simulated_weight", lambda weight: weight))
+        layer.train()
+        layer.quantized = True
+        try:
+            yield
+        finally:
+            layer.eval()
+            layer.quantized = False
+
+
+@contextmanager
+def only_layer(layer: QuantModule) -> Iterator[None]:
+    """Quantise one layer of a network in floating point: weights, all its points, its function in integers."""
+    parts = [module for module in layer.modules() if isinstance(module, QuantModule | Activation)]
+    try:
+        layer.train()
+        for part in parts:
+            part.quantized = True
+        yield
+    finally:
+        layer.eval()
+        for part in parts:
+            part.quantized = False
+
+
+def trunk(twin: Twin) -> list[QuantModule | Block | SwinBlock]:
+    """The modules that the residual stream passes, each taking the result of the one before."""
+    inside: set[nn.Module] = set()
+    steps: list[Any] = []
+    for name, module in twin.named_modules():
+        if module in inside:
+            continue
+        if isinstance(module, Block | SwinBlock | PatchMerge) or name in ("patch_embed", "norm_pre"):
+            steps.append(module)
+            inside.update(module.modules())
+    return steps
+
+
+@contextmanager
+def skipped(steps: list[Any], result: Any) -> Iterator[None]:
+    """Leave the work of `steps`, the first of the trunk, out: the last one returns `result`."""
+    with ExitStack() as stack:
+        for step in steps:
+            stack.enter_context(_replaced(step, "forward", lambda *_: result))
+        yield
+
+
+@contextmanager
+def _replaced(module: nn.Module, method: str, function: Callable[..., Any]) -> Iterator[None]:
+    module.__dict__[method] = function
+    try:
+        yield
+    finally:
+        del module.__dict__[method]

@@ -1,0 +1,469 @@
+"""ivit-report: its figures against direct computations, a planted fault, the page in a browser, mistakes."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch", reason="the export extra is not installed")
+pytest.importorskip("matplotlib", reason="the report extra is not installed")
+pytest.importorskip("jinja2", reason="the report extra is not installed")
+pytest.importorskip("sklearn", reason="needs scikit-learn")
+
+import networks  # noqa: E402
+from commands import call, installed  # noqa: E402
+from ivit_onnx.api import export, load_twin  # noqa: E402
+from ivit_onnx.images import normalize  # noqa: E402
+from ivit_onnx.models import Twin  # noqa: E402
+from ivit_onnx.quant.modules import QuantModule  # noqa: E402
+from ivit_onnx.quant.tensors import fake_quantize  # noqa: E402
+from ivit_onnx.report import ErrorReport, measure  # noqa: E402
+from ivit_onnx.report.costs import Costs  # noqa: E402
+from ivit_onnx.report.page import page, percent  # noqa: E402
+from ivit_onnx.report.statistics import Distribution, Error, Span  # noqa: E402
+from ivit_onnx.report.taps import layers_called, only_layer, only_point, only_weights, trunk  # noqa: E402
+
+Array = np.ndarray[Any, Any]
+Capsys = pytest.CaptureFixture[str]
+SCREENSHOTS = os.environ.get("IVIT_SCREENSHOTS")
+ROOT = Path(__file__).resolve().parent.parent
+
+#: Checkpoint and options of its export; a published one needs no calibration.
+KINDS: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "vit": ("deit_micro_fp.pth", {"num_heads": 2}, True),
+    "swin": ("swin_micro_timm_fp.pth", {"img_size": 32}, True),
+    "published vit": ("deit_micro_ivit.pth.tar", {"num_heads": 2}, False),
+    "published swin": ("swin_micro_ivit.pth.tar", {"img_size": 32}, False),
+}
+NORMALISATION = {"mean": networks.DIGITS_MEAN, "std": networks.DIGITS_STD}
+
+
+def make(kind: str, folder: Path) -> tuple[Path, Path]:
+    """An exported model of a kind, and its checkpoint."""
+    name, options, calibrated = KINDS[kind]
+    path = folder / f"{kind.replace(' ', '_')}.onnx"
+    calib = {"calib": networks.digits()[0][:32]} if calibrated else {}
+    export(networks.DATA / name, path, **calib, **options, **NORMALISATION)
+    return path, networks.DATA / name
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Twin]:
+    folder = tmp_path_factory.mktemp("models")
+    return {kind: load_twin(*make(kind, folder)) for kind in KINDS}
+
+
+def images(twin: Twin, count: int = 4) -> torch.Tensor:
+    pixels, _, test = networks.digits()
+    return torch.from_numpy(normalize(pixels[test[:count]], twin.preprocess))
+
+
+@pytest.fixture(scope="module")
+def reports(twins: dict[str, Twin]) -> dict[str, ErrorReport]:
+    return {kind: measure(twin, images(twin)) for kind, twin in twins.items()}
+
+
+def ratio(exact: torch.Tensor, found: torch.Tensor) -> float:
+    """Signal to noise in decibels."""
+    f, q = exact.double().numpy(), found.double().numpy()
+    return float(10 * np.log10((f**2).sum() / ((f - q) ** 2).sum()))
+
+
+def outputs(twin: Twin, x: torch.Tensor, *, quantized: bool) -> dict[str, torch.Tensor]:
+    """Real output of every layer in one pass, and the logits as "": in integers or in floating point."""
+    values: dict[str, torch.Tensor] = {}
+
+    def keep(module: QuantModule, inputs: Any, output: Any) -> None:
+        values.setdefault(module.path, output.value.double() * (output.scale if quantized else 1))
+
+    hooks = [module.register_forward_hook(keep) for module in twin.modules() if isinstance(module, QuantModule)]
+    twin.set_quantized(quantized)
+    with torch.inference_mode():
+        values[""] = twin(x) * (twin.output_scale if quantized else 1)
+    twin.set_quantized(True)
+    for hook in hooks:
+        hook.remove()
+    return values
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_are_compared_with_the_integers(
+    twins: dict[str, Twin], reports: dict[str, ErrorReport], kind: str
+) -> None:
+    twin, report = twins[kind], reports[kind]
+    x = images(twin)
+    exact, found = outputs(twin, x, quantized=False), outputs(twin, x, quantized=True)
+    assert [layer.name for layer in report.layers] == [name for name in exact if name]
+    for layer in report.layers:
+        assert layer.sqnr == pytest.approx(ratio(exact[layer.name], found[layer.name]), abs=1e-3)
+        f, q = exact[layer.name].flatten(), found[layer.name].flatten()
+        assert layer.cosine == pytest.approx(float(f @ q / f.norm() / q.norm()), abs=1e-9)
+    assert report.sqnr == pytest.approx(ratio(exact[""], found[""]), abs=1e-3)
+    assert report.agreement == float((exact[""].argmax(1) == found[""].argmax(1)).double().mean())
+    assert report.images == 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_costs_and_shares_fit_together(twins: dict[str, Twin], reports: dict[str, ErrorReport], kind: str) -> None:
+    report = reports[kind]
+    assert sum(layer.share for layer in report.layers) == pytest.approx(1)
+    assert {point.name for point in report.points} == set(twins[kind].activations())
+    shares = {layer.name: layer.share for layer in report.layers}
+    for point in report.points:
+        assert point.layer in shares
+        assert point.minimum <= point.maximum
+        assert 0 <= point.clipped <= 1
+        assert 0 <= point.saturated <= 1
+    # A layer in integers is at least as noisy as its worst part, but for chance.
+    for part in (*report.points, *report.parts):
+        assert part.share < 2 * shares[part.layer] + 0.02
+    assert {part.part for part in report.parts} == {"weights", "Shiftmax", "ShiftGELU"}
+    # Layers that hardly influence each other: their noises nearly add up.
+    assert report.sqnr is not None
+    assert report.sum_sqnr == pytest.approx(report.sqnr, abs=6)
+    json.dumps(report.to_json(), allow_nan=False)
+
+
+def check_costs_against_whole_runs(twin: Twin, x: torch.Tensor) -> None:
+    """The cost of each layer with what comes before it skipped is that of a run of the whole network."""
+    twin.set_quantized(False)
+    try:
+        with torch.inference_mode():
+            costs, exact = Costs(twin, [x[:3], x[3:]]), twin(x)
+            assert trunk(twin)[0] is twin.get_submodule("patch_embed")
+            for layer in layers_called(twin, x).values():
+                logits, _ = costs.of(layer, only_layer(layer))
+                with only_layer(layer):
+                    found = twin(x)
+                assert logits.sqnr == pytest.approx(ratio(exact, found), abs=0.05), layer.path
+            assert torch.equal(twin(x), exact)
+    finally:
+        twin.set_quantized(True)
+
+
+@pytest.mark.parametrize("kind", ["vit", "swin"])
+def test_skipping_what_comes_before_changes_nothing(twins: dict[str, Twin], kind: str) -> None:
+    check_costs_against_whole_runs(twins[kind], images(twins[kind], 4))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_classes": 0},
+        {"pre_norm": True, "reg_tokens": 2},
+        {"global_pool": "avg", "fc_norm": True},
+        {"global_pool": "avg", "class_token": False, "fc_norm": False},
+        {"distilled": True},
+    ],
+    ids=str,
+)
+def test_other_vision_transformers(changes: dict[str, Any]) -> None:
+    twin = networks.calibrated_twin(networks.timm_network(**changes))
+    x = torch.from_numpy(np.stack(networks.images(4, seed=3)))
+    report = measure(twin, x)
+    exact, found = outputs(twin, x, quantized=False), outputs(twin, x, quantized=True)
+    assert report.sqnr == pytest.approx(ratio(exact[""], found[""]), abs=1e-3)
+    assert [layer.name for layer in report.layers] == [name for name in exact if name]
+    check_costs_against_whole_runs(twin, x)
+
+
+def test_windows_with_padding(tmp_path: Path) -> None:
+    """Queries, keys and values of padding come from a second run of their layer."""
+    from timm.models.swin_transformer import SwinTransformer
+
+    torch.manual_seed(0)
+    settings = {"patch_size": 4, "embed_dim": 16, "depths": (2, 2), "num_heads": (2, 4), "num_classes": 5}
+    network = SwinTransformer(img_size=36, window_size=4, **settings).eval()
+    checkpoint = networks.save_checkpoint(network, tmp_path / "swin.pth")
+    export(checkpoint, tmp_path / "swin.onnx", calib=networks.pixels(4, size=36), img_size=36)
+    twin = load_twin(tmp_path / "swin.onnx", checkpoint)
+    x = torch.from_numpy(normalize(networks.pixels(4, seed=1, size=36), twin.preprocess))
+    assert any(module.padded for module in twin.modules() if hasattr(module, "padded"))
+    check_costs_against_whole_runs(twin, x)
+    report = measure(twin, x)
+    assert min(layer.sqnr for layer in report.layers if layer.sqnr is not None) > 5
+
+
+def test_published_widths(twins: dict[str, Twin], reports: dict[str, ErrorReport]) -> None:
+    bits = {point.name: point.bits for point in reports["published swin"].points}
+    assert bits["patch_embed.projection"] == bits["layers.1.downsample.output"] == 8
+    assert bits["patch_embed.output"] == 16
+    assert {point.name: point.bits for point in reports["swin"].points}["patch_embed.projection"] == 16
+
+
+def test_one_point_and_one_layers_weights_alone(twins: dict[str, Twin]) -> None:
+    twin = twins["vit"]
+    x = images(twin, 3)
+    layer = twin.get_submodule("blocks.1.attn.qkv")
+    twin.set_quantized(False)
+    try:
+        with torch.inference_mode():
+            exact = outputs_of(twin, layer, x)
+            with only_point(layer.output):
+                rounded = outputs_of(twin, layer, x)
+            assert torch.equal(rounded, fake_quantize(exact, layer.output.scale, 127))
+            scale = layer.weight.abs().amax(1, keepdim=True) / 127
+            with only_weights(layer):
+                found = outputs_of(twin, layer, x)
+            weight = layer.weight.clone()
+            layer.weight.copy_(torch.round(weight / scale) * scale)
+            expected = outputs_of(twin, layer, x)
+            layer.weight.copy_(weight)
+            torch.testing.assert_close(found, expected)
+            assert not torch.equal(found, exact)
+            assert torch.equal(outputs_of(twin, layer, x), exact)
+    finally:
+        twin.set_quantized(True)
+
+
+def outputs_of(twin: Twin, layer: Any, x: torch.Tensor) -> torch.Tensor:
+    kept: list[torch.Tensor] = []
+    hook = layer.register_forward_hook(lambda module, inputs, output: kept.append(output.value))
+    twin(x)
+    hook.remove()
+    return kept[0]
+
+
+def test_a_planted_fault_is_found(tmp_path: Path) -> None:
+    twin = load_twin(*make("vit", tmp_path))
+    twin.get_submodule("blocks.1.mlp.hidden").scale.div_(12)
+    twin.choose_exponents()
+    report = measure(twin, images(twin, 4))
+    assert max(report.layers, key=lambda layer: layer.share).name == "blocks.1.mlp"
+    worst = max(report.points, key=lambda point: point.share)
+    assert worst.name == "blocks.1.mlp.hidden"
+    assert worst.clipped > 0.1
+    assert worst.saturated > 0.1
+    names = [layer.name for layer in report.layers]
+    drops = [before.sqnr - after.sqnr for before, after in itertools.pairwise(report.layers)]
+    assert names[1 + int(np.argmax(drops))] == "blocks.1.mlp"
+
+
+def test_measuring_leaves_the_twin_as_it_was(twins: dict[str, Twin]) -> None:
+    twin = twins["swin"]
+    x = images(twin, 2)
+    state = twin.quantization_state()
+    with torch.inference_mode():
+        before = twin(x)
+        seen: list[tuple[int, int]] = []
+        measure(twin, x, lambda done, total: seen.append((done, total)))
+        assert torch.equal(twin(x), before)
+    assert twin.quantization_state() == state
+    assert [done for done, _ in seen] == list(range(seen[-1][1] + 1))
+
+
+def test_statistics_against_numpy() -> None:
+    rng = np.random.default_rng(0)
+    exact = rng.normal(size=5000).astype(np.float32) * 3
+    x = torch.from_numpy(exact)
+    scale, levels = 0.05, 127
+    found = fake_quantize(x, torch.tensor(scale), levels)
+    error = Error()
+    error.add(x[:1000], found[:1000])
+    error.add(x[1000:], found[1000:])
+    assert error.sqnr == pytest.approx(ratio(x, found))
+    assert error.relative == pytest.approx(10 ** (-ratio(x, found) / 10))
+    span = Span(scale, levels)
+    span.add(x)
+    steps = np.rint(exact / np.float32(scale))
+    assert span.clipped == pytest.approx(((steps > 127) | (steps < -128)).mean())
+    assert (span.minimum, span.maximum) == (exact.min(), exact.max())
+    distribution = Distribution(span)
+    distribution.add_before(x)
+    distribution.add_after(found)
+    assert distribution.before.sum() == distribution.after.sum() == 5000
+    assert distribution.edges[0] <= exact.min()
+    assert distribution.edges[-1] >= exact.max()
+    assert len(distribution.before) <= 100
+    np.testing.assert_array_equal(distribution.before, np.histogram(steps * scale, distribution.edges)[0])
+    assert distribution.saturated == pytest.approx(((steps >= 127) | (steps <= -128)).mean())
+    same = Error()
+    same.add(x, x)
+    assert (same.sqnr, same.relative) == (None, 0)
+    assert same.cosine == pytest.approx(1)
+    assert [percent(value) for value in (0, 1e-6, 0.5)] == ["0", "< 0.01%", "50.00%"]
+
+
+class Parts(HTMLParser):
+    """What a page refers to, and the identifiers of its clip paths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.references: list[str] = []
+        self.clips: list[str] = []
+        self.tags: dict[str, int] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] = self.tags.get(tag, 0) + 1
+        values = dict(attrs)
+        self.references += [str(values[name]) for name in ("href", "src", "xlink:href") if name in values]
+        if tag == "clippath":
+            self.clips.append(str(values["id"]))
+
+
+@pytest.fixture
+def no_histograms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the many small plots out, where they do not matter."""
+    monkeypatch.setattr("ivit_onnx.report.plots.histogram", lambda point, distribution, number: f"<svg>{number}</svg>")
+
+
+@pytest.mark.usefixtures("no_histograms")
+def test_page_names_everything_and_escapes(reports: dict[str, ErrorReport]) -> None:
+    report = reports["swin"]
+    text = page(report, {"model": "<micro> & co", "images": "6"})
+    assert "&lt;micro&gt; &amp; co" in text
+    assert "<micro>" not in text
+    for entry in (*report.layers, *report.points):
+        assert f"<td>{entry.name}</td>" in text
+    for number in range(len(report.points)):
+        assert f"<svg>{number}</svg>" in text
+    assert page(report, {"model": "<micro> & co", "images": "6"}) == text
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page that the installed command wrote, of the demo's model."""
+    sys.path.insert(0, str(ROOT / "examples"))
+    import digits
+
+    folder = tmp_path_factory.mktemp("page")
+    options = {"num_heads": digits.MODEL["num_heads"], "mean": digits.MEAN, "std": digits.STD}
+    export(digits.CHECKPOINT, folder / "digits.onnx", calib=digits.load().train_images[:128], **options)
+    target = folder / "report.html"
+    options = ("--against", digits.CHECKPOINT, "--data", "digits", "--limit", "8", "-o", target)
+    done = installed("report", folder / "digits.onnx", *options)
+    assert (done.status, done.err) == (0, "")
+    assert "costliest layers" in done.out
+    assert "Shiftmax" in done.out
+    assert f"wrote {target}" in done.out
+    return target
+
+
+def test_page_stands_alone(written: Path) -> None:
+    parts = Parts()
+    parts.feed(written.read_text())
+    assert all(reference.startswith(("#", "data:")) for reference in parts.references)
+    assert not {"script", "img", "iframe"} & set(parts.tags)
+    assert len(parts.clips) == len(set(parts.clips)) >= parts.tags["svg"] > 30
+
+
+@pytest.fixture(scope="module")
+def shown(written: Path) -> Iterator[Any]:
+    """The page in a browser that may not reach anything, with what it complained about."""
+    import browsers
+
+    with browsers.launched() as browser:
+        view = browser.new_page(viewport={"width": 1180, "height": 1310})
+        complaints: list[str] = []
+        view.on("console", lambda message: complaints.append(message.text))
+        view.on("pageerror", lambda error: complaints.append(str(error)))
+        view.on("requestfailed", lambda request: complaints.append(request.url))
+        asked: list[str] = []
+        view.on("request", lambda request: asked.append(request.url))
+        view.goto(written.as_uri())
+        yield view, complaints, asked
+
+
+def colours(view: Any, element: Any) -> int:
+    """How many colours a screenshot of an element has."""
+    image = Image.open(io.BytesIO(element.screenshot())).convert("RGB")
+    return len(image.getcolors(image.width * image.height))
+
+
+def test_page_in_a_browser(shown: Any, written: Path) -> None:
+    view, complaints, asked = shown
+    if SCREENSHOTS:
+        Image.open(io.BytesIO(view.screenshot())).convert("RGB").save(ROOT / SCREENSHOTS / "report.png", optimize=True)
+    plots = view.locator("svg")
+    number = plots.count()
+    assert number == written.read_text().count("<svg") > 30
+    for index in range(view.locator("details").count()):
+        view.locator("summary").nth(index).click()
+    width = view.viewport_size["width"]
+    for index in range(number):
+        box = plots.nth(index).bounding_box()
+        assert box is not None
+        assert box["width"] > 150
+        assert box["height"] > 80
+        assert 0 <= box["x"] <= width - box["width"]
+    for index in (0, 1, 2, 3, 4, number - 1):
+        assert colours(view, plots.nth(index)) > 20
+    curves = view.locator("svg").first.locator("path")
+    assert curves.count() > 20
+    assert view.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert complaints == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+def test_no_two_texts_overlap_the_axis_of_layers(shown: Any) -> None:
+    """Names of layers below a plot: side by side, and inside the picture."""
+    view, _, _ = shown
+    picture = view.locator("svg").nth(1).bounding_box()
+    names = view.locator("svg").nth(1).locator("text", has_text=re.compile("^blocks"))
+    boxes = [names.nth(index).bounding_box() for index in range(names.count())]
+    assert len(boxes) == 18
+    for left, right in itertools.pairwise(boxes):
+        assert left["x"] + left["width"] <= right["x"] + 1
+    assert all(box["y"] + box["height"] <= picture["y"] + picture["height"] + 1 for box in boxes)
+
+
+@pytest.mark.usefixtures("no_histograms")
+def test_json_and_a_folder_of_images(capsys: Capsys, tmp_path: Path) -> None:
+    model, checkpoint = make("published vit", tmp_path)
+    for index, image in enumerate(networks.digits()[0][:3]):
+        (tmp_path / "flat").mkdir(exist_ok=True)
+        Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "flat" / f"{index}.png")
+    arguments = (
+        model,
+        "--against",
+        checkpoint,
+        "--data",
+        tmp_path / "flat",
+        "--limit",
+        "2",
+        "--json",
+        "--threads",
+        "1",
+    )
+    result = call(capsys, "report", *arguments)
+    assert (result.status, result.err) == (0, "")
+    content = json.loads(result.out)
+    assert content["images"] == 2
+    assert content["page"] == str(model.with_suffix(".html"))
+    assert model.with_suffix(".html").read_text().startswith("<!DOCTYPE html>")
+    assert math.isfinite(content["sqnr"])
+    assert len(content["layers"]) > 20
+    assert "exists; pass --force" in call(capsys, "report", *arguments).error()
+
+
+def test_mistakes_are_one_line(capsys: Capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, checkpoint = make("vit", tmp_path)
+    page_file = tmp_path / "page.html"
+
+    def error(*arguments: str | Path) -> str:
+        message = call(capsys, "report", model, *arguments, "-o", page_file).error()
+        assert not page_file.exists()
+        return message
+
+    other = networks.DATA / "deit_micro_ivit.pth.tar"
+    assert "was not exported from" in error("--against", other, "--data", "digits")
+    assert "no data set 'nowhere'" in error("--against", checkpoint, "--data", "nowhere")
+    assert "Missing option" in error("--data", "digits")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in [name for name in sys.modules if name.startswith(("matplotlib.", "ivit_onnx.report.p"))]:
+        monkeypatch.delitem(sys.modules, name)
+    message = error("--against", checkpoint, "--data", "digits")
+    assert message == 'error: ivit-report needs the package matplotlib: pip install "ivit-onnx[report]"\n'
