@@ -85,7 +85,8 @@ class _Quantize(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, scale: Tensor, levels: int, log_scale: Tensor | None) -> Tensor:
         steps = x / scale
         ctx.levels = levels
-        ctx.save_for_backward(steps, scale)
+        # A network may change its scale in place before it runs backwards.
+        ctx.save_for_backward(steps, scale.clone())
         return steps.round().clamp_(-levels - 1, levels).mul_(scale)
 
     @staticmethod
@@ -181,7 +182,7 @@ class _LayerNorm(torch.autograd.Function):
         ctx.save_for_backward(
             *(x, weight, bias, mean.to(x.dtype) * x_scale, (real_variance + 1e-12).rsqrt()),
             # The offset has the half that rounds.
-            *((steps - 0.5).to(x.dtype), scale),
+            *((steps - 0.5).to(x.dtype), scale.clone()),
         )
         return steps.floor_().clamp_(-levels - 1, levels).to(x.dtype).mul_(scale)
 
