@@ -52,6 +52,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 _GELU_SCALE = np.float32(2.0**-7)
 _LOGIT_BITS = 30
+#: Levels that nothing is clipped to.
+ROUND_ONLY = 2**24
 
 
 class Activation(nn.Module):
@@ -94,6 +96,13 @@ class Activation(nn.Module):
             return x
         self.follow(x)
         return training.quantize(x, self.scale, self.levels, self.log_scale)
+
+    def add(self, *terms: Tensor) -> Tensor:
+        """The sum of quantised terms: each is rounded to this scale first, as integers are."""
+        if self.quantized:
+            terms = tuple(training.quantize(term, self.scale, ROUND_ONLY) for term in terms)
+        y: Tensor = self(sum(terms[1:], start=terms[0]))
+        return y
 
     def follow(self, x: Tensor) -> None:
         """In training, take a trained scale, or with a momentum move the scale towards the range of x."""
@@ -277,7 +286,7 @@ class ResidualMixin(WeightedModule):
         }
 
     def simulate_residual(self, branch: Tensor, residual: Tensor) -> QuantTensor:
-        return QuantTensor(self.output(self.branch(branch) + residual), self.output.scale)
+        return QuantTensor(self.output.add(self.branch(branch), residual), self.output.scale)
 
 
 class Linear(WeightedModule):
@@ -567,7 +576,9 @@ class PatchEmbed(WeightedModule):
         image = inputs[0].value
         weight = self.simulated_weight(self.weight.flatten(1)).view_as(self.weight)
         patches = F.conv2d(image, weight, self.bias, stride=self.patch_size).flatten(2).transpose(1, 2)
-        prefix = self.prefix_tokens.expand(len(image), *self.prefix_tokens.shape)
-        tokens = torch.cat([prefix, self.projection(patches)], dim=1)
+        prefix = self.prefix_tokens
+        if self.quantized:
+            prefix = training.quantize(prefix, self.projection.scale, ROUND_ONLY)
+        tokens = torch.cat([prefix.expand(len(image), *prefix.shape), self.projection(patches)], dim=1)
         position = F.pad(self.position(self.pos_embed), (0, 0, tokens.shape[1] - len(self.pos_embed), 0))
-        return QuantTensor(self.output(tokens + position), self.output.scale)
+        return QuantTensor(self.output.add(tokens, position), self.output.scale)

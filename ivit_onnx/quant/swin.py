@@ -79,7 +79,7 @@ class WindowAttention(QuantModule):
         grid = windows(self.grid, self.grid, self.window, self.shift)
         q, k, v = cut_windows(x.value, padding.value, grid, self.heads)
         bias = pair_bias(self.table(self.relative_position_bias_table), self.window)
-        placed = self.placed(self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5) + bias)
+        placed = self.placed.add(self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5), bias)
         visible = grid.visible.to(placed.device)
         if self.quantized:
             settings = {**self.exponential(), "frac_bits": self.softmax_bits}

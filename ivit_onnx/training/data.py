@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from timm.data.auto_augment import posterize
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -189,7 +190,7 @@ def _transform(preprocess: Preprocess, options: Options) -> Any:
     from timm.data.transforms_factory import create_transform
 
     augment = options.auto_augment if options.auto_augment != "none" else None
-    return create_transform(
+    transform = create_transform(
         (3, preprocess.size, preprocess.size),
         is_training=True,
         scale=(options.crop_scale, 1.0),
@@ -204,6 +205,17 @@ def _transform(preprocess: Preprocess, options: Options) -> Any:
         re_prob=options.random_erasing,
         re_mode="pixel",
     )
+    for step in transform.transforms:
+        policies: Any = getattr(step, "policy", [getattr(step, "ops", [])])
+        for operation in (operation for policy in policies for operation in policy):
+            if operation.aug_fn is posterize:
+                operation.aug_fn = _posterize
+    return transform
+
+
+def _posterize(image: Any, bits: int, **others: Any) -> Any:
+    """timm's operation for Pillow 12, which refuses to keep no bit at all."""
+    return posterize(image, max(1, bits), **others)
 
 
 def _one_thread(worker: int) -> None:
