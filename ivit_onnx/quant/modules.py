@@ -576,7 +576,7 @@ class PatchEmbed(WeightedModule):
         image = inputs[0].value
         weight = self.simulated_weight(self.weight.flatten(1)).view_as(self.weight)
         patches = F.conv2d(image, weight, self.bias, stride=self.patch_size).flatten(2).transpose(1, 2)
-        prefix = self.prefix_tokens
+        prefix: Tensor = self.prefix_tokens
         if self.quantized:
             prefix = training.quantize(prefix, self.projection.scale, ROUND_ONLY)
         tokens = torch.cat([prefix.expand(len(image), *prefix.shape), self.projection(patches)], dim=1)

@@ -215,7 +215,8 @@ def _transform(preprocess: Preprocess, options: Options) -> Any:
 
 def _posterize(image: Any, bits: int, **others: Any) -> Any:
     """timm's operation for Pillow 12, which refuses to keep no bit at all."""
-    return posterize(image, max(1, bits), **others)
+    operation: Any = posterize
+    return operation(image, max(1, bits), **others)
 
 
 def _one_thread(worker: int) -> None:
