@@ -56,8 +56,9 @@ def open_start(options: Options) -> Start:
     check_classes(*data, twin.arch.classes)
     reference = None
     if not calibrated:
-        apply_calibration(twin, _statistics(twin, data[0], options), options.calib_method)
+        # Calibration may adjust weights; the reference has those of the checkpoint.
         reference = _floating_copy(twin)
+        apply_calibration(twin, _statistics(twin, data[0], options), options.calib_method)
     if options.distill != "none" and teacher is None:
         if reference is None:
             raise TrainingError("--distill from a network that has been trained with integers needs --teacher")
