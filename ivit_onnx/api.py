@@ -42,8 +42,8 @@ PathLike = str | os.PathLike[str]
 DEFAULT_IMAGES = 128
 SOFTMAX_BITS = (7, 8, 15)
 _NO_CALIBRATION = (
-    "this is an I-ViT checkpoint, which has the scales of its activations from training: expected no calibration; "
-    "leave out --calib and --calib-cache"
+    "this checkpoint of ivit-train or of the I-ViT code has the scales of its activations from training: expected no "
+    "calibration; leave out --calib and --calib-cache"
 )
 
 
@@ -94,7 +94,7 @@ def calibrate(
         CheckpointError, ImageError, CalibrationError, ExportError: see each class.
     """
     loaded = load_checkpoint(checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act)
-    if loaded.scales is not None:
+    if loaded.calibrated:
         raise CalibrationError(_NO_CALIBRATION)
     preprocess, _ = loaded.preprocess(mean, std)
     model = from_checkpoint(loaded, preprocess)
@@ -124,11 +124,12 @@ def export(
     """Write a checkpoint as an integer-only ONNX model.
 
     Args:
-        checkpoint: .pt, .pth, .pth.tar or .safetensors file of a timm model, or of one trained by the I-ViT code.
+        checkpoint: .pt, .pth, .pth.tar or .safetensors file of a timm model, or of one that `ivit-train` or the I-ViT
+            code trained.
         output: the ONNX file; written whole or not at all. Weights over 2 GB go to `output`.data beside it.
         arch: name of a known timm model, to check the file against and to take heads and preprocessing from.
         calib: calibration images (as in `calibrate`) or a Calibration. May be left out when `calib_cache` exists, and
-            has to be for a published I-ViT checkpoint, which has its own scales.
+            has to be for a checkpoint of `ivit-train` or of the I-ViT code, which has its own scales.
         calib_method: how 8-bit ranges follow from the statistics: "minmax", "percentile" or "mse".
         calib_images: at most this many images are used (default 128).
         calib_cache: statistics are read from this file if it exists, and written to it otherwise.
@@ -154,7 +155,7 @@ def export(
     preprocess, assumptions = loaded.preprocess(mean, std)
     model = from_checkpoint(loaded, preprocess, softmax_bits)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    if loaded.scales is not None:
+    if loaded.calibrated:
         if calib is not None or calib_cache is not None:
             raise CalibrationError(_NO_CALIBRATION)
         calibrated = {"method": "checkpoint", "images": 0}

@@ -13,6 +13,7 @@ __all__ = [
     "IvitError",
     "MissingExtraError",
     "ModelError",
+    "TrainingError",
 ]
 
 
@@ -42,3 +43,7 @@ class ModelError(IvitError):
 
 class MissingExtraError(IvitError):
     """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+class TrainingError(IvitError):
+    """A training cannot start or go on as asked: its options, its data or its saved state do not fit."""

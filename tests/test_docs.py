@@ -118,7 +118,8 @@ def test_flags_in_commands_exist(name: str) -> None:
 def test_usage_page_has_every_flag_and_no_other() -> None:
     """Each command's section names the flags of that command; --help apart."""
     page = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
-    for name, section in zip(commands(), ("Export", "Run", "Verify", "Benchmark", "Evaluate", "Report"), strict=True):
+    sections = ("Export", "Run", "Verify", "Benchmark", "Evaluate", "Report", "Train")
+    for name, section in zip(commands(), sections, strict=True):
         text = page.split(f"\n## {section}\n")[1].split("\n## ")[0]
         named = set(re.findall(r"`(--?[a-z][\w-]*)", text))
         known = flags_of(name) - {"--help"}

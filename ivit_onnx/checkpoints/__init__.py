@@ -5,6 +5,8 @@ One file a family; `FAMILIES` lists them.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,22 +22,25 @@ from ivit_onnx.architectures import (
     matching_names,
     published_preprocess,
 )
-from ivit_onnx.checkpoints.family import Family, Flags, Tensors
+from ivit_onnx.checkpoints.family import Family, Flags, Tensors, check_against
 from ivit_onnx.checkpoints.published import activation_scales, split_published
 from ivit_onnx.checkpoints.swin import SWIN
 from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, load_state_dict, to_float32
+from ivit_onnx.checkpoints.trained import Trained, read_trained, write_trained
 from ivit_onnx.checkpoints.vit import VIT
 from ivit_onnx.errors import CheckpointError
 
 __all__ = [
     "Checkpoint",
     "StateDict",
+    "Trained",
     "checkpoint_fingerprint",
     "load_as",
     "load_checkpoint",
     "load_state_dict",
     "read_architecture",
     "validate",
+    "write_trained",
 ]
 
 #: By family name; the first that detects a checkpoint reads it.
@@ -48,7 +53,8 @@ class Checkpoint:
 
     `state_dict` has contiguous float32 tensors, `fingerprint` identifies its content, `warnings` says what had to be
     assumed, `named` whether the user named the architecture. `scales` has the scale of every activation of the twin
-    when the published I-ViT code wrote the checkpoint, and is None for a floating-point one.
+    when the published I-ViT code wrote the checkpoint; `trained` has what `ivit-train` decided when that wrote it. Both
+    are None for a floating-point one.
     """
 
     arch: Architecture
@@ -57,10 +63,18 @@ class Checkpoint:
     warnings: tuple[str, ...] = ()
     named: bool = False
     scales: dict[str, float] | None = None
+    trained: Trained | None = None
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the checkpoint has the scales of its activations, from training."""
+        return self.scales is not None or self.trained is not None
 
     @property
     def default_softmax_bits(self) -> int:
         """Fractional bits of attention probabilities: what the checkpoint was trained with, or the most accurate."""
+        if self.trained is not None:
+            return self.trained.softmax_bits
         return 15 if self.scales is None else FAMILIES[self.arch.family].published_softmax_bits
 
     def preprocess(
@@ -70,11 +84,13 @@ class Checkpoint:
 
         `mean` and `std` replace the defaults of the architecture's name. Raises IvitError on impossible values.
         """
+        if self.trained is not None:
+            return self._trained_preprocess(self.trained, mean, std), []
         if self.scales is None:
             default, warnings = default_preprocess(self.arch)
         else:
             default, warnings = published_preprocess(self.arch)
-        if not self.named and self.scales is None:
+        if not self.named and not self.calibrated:
             warnings = [*warnings, *_ambiguity(self.arch)]
         chosen = replace(
             default,
@@ -82,6 +98,16 @@ class Checkpoint:
             std=default.std if std is None else tuple(std),
         )
         return chosen, [] if mean is not None and std is not None else warnings
+
+    @staticmethod
+    def _trained_preprocess(trained: Trained, mean: Sequence[float] | None, std: Sequence[float] | None) -> Preprocess:
+        for name, given, own in (("mean", mean, trained.preprocess.mean), ("std", std, trained.preprocess.std)):
+            if given is not None and tuple(given) != own:
+                raise CheckpointError(
+                    f"this checkpoint of ivit-train was trained with a {name} of {list(own)}, found {list(given)}; "
+                    f"leave out --{name}"
+                )
+        return trained.preprocess
 
 
 def load_checkpoint(
@@ -100,14 +126,24 @@ def load_checkpoint(
     """
     if arch is not None:
         known_architecture(arch)
-    state_dict, scales = split_published(load_state_dict(path))
+    tensors = load_state_dict(path)
+    trained = read_trained(path, tensors)
+    if trained is not None:
+        return _checked_trained(tensors, trained, Flags(arch, heads, image_size, act))
+    state_dict, scales = split_published(tensors)
     architecture, warnings = _family_of(state_dict).read(state_dict, Flags(arch, heads, image_size, act))
     return _checked(state_dict, scales, architecture, warnings, named=arch is not None)
 
 
 def load_as(path: str | os.PathLike[str], arch: Architecture) -> Checkpoint:
     """Read a checkpoint file whose architecture is known. Raises CheckpointError when it is of another one."""
-    return _checked(*split_published(load_state_dict(path)), arch, [], named=True)
+    tensors = load_state_dict(path)
+    trained = read_trained(path, tensors)
+    if trained is not None:
+        if trained.arch != arch:
+            raise CheckpointError(f"the checkpoint is of {trained.arch.name}, or of other dimensions than {arch.name}")
+        return _checked_trained(tensors, trained, Flags())
+    return _checked(*split_published(tensors), arch, [], named=True)
 
 
 def read_architecture(
@@ -136,6 +172,25 @@ def validate(state_dict: Tensors, arch: Architecture) -> None:
     computes.
     """
     FAMILIES[arch.family].validate(state_dict, arch)
+
+
+def _checked_trained(tensors: Tensors, trained: Trained, flags: Flags) -> Checkpoint:
+    """A checkpoint of ivit-train, which says its architecture itself: flags may only agree with it."""
+    arch = trained.arch
+    if flags.name is not None:
+        check_against(known_architecture(flags.name), arch.family, arch.dimensions())
+    for flag, given, own in (
+        ("--num-heads", flags.heads, getattr(arch, "heads", None)),
+        ("--img-size", flags.image_size, arch.image_size),
+        ("--act", flags.act, getattr(arch, "act", None)),
+    ):
+        if given is not None and given != own:
+            raise CheckpointError(f"this checkpoint of ivit-train is of a network with {own}, found {flag} {given}")
+    checked = _checked(tensors, None, arch, [], named=True)
+    # The state is part of what a model is exported from.
+    content = json.dumps([trained.state, trained.softmax_bits, trained.preprocess.to_json()]).encode()
+    fingerprint = hashlib.sha256(checked.fingerprint.encode() + content).hexdigest()
+    return replace(checked, fingerprint=fingerprint, trained=trained)
 
 
 def _checked(

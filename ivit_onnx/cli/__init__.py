@@ -1,4 +1,4 @@
-"""The command lines `ivit-export`, `ivit-run`, `ivit-verify`, `ivit-bench`, `ivit-eval` and `ivit-report`.
+"""The command lines `ivit-export`, `ivit-run`, `ivit-verify`, `ivit-bench`, `ivit-eval`, `ivit-report` and `ivit-train`.
 
 Exit status: 0 success, 1 `ivit-verify` found a difference, 2 the input or the options are wrong (one line on standard
 error says how). Anything else that is raised is a defect and shows its traceback.
@@ -15,13 +15,14 @@ from typing import NoReturn
 
 from ivit_onnx.errors import IvitError
 
-__all__ = ["bench_main", "eval_main", "export_main", "report_main", "run_main", "verify_main"]
+__all__ = ["bench_main", "eval_main", "export_main", "report_main", "run_main", "train_main", "verify_main"]
 
 #: Packages that only come with an extra of ivit-onnx.
 OPTIONAL_PACKAGES = frozenset(
     {
         *("torch", "timm", "onnx", "onnx_ir", "onnxscript", "safetensors", "google"),
         *("onnxruntime", "typer", "click", "rich", "PIL", "matplotlib", "jinja2"),
+        *("accelerate", "tensorboard"),
     }
 )
 
@@ -49,6 +50,11 @@ def report_main(arguments: Sequence[str] | None = None) -> int:
 def run_main(arguments: Sequence[str] | None = None) -> int:
     """`ivit-run`: classify images with an exported model. Returns the exit status."""
     return _main("run", arguments, extras="cpu")
+
+
+def train_main(arguments: Sequence[str] | None = None) -> int:
+    """`ivit-train`: quantisation-aware training, and that of floating-point networks. Returns the exit status."""
+    return _main("train", arguments, extras="train")
 
 
 def verify_main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ivit_onnx.architectures import Architecture, Preprocess, default_preprocess
 from ivit_onnx.checkpoints import Checkpoint, read_architecture, validate
-from ivit_onnx.errors import CheckpointError
+from ivit_onnx.errors import CalibrationError, CheckpointError
 from ivit_onnx.models.swin import SwinTransformer
 from ivit_onnx.models.twin import Twin
 from ivit_onnx.models.vit import VisionTransformer
@@ -41,6 +41,11 @@ def from_checkpoint(checkpoint: Checkpoint, preprocess: Preprocess, softmax_bits
     twin = from_state_dict(checkpoint.state_dict, checkpoint.arch, preprocess, bits)
     if checkpoint.scales is not None:
         twin.load_published(checkpoint.scales)
+    if checkpoint.trained is not None:
+        try:
+            twin.load_quantization_state(checkpoint.trained.state)
+        except CalibrationError as error:
+            raise CheckpointError(f"damaged metadata of a checkpoint of ivit-train: {error}") from None
     return twin
 
 

@@ -105,9 +105,12 @@ class SwinTransformer(Twin):
 
     def load_weights(self, state_dict: Mapping[str, Tensor]) -> None:
         for name, parameter in self.named_parameters():
-            source = name.replace(".core.relative_position", ".relative_position").replace("head.", "head.fc.")
+            source = _timm_name(name)
             # Biases of queries, keys and values may be absent.
             parameter.copy_(state_dict.get(source, torch.zeros_like(parameter)))
+
+    def timm_weights(self) -> dict[str, Tensor]:
+        return {_timm_name(name): p.detach() for name, p in self.named_parameters() if not name.endswith("log_scale")}
 
     def features(self, image: Tensor) -> QuantTensor:
         """Normalised features of the last stage, averaged over tokens, [N, channels]."""
@@ -124,3 +127,7 @@ class SwinTransformer(Twin):
     def stage_list(self) -> list[SwinStage]:
         """The stages in order, as what they are."""
         return [stage for stage in self.layers if isinstance(stage, SwinStage)]
+
+
+def _timm_name(name: str) -> str:
+    return name.replace(".core.relative_position", ".relative_position").replace("head.", "head.fc.")

@@ -33,6 +33,12 @@ class Twin(nn.Module):
         self.arch, self.preprocess, self.softmax_bits = arch, preprocess, softmax_bits
         self.image = ImageInput(preprocess.mean, preprocess.std)
 
+    def prepare_images(self, preprocess: Preprocess) -> None:
+        """Take another preprocessing; the image's range is set when the twin is calibrated."""
+        self.preprocess = preprocess
+        self.image = ImageInput(preprocess.mean, preprocess.std)
+        self.name_modules()
+
     def name_modules(self) -> None:
         """Tell every quantised module its name in the network, for messages."""
         for name, module in self.named_modules():
@@ -41,6 +47,10 @@ class Twin(nn.Module):
 
     def load_weights(self, state_dict: Mapping[str, Tensor]) -> None:
         """Copy the weights of a checkpoint that was validated against the architecture."""
+        raise NotImplementedError
+
+    def timm_weights(self) -> dict[str, Tensor]:
+        """The weights under timm's names: what `load_weights` takes, bit for bit."""
         raise NotImplementedError
 
     def features(self, image: Tensor) -> QuantTensor:
@@ -71,6 +81,20 @@ class Twin(nn.Module):
     def activations(self) -> dict[str, Activation]:
         """Every quantisation point by name, in network order; the image's, which follows from mean and std, first."""
         return {name: module for name, module in self.named_modules() if isinstance(module, Activation)}
+
+    def learn_scales(self) -> None:
+        """Make the scales of 8-bit activations trained parameters.
+
+        The image's scale follows from mean and std; 16-bit ranges have room to spare.
+        """
+        for name, activation in self.activations().items():
+            if activation.bits == 8 and name != "image.output":
+                activation.learn()
+
+    def settle_scales(self) -> None:
+        """Take trained scales for those of the integers; to be called after a step of an optimizer."""
+        for activation in self.activations().values():
+            activation.settle()
 
     def choose_exponents(self) -> None:
         """Choose n of every Shiftmax and ShiftGELU from the calibrated scales."""

@@ -98,6 +98,21 @@ class VisionTransformer(Twin):
             # Only biases may be absent, and an absent one is zero.
             parameter.copy_(own.get(name, torch.zeros(())))
 
+    def timm_weights(self) -> dict[str, Tensor]:
+        """LayerScale is part of the linear layers, and 1."""
+        arch = self.arch
+        own = {name: p.detach() for name, p in self.named_parameters() if not name.endswith("log_scale")}
+        tokens = own.pop("patch_embed.prefix_tokens")
+        counts = {"cls_token": int(arch.class_token), "dist_token": int(arch.distilled), "reg_token": arch.reg_tokens}
+        parts = zip(counts, torch.split(tokens, [*counts.values()]), strict=True)
+        weights = {name: part[None] for name, part in parts if counts[name]}
+        names = {ours: timm for timm, ours in _RENAMED.items() if arch.fc_norm or not timm.startswith("fc_norm.")}
+        for name, tensor in own.items():
+            weights[names.get(name, name)] = tensor[None] if name == "patch_embed.pos_embed" else tensor
+        for scale in _SCALED if arch.layer_scale else ():
+            weights |= {f"blocks.{index}.{scale}": torch.ones(arch.width) for index in range(arch.depth)}
+        return weights
+
     def features(self, image: Tensor) -> QuantTensor:
         """What the head reads: the normalised class and distillation tokens, or the mean of the patches."""
         arch = self.arch

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from ivit_onnx.errors import ExportError
 from ivit_onnx.opset import OPERATORS as SPECS
 from ivit_onnx.opset.arithmetic import Array, scale_round
-from ivit_onnx.quant import operators
+from ivit_onnx.quant import operators, training
 from ivit_onnx.quant.dyadic import dyadic, dyadic_affine
 from ivit_onnx.quant.exponents import choose_gelu_n, choose_shiftmax_n, exp_x0, fitting_n, gelu_x0
 from ivit_onnx.quant.observers import Histogram
-from ivit_onnx.quant.tensors import Lowered, QuantTensor, fake_quantize, straight_through
+from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
 __all__ = [
     "ACTIVATIONS",
@@ -52,12 +52,16 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 _GELU_SCALE = np.float32(2.0**-7)
 _LOGIT_BITS = 30
+#: Levels that nothing is clipped to.
+ROUND_ONLY = 2**24
 
 
 class Activation(nn.Module):
     """A point of the network where values are quantised. Buffer `scale`: 0-dim float32, 0 until calibrated."""
 
     scale: Tensor
+    #: The logarithm of the scale where that is trained.
+    log_scale: nn.Parameter | None
 
     def __init__(self, bits: int = 8) -> None:
         super().__init__()
@@ -68,6 +72,17 @@ class Activation(nn.Module):
         self.momentum = 0.0
         self.observer: Histogram | None = None
         self.register_buffer("scale", torch.zeros(()))
+        self.register_parameter("log_scale", None)
+
+    def learn(self) -> None:
+        """Make the scale a trained parameter: its logarithm, so that steps of an optimizer are relative."""
+        self.log_scale = nn.Parameter(self.scale.log())
+
+    def settle(self) -> None:
+        """Take the trained scale, if there is one, for `scale`."""
+        if self.log_scale is not None:
+            with torch.no_grad():
+                self.scale.copy_(self.log_scale.exp())
 
     def set_range(self, maximum: float) -> None:
         """Take a scale that represents [-maximum, maximum]; a range of zero becomes a tiny one."""
@@ -80,11 +95,20 @@ class Activation(nn.Module):
                 self.observer.update(x)
             return x
         self.follow(x)
-        return fake_quantize(x, self.scale, self.levels)
+        return training.quantize(x, self.scale, self.levels, self.log_scale)
+
+    def add(self, *terms: Tensor) -> Tensor:
+        """The sum of quantised terms: each is rounded to this scale first, as integers are."""
+        if self.quantized:
+            terms = tuple(training.quantize(term, self.scale, ROUND_ONLY) for term in terms)
+        y: Tensor = self(sum(terms[1:], start=terms[0]))
+        return y
 
     def follow(self, x: Tensor) -> None:
-        """In training with a momentum, move the scale towards the range of x."""
-        if self.training and self.momentum > 0:
+        """In training, take a trained scale, or with a momentum move the scale towards the range of x."""
+        if self.training and self.log_scale is not None:
+            self.settle()
+        elif self.training and self.momentum > 0:
             current = x.detach().abs().amax() / self.levels
             self.scale.mul_(1 - self.momentum).add_(current, alpha=self.momentum)
 
@@ -205,7 +229,7 @@ class WeightedModule(QuantModule):
         if not self.quantized:
             return weight
         scale = weight.detach().abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / 127
-        return fake_quantize(weight, scale, 127)
+        return training.quantize(weight, scale, 127)
 
     def lower_linear(
         self, weight: Tensor, bias: Tensor, s_x: np.float32, s_y: np.float32, prefix: str = ""
@@ -262,7 +286,7 @@ class ResidualMixin(WeightedModule):
         }
 
     def simulate_residual(self, branch: Tensor, residual: Tensor) -> QuantTensor:
-        return QuantTensor(self.output(self.branch(branch) + residual), self.output.scale)
+        return QuantTensor(self.output.add(self.branch(branch), residual), self.output.scale)
 
 
 class Linear(WeightedModule):
@@ -380,18 +404,19 @@ class LayerNorm(QuantModule):
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x = inputs[0]
-        y = F.layer_norm(x.value, (len(self.weight),), self.weight, self.bias, self.eps)
-        if not self.quantized:
-            return QuantTensor(self.output(y), self.output.scale)
-        self.output.follow(y)
-        with torch.no_grad():
-            lowered = self.lower(np.float32(x.scale.item()))
-            constants = (torch.from_numpy(c).to(y.device) for c in lowered.constants.values())
-            integers = torch.round(x.value / x.scale)
-            exact = operators.layer_norm(integers, *constants, bits=self.output.bits) * self.output.scale
-        levels = self.output.levels
-        clipped = torch.clamp(y, -(levels + 1) * self.output.scale, levels * self.output.scale)
-        return QuantTensor(straight_through(exact, clipped), self.output.scale)
+        if not self.quantized or self.output.momentum > 0:
+            y = F.layer_norm(x.value, (len(self.weight),), self.weight, self.bias, self.eps)
+            if not self.quantized:
+                return QuantTensor(self.output(y), self.output.scale)
+            self.output.follow(y)
+        self.output.settle()
+        constants = self.lower(np.float32(x.scale.item())).constants
+        m, b, e = (torch.from_numpy(constants[name]).to(x.value.device) for name in ("multiplier", "offset", "shift"))
+        out = self.output
+        y = training.layer_norm(
+            x.value, self.weight, self.bias, x.scale, (m, b, e), out.scale, out.levels, out.log_scale
+        )
+        return QuantTensor(y, out.scale)
 
 
 class TokenMean(QuantModule):
@@ -449,12 +474,11 @@ class Attention(QuantModule):
         batch, tokens, width = x.shape
         q, k, v = x.reshape(batch, tokens, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
         score = self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5)
-        probability = score.softmax(-1)
         if self.quantized:
-            with torch.no_grad():
-                integers = torch.round(score / self.score.scale)
-                exact = operators.shiftmax(integers, frac_bits=self.softmax_bits, **self.exponential())
-            probability = straight_through(exact * 2.0**-self.softmax_bits, probability)
+            settings = {**self.exponential(), "frac_bits": self.softmax_bits}
+            probability = training.shiftmax(score, self.score.scale, None, **settings)
+        else:
+            probability = score.softmax(-1)
         context = (probability @ v).transpose(1, 2).reshape(batch, tokens, width // 3)
         return QuantTensor(self.output(context), self.output.scale)
 
@@ -497,12 +521,10 @@ class MlpAdd(ResidualMixin):
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x, residual = inputs
         hidden = self.hidden(F.linear(x.value, self.simulated_weight(self.fc1.weight), self.fc1.bias))
-        activated = self.act(hidden)
         if self.quantized:
-            with torch.no_grad():
-                integers = torch.round(hidden / self.hidden.scale)
-                exact = operators.shift_gelu(integers, **self.exponential()) * (self.hidden.scale * 2.0**-7)
-            activated = straight_through(exact, activated)
+            activated = training.shift_gelu(hidden, self.hidden.scale, self.act, **self.exponential())
+        else:
+            activated = self.act(hidden)
         branch = F.linear(self.activated(activated), self.simulated_weight(self.fc2.weight), self.fc2.bias)
         return self.simulate_residual(branch, residual.value)
 
@@ -555,7 +577,9 @@ class PatchEmbed(WeightedModule):
         image = inputs[0].value
         weight = self.simulated_weight(self.weight.flatten(1)).view_as(self.weight)
         patches = F.conv2d(image, weight, self.bias, stride=self.patch_size).flatten(2).transpose(1, 2)
-        prefix = self.prefix_tokens.expand(len(image), *self.prefix_tokens.shape)
-        tokens = torch.cat([prefix, self.projection(patches)], dim=1)
+        prefix: Tensor = self.prefix_tokens
+        if self.quantized:
+            prefix = training.quantize(prefix, self.projection.scale, ROUND_ONLY)
+        tokens = torch.cat([prefix.expand(len(image), *prefix.shape), self.projection(patches)], dim=1)
         position = F.pad(self.position(self.pos_embed), (0, 0, tokens.shape[1] - len(self.pos_embed), 0))
-        return QuantTensor(self.output(tokens + position), self.output.scale)
+        return QuantTensor(self.output.add(tokens, position), self.output.scale)

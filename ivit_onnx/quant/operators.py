@@ -14,7 +14,17 @@ from torch import Tensor
 from ivit_onnx.opset import MASKED
 from ivit_onnx.quant.windows import cut_windows, join_windows, merge_squares, pair_bias, windows
 
-__all__ = ["OPERATORS", "layer_norm", "quantize_image", "scale_round", "shift_exp", "shift_gelu", "shiftmax"]
+__all__ = [
+    "INT32_MAX",
+    "OPERATORS",
+    "integer_root",
+    "layer_norm",
+    "quantize_image",
+    "scale_round",
+    "shift_exp",
+    "shift_gelu",
+    "shiftmax",
+]
 
 INT32_MAX = 2**31 - 1
 
@@ -80,13 +90,18 @@ def rounded_divide(x: Tensor, divisor: int) -> Tensor:
     return floor + (2 * (x - floor * divisor) + (floor & 1) > divisor).long()
 
 
-def layer_norm(x: Tensor, multiplier: Tensor, offset: Tensor, shift: Tensor, *, bits: int = 8) -> Tensor:
-    x = x.long()
-    y = x - rounded_divide(x.sum(-1, keepdim=True), x.shape[-1])
-    v = (y * y).sum(-1, keepdim=True)
+def integer_root(v: Tensor) -> Tensor:
+    """The square root of int64 v by ten steps of Newton's method from 2^16."""
     k = torch.full_like(v, 2**16)
     for _ in range(10):
         k = torch.div(k + torch.div(v, k, rounding_mode="floor"), 2, rounding_mode="floor")
+    return k
+
+
+def layer_norm(x: Tensor, multiplier: Tensor, offset: Tensor, shift: Tensor, *, bits: int = 8) -> Tensor:
+    x = x.long()
+    y = x - rounded_divide(x.sum(-1, keepdim=True), x.shape[-1])
+    k = integer_root((y * y).sum(-1, keepdim=True))
     z = (y * torch.div(2**31, k, rounding_mode="floor")) >> 1
     return saturate((z * multiplier.long() + offset.long()) >> shift.long(), bits)
 

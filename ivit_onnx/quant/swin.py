@@ -11,13 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ivit_onnx.opset import MASKED
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
-from ivit_onnx.quant import operators
+from ivit_onnx.quant import training
 from ivit_onnx.quant.dyadic import dyadic
 from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0, fitting_n
 from ivit_onnx.quant.modules import Activation, LayerNorm, QuantModule, WeightedModule
-from ivit_onnx.quant.tensors import Lowered, QuantTensor, straight_through
+from ivit_onnx.quant.tensors import Lowered, QuantTensor
 from ivit_onnx.quant.windows import cut_windows, join_windows, merge_squares, pair_bias, windows
 
 __all__ = ["PatchEmbedNorm", "PatchMerge", "WindowAttention"]
@@ -81,14 +80,13 @@ class WindowAttention(QuantModule):
         grid = windows(self.grid, self.grid, self.window, self.shift)
         q, k, v = cut_windows(x.value, padding.value, grid, self.heads)
         bias = pair_bias(self.table(self.relative_position_bias_table), self.window)
-        placed = self.placed(self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5) + bias)
+        placed = self.placed.add(self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5), bias)
         visible = grid.visible.to(placed.device)
-        probability = torch.where(visible, placed, placed + _MASK).softmax(-1)
         if self.quantized:
-            with torch.no_grad():
-                integers = torch.where(visible, torch.round(placed / self.placed.scale), MASKED)
-                exact = operators.shiftmax(integers, frac_bits=self.softmax_bits, **self.exponential())
-            probability = straight_through(exact * 2.0**-self.softmax_bits, probability)
+            settings = {**self.exponential(), "frac_bits": self.softmax_bits}
+            probability = training.shiftmax(placed, self.placed.scale, visible, **settings)
+        else:
+            probability = torch.where(visible, placed, placed + _MASK).softmax(-1)
         return QuantTensor(self.output(join_windows(probability @ v, grid)), self.output.scale)
 
 

@@ -1,4 +1,4 @@
-"""Values that travel between quantised modules, and the straight-through estimators of training."""
+"""Values that travel between quantised modules."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
-__all__ = ["Lowered", "QuantTensor", "fake_quantize", "straight_through"]
+__all__ = ["Lowered", "QuantTensor"]
 
 
 class QuantTensor(NamedTuple):
@@ -31,14 +30,3 @@ class Lowered:
     constants: dict[str, np.ndarray[Any, Any]]
     scale: np.float32
     attributes: dict[str, int] = field(default_factory=dict)
-
-
-def straight_through(exact: Tensor, surrogate: Tensor) -> Tensor:
-    """`exact` in the forward pass, the gradient of `surrogate` in the backward pass."""
-    return surrogate + (exact - surrogate).detach()
-
-
-def fake_quantize(x: Tensor, scale: Tensor, levels: int) -> Tensor:
-    """Round x to multiples of `scale` in [-(levels + 1), levels]; gradient 1 inside the range, 0 outside."""
-    clipped = torch.clamp(x, -(levels + 1) * scale, levels * scale)
-    return straight_through(torch.round(clipped / scale) * scale, clipped)

@@ -1,0 +1,107 @@
+"""Checkpoints that `ivit-train` writes: weights under timm's names, and all that the integers depend on besides.
+
+A safetensors file, so that nothing is unpickled. Its metadata holds JSON by key:
+
+* `format`: `ivit-onnx-qat 1`; `version`: that of ivit-onnx;
+* `arch`, `preprocess`, `softmax_bits`: as in the metadata of an exported model;
+* `quantization`: the quantisation state of the twin, every scale and every n by name;
+* `fingerprint`: that of the tensors, to find damage.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ivit_onnx._version import __version__
+from ivit_onnx.architectures import Architecture, Preprocess, architecture_from_json
+from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint
+from ivit_onnx.errors import CheckpointError, IvitError
+from ivit_onnx.files import atomic_write
+
+__all__ = ["Trained", "read_trained", "write_trained"]
+
+_FORMAT = "ivit-onnx-qat"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a quantisation-aware training decided besides the weights. `state`: see `Twin.quantization_state`."""
+
+    arch: Architecture
+    preprocess: Preprocess
+    softmax_bits: int
+    state: dict[str, Any]
+
+
+def write_trained(path: str | os.PathLike[str], weights: Mapping[str, Tensor], trained: Trained) -> None:
+    """Write a checkpoint, atomically, replacing an older one. `weights` have timm's names.
+
+    Raises ExportError when the file cannot be written.
+    """
+    from safetensors.torch import save
+
+    whole = torch.contiguous_format
+    tensors = {name: tensor.detach().cpu().clone(memory_format=whole) for name, tensor in weights.items()}
+    metadata = {
+        "format": f"{_FORMAT} {_VERSION}",
+        "version": __version__,
+        "arch": json.dumps(trained.arch.to_json()),
+        "preprocess": json.dumps(trained.preprocess.to_json()),
+        "softmax_bits": str(trained.softmax_bits),
+        "quantization": json.dumps(trained.state),
+        "fingerprint": checkpoint_fingerprint(tensors),
+    }
+    with atomic_write(path, force=True) as temporary:
+        Path(temporary).write_bytes(save(tensors, metadata))
+
+
+def read_trained(path: str | os.PathLike[str], tensors: StateDict) -> Trained | None:
+    """What the metadata of a checkpoint file says; None for a file that `ivit-train` did not write.
+
+    Raises CheckpointError when it is of another version or damaged. `tensors` are those of the file.
+    """
+    metadata = _metadata(Path(path))
+    name, _, version = metadata.get("format", "").partition(" ")
+    if name != _FORMAT:
+        return None
+    if version != str(_VERSION):
+        raise CheckpointError(
+            f"{path} is a checkpoint of ivit-train in format {version}, expected {_VERSION}; "
+            f"ivit-onnx {metadata.get('version', 'of another version')} wrote it"
+        )
+    try:
+        found = Trained(
+            arch=architecture_from_json(json.loads(metadata["arch"])),
+            preprocess=Preprocess.from_json(json.loads(metadata["preprocess"])),
+            softmax_bits=int(metadata["softmax_bits"]),
+            state=dict(json.loads(metadata["quantization"])),
+        )
+        fingerprint = metadata["fingerprint"]
+    except (KeyError, TypeError, ValueError, IvitError) as error:
+        raise CheckpointError(f"{path}: damaged metadata of a checkpoint of ivit-train ({error})") from None
+    if checkpoint_fingerprint(tensors) != fingerprint:
+        raise CheckpointError(f"{path} is damaged: its tensors are not those that ivit-train wrote (fingerprint)")
+    return found
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file that has been read; {} for a file of another kind."""
+    with path.open("rb") as file:
+        head = file.read(9)
+        if len(head) < 9 or head[8:] != b"{":
+            return {}
+        try:
+            header = json.loads(b"{" + file.read(int.from_bytes(head[:8], "little") - 1))
+        except ValueError:
+            return {}
+    found = header.get("__metadata__")
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,208 @@
+"""The forward passes of training: exact integers, on real values, with the gradients of the real functions.
+
+Each function returns integers times a scale, as the operator of the same name computes them, and passes gradients on as
+if it were the function that the operator stands for (straight-through estimation). Where a scale is trained, its
+gradient is that of learned step size quantisation (Esser et al., LSQ, equations 3 to 5), with respect to its logarithm.
+
+8-bit arguments have 256 values, so that the exponential and ShiftGELU are tables here. float64 holds every integer that
+occurs exactly, except for products beyond 2^53 in the last step of the normalisation, which may differ from the
+operator's by one unit of the last place of a double before rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ivit_onnx.quant import operators
+
+__all__ = ["layer_norm", "quantize", "shift_gelu", "shiftmax"]
+
+_BIAS = 128
+#: An exponent so small that the exponential is cut off, for scores that must not count.
+_CUT_OFF = -(2**20)
+
+
+def quantize(x: Tensor, scale: Tensor, levels: int, log_scale: Tensor | None = None) -> Tensor:
+    """x rounded to multiples of `scale` in [-(levels + 1), levels]; gradient 1 inside the range, 0 outside.
+
+    `scale` broadcasts against x. `log_scale`, if the scale is trained, is its logarithm [].
+    """
+    y: Tensor = _Quantize.apply(x, scale, levels, log_scale)  # type: ignore[no-untyped-call]
+    return y
+
+
+def shiftmax(score: Tensor, scale: Tensor, visible: Tensor | None, *, x0: int, n: int, frac_bits: int) -> Tensor:
+    """Shiftmax over the last axis of 8-bit scores (real values); gradient of softmax at these probabilities.
+
+    `visible` (bool, broadcasts against the scores), if given, is False for scores that must not count.
+    """
+    p: Tensor = _Shiftmax.apply(score, scale, x0, n, frac_bits, visible)  # type: ignore[no-untyped-call]
+    return p
+
+
+def shift_gelu(x: Tensor, scale: Tensor, act: Callable[[Tensor], Tensor], *, x0: int, n: int) -> Tensor:
+    """ShiftGELU of 8-bit x (real values) over rows of the last axis; gradient of the activation function `act`."""
+    y: Tensor = _ShiftGelu.apply(x, scale, act, x0, n)  # type: ignore[no-untyped-call]
+    return y
+
+
+def layer_norm(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    x_scale: Tensor,
+    constants: tuple[Tensor, Tensor, Tensor],
+    scale: Tensor,
+    levels: int,
+    log_scale: Tensor | None = None,
+) -> Tensor:
+    """IntLayerNorm of 16-bit x (real values) with the constants multiplier, offset and shift that `weight` and `bias`
+    lower to; gradients of normalisation, and as in `quantize`."""
+    y: Tensor = _LayerNorm.apply(  # type: ignore[no-untyped-call]
+        x, weight, bias, x_scale, constants, scale, levels, log_scale
+    )
+    return y
+
+
+def _scale_gradient(grad: Tensor, slope: Tensor, scale: Tensor, levels: int) -> Tensor:
+    """LSQ's gradient of the logarithm of a scale; `slope` is d(output / scale) / d(log scale)."""
+    total: Tensor = torch.dot(grad.flatten(), slope.flatten()) * (scale / (grad.numel() * levels) ** 0.5)
+    return total
+
+
+def _inside(grad: Tensor, steps: Tensor, low: int, high: int) -> Tensor:
+    """`grad` where `steps` round to an integer in [low, high], else 0, in one pass."""
+    masked: Tensor = torch.ops.aten.hardtanh_backward(grad, steps, low - 0.5, high + 0.5)
+    return masked
+
+
+class _Quantize(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, levels: int, log_scale: Tensor | None) -> Tensor:
+        steps = x / scale
+        ctx.levels = levels
+        # A network may change its scale in place before it runs backwards.
+        ctx.save_for_backward(steps, scale.clone())
+        return steps.round().clamp_(-levels - 1, levels).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (grad,) = grads
+        steps, scale = ctx.saved_tensors
+        low, high = -ctx.levels - 1, ctx.levels
+        grad_log = None
+        if ctx.needs_input_grad[3]:
+            slope = steps.round().clamp_(low, high).sub_(_inside(steps, steps, low, high))
+            grad_log = _scale_gradient(grad, slope, scale, high)
+        return (_inside(grad, steps, low, high) if ctx.needs_input_grad[0] else None), None, None, grad_log
+
+
+class _Shiftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, score: Tensor, scale: Tensor, x0: int, n: int, frac_bits: int, visible: Tensor | None
+    ) -> Tensor:
+        steps = (score / scale).round_()
+        if visible is not None:
+            steps = torch.where(visible, steps, -(2.0**40))
+        index = steps.sub_(steps.amax(-1, keepdim=True)).add_(256).clamp_(min=0).to(torch.int32)
+        exponents = torch.arange(-256, 1, device=score.device)
+        exponents[0] = _CUT_OFF * -x0
+        table = operators.shift_exp(exponents, x0, n).double()
+        e = table.index_select(0, index.flatten()).view(index.shape)
+        total = e.sum(-1, keepdim=True).clamp_(max=operators.INT32_MAX)
+        factor = torch.floor(2.0**31 / total).mul_(2.0 ** (frac_bits - 31))
+        p = e.mul_(factor).floor_().clamp_(max=2**frac_bits - 1).mul_(2.0**-frac_bits).to(score.dtype)
+        ctx.save_for_backward(p)
+        return p
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (grad,), (p,) = grads, ctx.saved_tensors
+        weighted = grad * p
+        return weighted.sub_(p * weighted.sum(-1, keepdim=True)), None, None, None, None, None
+
+
+class _ShiftGelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, act: Callable[[Tensor], Tensor], x0: int, n: int) -> Tensor:
+        column = (x / scale).round_().add_(_BIAS).to(torch.int32)
+        index = column + 256 * column.amax(-1, keepdim=True)
+        values = torch.arange(256, device=x.device) - _BIAS
+        table = gelu_table(values, x0, n).to(x.dtype) * (scale * 2.0**-7)
+        with torch.enable_grad():
+            real = (values * scale).requires_grad_()
+            (slopes,) = torch.autograd.grad(act(real).sum(), real)
+        ctx.save_for_backward(column, slopes)
+        return table.flatten().index_select(0, index.flatten()).view(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (grad,), (column, slopes) = grads, ctx.saved_tensors
+        return slopes.index_select(0, column.flatten()).view(grad.shape).mul_(grad), None, None, None, None
+
+
+def gelu_table(values: Tensor, x0: int, n: int) -> Tensor:
+    """ShiftGELU by row maximum and value, [256, 256] int64 of scale * 2^-7; of no meaning where value > maximum."""
+    row_max = values[:, None]
+    e1 = operators.shift_exp((values - row_max).clamp(max=0), x0, n)
+    e2 = operators.shift_exp(-row_max, x0, n)
+    factor = torch.div(2**31, (e1 + e2).clamp(max=operators.INT32_MAX), rounding_mode="floor")
+    return values * ((e1 * factor) >> 24)
+
+
+class _LayerNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        x_scale: Tensor,
+        constants: tuple[Tensor, Tensor, Tensor],
+        scale: Tensor,
+        levels: int,
+        log_scale: Tensor | None,
+    ) -> Tensor:
+        integers = (x / x_scale).round_()
+        mean = integers.sum(-1, keepdim=True, dtype=torch.float64).div_(x.shape[-1]).round_()
+        y = integers.double().sub_(mean)
+        variance = (y * y).sum(-1, keepdim=True)
+        root = operators.integer_root(variance.long())
+        z = y.mul_(torch.div(2**31, root, rounding_mode="floor")).mul_(0.5).floor_()
+        multiplier, offset, shift = (constant.double() for constant in constants)
+        unit = torch.exp2(-shift)
+        steps = z.mul_(multiplier * unit).add_(offset * unit)
+        ctx.levels = levels
+        real_variance = variance.to(x.dtype) * (x_scale * x_scale / x.shape[-1])
+        ctx.save_for_backward(
+            *(x, weight, bias, mean.to(x.dtype) * x_scale, (real_variance + 1e-12).rsqrt()),
+            # The offset has the half that rounds.
+            *((steps - 0.5).to(x.dtype), scale.clone()),
+        )
+        return steps.floor_().clamp_(-levels - 1, levels).to(x.dtype).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (grad,) = grads
+        x, weight, bias, mean, inverse, steps, scale = ctx.saved_tensors
+        low, high = -ctx.levels - 1, ctx.levels
+        grad_log = None
+        if ctx.needs_input_grad[7]:
+            slope = steps.round().clamp_(low, high).sub_(_inside(steps, steps, low, high))
+            grad_log = _scale_gradient(grad, slope, scale, high)
+        grad_x, grad_weight, grad_bias = torch.ops.aten.native_layer_norm_backward(
+            _inside(grad, steps, low, high),
+            x,
+            [x.shape[-1]],
+            mean,
+            inverse,
+            weight,
+            bias,
+            list(ctx.needs_input_grad[:3]),
+        )
+        return grad_x, grad_weight, grad_bias, None, None, None, None, grad_log

@@ -1,0 +1,153 @@
+"""What a training does: every option with its default, checked, and compared with those of an interrupted run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from ivit_onnx.errors import TrainingError
+from ivit_onnx.quant.observers import METHODS, Method
+
+__all__ = ["DISTILLATIONS", "SCALES", "Distillation", "Options", "Scales"]
+
+Distillation = Literal["none", "soft", "hard"]
+DISTILLATIONS: tuple[Distillation, ...] = get_args(Distillation)
+Scales = Literal["learned", "fixed"]
+SCALES: tuple[Scales, ...] = get_args(Scales)
+
+#: What may differ when a run is resumed: where and how it runs, not what it computes.
+_FREE = ("workers", "accumulate", "cpu", "log_every", "save_every")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of a training; see `ivit-train --help` for each.
+
+    `data` is what `ivit_onnx.datasets.open_dataset` takes, `output` a folder. A quantisation-aware training starts from
+    `checkpoint`, or from timm's weights of `model` with `pretrained`. With `floating`, the floating-point network
+    itself is trained, from scratch if neither is given. `batch_size` is that of one step of the optimizer, over all
+    processes. `lr` and `scale_lr` are the peak learning rates of weights and of the logarithms of scales.
+
+    Raises TrainingError when values are impossible or do not fit together.
+    """
+
+    data: str
+    output: str
+    model: str | None = None
+    model_kwargs: dict[str, Any] = field(default_factory=dict)
+    checkpoint: str | None = None
+    pretrained: bool = False
+    floating: bool = False
+    num_heads: int | None = None
+    img_size: int | None = None
+    act: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    softmax_bits: int | None = None
+    calib_method: Method = "mse"
+    calib_images: int = 256
+    scales: Scales = "learned"
+    scale_lr: float = 1e-3
+    epochs: int = 10
+    batch_size: int = 128
+    accumulate: int = 1
+    lr: float = 1e-5
+    min_lr: float = 0.01
+    warmup: float = 0.05
+    weight_decay: float = 1e-4
+    clip_grad: float = 1.0
+    ema: float = 0.999
+    distill: Distillation = "none"
+    teacher: str | None = None
+    distill_weight: float = 0.5
+    temperature: float = 1.0
+    smoothing: float = 0.1
+    auto_augment: str = "rand-m9-mstd0.5-inc1"
+    color_jitter: float = 0.3
+    hflip: float = 0.5
+    vflip: float = 0.0
+    crop_scale: float = 0.08
+    random_erasing: float = 0.25
+    mixup: float = 0.8
+    cutmix: float = 1.0
+    amp: bool = False
+    cpu: bool = False
+    workers: int = 4
+    seed: int = 0
+    log_every: int = 20
+    save_every: int = 200
+
+    def __post_init__(self) -> None:
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise TrainingError(f"expected {_flag(name)} in {low:g}..{high:g}, found {value:g}")
+        for name, allowed in (("distill", DISTILLATIONS), ("scales", SCALES), ("calib_method", METHODS)):
+            if getattr(self, name) not in allowed:
+                raise TrainingError(f"expected {_flag(name)} of {', '.join(allowed)}, found {getattr(self, name)!r}")
+        if self.pretrained and self.checkpoint is not None:
+            raise TrainingError("--pretrained and --checkpoint both say where to start; leave one out")
+        if self.pretrained and self.model is None:
+            raise TrainingError("--pretrained needs --model with the name of a timm model")
+        if self.floating and self.model is None:
+            raise TrainingError("--float needs --model with the name of a timm model")
+        if not self.floating and self.checkpoint is None and not self.pretrained:
+            raise TrainingError(
+                "quantisation-aware training starts from a floating-point network: pass --checkpoint FILE, or --model "
+                "NAME --pretrained; --float trains one"
+            )
+        if self.floating and self.distill != "none" and self.teacher is None:
+            raise TrainingError("--distill with --float needs --teacher with a checkpoint to learn from")
+        if (self.mixup or self.cutmix) and self.batch_size % 2:
+            raise TrainingError(f"--mixup and --cutmix need an even --batch-size, found {self.batch_size}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The options as a JSON object."""
+        found = asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+    def check_same(self, earlier: dict[str, Any]) -> None:
+        """Raise TrainingError unless an interrupted run with the options `earlier` computes what this one does."""
+        own = self.to_json()
+        for option in fields(self):
+            if option.name in (*_FREE, "output"):
+                continue
+            if option.name not in earlier or earlier[option.name] != own[option.name]:
+                raise TrainingError(
+                    f"the interrupted run had {_flag(option.name)} {earlier.get(option.name)}, this one has "
+                    f"{own[option.name]}; resume with the same options, or choose another --output"
+                )
+
+
+#: Numbers with the range they may have.
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("epochs", 1, 10**6),
+    ("batch_size", 1, 10**6),
+    ("accumulate", 1, 10**6),
+    ("calib_images", 1, 10**9),
+    ("lr", 0, 10),
+    ("min_lr", 0, 1),
+    ("scale_lr", 0, 1),
+    ("warmup", 0, 1),
+    ("weight_decay", 0, 10),
+    ("clip_grad", 0, 1e9),
+    ("ema", 0, 1),
+    ("distill_weight", 0, 1),
+    ("temperature", 0.01, 100),
+    ("smoothing", 0, 0.9),
+    ("color_jitter", 0, 1),
+    ("hflip", 0, 1),
+    ("vflip", 0, 1),
+    ("crop_scale", 0.01, 1),
+    ("random_erasing", 0, 1),
+    ("mixup", 0, 100),
+    ("cutmix", 0, 100),
+    ("workers", 0, 1024),
+    ("seed", 0, 2**31),
+    ("log_every", 1, 10**9),
+    ("save_every", 1, 10**9),
+)
+
+
+def _flag(name: str) -> str:
+    return "--float" if name == "floating" else "--" + name.replace("_", "-")
