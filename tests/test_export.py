@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from ivit_onnx.exporters.finish import FLAT_FUNCTIONS, save
+from ivit_onnx.exporters.finish import save
 
 import ivit_onnx
 from ivit_onnx.api import ExportReport, export, load_twin

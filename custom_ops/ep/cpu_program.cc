@@ -43,6 +43,7 @@ CpuProgram::CpuProgram(Plan plan, const Options& options) : Program(std::move(pl
     for (size_t index = 0; index < spec.inputs.size(); ++index) {
       if (call.is_constant(index) && is_packed(spec.inputs[index])) call.inputs[index].data = nullptr;
     }
+    step.parameters.clear();
   }
 }
 

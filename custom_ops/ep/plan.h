@@ -22,6 +22,8 @@ struct Step {
   };
   std::vector<Activation> inputs;
   std::vector<size_t> outputs;
+  // Memory of parameters that the graph does not have as they are. Once a program has its own, it is not needed.
+  std::vector<std::vector<uint8_t>> parameters;
 };
 
 struct Value {

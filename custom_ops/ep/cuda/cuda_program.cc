@@ -49,6 +49,7 @@ CudaProgram::CudaProgram(Plan plan, const Options& options) : Program(std::move(
     kernels_.push_back(make_kernel(step.call));
     // The kernel has them on the device; those of the graph will be released.
     for (size_t index = 0; index < step.call.spec.inputs.size(); ++index) step.call.inputs[index].data = nullptr;
+    step.parameters.clear();
   }
 }
 

@@ -1,0 +1,153 @@
+#include "ep/flat/match.h"
+
+#include <algorithm>
+#include <string>
+
+namespace ivit::ep::flat {
+namespace {
+
+constexpr size_t kNone = Source::kNone;
+
+int width_of(ONNXTensorElementDataType type) {
+  switch (type) {
+    case ort::kInt8:
+      return 8;
+    case ort::kUint8:
+      return 9;
+    case ort::kInt16:
+      return 16;
+    case ort::kInt32:
+      return 32;
+    case ort::kInt64:
+      return 64;
+    default:
+      return 0;
+  }
+}
+
+class Matcher {
+ public:
+  Matcher(const Pattern& pattern, const Source& source) : pattern_(pattern), source_(source) {
+    found_.pattern = &pattern;
+    found_.values.assign(pattern.terms.size(), kNone);
+  }
+
+  bool match(size_t term, size_t value) {
+    if (value == kNone) return false;
+    const Term& wanted = pattern_.terms[term];
+    if (found_.values[term] != kNone) return found_.values[term] == value;
+    // What ONNX Runtime may have computed already is compared by its value.
+    if (wanted.needs != Term::Needs::kActivations && source_.is_constant(value)) {
+      found_.equations.push_back({term, value, 0});
+      return true;
+    }
+    if (wanted.needs == Term::Needs::kNothing) return false;
+    if (wanted.kind == Term::Kind::kInput) return bind(term, value);
+    const Match before = found_;
+    if (match_node(term, value)) return true;
+    found_ = before;
+    if (match_without_constant(wanted, value)) return true;
+    found_ = before;
+    return false;
+  }
+
+  Match&& take() { return std::move(found_); }
+
+ private:
+  bool bind(size_t term, size_t value) {
+    if (source_.type(value) != pattern_.spec->inputs[pattern_.terms[term].index].type) return false;
+    found_.values[term] = value;
+    return true;
+  }
+
+  bool match_node(size_t term, size_t value) {
+    const Term& wanted = pattern_.terms[term];
+    const size_t node = source_.values()[value].producer;
+    if (node == kNone) return false;
+    const Node& found = source_.nodes()[node];
+    const std::vector<size_t>& inputs = source_.inputs(node);
+    if (found.taken_elsewhere || found.op_type != wanted.op_type || inputs.size() != wanted.operands.size()) {
+      return false;
+    }
+    if (found.domain != (is_operator(wanted.op_type) ? kDomain : "") || !match_attributes(wanted, node)) return false;
+    found_.values[term] = value;
+    found_.nodes.push_back(node);
+    if (wanted.op_type == "Cast") return match_cast(wanted.operands[0], inputs[0]);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (!match(wanted.operands[i], inputs[i])) return false;
+    }
+    return true;
+  }
+
+  // Casts that only widen may stand before a cast: patterns have none.
+  bool match_cast(size_t operand, size_t value) {
+    std::vector<size_t> skipped;
+    for (;;) {
+      const Match before = found_;
+      if (match(operand, value)) {
+        found_.nodes.insert(found_.nodes.end(), skipped.begin(), skipped.end());
+        return true;
+      }
+      found_ = before;
+      const size_t node = value == kNone ? kNone : source_.values()[value].producer;
+      if (node == kNone || source_.nodes()[node].op_type != "Cast" || !source_.nodes()[node].domain.empty()) {
+        return false;
+      }
+      const size_t inner = source_.inputs(node)[0];
+      const int width = width_of(source_.type(inner));
+      if (width == 0 || width >= width_of(source_.type(value))) return false;
+      skipped.push_back(node);
+      value = inner;
+    }
+  }
+
+  // x + 0, x - 0, x * 1 and x / 1 may have been left out.
+  bool match_without_constant(const Term& wanted, size_t value) {
+    const bool product = wanted.op_type == "Mul" || wanted.op_type == "Div";
+    if (!product && wanted.op_type != "Add" && wanted.op_type != "Sub") return false;
+    const bool either = wanted.op_type == "Mul" || wanted.op_type == "Add";
+    for (const size_t left_out : {size_t{1}, size_t{0}}) {
+      if (left_out == 0 && !either) break;
+      const Term& constant = pattern_.terms[wanted.operands[left_out]];
+      if (constant.needs != Term::Needs::kNothing) continue;
+      found_.equations.push_back({wanted.operands[left_out], kNone, product ? 1 : 0});
+      return match(wanted.operands[1 - left_out], value);
+    }
+    return false;
+  }
+
+  bool match_attributes(const Term& wanted, size_t node) {
+    const std::optional<Attributes>& found = source_.attributes(node);
+    if (!found || found->size() != wanted.attributes.size()) return false;
+    for (const Term::Attribute& attribute : wanted.attributes) {
+      const auto same = found->find(attribute.name);
+      if (same == found->end()) return false;
+      if (attribute.from < 0) {
+        if (same->second != attribute.values) return false;
+        continue;
+      }
+      if (same->second.size() != 1) return false;
+      found_.given.push_back({static_cast<size_t>(attribute.from), same->second[0]});
+    }
+    return true;
+  }
+
+  static bool is_operator(const std::string& op_type) {
+    const auto& all = ort::operators();
+    return std::any_of(all.begin(), all.end(), [&](const ort::OperatorSpec& spec) { return op_type == spec.name; });
+  }
+
+  const Pattern& pattern_;
+  const Source& source_;
+  Match found_;
+};
+
+}  // namespace
+
+std::optional<Match> match(const Pattern& pattern, const Source& source, size_t value) {
+  Matcher matcher(pattern, source);
+  if (!matcher.match(pattern.outputs.back(), value)) return std::nullopt;
+  return matcher.take();
+}
+
+}  // namespace ivit::ep::flat
