@@ -7,7 +7,8 @@ The execution provider finds the operators of the domain again by this table. It
 alone: calls are replaced by the bodies that they call, down to standard operators and `FLAT_FUNCTIONS`. One line is one
 node, with all of its attributes, the defaults too. `$heads` is an attribute of the operator.
 
-What every ONNX Runtime does to a graph is done here too: of two casts in a row that only widen, one is left.
+What every ONNX Runtime does to a graph is done here too: of two casts in a row that only widen, one is left, and of a
+cast to a value's own type, nothing.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ class _Pattern:
         if node.domain != DOMAIN:
             given = {**_defaults(node.op_type), **given}
         if node.op_type == "Cast":
+            if self.types.get(operands[0]) == int(given["to"]):
+                return operands[0]
             inner = self.nodes.get(operands[0])
             if inner is not None and inner.op_type == "Cast" and self.widens(inner):
                 operands = inner.inputs

@@ -33,6 +33,7 @@ class Matcher {
   }
 
   bool match(size_t term, size_t value) {
+    value = behind_copies(value);
     if (value == kNone) return false;
     const Term& wanted = pattern_.terms[term];
     if (found_.values[term] != kNone) return found_.values[term] == value;
@@ -79,6 +80,21 @@ class Matcher {
     return true;
   }
 
+  // The value that an Identity, or a Cast to its own type, copies: patterns have neither.
+  size_t behind_copies(size_t value) {
+    while (value != kNone) {
+      const size_t node = source_.values()[value].producer;
+      if (node == kNone || !source_.nodes()[node].domain.empty() || source_.nodes()[node].taken_elsewhere) break;
+      const std::string& op_type = source_.nodes()[node].op_type;
+      if (op_type != "Identity" && op_type != "Cast") break;
+      const size_t inner = source_.inputs(node)[0];
+      if (source_.type(inner) != source_.type(value)) break;
+      found_.nodes.push_back(node);
+      value = inner;
+    }
+    return value;
+  }
+
   // Casts that only widen may stand before a cast: patterns have none.
   bool match_cast(size_t operand, size_t value) {
     std::vector<size_t> skipped;
@@ -90,7 +106,8 @@ class Matcher {
       }
       found_ = before;
       const size_t node = value == kNone ? kNone : source_.values()[value].producer;
-      if (node == kNone || source_.nodes()[node].op_type != "Cast" || !source_.nodes()[node].domain.empty()) {
+      if (node == kNone || source_.nodes()[node].op_type != "Cast" || !source_.nodes()[node].domain.empty() ||
+          source_.nodes()[node].taken_elsewhere) {
         return false;
       }
       const size_t inner = source_.inputs(node)[0];
