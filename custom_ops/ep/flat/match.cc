@@ -1,6 +1,5 @@
 #include "ep/flat/match.h"
 
-#include <algorithm>
 #include <string>
 
 namespace ivit::ep::flat {
@@ -43,22 +42,39 @@ class Matcher {
       return true;
     }
     if (wanted.needs == Term::Needs::kNothing) return false;
-    if (wanted.kind == Term::Kind::kInput) return bind(term, value);
-    const Match before = found_;
+    if (wanted.kind == Term::Kind::kInput) {
+      if (source_.type(value) != pattern_.spec->inputs[wanted.index].type) return false;
+      bind(term, value);
+      return true;
+    }
+    const Mark before = mark();
     if (match_node(term, value)) return true;
-    found_ = before;
+    go_back(before);
     if (match_without_constant(wanted, value)) return true;
-    found_ = before;
+    go_back(before);
     return false;
   }
 
   Match&& take() { return std::move(found_); }
 
  private:
-  bool bind(size_t term, size_t value) {
-    if (source_.type(value) != pattern_.spec->inputs[pattern_.terms[term].index].type) return false;
+  // How far the match has come.
+  struct Mark {
+    size_t bound, equations, given, nodes;
+  };
+
+  Mark mark() const { return {bound_.size(), found_.equations.size(), found_.given.size(), found_.nodes.size()}; }
+
+  void go_back(const Mark& to) {
+    for (; bound_.size() > to.bound; bound_.pop_back()) found_.values[bound_.back()] = kNone;
+    found_.equations.resize(to.equations);
+    found_.given.resize(to.given);
+    found_.nodes.resize(to.nodes);
+  }
+
+  void bind(size_t term, size_t value) {
     found_.values[term] = value;
-    return true;
+    bound_.push_back(term);
   }
 
   bool match_node(size_t term, size_t value) {
@@ -67,11 +83,9 @@ class Matcher {
     if (node == kNone) return false;
     const Node& found = source_.nodes()[node];
     const std::vector<size_t>& inputs = source_.inputs(node);
-    if (found.taken_elsewhere || found.op_type != wanted.op_type || inputs.size() != wanted.operands.size()) {
-      return false;
-    }
-    if (found.domain != (is_operator(wanted.op_type) ? kDomain : "") || !match_attributes(wanted, node)) return false;
-    found_.values[term] = value;
+    if (found.taken_elsewhere || found.op_type != wanted.op_type || found.domain != wanted.domain) return false;
+    if (inputs.size() != wanted.operands.size() || !match_attributes(wanted, node)) return false;
+    bind(term, value);
     found_.nodes.push_back(node);
     if (wanted.op_type == "Cast") return match_cast(wanted.operands[0], inputs[0]);
     for (size_t i = 0; i < inputs.size(); ++i) {
@@ -99,12 +113,12 @@ class Matcher {
   bool match_cast(size_t operand, size_t value) {
     std::vector<size_t> skipped;
     for (;;) {
-      const Match before = found_;
+      const Mark before = mark();
       if (match(operand, value)) {
         found_.nodes.insert(found_.nodes.end(), skipped.begin(), skipped.end());
         return true;
       }
-      found_ = before;
+      go_back(before);
       const size_t node = value == kNone ? kNone : source_.values()[value].producer;
       if (node == kNone || source_.nodes()[node].op_type != "Cast" || !source_.nodes()[node].domain.empty() ||
           source_.nodes()[node].taken_elsewhere) {
@@ -149,14 +163,11 @@ class Matcher {
     return true;
   }
 
-  static bool is_operator(const std::string& op_type) {
-    const auto& all = ort::operators();
-    return std::any_of(all.begin(), all.end(), [&](const ort::OperatorSpec& spec) { return op_type == spec.name; });
-  }
-
   const Pattern& pattern_;
   const Source& source_;
   Match found_;
+  // Terms that have a value, in the order in which they got it.
+  std::vector<size_t> bound_;
 };
 
 }  // namespace

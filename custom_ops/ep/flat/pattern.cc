@@ -6,6 +6,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "ep/graph.h"
+
 namespace ivit::ep::flat {
 namespace {
 
@@ -81,6 +83,13 @@ class Reader {
   }
 
  private:
+  static const ort::OperatorSpec* find(const std::string& name) {
+    for (const ort::OperatorSpec& spec : ort::operators()) {
+      if (name == spec.name) return &spec;
+    }
+    return nullptr;
+  }
+
   Pattern& pattern() { return patterns_.back(); }
 
   size_t add(Term term) {
@@ -90,17 +99,16 @@ class Reader {
 
   void begin(Line& line) {
     const std::string name = line.next();
-    const auto& all = ort::operators();
-    const auto spec = std::find_if(all.begin(), all.end(), [&](const auto& known) { return name == known.name; });
-    if (spec == all.end()) throw std::logic_error("ivit: patterns.inc: no operator " + name);
-    patterns_.push_back({&*spec, {}, {}});
+    const ort::OperatorSpec* spec = find(name);
+    if (spec == nullptr) throw std::logic_error("ivit: patterns.inc: no operator " + name);
+    patterns_.push_back({spec, {}, {}});
     names_.clear();
     for (size_t index = 0; index < spec->inputs.size(); ++index) {
       const auto needs = spec->inputs[index].activation ? Term::Needs::kActivations : Term::Needs::kNothing;
-      names_[spec->inputs[index].name] = add({Term::Kind::kInput, needs, index, {}, {}, {}, {}});
+      names_[spec->inputs[index].name] = add({Term::Kind::kInput, needs, index, {}, {}, {}, {}, {}});
     }
     for (size_t index = 0; index < spec->attributes.size(); ++index) {
-      add({Term::Kind::kAttribute, Term::Needs::kNothing, index, {}, {}, {}, {}});
+      add({Term::Kind::kAttribute, Term::Needs::kNothing, index, {}, {}, {}, {}, {}});
     }
   }
 
@@ -125,17 +133,18 @@ class Reader {
     const char first = line.peek();
     if (first == '$') return pattern().attribute(read_attribute(line));
     if (first == '[' || is_number(first)) {
-      return add({Term::Kind::kConstant, Term::Needs::kNothing, 0, read_literal(line), {}, {}, {}});
+      return add({Term::Kind::kConstant, Term::Needs::kNothing, 0, read_literal(line), {}, {}, {}, {}});
     }
     const std::string name = line.next();
     const auto constant = constants_.find(name);
     if (constant == constants_.end()) return names_.at(name);
-    return add({Term::Kind::kConstant, Term::Needs::kNothing, 0, constant->second, {}, {}, {}});
+    return add({Term::Kind::kConstant, Term::Needs::kNothing, 0, constant->second, {}, {}, {}, {}});
   }
 
   // "Gather(per_head, 1; axis=2)"
   size_t read_node(Line& line) {
-    Term node{Term::Kind::kNode, Term::Needs::kNothing, 0, {}, line.next(), {}, {}};
+    Term node{Term::Kind::kNode, Term::Needs::kNothing, 0, {}, "", line.next(), {}, {}};
+    if (find(node.op_type) != nullptr) node.domain = kDomain;
     line.skip('(');
     while (line.peek() != ';' && line.peek() != ')') {
       node.operands.push_back(read_operand(line));

@@ -30,6 +30,7 @@ struct Term {
   size_t index = 0;
   Constant constant;
   // Of a node:
+  std::string domain;
   std::string op_type;
   std::vector<size_t> operands;
   std::vector<Attribute> attributes;
