@@ -17,7 +17,7 @@ from ivit_onnx.exporters.finish import save
 import ivit_onnx
 from ivit_onnx.api import ExportReport, export, load_twin
 from ivit_onnx.errors import CalibrationError, ExportError, IvitError, ModelError
-from ivit_onnx.opset import DOMAIN
+from ivit_onnx.opset import DOMAIN, FLAT_FUNCTIONS
 from networks import (
     DIGITS_CHECKPOINT,
     DIGITS_MEAN,
