@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import AttributeProto, helper, numpy_helper
+from onnx_ir.passes.common import RemoveUnusedFunctionsPass
 
 import ivit_onnx
 from cases import Case, random_case
@@ -26,6 +29,8 @@ from networks import images, pixels, save_checkpoint, timm_network
 from sessions import SILENT, assert_equal, expected
 
 TABLE = Path(__file__).parents[1] / "custom_ops" / "ep" / "flat" / "patterns.inc"
+#: Of each operator; all with IVIT_ALTERATIONS=1000, which takes a quarter of an hour.
+ALTERATIONS = int(os.environ.get("IVIT_ALTERATIONS", "12"))
 INLINED = [name for name in OPERATORS if name not in FLAT_FUNCTIONS]
 
 
@@ -51,6 +56,7 @@ def flat_model(case: Case) -> onnx.ModelProto:
                 dim.dim_value = case.inputs[value.name].shape[axis]
     inlined = ir.from_proto(model)
     flatten(inlined)
+    RemoveUnusedFunctionsPass()(inlined)
     return ir.to_proto(inlined)
 
 
@@ -88,7 +94,7 @@ def log(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> I
 @pytest.mark.parametrize("extreme", [False, True], ids=["normal", "extreme"])
 @pytest.mark.parametrize("operator", INLINED)
 def test_every_operator_is_found(operator: str, extreme: bool, log: Any) -> None:
-    for seed in range(4):
+    for seed in range(2):
         case = random_case(operator, np.random.default_rng(seed), extreme=extreme)
         model = flat_model(case)
         assert_equal(result(session(model).run(None, feed(case, model))), expected(case))
@@ -155,7 +161,8 @@ def test_altered_graphs_keep_their_meaning(operator: str) -> None:
     """Whatever is different from the operator's body, the integers are those of the graph as it is."""
     case = random_case(operator, np.random.default_rng(1))
     different = 0
-    for what, model in alterations(flat_model(case)):
+    every = list(alterations(flat_model(case)))
+    for _, model in random.Random(operator).sample(every, min(ALTERATIONS, len(every))):
         inputs = feed(case, model)
         try:
             wanted = result(session(model, compiled=False).run(None, inputs))

@@ -141,6 +141,8 @@ class Matcher {
       if (left_out == 0 && !either) break;
       const Term& constant = pattern_.terms[wanted.operands[left_out]];
       if (constant.needs != Term::Needs::kNothing) continue;
+      const bool literal = constant.kind == Term::Kind::kConstant;
+      if (literal && constant.constant.values != std::vector<int64_t>{product ? 1 : 0}) continue;
       found_.equations.push_back({wanted.operands[left_out], kNone, product ? 1 : 0});
       return match(wanted.operands[1 - left_out], value);
     }

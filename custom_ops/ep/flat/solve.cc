@@ -26,8 +26,9 @@ class Solver {
     for (bool progress = true; progress;) {
       progress = false;
       for (const Match::Equation& equation : match_.equations) {
-        if (equation.value == kNone || inputs_.count(equation.term) > 0 || evaluate(equation.term) != nullptr) continue;
-        const Constant* constant = source_.constant(equation.value);
+        if (inputs_.count(equation.term) > 0 || evaluate(equation.term) != nullptr) continue;
+        const Constant neutral{ort::kInt64, {}, {equation.neutral}};
+        const Constant* constant = equation.value == kNone ? &neutral : source_.constant(equation.value);
         if (constant == nullptr) return std::nullopt;
         progress = invert(equation.term, *constant) || progress;
       }
@@ -222,7 +223,7 @@ class Solver {
       const Constant* computed = evaluate(equation.term);
       if (computed == nullptr) return false;
       if (equation.value == kNone) {
-        if (computed->values != std::vector<int64_t>{equation.neutral}) return false;
+        if (computed->values != std::vector<int64_t>{equation.neutral} || computed->shape.size() > 1) return false;
       } else {
         const Constant* found = source_.constant(equation.value);
         if (found == nullptr || !(*found == *computed)) return false;
