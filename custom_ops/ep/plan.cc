@@ -39,6 +39,9 @@ Plan::Plan(const OrtGraph* graph) {
   for (size_t node = 0; node < cover.taken.size(); ++node) {
     if (!cover.taken[node]) throw ort::InvalidArgument(source.nodes()[node].describe() + ": " + cover.reasons[node]);
   }
+  for (size_t value = 0; value < source.values().size(); ++value) {
+    if (const auto view = source.view(value)) constant_bytes_ += element_count(view->shape) * element_bytes(view->type);
+  }
   for (flat::Operation& operation : cover.operations) {
     Step step{operation.name, operation.call, {}, {}, std::move(operation.parameters)};
     // A standard operator has its constants as attributes of the call, not as inputs.

@@ -5,7 +5,6 @@
 #endif
 
 #include <algorithm>
-#include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,10 +22,6 @@ namespace {
 using ort::api;
 using ort::check;
 using ort::guarded;
-
-void log(const std::string& line) {
-  if (log_wanted()) std::fprintf(stderr, "ivit: %s\n", line.c_str());
-}
 
 // ONNX Runtime has released the parameters by the time the compiled graph is put to use, but the C library keeps freed
 // memory for itself unless it is told otherwise. A model's weights are worth telling.
@@ -91,6 +86,13 @@ class CompiledGraph final : public OrtNodeComputeInfo {
   std::vector<size_t> input_places_;
   std::vector<size_t> output_places_;
 };
+
+void log_memory(const Program& program) {
+  const Program::Memory& memory = program.memory();
+  log("memory: " + std::to_string(memory.packed) + " bytes of packed weights and tables, " +
+      std::to_string(memory.parameters) + " of other parameters; " + std::to_string(program.plan().constant_bytes()) +
+      " bytes of constants are dropped");
+}
 
 // Takes memory for the largest batch, if it is promised and all other dimensions of the inputs are known.
 void reserve(const Program& program, const OrtGraph* graph, int64_t max_batch) {
@@ -203,6 +205,7 @@ OrtStatus* ORT_API_CALL Provider::compile(OrtEp* self, const OrtGraph** graphs, 
       std::unique_ptr<Program> program = provider.on_gpu_
                                              ? gpu()->compile(std::move(plan), provider.options_)
                                              : std::make_unique<CpuProgram>(std::move(plan), provider.options_);
+      log_memory(*program);
       reserve(*program, graphs[i], provider.options_.max_batch);
       compiled.push_back(
           std::make_unique<CompiledGraph>(std::move(program), value_names(fused.inputs), value_names(fused.outputs)));

@@ -36,7 +36,13 @@ _FOOTER = ')ivit"\n'
 
 #: Longer constants get a line and a name of their own.
 _SHORT = 4
-_WIDTH = {TensorProto.INT8: 8, TensorProto.UINT8: 9, TensorProto.INT16: 16, TensorProto.INT32: 32, TensorProto.INT64: 64}
+_WIDTH = {
+    TensorProto.INT8: 8,
+    TensorProto.UINT8: 9,
+    TensorProto.INT16: 16,
+    TensorProto.INT32: 32,
+    TensorProto.INT64: 64,
+}
 _OUTPUT_TYPES = {
     **dict.fromkeys(("Less", "Greater", "Equal", "And"), TensorProto.BOOL),
     "MatMulInteger": TensorProto.INT32,
@@ -93,7 +99,9 @@ class _Pattern:
             if inner is not None and inner.op_type == "Cast" and self.widens(inner):
                 operands = inner.inputs
         made = _Node(node.op_type, operands, given)
-        if all(operand[0] in "$[-0123456789" or operand in (*self.made.values(), *self.constants) for operand in operands):
+        if all(
+            operand[0] in "$[-0123456789" or operand in (*self.made.values(), *self.constants) for operand in operands
+        ):
             if str(made) in self.made:
                 return self.made[str(made)]
             name = self.made[str(made)] = self.fresh(node.output[0])
@@ -129,7 +137,9 @@ class _Pattern:
             return attributes[value.ref_attr_name]
         array = numpy_helper.to_array(value.t) if value.name == "value" else np.array(helper.get_attribute_value(value))
         if array.dtype != np.int64 or array.ndim > 1:
-            raise ValueError(f"expected constants of int64 with at most one dimension, found {array.dtype} {array.shape}")
+            raise ValueError(
+                f"expected constants of int64 with at most one dimension, found {array.dtype} {array.shape}"
+            )
         text = str(array.tolist())
         if array.size <= _SHORT:
             return text
