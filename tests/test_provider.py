@@ -168,10 +168,13 @@ def test_a_float_input_is_left(name: str, models: dict[str, Path], tmp_path: Pat
     assert_equal(tuple(compiled(path).run(None, image)), tuple(bodies.run(None, image)))
 
 
-MEMORY = r"""ivit: memory: (\d+) bytes of packed weights and tables, (\d+) of other parameters; (\d+) bytes of constants are dropped
-ivit: memory: (\d+) bytes of activations for a batch of 4
-ivit: memory: (\d+) bytes of activations for a batch of 9
-"""
+#: Bytes of parameters and constants, and of the activations of each batch that needs more than those before.
+MEMORY = (
+    r"ivit: memory: (\d+) bytes of packed weights and tables, (\d+) of other parameters; "
+    r"(\d+) bytes of constants are dropped\n"
+    r"ivit: memory: (\d+) bytes of activations for a batch of 4\n"
+    r"ivit: memory: (\d+) bytes of activations for a batch of 9\n"
+)
 
 
 @pytest.mark.parametrize("name", ["vit", "flat vit"])
@@ -192,9 +195,10 @@ for batch in (4, 2, 9, 1):
         for tensor in onnx.load(models[name]).graph.initializer
         if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 2
     )
-    assert weights < packed < 3 * weights
+    # Layers of so few channels are mostly tables and padding.
+    assert weights < packed < 5 * weights
     assert 0 < parameters < weights
-    assert weights + parameters <= dropped < 2 * weights
+    assert weights < dropped < 3 * weights
     # The residual stream and what an MLP reads and writes, at least.
     assert arena > 4 * 17 * 48 * (2 + 1)
     assert 2 * arena < larger < 3 * arena

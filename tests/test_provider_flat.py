@@ -16,6 +16,7 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ivit_onnx.exporters.finish import flatten
 from onnx import AttributeProto, helper, numpy_helper
 from onnx_ir.passes.common import RemoveUnusedFunctionsPass
 
@@ -23,7 +24,6 @@ import ivit_onnx
 from cases import Case, random_case
 from graphs import single_operator_model
 from ivit_onnx.api import export
-from ivit_onnx.exporters.finish import flatten
 from ivit_onnx.opset import FLAT_FUNCTIONS, OPERATORS, patterns
 from networks import images, pixels, save_checkpoint, timm_network
 from sessions import SILENT, assert_equal, expected
