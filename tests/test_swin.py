@@ -123,7 +123,15 @@ def test_integers_follow_the_float_network(network: TimmSwin, checkpoint: Path, 
 
 
 @pytest.mark.parametrize("softmax_bits", [7, 8, 15])
-def test_the_same_integers_everywhere(network: TimmSwin, checkpoint: Path, tmp_path: Path, softmax_bits: int) -> None:
+def test_the_same_integers_everywhere(
+    network: TimmSwin,
+    checkpoint: Path,
+    tmp_path: Path,
+    softmax_bits: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("IVIT_EP_LOG", "1")
     models = {
         flat: export_small(network, checkpoint, tmp_path / f"{flat}.onnx", softmax_bits=softmax_bits, flat=flat)
         for flat in (False, True)
@@ -137,6 +145,12 @@ def test_the_same_integers_everywhere(network: TimmSwin, checkpoint: Path, tmp_p
             session = ivit_onnx.create_session(str(models[flat]), kernels=kernels, threads=threads)
             (found,) = session.run(None, {"image": image})
             np.testing.assert_array_equal(found, expected, err_msg=f"{flat=} {kernels=} {threads=} {batch=}")
+        for flat, model in models.items():
+            (found,) = ivit_onnx.create_session(model, provider="ivit-cpu").run(None, {"image": image})
+            np.testing.assert_array_equal(found, expected, err_msg=f"{flat=} {batch=}")
+            log = capfd.readouterr().err
+            assert log.count("ivit: compiles") == 1
+            assert "ivit: leaves" not in log
 
 
 @pytest.mark.parametrize("input_type", ["int8", "float32"])

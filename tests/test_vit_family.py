@@ -100,7 +100,14 @@ def test_integers_follow_the_float_network(network: TimmVisionTransformer) -> No
 
 
 @pytest.mark.parametrize("flat", [False, True], ids=["hierarchical", "flat"])
-def test_the_same_integers_everywhere(network: TimmVisionTransformer, tmp_path: Path, flat: bool) -> None:
+def test_the_same_integers_everywhere(
+    network: TimmVisionTransformer,
+    tmp_path: Path,
+    flat: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("IVIT_EP_LOG", "1")
     checkpoint = save_checkpoint(network, tmp_path / "model.pt")
     act = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu"}[type(network.blocks[0].mlp.act).__name__]
     model = tmp_path / "model.onnx"
@@ -109,14 +116,17 @@ def test_the_same_integers_everywhere(network: TimmVisionTransformer, tmp_path: 
     image = pixels(3, size=network.patch_embed.img_size[0])
     with torch.inference_mode():
         expected = twin(torch.from_numpy(image)).numpy()
-    for kernels in (False, True):
-        session = ivit_onnx.create_session(str(model), kernels=kernels)
+    for options in ({"kernels": False}, {"kernels": True}, {"provider": "ivit-cpu"}):
+        session = ivit_onnx.create_session(str(model), **options)
         (output,) = session.get_outputs()
         (found,) = session.run(None, {"image": image})
         assert output.name == ("logits" if network.num_classes else "features")
         assert found.dtype == np.int32
         assert found.shape == (3, network.num_classes or network.embed_dim)
         np.testing.assert_array_equal(found, expected)
+    log = capfd.readouterr().err
+    assert log.count("ivit: compiles") == 1
+    assert "ivit: leaves" not in log
 
 
 def test_training_mode_reaches_every_parameter(network: TimmVisionTransformer) -> None:
