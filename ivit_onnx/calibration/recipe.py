@@ -37,8 +37,9 @@ class Recipe:
     reconstruction_steps: int = 0
 
 
+#: With smoothed channels nothing is left that would be worth clipping: what is large carries information.
 _DEFAULT = Recipe(
-    method="mse",
+    method="minmax",
     balance_heads=True,
     smoothing=True,
     fit_exponentials=True,
