@@ -31,6 +31,7 @@ from ivit_onnx.calibration import (
 )
 from ivit_onnx.calibration.adjustments import decode_factors, encode_factors
 from ivit_onnx.calibration.exponentials import whole_scale
+from ivit_onnx.calibration.presets import RECIPES
 from ivit_onnx.calibration.references import References
 from ivit_onnx.calibration.smoothing import expected_error, smoothing_codes
 from ivit_onnx.calibration.weights import clip_codes
@@ -267,9 +268,7 @@ def test_a_sample_of_nothing_is_empty() -> None:
 @pytest.mark.parametrize("family", DIGITS)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_twin_is_rebuilt_and_verified(family: str, preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    from ivit_onnx.calibration import recipe as module
-
-    monkeypatch.setitem(module.RECIPES, "best", replace(module.RECIPES["best"], reconstruction_steps=3))
+    monkeypatch.setitem(RECIPES, "best", replace(RECIPES["best"], reconstruction_steps=3))
     options = {**DIGITS[family], **NORMALISATION}
     path = options.pop("checkpoint")
     cache, model = tmp_path / "cache", tmp_path / "model.onnx"
@@ -286,9 +285,7 @@ def test_the_twin_is_rebuilt_and_verified(family: str, preset: Preset, tmp_path:
 
 
 def test_a_model_with_weights_of_another_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ivit_onnx.calibration import recipe as module
-
-    monkeypatch.setitem(module.RECIPES, "best", replace(module.RECIPES["best"], reconstruction_steps=1))
+    monkeypatch.setitem(RECIPES, "best", replace(RECIPES["best"], reconstruction_steps=1))
     options = {**DIGITS["vit"], **NORMALISATION}
     path, model = options.pop("checkpoint"), tmp_path / "model.onnx"
     export(path, model, calib=pixels(4), calib_preset="best", **options)

@@ -11,7 +11,7 @@ from ivit_onnx.calibration.adjustments import (
 )
 from ivit_onnx.calibration.apply import apply_calibration
 from ivit_onnx.calibration.cache import load_calibration, save_calibration
-from ivit_onnx.calibration.recipe import PRESETS, Preset, Recipe, recipe
+from ivit_onnx.calibration.presets import PRESETS, Preset, Recipe, recipe
 from ivit_onnx.calibration.statistics import Calibration, collect_statistics
 
 __all__ = [

@@ -12,7 +12,7 @@ from ivit_onnx.calibration import adjustments as adjust
 from ivit_onnx.calibration.adjustments import Adjustments
 from ivit_onnx.calibration.correction import correct_biases
 from ivit_onnx.calibration.exponentials import fit_gelu, fit_softmax
-from ivit_onnx.calibration.recipe import Recipe
+from ivit_onnx.calibration.presets import Recipe
 from ivit_onnx.calibration.reconstruction import reconstruct
 from ivit_onnx.calibration.references import References
 from ivit_onnx.calibration.sites import attention_sites, linear_sites
