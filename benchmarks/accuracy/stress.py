@@ -6,10 +6,10 @@ Two kinds, both by a factor of 30:
 
 * in the outputs of normalisations: weight and bias of some channels times 30, the columns that read them divided by 30.
   That does not change the function;
-* in the residual stream: two channels of every token get a constant of plus and minus 30 standard deviations. A
-  normalisation divides by the deviation over channels, so that this does change the function: weights and biases of
-  the normalisations are adapted to the mean change, and the rest is learned back in a few steps towards the logits of
-  the original.
+* in the residual stream: two quiet channels of every token get a constant of plus and minus 30 times what is typical of
+  them. A normalisation divides by the deviation over channels, so that this does change the function: weights and
+  biases of the normalisations are adapted to the mean change, and the rest is learned back in a few hundred steps
+  towards the logits of the original.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def scale_norm_channels(network: nn.Module, channels: int = 3, factor: float = F
                 linear.weight[:, chosen] /= factor
 
 
-def shift_residual(network: nn.Module, images: Tensor, factor: float = FACTOR, seed: int = 0) -> None:
+def shift_residual(network: nn.Module, images: Tensor, factor: float = FACTOR) -> None:
     """Add constants to two channels of the residual stream (of Swin: of its first stage), and adapt what reads it.
 
     `images`: normalised float32 [N, C, H, W], on which the deviations are measured.
@@ -54,8 +54,9 @@ def shift_residual(network: nn.Module, images: Tensor, factor: float = FACTOR, s
         for hook in hooks:
             hook.remove()
         width = len(readers[0].weight)
-        first, second = torch.randperm(width, generator=torch.Generator().manual_seed(seed))[:2].tolist()
-        height = factor * float(seen[readers[0]].std(1).mean())
+        typical = seen[readers[0]].square().mean(0).sqrt()
+        first, second = typical.argsort()[:2].tolist()
+        height = factor * float(typical[[first, second]].mean())
         start: Any = network.patch_embed.norm.bias if swin else network.pos_embed[0, 0]
         for position in (start,) if swin else network.pos_embed[0]:
             position[first] += height
@@ -90,10 +91,10 @@ def learn_back(network: nn.Module, original: nn.Module, images: Tensor, steps: i
         schedule.step()
 
 
-def plant(network: nn.Module, images: Tensor, steps: int = 300, rate: float = 2e-4, seed: int = 0) -> nn.Module:
+def plant(network: nn.Module, images: Tensor, steps: int = 300, rate: float = 5e-4, seed: int = 0) -> nn.Module:
     """A copy of a trained timm network with outliers of both kinds; `images`: uint8 [N, C, H, W] to learn back on."""
     planted = copy.deepcopy(network).eval()
-    shift_residual(planted, normalise(images[:64]), seed=seed)
+    shift_residual(planted, normalise(images[:64]))
     learn_back(planted, network, images, steps, rate, seed)
     scale_norm_channels(planted, seed=seed)
     return planted

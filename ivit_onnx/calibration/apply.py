@@ -32,8 +32,9 @@ Array = np.ndarray[Any, Any]
 
 #: Unseen images go beyond the calibrated ones. 16-bit values have the resolution to leave room for them.
 HEADROOM_16_BIT = 1.25
-#: Images on which biases are corrected.
-CORRECTION_IMAGES = 16
+#: Tokens on which biases are corrected, and the fewest and most images that they are taken from.
+CORRECTION_TOKENS = 1024
+CORRECTION_IMAGES = (8, 16)
 
 
 @dataclass
@@ -147,7 +148,9 @@ def _weights(model: Twin, recipe: Recipe, calibration: Calibration, seen: dict[s
     """The adjustments that change the function of the network."""
     images = torch.from_numpy(calibration.sample.astype(np.float32))
     if not recipe.reconstruction_steps:
-        images = images[:: -(-len(images) // CORRECTION_IMAGES) or 1]
+        fewest, most = CORRECTION_IMAGES
+        count = min(max(CORRECTION_TOKENS // model.arch.tokens, fewest), most)
+        images = images[:: -(-len(images) // count) or 1]
     on_images = len(images) > 0 and (recipe.correct_biases or recipe.reconstruction_steps > 0)
     sites = linear_sites(model)
     if on_images:
