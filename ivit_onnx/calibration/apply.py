@@ -34,7 +34,7 @@ Array = np.ndarray[Any, Any]
 HEADROOM_16_BIT = 1.25
 #: Tokens on which biases are corrected, and the fewest and most images that they are taken from.
 CORRECTION_TOKENS = 1024
-CORRECTION_IMAGES = (8, 16)
+CORRECTION_IMAGES = (6, 16)
 
 
 @dataclass

@@ -25,6 +25,8 @@ __all__ = ["Calibration", "collect_statistics"]
 Array = np.ndarray[Any, Any]
 
 BATCH = 8
+#: Images that show the mean of the keys.
+CENTERING = 4
 #: Images kept for the recipes that run the quantised network.
 SAMPLE = 32
 #: What the last axis is not channels of, or no linear layer reads.
@@ -82,7 +84,7 @@ def collect_statistics(
             for batch in _batches(images):
                 tensor = torch.from_numpy(np.stack(batch))
                 if count == 0:
-                    centers = _center_keys(model, qkv, tensor)
+                    centers = _center_keys(model, qkv, tensor[:CENTERING])
                     for name, activation in activations.items():
                         activation.observer = statistics[name]
                 model(tensor)
