@@ -11,16 +11,24 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+import onnx.numpy_helper
 from google.protobuf.message import DecodeError
 
 from ivit_onnx._version import __version__
 from ivit_onnx.architectures import Preprocess, architecture_from_json
 from ivit_onnx.calibration import (
     Calibration,
+    Preset,
+    adjustments_from_text,
+    adjustments_to_text,
     apply_calibration,
     collect_statistics,
+    is_reconstructed,
     load_calibration,
+    recipe,
+    replay,
     save_calibration,
 )
 from ivit_onnx.checkpoints import Checkpoint, load_as, load_checkpoint
@@ -32,7 +40,7 @@ from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.opset import OPSET_VERSION
 from ivit_onnx.quant.exponents import gelu_limit
 from ivit_onnx.quant.modules import Attention, MlpAdd
-from ivit_onnx.quant.observers import METHODS, Method
+from ivit_onnx.quant.observers import Method
 from ivit_onnx.quant.swin import WindowAttention
 
 __all__ = ["DEFAULT_IMAGES", "SOFTMAX_BITS", "ExportReport", "calibrate", "export", "load_twin", "read_metadata"]
@@ -107,7 +115,8 @@ def export(
     *,
     arch: str | None = None,
     calib: ImageSource | Calibration | None = None,
-    calib_method: Method = "mse",
+    calib_preset: Preset = "default",
+    calib_method: Method | None = None,
     calib_images: int | None = None,
     calib_cache: PathLike | None = None,
     softmax_bits: int | None = None,
@@ -130,7 +139,10 @@ def export(
         arch: name of a known timm model, to check the file against and to take heads and preprocessing from.
         calib: calibration images (as in `calibrate`) or a Calibration. May be left out when `calib_cache` exists, and
             has to be for a checkpoint of `ivit-train` or of the I-ViT code, which has its own scales.
-        calib_method: how 8-bit ranges follow from the statistics: "minmax", "percentile" or "mse".
+        calib_preset: how much is done with the statistics: "fast", "default" or "best" (minutes instead of seconds);
+            docs/accuracy.md has what each does.
+        calib_method: how 8-bit ranges follow from the statistics: "minmax", "percentile", "mse" or "entropy" (default:
+            that of the preset).
         calib_images: at most this many images are used (default 128).
         calib_cache: statistics are read from this file if it exists, and written to it otherwise.
         softmax_bits: fractional bits of attention probabilities, 7, 8 or 15 (default: 15, or those of a published
@@ -149,7 +161,8 @@ def export(
         that is not proven to be free of overflow is an ExportError.
     """
     started = time.perf_counter()
-    _check_options(softmax_bits, input, calib_method)
+    _check_options(softmax_bits, input)
+    steps = recipe(calib_preset, calib_method)
     check_output(output, force=force)
     loaded = load_checkpoint(checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act)
     preprocess, assumptions = loaded.preprocess(mean, std)
@@ -161,8 +174,8 @@ def export(
         calibrated = {"method": "checkpoint", "images": 0}
     else:
         calibration = _calibration(model, loaded, preprocess, calib, calib_images, calib_cache, progress)
-        apply_calibration(model, calibration, calib_method)
-        calibrated = {"method": calib_method, "images": calibration.images}
+        apply_calibration(model, calibration, steps)
+        calibrated = {"preset": calib_preset, "method": steps.method, "images": calibration.images}
 
     graph, output_scale = build_graph(model, input)
     operators = Counter(node.op_type for node in graph)
@@ -192,7 +205,10 @@ def export(
 
 
 def load_twin(model: PathLike, checkpoint: PathLike) -> Twin:
-    """The PyTorch twin of an exported model, from its checkpoint and the scales in its metadata, in eval mode.
+    """The PyTorch twin of an exported model, from its checkpoint and its metadata, in eval mode.
+
+    Weights are those of the checkpoint with the adjustments of the calibration, which are repeated. Of a model of the
+    preset "best", the choice between the integers next to each weight is read from the model.
 
     It maps the model's input tensor (uint8, int8 or float32, [N, 3, H, W]) to the model's integer logits.
 
@@ -207,6 +223,7 @@ def load_twin(model: PathLike, checkpoint: PathLike) -> Twin:
         state = json.loads(metadata["ivit.quantization"])
         softmax_bits = int(metadata["ivit.softmax_bits"])
         fingerprint = metadata["ivit.checkpoint"]
+        adjustments = adjustments_from_text(metadata["ivit.adjustments"]) if "ivit.adjustments" in metadata else {}
     except (KeyError, ValueError) as error:
         raise ModelError(f"{model}: damaged or missing metadata ({error}); export the model again") from None
     try:
@@ -216,6 +233,10 @@ def load_twin(model: PathLike, checkpoint: PathLike) -> Twin:
     if loaded.fingerprint != fingerprint:
         raise ModelError(f"{model} was not exported from {checkpoint}: the weights differ (fingerprint)")
     twin = from_checkpoint(loaded, preprocess, softmax_bits)
+    try:
+        replay(twin, adjustments, _integer_weights(model) if is_reconstructed(adjustments) else {})
+    except CalibrationError as error:
+        raise ModelError(f"{model} was not exported from {checkpoint}: {error}") from None
     twin.load_quantization_state(state)
     return twin
 
@@ -236,13 +257,21 @@ def read_metadata(model: PathLike) -> dict[str, str]:
     return metadata
 
 
-def _check_options(softmax_bits: int | None, input_type: str, method: str) -> None:
+def _integer_weights(model: PathLike) -> dict[str, np.ndarray[Any, Any]]:
+    """The int8 matrices [in, out] of an exported model by name."""
+    proto = onnx.load(os.fspath(model))
+    return {
+        tensor.name: onnx.numpy_helper.to_array(tensor)
+        for tensor in proto.graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 2
+    }
+
+
+def _check_options(softmax_bits: int | None, input_type: str) -> None:
     if softmax_bits is not None and softmax_bits not in SOFTMAX_BITS:
         raise ExportError(f"expected softmax bits of 7, 8 or 15, found {softmax_bits}")
     if input_type not in INPUT_TYPES:
         raise ExportError(f"expected an input type of {', '.join(INPUT_TYPES)}, found {input_type!r}")
-    if method not in METHODS:
-        raise CalibrationError(f"expected a calibration method of {', '.join(METHODS)}, found {method!r}")
 
 
 def _calibration(
@@ -303,7 +332,7 @@ def _metadata(
     *,
     flat: bool,
 ) -> dict[str, str]:
-    return {
+    metadata = {
         "ivit.version": __version__,
         "ivit.opset": str(OPSET_VERSION),
         "ivit.arch": json.dumps(model.arch.to_json()),
@@ -317,6 +346,9 @@ def _metadata(
         "ivit.calibration": json.dumps(calibrated),
         "ivit.checkpoint": fingerprint,
     }
+    if model.adjustments:
+        metadata["ivit.adjustments"] = adjustments_to_text(model.adjustments)
+    return metadata
 
 
 def _softmax_warnings(model: Twin) -> list[str]:

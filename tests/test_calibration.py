@@ -98,5 +98,5 @@ def test_infinite_activations_are_an_error() -> None:
 
 
 def test_an_unknown_method_is_an_error() -> None:
-    with pytest.raises(CalibrationError, match="minmax, percentile, mse"):
-        apply_calibration(twin(), statistics(1), "best")  # type: ignore[arg-type]
+    with pytest.raises(CalibrationError, match="minmax, percentile, mse, entropy"):
+        apply_calibration(twin(), statistics(1), "nearest")  # type: ignore[arg-type]

@@ -58,7 +58,7 @@ def test_summary_and_file(export: Export, output: Path) -> None:
     assert result.status == 0
     assert result.err == ""
     assert f"wrote {output}" in result.out
-    for expected in ("164,234", "in float32", "IntAttention", "4 images, mse", "2 heads"):
+    for expected in ("164,234", "in float32", "IntAttention", "4 images, preset default, ranges by minmax", "2 heads"):
         assert expected in result.out
     assert [path.name for path in output.parent.iterdir()] == ["model.onnx"]
     metadata = {entry.key: entry.value for entry in onnx.load(output).metadata_props}
@@ -72,20 +72,21 @@ def test_json_is_one_object_and_nothing_else(export: Export) -> None:
     assert report["parameters"] == 164_234
     assert report["arch"]["heads"] == 2
     assert report["operators"]["IntAttention"] == 3
-    assert report["calibration"] == {"method": "mse", "images": 4}
+    assert report["calibration"] == {"preset": "default", "method": "minmax", "images": 4}
 
 
 def test_options_reach_the_model(export: Export, output: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    options = ("--calib-method", "minmax", "--calib-images", "2", "--calib-cache", cache, "--softmax-bits", "8")
+    options = ("--calib-method", "entropy", "--calib-images", "2", "--calib-cache", cache, "--softmax-bits", "8")
     first = export(MICRO, *MICRO_OPTIONS, *options, "--input", "int8", "--flat", "--json")
     assert first.status == 0
-    assert json.loads(first.out)["calibration"] == {"method": "minmax", "images": 2}
+    assert json.loads(first.out)["calibration"] == {"preset": "default", "method": "entropy", "images": 2}
     metadata = {entry.key: entry.value for entry in onnx.load(output).metadata_props}
     assert (metadata["ivit.softmax_bits"], metadata["ivit.input"], metadata["ivit.form"]) == ("8", "int8", "flat")
-    again = export(MICRO, *MICRO_OPTIONS, "--calib-cache", cache, "--force", "--json", calib=None)
+    options = ("--calib-preset", "fast", "--calib-cache", cache, "--force", "--json")
+    again = export(MICRO, *MICRO_OPTIONS, *options, calib=None)
     assert again.status == 0
-    assert json.loads(again.out)["calibration"] == {"method": "mse", "images": 2}
+    assert json.loads(again.out)["calibration"] == {"preset": "fast", "method": "mse", "images": 2}
 
 
 def test_assumptions_are_warnings(export: Export) -> None:
@@ -172,6 +173,7 @@ def test_bad_files(export: Export, tmp_path: Path, output: Path) -> None:
         (("--std", "1,0,1"), "std must be three positive numbers"),
         (("--calib-images", "-1"), "at least 1"),
         (("--calib-method", "magic"), "--calib-method"),
+        (("--calib-preset", "slow"), "--calib-preset"),
         (("--softmax-bits", "9"), "--softmax-bits"),
         (("--input", "int4"), "--input"),
         (("--no-such-option",), "No such option: --no-such-option"),

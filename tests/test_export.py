@@ -179,7 +179,7 @@ def test_calibration_cache_replaces_images(checkpoint: Path, tmp_path: Path) -> 
     export_small(checkpoint, tmp_path / "a.onnx", calib_cache=cache)
     export(checkpoint, tmp_path / "b.onnx", num_heads=3, calib_cache=cache)
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
-    export(checkpoint, tmp_path / "c.onnx", num_heads=3, calib_cache=cache, calib_method="minmax")
+    export(checkpoint, tmp_path / "c.onnx", num_heads=3, calib_cache=cache, calib_method="percentile")
     assert (tmp_path / "a.onnx").read_bytes() != (tmp_path / "c.onnx").read_bytes()
 
 
@@ -196,7 +196,8 @@ def test_a_calibration_object_can_be_passed(checkpoint: Path, tmp_path: Path) ->
         ({}, CalibrationError, "--calib"),
         ({"softmax_bits": 9}, ExportError, "7, 8 or 15"),
         ({"input": "float16"}, ExportError, "uint8, int8, float32"),
-        ({"calib_method": "best"}, CalibrationError, "minmax, percentile, mse"),
+        ({"calib_method": "best"}, CalibrationError, "minmax, percentile, mse, entropy"),
+        ({"calib_preset": "slow"}, CalibrationError, "fast, default, best"),
         ({"calib": "nowhere"}, IvitError, "nowhere"),
         ({"calib": []}, IvitError, "image"),
     ],

@@ -27,3 +27,12 @@ def test_torch_equals_reference(name: str, extreme: bool) -> None:
         pairs = zip(found, expected, strict=True) if isinstance(expected, tuple) else [(found, expected)]
         for one, other in pairs:
             np.testing.assert_array_equal(one.numpy(), other.astype(np.int64), err_msg=f"seed {seed}")
+
+
+@pytest.mark.parametrize("x0", [-1, -20, -400])
+def test_looked_up_values_equal_the_reference(x0: int) -> None:
+    x = np.random.default_rng(0).integers(-128, 128, (4, 2**16), dtype=np.int8)
+    x[0], x[1, 1:], x[1, 0] = -128, -128, 127
+    assert x.size >= operators._MANY
+    found = operators.shift_gelu(torch.from_numpy(x), x0=x0, n=16)
+    np.testing.assert_array_equal(found.numpy(), OPERATORS["ShiftGELU"].reference(x, x0=x0, n=16))

@@ -204,6 +204,7 @@ def _write_ivit(subject: Subject, source: Path, path: Path, *, softmax_bits: int
         path,
         arch=arch.name if _is_known(arch) else None,
         calib=generated_images(CALIBRATION_IMAGES, arch.in_channels, arch.image_size),
+        calib_preset="fast",
         softmax_bits=softmax_bits,
         num_heads=arch.heads if isinstance(arch, VitArchitecture) else None,
         act=arch.act if isinstance(arch, VitArchitecture) else None,

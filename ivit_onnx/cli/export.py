@@ -61,10 +61,17 @@ def export(
             "(key `images`) or an .npy file with uint8 pixels or normalised float32."
         ),
     ] = None,
+    calib_preset: Annotated[
+        Literal["fast", "default", "best"],
+        typer.Option(
+            help="How much is done for accuracy: fast only chooses ranges, default also smooths, fits and corrects, "
+            "best also reconstructs the weights of each block, which takes minutes."
+        ),
+    ] = "default",
     calib_method: Annotated[
-        Literal["minmax", "percentile", "mse"],
-        typer.Option(help="How 8-bit ranges follow from what the images showed. mse loses the least on most models."),
-    ] = "mse",
+        Literal["minmax", "percentile", "mse", "entropy"] | None,
+        typer.Option(help="How 8-bit ranges follow from what the images showed.  \\[default: that of the preset]"),
+    ] = None,
     calib_images: Annotated[
         int | None, typer.Option(help="Use at most this many images, evenly spaced over the folder.  \\[default: 128]")
     ] = None,
@@ -160,6 +167,7 @@ def export(
         output,
         arch=arch,
         calib=calib,
+        calib_preset=calib_preset,
         calib_method=calib_method,
         calib_images=calib_images,
         calib_cache=calib_cache,
@@ -206,7 +214,7 @@ def _print_summary(report: ExportReport) -> None:
 def _calibration(calibration: dict[str, Any]) -> str:
     if calibration["method"] == "checkpoint":
         return "scales of the checkpoint, from its training"
-    return f"{calibration['images']} images, {calibration['method']}"
+    return f"{calibration['images']} images, preset {calibration['preset']}, ranges by {calibration['method']}"
 
 
 def _refuse_overwriting(output: Path, *inputs: Path | None) -> None:

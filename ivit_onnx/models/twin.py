@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from ivit_onnx.architectures import Architecture, Preprocess
@@ -32,6 +34,8 @@ class Twin(nn.Module):
         super().__init__()
         self.arch, self.preprocess, self.softmax_bits = arch, preprocess, softmax_bits
         self.image = ImageInput(preprocess.mean, preprocess.std)
+        #: What calibration changed in the weights of the checkpoint; see ivit_onnx.calibration.adjustments.
+        self.adjustments: dict[str, np.ndarray[Any, Any]] = {}
 
     def prepare_images(self, preprocess: Preprocess) -> None:
         """Take another preprocessing; the image's range is set when the twin is calibrated."""

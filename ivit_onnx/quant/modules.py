@@ -25,7 +25,7 @@ from ivit_onnx.opset.arithmetic import Array, scale_round
 from ivit_onnx.quant import operators, training
 from ivit_onnx.quant.dyadic import dyadic, dyadic_affine
 from ivit_onnx.quant.exponents import choose_gelu_n, choose_shiftmax_n, exp_x0, fitting_n, gelu_x0
-from ivit_onnx.quant.observers import Histogram
+from ivit_onnx.quant.statistics import Statistics
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
 __all__ = [
@@ -70,7 +70,7 @@ class Activation(nn.Module):
         self.quantized = True
         #: In training, follow the largest absolute value with this momentum; 0 keeps the calibrated scale.
         self.momentum = 0.0
-        self.observer: Histogram | None = None
+        self.observer: Statistics | None = None
         self.register_buffer("scale", torch.zeros(()))
         self.register_parameter("log_scale", None)
 

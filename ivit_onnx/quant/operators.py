@@ -6,6 +6,7 @@ Matrix products go through float64, which holds every sum of 8-bit products exac
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 INT32_MAX = 2**31 - 1
+#: Values from which on a ShiftGELU looks up a table of 2^16.
+_MANY = 2**17
 
 
 def scale_round(x: Tensor, multiplier: Tensor, shift: Tensor) -> Tensor:
@@ -68,17 +71,39 @@ def quantize_image(image: Tensor, multiplier: Tensor, offset: Tensor, shift: Ten
     return saturate((image.long() * m + b) >> e, 8)
 
 
+@lru_cache(maxsize=64)
+def _shiftmax_table(x0: int, n: int) -> Tensor:
+    """shift_exp of 0, -1, .. -255, which are all differences of int8 values, and of what is masked."""
+    with torch.inference_mode(False):
+        return shift_exp(-torch.cat([torch.arange(256), torch.tensor([-MASKED])]), x0, n)
+
+
+@lru_cache(maxsize=64)
+def _gelu_table(x0: int, n: int) -> Tensor:
+    """shift_gelu of every int8 value (columns) in rows with every maximum."""
+    with torch.inference_mode(False):
+        x = torch.arange(-128, 128)
+        return _shift_gelu(x, x[:, None], x0, n).flatten()
+
+
 def shiftmax(x: Tensor, *, x0: int, n: int, frac_bits: int) -> Tensor:
-    """Scores that must not count are MASKED."""
+    """int8 scores; those that must not count are MASKED."""
     x = x.long()
-    e = shift_exp(x - x.amax(-1, keepdim=True), x0, n)
+    e = _shiftmax_table(x0, n).to(x.device)[(x.amax(-1, keepdim=True) - x).clamp_(max=256)]
     factor = torch.div(2**31, e.sum(-1, keepdim=True).clamp(max=INT32_MAX), rounding_mode="floor")
     return ((e * factor) >> (31 - frac_bits)).clamp(max=2**frac_bits - 1)
 
 
 def shift_gelu(x: Tensor, *, x0: int, n: int) -> Tensor:
+    """int8 values. A table of rows' maxima and values is worth its making for many of them."""
     x = x.long()
     row_max = x.amax(-1, keepdim=True)
+    if x.numel() < _MANY:
+        return _shift_gelu(x, row_max, x0, n)
+    return _gelu_table(x0, n).to(x.device)[(256 * row_max + (256 * 128 + 128)) + x]
+
+
+def _shift_gelu(x: Tensor, row_max: Tensor, x0: int, n: int) -> Tensor:
     e1, e2 = shift_exp(x - row_max, x0, n), shift_exp(-row_max, x0, n)
     factor = torch.div(2**31, (e1 + e2).clamp(max=INT32_MAX), rounding_mode="floor")
     return x * ((e1 * factor) >> 24)

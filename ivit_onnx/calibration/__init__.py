@@ -1,0 +1,32 @@
+"""Calibration of floating-point checkpoints: what example images show, and the integers that follow from it."""
+
+from __future__ import annotations
+
+from ivit_onnx.calibration.adjustments import (
+    Adjustments,
+    adjustments_from_text,
+    adjustments_to_text,
+    is_reconstructed,
+    replay,
+)
+from ivit_onnx.calibration.apply import apply_calibration
+from ivit_onnx.calibration.cache import load_calibration, save_calibration
+from ivit_onnx.calibration.presets import PRESETS, Preset, Recipe, recipe
+from ivit_onnx.calibration.statistics import Calibration, collect_statistics
+
+__all__ = [
+    "PRESETS",
+    "Adjustments",
+    "Calibration",
+    "Preset",
+    "Recipe",
+    "adjustments_from_text",
+    "adjustments_to_text",
+    "apply_calibration",
+    "collect_statistics",
+    "is_reconstructed",
+    "load_calibration",
+    "recipe",
+    "replay",
+    "save_calibration",
+]

@@ -1,0 +1,175 @@
+"""From statistics to integers: adjustments of weights, activation scales, n of the exponentials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ivit_onnx.calibration import adjustments as adjust
+from ivit_onnx.calibration.adjustments import Adjustments
+from ivit_onnx.calibration.correction import correct_biases
+from ivit_onnx.calibration.exponentials import fit_gelu, fit_softmax
+from ivit_onnx.calibration.presets import Recipe
+from ivit_onnx.calibration.reconstruction import reconstruct
+from ivit_onnx.calibration.references import References
+from ivit_onnx.calibration.sites import attention_sites, linear_sites
+from ivit_onnx.calibration.smoothing import balance_codes, smoothing_codes
+from ivit_onnx.calibration.statistics import Calibration
+from ivit_onnx.calibration.weights import clip_codes
+from ivit_onnx.errors import CalibrationError
+from ivit_onnx.models import Twin
+from ivit_onnx.quant.modules import Attention, MlpAdd
+from ivit_onnx.quant.observers import METHODS, Histogram, Method
+from ivit_onnx.quant.statistics import Channels
+from ivit_onnx.quant.swin import WindowAttention
+
+__all__ = ["apply_calibration"]
+
+Array = np.ndarray[Any, Any]
+
+#: Unseen images go beyond the calibrated ones. 16-bit values have the resolution to leave room for them.
+HEADROOM_16_BIT = 1.25
+#: Tokens on which biases are corrected, and the fewest and most images that they are taken from.
+CORRECTION_TOKENS = 1024
+CORRECTION_IMAGES = (6, 16)
+
+
+@dataclass
+class _Seen:
+    """Statistics of one activation, after the adjustments made so far."""
+
+    histogram: Histogram
+    channels: Channels | None
+    rows: Array | None
+
+    def divide(self, factors: Array) -> None:
+        """The activation is divided by a factor a channel."""
+        assert self.channels is not None
+        assert self.rows is not None
+        self.channels = self.channels.transformed(factors)
+        self.rows = self.rows.astype(np.float32) / factors.astype(np.float32)
+        histogram = Histogram()
+        histogram.update(torch.from_numpy(self.rows))
+        histogram.maximum = float(self.channels.largest.max())
+        histogram.limit = max(histogram.limit, 1e-30)
+        self.histogram = histogram
+
+
+def apply_calibration(model: Twin, calibration: Calibration, recipe: Recipe | Method) -> None:
+    """Set every activation scale and every n of the model, and adjust its weights.
+
+    A method stands for the recipe with that method and nothing else. 16-bit activations take the largest value seen
+    with headroom for unseen images; the input's range follows from mean and std.
+
+    Raises:
+        CalibrationError: the statistics are of another architecture, the method is unknown, or the model's weights
+            have been adjusted before.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = Recipe(method=recipe)
+    if recipe.method not in METHODS:
+        raise CalibrationError(f"expected a calibration method of {', '.join(METHODS)}, found {recipe.method!r}")
+    activations = model.activations()
+    missing = sorted(set(activations) - {"image.output"} ^ set(calibration.histograms))
+    if missing:
+        raise CalibrationError(f"the calibration is of another architecture: first difference at {missing[0]}")
+    if model.adjustments:
+        raise CalibrationError("the weights of this model are adjusted already; make it again from its checkpoint")
+    seen = {
+        name: _Seen(histogram, calibration.channels.get(name), calibration.rows.get(name))
+        for name, histogram in calibration.histograms.items()
+    }
+    made: Adjustments = {}
+    _preserving(model, recipe, calibration, seen, made)
+    _ranges(model, recipe, seen)
+    _weights(model, recipe, calibration, seen, made)
+    model.adjustments = made
+
+
+def _preserving(
+    model: Twin, recipe: Recipe, calibration: Calibration, seen: dict[str, _Seen], made: Adjustments
+) -> None:
+    """The adjustments that do not change the function of the network."""
+    for attention in attention_sites(model):
+        name = attention.qkv.name
+        if name in calibration.centers:
+            made[f"{name}.center"] = calibration.centers[name]
+            adjust.center(attention.qkv, calibration.centers[name])
+        channels = seen[f"{name}.output"].channels
+        if recipe.balance_heads and channels is not None:
+            codes = balance_codes(channels)
+            made[f"{name}.balance"] = codes
+            adjust.balance(attention.qkv, attention.proj, codes)
+            queries, values = (adjust.decode_factors(row).astype(np.float64) for row in codes)
+            seen[f"{name}.output"].divide(np.concatenate([queries, 1 / queries, values]))
+            seen[attention.proj.source].divide(values)
+    for site in linear_sites(model) if recipe.smoothing else ():
+        channels = seen[site.source].channels
+        if site.norm is not None and channels is not None:
+            codes = smoothing_codes(channels, site.weight.detach().numpy())
+            made[f"{site.norm_name}.smoothing"] = codes
+            adjust.smooth(site, codes)
+            factors = adjust.decode_factors(codes).astype(np.float64)
+            for name in {f"{site.norm_name}.output", site.source}:
+                seen[name].divide(factors)
+
+
+def _ranges(model: Twin, recipe: Recipe, seen: dict[str, _Seen]) -> None:
+    """Scale and n of everything."""
+    model.image.set_range()
+    activations = model.activations()
+    for name, statistics in seen.items():
+        activation = activations[name]
+        if activation.bits == 16:
+            activation.set_range(HEADROOM_16_BIT * statistics.histogram.maximum)
+        else:
+            activation.set_range(statistics.histogram.range(recipe.method, activation.levels))
+    if not recipe.fit_exponentials:
+        model.choose_exponents()
+        return
+    for name, module in model.named_modules():
+        if isinstance(module, Attention | WindowAttention):
+            point = f"{name}.score" if isinstance(module, Attention) else f"{name}.placed"
+            if (scale := fit_softmax(seen[point].histogram.maximum)) is not None:
+                activations[point].scale.fill_(float(scale))
+    model.choose_exponents()
+    for name, module in model.named_modules():
+        if isinstance(module, MlpAdd):
+            rows, largest = seen[f"{name}.hidden"].rows, seen[f"{name}.hidden"].histogram.maximum
+            if rows is not None and (found := fit_gelu(rows, largest, module.act)) is not None:
+                module.hidden.scale.fill_(float(found[0]))
+                module.n.fill_(found[1])
+
+
+def _weights(model: Twin, recipe: Recipe, calibration: Calibration, seen: dict[str, _Seen], made: Adjustments) -> None:
+    """The adjustments that change the function of the network."""
+    images = torch.from_numpy(calibration.sample.astype(np.float32))
+    if not recipe.reconstruction_steps:
+        fewest, most = CORRECTION_IMAGES
+        count = min(max(CORRECTION_TOKENS // model.arch.tokens, fewest), most)
+        images = images[:: -(-len(images) // count) or 1]
+    on_images = len(images) > 0 and (recipe.correct_biases or recipe.reconstruction_steps > 0)
+    sites = linear_sites(model)
+    if on_images:
+        references = References.collect(model, images, with_blocks=recipe.reconstruction_steps > 0)
+    for site in sites if recipe.clip_weights else ():
+        if (channels := seen[site.source].channels) is not None:
+            made[f"{site.name}.clip"] = clip_codes(site.weight.detach(), channels.mean_square)
+            adjust.clip(site, made[f"{site.name}.clip"])
+    if not on_images:
+        return
+    biases = {site.name: site.bias.detach().clone() for site in sites if site.bias is not None}
+    if recipe.correct_biases:
+        correct_biases(model, images, references.means)
+    if recipe.reconstruction_steps:
+        moves = reconstruct(model, images, references.blocks, recipe.reconstruction_steps)
+        made.update({f"{name}.rounding": moved for name, moved in moves.items()})
+    for site in sites:
+        if site.bias is not None and site.target:
+            made[f"{site.name}.correction"] = adjust.representable(site.bias.detach() - biases[site.name])
+            with torch.no_grad():
+                site.bias.copy_(biases[site.name])
+            adjust.correct(site, made[f"{site.name}.correction"])

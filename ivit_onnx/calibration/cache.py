@@ -1,0 +1,90 @@
+"""The cache file of a calibration: its statistics in a safetensors file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ivit_onnx.calibration.statistics import Calibration
+from ivit_onnx.errors import CalibrationError
+from ivit_onnx.files import atomic_write
+from ivit_onnx.quant.observers import BINS, Histogram
+from ivit_onnx.quant.statistics import Channels
+
+__all__ = ["load_calibration", "save_calibration"]
+
+Array = np.ndarray[Any, Any]
+
+_VERSION = 2
+
+
+def save_calibration(path: str | os.PathLike[str], calibration: Calibration) -> None:
+    """Write the statistics as a safetensors file, atomically, replacing an older one."""
+    from safetensors.numpy import save
+
+    names = sorted(calibration.histograms)
+    tensors = {
+        "counts": np.stack([calibration.histograms[name].counts for name in names]),
+        "limits": np.array([calibration.histograms[name].limit for name in names], np.float64),
+        "maxima": np.array([calibration.histograms[name].maximum for name in names], np.float64),
+        "sample": calibration.sample,
+        **{f"{name}.channels": channels.to_array() for name, channels in calibration.channels.items()},
+        **{f"{name}.rows": rows for name, rows in calibration.rows.items()},
+        **{f"{name}.center": center for name, center in calibration.centers.items()},
+    }
+    metadata = {
+        "format": f"ivit-calibration {_VERSION}",
+        "fingerprint": calibration.fingerprint,
+        "images": str(calibration.images),
+        "names": json.dumps(names),
+    }
+    with atomic_write(path, force=True) as temporary:
+        Path(temporary).write_bytes(save(tensors, metadata))
+
+
+def load_calibration(path: str | os.PathLike[str], fingerprint: str) -> Calibration:
+    """Read statistics that `save_calibration` wrote for the checkpoint with this fingerprint.
+
+    Raises:
+        CalibrationError: the file is unreadable, not a calibration cache, or of another checkpoint.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="np") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CalibrationError(f"cannot read calibration cache {path}: {error}; delete it to calibrate again") from None
+    damaged = CalibrationError(f"{path} is not a calibration cache of this version; delete it to calibrate again")
+    if metadata.get("format") != f"ivit-calibration {_VERSION}":
+        raise damaged
+    if metadata.get("fingerprint") != fingerprint:
+        raise CalibrationError(
+            f"calibration cache {path} was made for another checkpoint; delete it or name another file"
+        )
+    try:
+        names, images = json.loads(metadata["names"]), int(metadata["images"])
+        counts, limits, maxima, sample = (tensors.pop(name) for name in ("counts", "limits", "maxima", "sample"))
+    except (KeyError, ValueError):
+        raise damaged from None
+    expected = (len(names), BINS)
+    if counts.shape != expected or counts.dtype != np.int64 or (counts < 0).any():
+        raise damaged
+    if any(v.shape != expected[:1] or v.dtype != np.float64 or not np.isfinite(v).all() for v in (limits, maxima)):
+        raise damaged
+    if any(array.dtype not in (np.float16, np.float64) or not np.isfinite(array).all() for array in tensors.values()):
+        raise damaged
+    histograms = {str(name): Histogram(counts[i], float(limits[i]), float(maxima[i])) for i, name in enumerate(names)}
+    channels = {name: Channels.from_array(array) for name, array in _ending(tensors, ".channels").items()}
+    rows, centers = _ending(tensors, ".rows"), _ending(tensors, ".center")
+    return Calibration(fingerprint, images, histograms, channels, rows, centers, sample)
+
+
+def _ending(tensors: dict[str, Array], ending: str) -> dict[str, Array]:
+    """The tensors of one kind by what is before the ending."""
+    return {name.removesuffix(ending): array for name, array in tensors.items() if name.endswith(ending)}

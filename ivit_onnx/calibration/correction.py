@@ -1,0 +1,49 @@
+"""Correction of biases on images: what the integer network is off on average, layer after layer.
+
+Rounding and clipping, but above all the approximations of softmax and GELU, shift the mean of a layer's outputs. The
+floating-point network and the quantised one see the same images; the difference of the means of each output channel
+goes into the bias, with all layers before it corrected already (empirical bias correction, Nagel et al., 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ivit_onnx.calibration.sites import linear_sites
+from ivit_onnx.models import Twin
+
+__all__ = ["correct_biases"]
+
+
+def correct_biases(model: Twin, images: Tensor, means: Mapping[str, Tensor]) -> None:
+    """Add to the bias of every linear layer what its mean output lacks, in one run of the quantised network.
+
+    `images`: normalised float32 [N, C, H, W]; `means`: what the floating-point network has on them, see `References`.
+    """
+    activations = model.activations()
+
+    def correct(bias: Tensor, mean: Tensor) -> Any:
+        def hook(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+            lost = mean - inputs[0].flatten(0, -2).mean(0)
+            bias.add_(lost)
+            return (inputs[0] + lost,)
+
+        return hook
+
+    hooks = [
+        activations[site.target].register_forward_pre_hook(correct(site.bias, means[site.target]))
+        for site in linear_sites(model)
+        if site.bias is not None and site.target in means
+    ]
+    model.train()
+    try:
+        with torch.no_grad():
+            model(images)
+    finally:
+        model.eval()
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,69 @@
+"""What calibration does: one switch for each ingredient, and the three presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from ivit_onnx.errors import CalibrationError
+from ivit_onnx.quant.observers import METHODS, Method
+
+__all__ = ["PRESETS", "RECIPES", "Preset", "Recipe", "recipe"]
+
+Preset = Literal["fast", "default", "best"]
+PRESETS: tuple[Preset, ...] = get_args(Preset)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The ingredients of one calibration; docs/accuracy.md has the equations.
+
+    Attributes:
+        method: how the range of an 8-bit activation follows from its statistics.
+        balance_heads: spread queries, keys and values over the one scale that they share.
+        smoothing: divide the outputs of a normalisation by a factor a channel, multiply the weights after it.
+        fit_exponentials: scale and n of each Shiftmax and ShiftGELU from the layer's own rows.
+        clip_weights: the range of each row of weights with the least squared error of the layer's output.
+        correct_biases: add to each bias what the mean output of its quantised layer lacks.
+        reconstruction_steps: steps of gradient descent on the weights of each block, 0 for none.
+    """
+
+    method: Method = "minmax"
+    balance_heads: bool = False
+    smoothing: bool = False
+    fit_exponentials: bool = False
+    clip_weights: bool = False
+    correct_biases: bool = False
+    reconstruction_steps: int = 0
+
+
+#: With smoothed channels nothing is left that would be worth clipping: what is large carries information.
+_DEFAULT = Recipe(
+    method="minmax",
+    balance_heads=True,
+    smoothing=True,
+    fit_exponentials=True,
+    clip_weights=True,
+    correct_biases=True,
+)
+
+RECIPES: dict[Preset, Recipe] = {
+    "fast": Recipe(method="mse"),
+    "default": _DEFAULT,
+    "best": replace(_DEFAULT, reconstruction_steps=100),
+}
+
+
+def recipe(preset: Preset, method: Method | None = None) -> Recipe:
+    """The recipe of a preset, with another method if one is given.
+
+    Raises:
+        CalibrationError: there is no such preset or method.
+    """
+    if preset not in PRESETS:
+        raise CalibrationError(f"expected a calibration preset of {', '.join(PRESETS)}, found {preset!r}")
+    if method is None:
+        return RECIPES[preset]
+    if method not in METHODS:
+        raise CalibrationError(f"expected a calibration method of {', '.join(METHODS)}, found {method!r}")
+    return replace(RECIPES[preset], method=method)

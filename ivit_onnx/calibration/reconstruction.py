@@ -1,0 +1,106 @@
+"""Reconstruction of blocks: integer weights and biases with which a block gives what the floating-point one does.
+
+After BRECQ (Li et al., 2021), a block at a time: inputs come from the quantised blocks before it, targets from the
+floating-point network, and the squared error of the block's output is lowered by gradient descent. Weights move by at
+most one integer step from the nearest, as in AdaRound (Nagel et al., 2020), so that they remain those of the
+checkpoint to within 1.5 steps; gradients pass the rounding straight through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ivit_onnx.calibration.adjustments import round_weights, weight_scales
+from ivit_onnx.calibration.sites import LinearSite, blocks, linear_sites
+from ivit_onnx.models import Twin
+from ivit_onnx.quant.tensors import QuantTensor
+
+__all__ = ["reconstruct"]
+
+Array = np.ndarray[Any, Any]
+
+BATCH = 8
+#: Steps of Adam: of a weight in integer steps, of a bias in parts of its layer's largest mean output.
+WEIGHT_RATE, BIAS_RATE = 0.02, 0.002
+
+
+def reconstruct(
+    model: Twin, images: Tensor, targets: Mapping[str, Tensor], steps: int, seed: int = 0
+) -> dict[str, Array]:
+    """Reconstruct every block on normalised float32 images [N, C, H, W], to give `targets` [N, tokens, C].
+
+    Weights and biases of the model change. Returns what the weights moved, in steps from the nearest integers: int8
+    [out, in] by name of the layer.
+    """
+    sites = linear_sites(model)
+    moves: dict[str, Array] = {}
+
+    def improve(name: str) -> Any:
+        def hook(block: nn.Module, inputs: tuple[QuantTensor]) -> None:
+            own = [site for site in sites if site.name.startswith(f"{name}.")]
+            moves.update(_block(block, own, inputs[0], targets[name], steps, seed))
+
+        return hook
+
+    hooks = [block.register_forward_pre_hook(improve(name)) for name, block in blocks(model).items()]
+    model.train()
+    try:
+        with torch.no_grad():
+            model(images)
+    finally:
+        model.eval()
+        for hook in hooks:
+            hook.remove()
+    return moves
+
+
+def _block(
+    block: nn.Module, sites: list[LinearSite], x: QuantTensor, target: Tensor, steps: int, seed: int
+) -> dict[str, Array]:
+    """Reconstruct one block in place."""
+    forward: Any = type(block).forward
+    start = [(site, site.weight.detach().clone()) for site in sites]
+    groups, bounds = [], []
+    for site in sites:
+        scale = weight_scales(site.weight.detach())[:, None]
+        nearest = torch.round(site.weight.detach() / scale)
+        # Rows keep their scale, so that a weight of 127 steps has to stay; rows of nearly no weight stay as they are.
+        free = (nearest.abs() < 127).float() * scale * (scale > 1e-4 * scale.median())
+        bounds.append((site, site.weight.detach() - free, site.weight.detach() + free))
+        groups.append({"params": [site.weight], "lr": WEIGHT_RATE * float(scale.median())})
+        groups.append({"params": [_bias(site)], "lr": BIAS_RATE * float(_bias(site).abs().mean() + scale.median())})
+    optimizer = torch.optim.Adam(groups)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.enable_grad():
+        for _ in range(steps):
+            chosen = torch.randperm(len(target), generator=generator)[:BATCH]
+            output = forward(block, QuantTensor(x.value[chosen], x.scale)).value
+            loss = (output - target[chosen]).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            with torch.no_grad():
+                for site, low, high in bounds:
+                    site.weight.copy_(torch.minimum(torch.maximum(site.weight, low), high))
+    moves: dict[str, Array] = {}
+    with torch.no_grad():
+        for site, weight in start:
+            scale = weight_scales(weight)[:, None]
+            moved = torch.round(site.weight / scale) - torch.round(weight / scale)
+            moves[site.name] = moved.clamp(-1, 1).to(torch.int8).numpy()
+            site.weight.copy_(weight)
+            round_weights(site, moves[site.name])
+            site.weight.grad = _bias(site).grad = None
+    return moves
+
+
+def _bias(site: LinearSite) -> Tensor:
+    assert site.bias is not None
+    return site.bias

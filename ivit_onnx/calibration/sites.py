@@ -1,0 +1,97 @@
+"""Where a twin has linear layers and attention, and what feeds them; the same for every family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ivit_onnx.models import Twin
+from ivit_onnx.models.swin import SwinBlock
+from ivit_onnx.models.vit import Block
+from ivit_onnx.quant.modules import Activation, LayerNorm
+from ivit_onnx.quant.swin import PatchMerge
+
+__all__ = ["AttentionSite", "LinearSite", "attention_sites", "blocks", "linear_sites"]
+
+
+@dataclass(frozen=True)
+class LinearSite:
+    """One matrix product: parameters `weight` [out, in] and `bias` [out], the names of the activations around it.
+
+    `source` is its input, `target` its output, "" for the head, whose logits are not quantised. `norm` is the
+    normalisation that makes the input, if one does; `norm_name` its name in the network.
+    """
+
+    name: str
+    weight: Tensor
+    bias: Tensor | None
+    source: str
+    target: str
+    norm: LayerNorm | None = None
+    norm_name: str = ""
+
+
+@dataclass(frozen=True)
+class AttentionSite:
+    """One attention: the layers that make queries, keys and values [3 * C, in] and that read the context [out, C]."""
+
+    name: str
+    heads: int
+    qkv: LinearSite
+    proj: LinearSite
+
+
+def blocks(model: Twin) -> dict[str, Block | SwinBlock]:
+    """The transformer blocks by name, in network order."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, Block | SwinBlock)}
+
+
+def linear_sites(model: Twin) -> list[LinearSite]:
+    """The matrix products of blocks, patch mergings and the head, in network order.
+
+    The patch embedding, whose inputs are pixels, and a head of two tokens are not among them.
+    """
+    sites: list[LinearSite] = []
+    for name, module in model.named_modules():
+        if isinstance(module, PatchMerge):
+            norm, weight = f"{name}.norm", module.reduction.weight
+            inside = (f"{norm}.output", f"{name}.output", module.norm, norm)
+            sites.append(LinearSite(f"{name}.reduction", weight, None, *inside))
+        elif isinstance(module, Block | SwinBlock):
+            sites += _block(name, module)
+    head = model.head
+    if head is not None and head.dist_weight is None:
+        source = _name(model, model.feature_activation)
+        sites.append(LinearSite("head", head.weight, head.bias, source, "", _norm(model), "norm"))
+    return sites
+
+
+def attention_sites(model: Twin) -> list[AttentionSite]:
+    """Every attention, in network order."""
+    linear = {site.name: site for site in linear_sites(model)}
+    return [
+        AttentionSite(f"{name}.attn", block.attn.core.heads, linear[f"{name}.attn.qkv"], linear[f"{name}.attn.proj"])
+        for name, block in blocks(model).items()
+    ]
+
+
+def _block(name: str, block: Block | SwinBlock) -> list[LinearSite]:
+    attn, mlp, norm1, norm2 = f"{name}.attn", f"{name}.mlp", f"{name}.norm1", f"{name}.norm2"
+    qkv, proj, fc1, fc2 = block.attn.qkv, block.attn.proj, block.mlp.fc1, block.mlp.fc2
+    return [
+        LinearSite(f"{attn}.qkv", qkv.weight, qkv.bias, f"{norm1}.output", f"{attn}.qkv.output", block.norm1, norm1),
+        LinearSite(f"{attn}.proj", proj.weight, proj.bias, f"{attn}.core.output", f"{attn}.proj.branch"),
+        LinearSite(f"{mlp}.fc1", fc1.weight, fc1.bias, f"{norm2}.output", f"{mlp}.hidden", block.norm2, norm2),
+        LinearSite(f"{mlp}.fc2", fc2.weight, fc2.bias, f"{mlp}.activated", f"{mlp}.branch"),
+    ]
+
+
+def _norm(model: Twin) -> LayerNorm:
+    norm = model.get_submodule("norm")
+    assert isinstance(norm, LayerNorm)
+    return norm
+
+
+def _name(model: Twin, activation: Activation) -> str:
+    return next(name for name, module in model.activations().items() if module is activation)
