@@ -135,7 +135,8 @@ def load_calibration(path: str | os.PathLike[str], fingerprint: str) -> Calibrat
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (OSError, SafetensorError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise CalibrationError(f"cannot read calibration cache {path}: {reason}; delete it to calibrate again") from None
+        message = f"cannot read calibration cache {path}: {reason}; delete it to calibrate again"
+        raise CalibrationError(message) from None
     damaged = CalibrationError(f"{path} is not a calibration cache of this version; delete it to calibrate again")
     if metadata.get("format") != f"ivit-calibration {_CACHE_VERSION}":
         raise damaged

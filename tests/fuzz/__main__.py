@@ -15,11 +15,13 @@ from collections import Counter
 from pathlib import Path
 
 from fuzz import HARNESSES
-from fuzz.process import Finding, Worker
+from fuzz.process import FindingError, Worker
 from ivit_onnx.bench.machine import cpu_variants
 
 
-def report(harness: str, seed: int, environment: dict[str, str], finding: Finding, folder: Path, target: Path) -> None:
+def report(
+    harness: str, seed: int, environment: dict[str, str], finding: FindingError, folder: Path, target: Path
+) -> None:
     """Keeps what is needed to see the finding again."""
     place = target / f"{harness}-{seed}"
     place.mkdir(parents=True, exist_ok=True)
@@ -55,7 +57,7 @@ def fuzz(harness: str, options: argparse.Namespace, folder: Path) -> bool:
             for worker in workers:
                 try:
                     results[worker.run(seed + cases)] += 1
-                except Finding as finding:
+                except FindingError as finding:
                     findings += 1
                     report(harness, seed + cases, worker.environment, finding, folder, options.findings)
             cases += 1

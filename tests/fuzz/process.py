@@ -18,7 +18,7 @@ START_SECONDS = 600
 MOST_MEGABYTES = 1500
 
 
-class Finding(Exception):
+class FindingError(Exception):
     """A case that went wrong, and how."""
 
 
@@ -29,10 +29,10 @@ class Worker:
         self.command = [sys.executable, "-P", "-m", "fuzz.worker", harness, str(folder)]
         self.environment = environment
         self.process: subprocess.Popen[bytes] | None = None
-        self.log = tempfile.TemporaryFile()
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
 
     def run(self, seed: int) -> str:
-        """What became of the case. Raises Finding."""
+        """What became of the case. Raises FindingError."""
         limit = CASE_SECONDS
         if self.process is None:
             self._start()
@@ -47,19 +47,19 @@ class Worker:
             pass  # found out below
         if not select.select([self.process.stdout], [], [], limit)[0]:
             self.stop()
-            raise Finding(f"no answer within {limit} s")
+            raise FindingError(f"no answer within {limit} s")
         line = self.process.stdout.readline()
         if not line:
             status = self.process.wait()
             self.process = None
             name = signal.Signals(-status).name if status < 0 else f"status {status}"
-            raise Finding(f"the process ended: {name}\n{self._tail()}")
+            raise FindingError(f"the process ended: {name}\n{self._tail()}")
         answer = json.loads(line)
         if answer["error"] is not None:
-            raise Finding(answer["error"])
+            raise FindingError(answer["error"])
         if answer["megabytes"] > MOST_MEGABYTES and "IVIT_SANITIZER" not in os.environ:
             self.stop()
-            raise Finding(f"memory grew by {answer['megabytes']} MB")
+            raise FindingError(f"memory grew by {answer['megabytes']} MB")
         return str(answer["result"])
 
     def stop(self) -> None:

@@ -1,0 +1,50 @@
+"""Lets every allocation of the library fail once: `LD_PRELOAD=failing_malloc.so python out_of_memory.py MODEL`.
+
+Creates and runs a session while the k-th allocation fails, for k = 1, 2, .. until none is left to fail, with custom
+operators and with the provider. Each failure has to be an error of ONNX Runtime, and a session that was made before has
+to go on giving the right answer. Prints how many allocations failed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from itertools import count
+
+import numpy as np
+
+import ivit_onnx
+from ivit_onnx.errors import ModelError
+
+
+def main(model: str) -> None:
+    shim = ctypes.CDLL(None)
+    shim.fail_allocation.argtypes = [ctypes.c_long, ctypes.c_void_p]
+    entry = ctypes.cast(ctypes.CDLL(ivit_onnx.library_path()).RegisterCustomOps, ctypes.c_void_p)
+    image = {"image": np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32), dtype=np.uint8)}
+    for provider in ("cpu", "ivit-cpu"):
+        session = ivit_onnx.create_session(model, provider=provider, threads=1)
+        (wanted,) = session.run(None, image)
+        failures = 0
+        for number in count(1):
+            error = None
+            shim.fail_allocation(number, entry)
+            try:
+                (found,) = ivit_onnx.create_session(model, provider=provider, threads=1).run(None, image)
+            except Exception as caught:
+                error = caught
+            failed = shim.fail_allocation(0, None)
+            if not failed:
+                assert error is None, error
+                np.testing.assert_array_equal(found, wanted)
+                break
+            failures += 1
+            refused = isinstance(error, ModelError) or type(error).__module__.startswith("onnxruntime.")
+            assert refused, f"{provider}, allocation {number}: {error!r}"
+            assert "bad_alloc" in str(error), f"{provider}, allocation {number}: {error}"
+            np.testing.assert_array_equal(session.run(None, image)[0], wanted)
+        print(f"{provider}: {failures} allocations failed", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
