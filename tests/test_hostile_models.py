@@ -137,9 +137,9 @@ def test_a_weight_without_columns_may_have_any_number_of_rows() -> None:
         run(empty, case)
 
 
-def test_windows_whose_biases_would_need_terabytes(tmp_path: Path) -> None:
+def test_windows_whose_biases_would_need_gigabytes(tmp_path: Path) -> None:
     case = random_case("IntWindowAttention", np.random.default_rng(0))
-    window, heads = 256, 1024
+    window, heads = 256, 1
     case.attributes |= {"window": window, "heads": heads, "shift": 0, "height": 1, "width": 1}
     case.inputs["qkv"] = np.zeros((1, 1, 3 * heads), np.int8)
     case.inputs["padding"] = np.zeros(3 * heads, np.int8)

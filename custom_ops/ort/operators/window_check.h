@@ -9,7 +9,7 @@
 
 namespace ivit::ort {
 
-// Pairs of tokens of a window, over all heads: a bias is kept for each, and a small file could ask for terabytes.
+// Pairs of tokens of a window, over all heads: a bias is kept for each, and a small file could ask for gigabytes.
 constexpr int64_t kMostPairs = int64_t{1} << 28;
 
 // Throws InvalidArgument unless attributes and parameters agree: R offsets between two tokens of a window, H heads.
