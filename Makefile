@@ -1,6 +1,10 @@
 # make demo   sets everything up and runs the whole path on a small model: export, verify, run, compare
 # make test   sets everything up and runs all tests
 # make gpu    compiles the library for GPUs into build/gpu; make gpu ARCHITECTURES=all for every architecture
+# make fuzz   looks for errors with random models, inputs and files; FUZZ_SECONDS=600 for each kind
+# make sanitize  runs tests of kernels and sessions with the address, undefined-behaviour and thread sanitizers
+# make soak   many threads on one session, many sessions at once; SOAK_MINUTES=20 in all
+# make leaks  memory after 1000 sessions of each kind
 # make lint   ruff, mypy and clang-format
 # make docs   regenerates docs/operators.md, the table of flat operators and the screenshots
 # make clean  removes what was built; make distclean also removes the virtual environment
@@ -34,7 +38,7 @@ need = { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 install = $(BIN)/python -m pip install --quiet --force-reinstall --no-deps $(WHEELS)/*.whl && \
 	$(BIN)/python -m pip install --quiet "$$(echo $(WHEELS)/*.whl)[$(1)]"
 
-.PHONY: help demo test gpu lint docs clean distclean
+.PHONY: help demo test gpu fuzz sanitize soak leaks lint docs clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -52,6 +56,43 @@ with_libraries = IVIT_EMULATED_LIBRARY=$(abspath $(EMULATOR))/libivit_cuda_emula
 	IVIT_CUDA_LIBRARY=$(abspath $(GPU))/libivit_ort.so IVIT_STAGED_LIBRARY=$(abspath $(GPU))/libivit_cuda_staged.so
 
 gpu: $(GPU)/.built
+
+FUZZ_SECONDS ?= 600
+SOAK_MINUTES ?= 20
+LEAK_SESSIONS ?= 1000
+in_tests = PYTHONPATH=$(abspath tests) OMP_NUM_THREADS=1 $(BIN)/python -P -m
+
+fuzz: $(VENV)/.dev
+	$(in_tests) fuzz all --seconds $(FUZZ_SECONDS) --findings build/findings
+
+soak: $(VENV)/.dev
+	$(in_tests) fuzz.soak --minutes $(SOAK_MINUTES)
+
+leaks: $(VENV)/.dev
+	$(in_tests) fuzz.leaks --sessions $(LEAK_SESSIONS)
+
+# The thread sanitizer has to do with tests that use threads; it makes them ten times slower.
+THREADED := several_threads or takes_more_rows or concurrent or batches_of_every_size or equals_function_bodies
+sanitize: $(VENV)/.dev build/sanitize-address/.built build/sanitize-thread/.built
+	$(call sanitized,address,asan) -m pytest -q tests/test_kernels.py tests/test_kernel_errors.py tests/test_provider.py \
+	tests/test_hostile_models.py -k "not example and not sanitizer and not growth"
+	$(call sanitized,address,asan) -m fuzz hostile_models --seconds 60 --findings build/findings
+	$(call sanitized,thread,tsan) -m pytest -q tests/test_kernels.py tests/test_provider.py -k "$(THREADED)"
+
+# $(call sanitized,KIND,RUNTIME) is Python with a sanitizer's run-time library and our library built with it.
+sanitized = IVIT_SANITIZER=$(1) PYTHONPATH=$(abspath build/sanitize-$(1)/package):$(abspath tests) PYTHONSAFEPATH=1 \
+	OMP_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	TSAN_OPTIONS=suppressions=$(abspath tests/fuzz/thread_sanitizer.txt) \
+	LD_PRELOAD="$$(c++ -print-file-name=lib$(2).so) $$(c++ -print-file-name=libstdc++.so)" $(BIN)/python -P
+
+# The package as links to its sources, with a library of its own.
+build/sanitize-%/.built: $(NATIVE_SOURCES) $(VENV)/.cmake
+	@mkdir -p build && echo "building the library with sanitizers: $*"
+	@$(call cmake,$(@D),-DIVIT_CUDA=OFF -DIVIT_SANITIZE=$(if $(filter address,$*),address$(comma)undefined,$*)) >/dev/null
+	@rm -rf $(@D)/package && mkdir -p $(@D)/package && cp -rs $(abspath ivit_onnx) $(@D)/package/
+	@ln -s $(abspath exporters) $(@D)/package/ivit_onnx/exporters && mkdir -p $(@D)/package/ivit_onnx/lib
+	@ln -sf $(abspath $(@D))/libivit_ort.so $(@D)/package/ivit_onnx/lib/
+	@touch $@
 
 lint: $(VENV)/.dev
 	PATH="$(abspath $(BIN)):$$PATH" pre-commit run --all-files

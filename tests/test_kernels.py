@@ -52,7 +52,8 @@ def check_variant(variant: str) -> subprocess.CompletedProcess[str]:
     """Runs variant_check.py with that variant forced."""
     folder = Path(__file__).parent
     # The helpers of the tests are named, because PYTHONSAFEPATH keeps a script's folder out of the path.
-    environment = {**os.environ, "IVIT_CPU": variant, "PYTHONPATH": str(folder)}
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "IVIT_CPU": variant, "PYTHONPATH": path}
     command = [sys.executable, str(folder / "variant_check.py"), variant]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 

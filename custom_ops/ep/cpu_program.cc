@@ -11,7 +11,7 @@ namespace {
 
 // A matrix of weights: the kernel has its own packed copy of it and never reads the graph's.
 bool is_packed(const ort::TensorSpec& input) {
-  return input.type == ort::kInt8 && *input.shape != '?' && std::strlen(input.shape) == 2;
+  return !input.activation && input.type == ort::kInt8 && *input.shape != '?' && std::strlen(input.shape) == 2;
 }
 
 // Bytes of a parameter.
@@ -19,9 +19,7 @@ int64_t byte_count(const ort::Call& call, size_t index) {
   const ort::TensorSpec& input = call.spec.inputs[index];
   if (call.inputs[index].scalar) return element_bytes(input.type);
   const char* pattern = *input.shape == '?' ? input.shape + 1 : input.shape;
-  int64_t bytes = element_bytes(input.type);
-  for (const int64_t dim : call.dims.shape(pattern)) bytes *= dim;
-  return bytes;
+  return element_bytes(input.type) * ort::element_count(call.dims.shape(pattern));
 }
 
 }  // namespace
@@ -86,6 +84,7 @@ void CpuProgram::run(const OrtKernelContext* context, const std::shared_ptr<cons
       return address_of(plan_.values()[value], *layout, inputs, outputs, workspace->arena.get());
     };
     for (size_t number = 0; number < plan_.steps().size(); ++number) {
+      if (layout->idle[number]) continue;
       const Step& step = plan_.steps()[number];
       ort::Call& call = workspace->calls[number];
       for (const Step::Activation& input : step.inputs) call.inputs[input.input].data = address(input.value);

@@ -60,6 +60,7 @@ std::vector<Node> read_nodes(const OrtGraph* graph) {
 
 bool is_constant(const OrtValueInfo* value) {
   bool constant = false;
+  if (value == nullptr) return false;
   check(api().ValueInfo_IsConstantInitializer(value, &constant));
   return constant;
 }
@@ -130,6 +131,8 @@ ort::Call bind_node(const Node& node) {
     call.attributes.push_back(ort::check_attribute(spec, attribute, read_attribute(node, attribute.name)));
   }
   for (size_t index = 0; index < spec.inputs.size(); ++index) {
+    if (node.inputs[index] == nullptr)
+      throw InvalidArgument(node.op_type + ": there is no input " + spec.inputs[index].name);
     if (!is_constant(node.inputs[index])) continue;
     const OrtValue* value = nullptr;
     check(api().ValueInfo_GetInitializerValue(node.inputs[index], &value));

@@ -33,6 +33,7 @@ Node read_node(const OrtNode* handle);
 // In topological order.
 std::vector<Node> read_nodes(const OrtGraph* graph);
 
+// An input that a node leaves out, null here, is no constant.
 bool is_constant(const OrtValueInfo* value);
 // The dimensions of a tensor as far as they are known, -1 for others; empty for a scalar or if nothing is known.
 std::vector<int64_t> shape_of(const OrtValueInfo* value);

@@ -8,15 +8,7 @@
 #include "ort/status.h"
 
 namespace ivit::ep {
-namespace {
-
-int64_t element_count(const std::vector<int64_t>& shape) {
-  int64_t count = 1;
-  for (const int64_t dim : shape) count *= dim;
-  return count;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 int64_t element_bytes(ONNXTensorElementDataType type) {
   return type == ort::kInt64 ? 8 : type == ort::kInt32 ? 4 : type == ort::kInt16 ? 2 : 1;
@@ -89,21 +81,25 @@ Layout Plan::layout(const std::vector<std::vector<int64_t>>& input_shapes) const
       }
       const Value& value = values_[activation.value];
       if (value.home == Value::Home::kArena) lifetimes[value.index].last = static_cast<int64_t>(number);
-      layout.empty = layout.empty || element_count(shape) == 0;
     }
     if (spec.derive != nullptr) spec.derive(spec, call.attributes, call.dims);
+    bool idle = false;
     for (size_t output = 0; output < step.outputs.size(); ++output) {
       const Value& value = values_[step.outputs[output]];
       const ort::TensorSpec& contract = spec.output_at(output);
       std::vector<int64_t>& shape = shapes[step.outputs[output]];
       shape = call.dims.shape(contract.shape);
+      const int64_t bytes = ort::checked_product(ort::element_count(shape), element_bytes(contract.type));
+      idle = idle || bytes == 0;
       if (value.home == Value::Home::kOutput) {
         layout.output_shapes[value.index] = shape;
       } else {
         const int64_t step_number = static_cast<int64_t>(number);
-        lifetimes[value.index] = {element_count(shape) * element_bytes(contract.type), step_number, step_number};
+        lifetimes[value.index] = {bytes, step_number, step_number};
       }
     }
+    layout.idle.push_back(idle);
+    layout.empty = layout.empty && idle;
     layout.calls.push_back(std::move(call));
   }
   layout.arena = plan_arena(lifetimes);

@@ -41,8 +41,10 @@ struct Layout {
   // The steps' calls with all dimensions bound; their pointers to activations are set in a run.
   std::vector<ort::Call> calls;
   ArenaLayout arena;
-  // Whether there is nothing to compute, because a dimension is 0.
-  bool empty = false;
+  // Whether a step computes nothing, because a dimension of its outputs is 0.
+  std::vector<bool> idle;
+  // Whether all of them do.
+  bool empty = true;
 };
 
 int64_t element_bytes(ONNXTensorElementDataType type);

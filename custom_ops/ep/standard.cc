@@ -65,7 +65,8 @@ class SliceKernel final : public ort::Kernel {
 
 // F channels.
 void derive_flatten(const ort::OperatorSpec&, const std::vector<int64_t>&, ort::Dims& dims) {
-  if (dims['T'] != ort::Dims::kUnknown && dims['C'] != ort::Dims::kUnknown) dims['F'] = dims['T'] * dims['C'];
+  if (dims['T'] != ort::Dims::kUnknown && dims['C'] != ort::Dims::kUnknown)
+    dims['F'] = ort::checked_product(dims['T'], dims['C']);
 }
 
 template <class T>
@@ -125,13 +126,15 @@ const ort::OperatorSpec& spec_of(const Node& node, ONNXTensorElementDataType typ
 }  // namespace
 
 ort::Call bind_standard(const Node& node) {
-  if (node.inputs.empty()) throw InvalidArgument(node.op_type + ": it has no input");
+  if (node.inputs.empty() || node.inputs[0] == nullptr) throw InvalidArgument(node.op_type + ": it has no input");
+  if (is_constant(node.inputs[0])) throw InvalidArgument(node.op_type + ": its input is a constant");
   ort::Call call(spec_of(node, element_type(node.inputs[0])));
+  const size_t rank = shape_of(node.inputs[0]).size();
   if (node.op_type == "Cast") {
     if (read_attribute(node, "to") != kInt32InOnnx) throw InvalidArgument("Cast: only int32 is produced");
+    if (rank == 0) throw InvalidArgument("Cast: expected an input of known rank above 0");
     return call;
   }
-  const size_t rank = shape_of(node.inputs[0]).size();
   if (rank != 3) throw InvalidArgument(node.op_type + ": expected an input of rank 3, found " + std::to_string(rank));
   if (node.op_type == "Slice") {
     // data, starts, ends, axes; with steps there would be a fifth input.

@@ -87,8 +87,7 @@ void bind_input(Call& call, size_t index, const TensorView& tensor) {
   }
   call.inputs[index].scalar = shape.empty();
   call.inputs[index].data = data;
-  size_t count = 1;
-  for (const int64_t dim : shape) count *= static_cast<size_t>(dim);
+  const size_t count = static_cast<size_t>(element_count(shape));
   if (input.range.minimum != INT64_MIN) {
     if (type == kInt8) check_values(call.spec, input, call.data<int8_t>(index), count);
     if (type == kInt32) check_values(call.spec, input, call.data<int32_t>(index), count);

@@ -1,7 +1,10 @@
 // Shapes as the operators' contracts write them, see shape.h.
 #include "ort/shape.h"
 
+#include <algorithm>
 #include <cstring>
+
+#include "ort/status.h"
 
 namespace ivit::ort {
 namespace {
@@ -14,11 +17,7 @@ std::string join(const std::vector<std::string>& axes) {
 
 }  // namespace
 
-int64_t Dims::rows() const {
-  int64_t product = 1;
-  for (const int64_t dim : *leading_) product *= dim;
-  return product;
-}
+int64_t Dims::rows() const { return element_count(*leading_); }
 
 bool Dims::bind(const char* pattern, const std::vector<int64_t>& shape) {
   if (*pattern == '?') {
@@ -74,6 +73,26 @@ std::string Dims::describe(const char* pattern) const {
     }
   }
   return (*pattern == '?' ? "[] or " : "") + join(axes) + known;
+}
+
+int64_t checked_product(int64_t a, int64_t b) {
+  int64_t product = 0;
+  if (__builtin_mul_overflow(a, b, &product))
+    throw InvalidArgument("ivit: dimensions: expected fewer than 2^63 elements");
+  return product;
+}
+
+int64_t checked_sum(int64_t a, int64_t b) {
+  int64_t sum = 0;
+  if (__builtin_add_overflow(a, b, &sum)) throw InvalidArgument("ivit: dimensions: expected fewer than 2^63 elements");
+  return sum;
+}
+
+int64_t element_count(const std::vector<int64_t>& shape) {
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
+  int64_t count = 1;
+  for (const int64_t dim : shape) count = checked_product(count, dim);
+  return count;
 }
 
 std::string format_shape(const std::vector<int64_t>& shape) {

@@ -39,6 +39,13 @@ class Dims {
   std::optional<std::vector<int64_t>> leading_;
 };
 
+// Throw InvalidArgument where the result does not fit int64: dimensions of tensors without elements may be that large.
+int64_t checked_product(int64_t a, int64_t b);
+int64_t checked_sum(int64_t a, int64_t b);
+
+// The product of the dimensions, 0 if one is 0. Throws InvalidArgument as above.
+int64_t element_count(const std::vector<int64_t>& shape);
+
 // "[2, 3]"
 std::string format_shape(const std::vector<int64_t>& shape);
 

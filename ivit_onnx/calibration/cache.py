@@ -58,8 +58,10 @@ def load_calibration(path: str | os.PathLike[str], fingerprint: str) -> Calibrat
         with safe_open(str(path), framework="np") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (OSError, SafetensorError, ValueError) as error:
-        raise CalibrationError(f"cannot read calibration cache {path}: {error}; delete it to calibrate again") from None
+    except (OSError, SafetensorError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        message = f"cannot read calibration cache {path}: {reason}; delete it to calibrate again"
+        raise CalibrationError(message) from None
     damaged = CalibrationError(f"{path} is not a calibration cache of this version; delete it to calibrate again")
     if metadata.get("format") != f"ivit-calibration {_VERSION}":
         raise damaged
@@ -70,19 +72,31 @@ def load_calibration(path: str | os.PathLike[str], fingerprint: str) -> Calibrat
     try:
         names, images = json.loads(metadata["names"]), int(metadata["images"])
         counts, limits, maxima, sample = (tensors.pop(name) for name in ("counts", "limits", "maxima", "sample"))
-    except (KeyError, ValueError):
+    except (KeyError, RecursionError, ValueError):
         raise damaged from None
-    expected = (len(names), BINS)
-    if counts.shape != expected or counts.dtype != np.int64 or (counts < 0).any():
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or images < 1:
         raise damaged
-    if any(v.shape != expected[:1] or v.dtype != np.float64 or not np.isfinite(v).all() for v in (limits, maxima)):
+    if len(set(names)) != len(names) or not _are_histograms(counts, limits, maxima, len(names)):
         raise damaged
     if any(array.dtype not in (np.float16, np.float64) or not np.isfinite(array).all() for array in tensors.values()):
         raise damaged
-    histograms = {str(name): Histogram(counts[i], float(limits[i]), float(maxima[i])) for i, name in enumerate(names)}
+    histograms = {name: Histogram(counts[i], float(limits[i]), float(maxima[i])) for i, name in enumerate(names)}
     channels = {name: Channels.from_array(array) for name, array in _ending(tensors, ".channels").items()}
     rows, centers = _ending(tensors, ".rows"), _ending(tensors, ".center")
     return Calibration(fingerprint, images, histograms, channels, rows, centers, sample)
+
+
+def _are_histograms(counts: Array, limits: Array, maxima: Array, number: int) -> bool:
+    """Whether the arrays are what `number` histograms can hold."""
+    if counts.shape != (number, BINS) or counts.dtype != np.int64:
+        return False
+    if any(values.shape != (number,) or values.dtype != np.float64 for values in (limits, maxima)):
+        return False
+    sums = counts.sum(1, dtype=np.float64)
+    filled = (limits == 0) | (sums > 0)
+    most = float(np.finfo(np.float32).max)
+    in_range = all(((values >= 0) & (values <= 2 * most)).all() for values in (limits, maxima))
+    return bool((counts >= 0).all() and (sums < 2**62).all() and filled.all() and in_range)
 
 
 def _ending(tensors: dict[str, Array], ending: str) -> dict[str, Array]:

@@ -7,6 +7,7 @@ import pickle
 import pickletools
 import re
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ __all__ = ["read_object"]
 
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
+#: How many times larger than the file what it holds may be.
+_MOST_EXPANSION = 10
 
 
 def read_object(path: Path) -> Any:
@@ -30,6 +33,8 @@ def read_object(path: Path) -> Any:
         return _read_safetensors(path)
     if not head.startswith((_ZIP, _PICKLE)):
         raise CheckpointError(f"{path} is neither a file of torch.save nor safetensors")
+    if head.startswith(_ZIP):
+        _check_archive(path)
     try:
         # Training scripts keep their options beside the weights. A Namespace is plain data: making one runs no code.
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
@@ -41,6 +46,17 @@ def read_object(path: Path) -> Any:
         if "TorchScript" in str(error):
             raise CheckpointError(_contains_code(path, "a TorchScript program")) from None
         raise CheckpointError(f"{path} is damaged or truncated ({_first_sentence(error)})") from None
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that becomes far larger than its file: torch.save compresses nothing, TorchScript its code."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except Exception as error:  # a damaged archive raises whatever its bytes lead to
+        raise CheckpointError(f"{path} is damaged or truncated ({_first_sentence(error)})") from None
+    if sum(entry.file_size for entry in entries) > _MOST_EXPANSION * path.stat().st_size:
+        raise CheckpointError(f"{path} is a compressed archive, expected a file as torch.save writes it")
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -56,6 +56,14 @@ def load_state_dict(path: str | os.PathLike[str]) -> StateDict:
             f"(looked for weights under {', '.join(sorted(WRAPPERS))})"
         )
     state_dict = {str(name): tensor for name, tensor in content.items()}
+    for name, tensor in state_dict.items():
+        if not name.isprintable():
+            raise CheckpointError(f"{path} is not a state_dict: {name[:100]!r} is not the name of a tensor")
+        if _repeats_elements(tensor):
+            raise CheckpointError(
+                f"tensor {name} has more elements than the file ({list(tensor.shape)}): it was saved from an expanded "
+                "tensor; save tensor.contiguous()"
+            )
     for prefix in PREFIXES * 2:
         if all(name.startswith(prefix) for name in state_dict):
             state_dict = {name.removeprefix(prefix): tensor for name, tensor in state_dict.items()}
@@ -115,6 +123,12 @@ def checkpoint_fingerprint(state_dict: Mapping[str, torch.Tensor]) -> str:
         digest.update(f"{name}:{tensor.dtype}:{list(tensor.shape)};".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _repeats_elements(tensor: torch.Tensor) -> bool:
+    """Whether a few bytes stand for many elements: their copies could need any amount of memory."""
+    dense = tensor.layout is torch.strided and not tensor.is_meta
+    return dense and tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
 
 
 def _kind(tensor: torch.Tensor) -> str:

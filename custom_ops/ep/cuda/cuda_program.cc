@@ -16,9 +16,7 @@ using DeviceBytes = cuda::DeviceArray<uint8_t>;
 constexpr size_t kMostBuffers = 16;
 
 int64_t byte_count(const ort::TensorSpec& tensor, const std::vector<int64_t>& shape) {
-  int64_t bytes = element_bytes(tensor.type);
-  for (const int64_t dim : shape) bytes *= dim;
-  return bytes;
+  return element_bytes(tensor.type) * ort::element_count(shape);
 }
 
 std::unique_ptr<ort::CudaKernel> make_kernel(const ort::Call& call) {
@@ -81,6 +79,7 @@ void CudaProgram::enqueue(const Layout& layout, const std::vector<Tensor>& input
     return address_of(plan_.values()[value], layout, inputs, outputs, const_cast<uint8_t*>(buffers.arena.get()));
   };
   for (size_t number = 0; number < plan_.steps().size(); ++number) {
+    if (layout.idle[number]) continue;
     const Step& step = plan_.steps()[number];
     ort::Call call = layout.calls[number];
     for (const Step::Activation& input : step.inputs) call.inputs[input.input].data = address(input.value);
@@ -99,7 +98,7 @@ std::unique_ptr<CudaProgram::Buffers> CudaProgram::make_buffers(const std::share
   buffers->arena = DeviceBytes(static_cast<size_t>(layout->arena.bytes));
   size_t scratch = 0;
   for (size_t number = 0; number < kernels_.size(); ++number) {
-    scratch = std::max(scratch, kernels_[number]->scratch_bytes(layout->calls[number]));
+    if (!layout->idle[number]) scratch = std::max(scratch, kernels_[number]->scratch_bytes(layout->calls[number]));
   }
   buffers->scratch = DeviceBytes(scratch);
   log_arena(*layout, static_cast<int64_t>(scratch));

@@ -27,8 +27,9 @@ int32_t spare_bits(int64_t largest) {
 PackedLinear::PackedLinear(const PanelLayout& panel_layout, const int8_t* source, int64_t inner_size,
                            int64_t column_count, const int32_t* source_bias, const Dyadic& scale)
     : layout(panel_layout),
-      inner(inner_size),
-      padded_inner(round_up(inner_size, panel_layout.group)),
+      // Without columns nothing bounds the number of rows, and nothing is computed.
+      inner(column_count == 0 ? 0 : inner_size),
+      padded_inner(round_up(inner, panel_layout.group)),
       columns(column_count),
       narrow(true),
       weight(round_up(column_count, panel_layout.panel_columns) * padded_inner),

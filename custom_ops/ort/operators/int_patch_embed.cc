@@ -68,7 +68,7 @@ std::vector<TensorSpec> embed_constants() {
 }
 
 void derive_tokens(const OperatorSpec&, const std::vector<int64_t>&, Dims& dims) {
-  if (dims['J'] != Dims::kUnknown && dims['P'] != Dims::kUnknown) dims['T'] = dims['J'] + dims['P'];
+  if (dims['J'] != Dims::kUnknown && dims['P'] != Dims::kUnknown) dims['T'] = checked_sum(dims['J'], dims['P']);
 }
 
 OperatorSpec embed_operator(const char* name, std::vector<TensorSpec> inputs,

@@ -63,7 +63,7 @@ class IntPixelEmbedNormKernel final : public Kernel {
 void derive_tokens(const OperatorSpec&, const std::vector<int64_t>& attributes, Dims& dims) {
   const int64_t size = attributes[kPatchSize];
   if (dims['H'] == Dims::kUnknown || dims['W'] == Dims::kUnknown) return;
-  dims['T'] = dims['H'] / size * (dims['W'] / size);
+  dims['T'] = checked_product(dims['H'] / size, dims['W'] / size);
 }
 
 OperatorSpec embed_operator(const char* name, std::vector<TensorSpec> inputs,

@@ -64,8 +64,10 @@ class IntWindowAttentionKernel final : public Kernel {
   }
 
   static bool fits(const Call& call) {
-    const int64_t side = 2 * call.attributes[kWindow] - 1;
-    return call.dims['H'] == call.attributes[kHeads] && call.dims['R'] == side * side;
+    const int64_t window = call.attributes[kWindow];
+    const int64_t side = 2 * window - 1;
+    const bool pairs = call.attributes[kHeads] * window * window * window * window <= kMostPairs;
+    return pairs && call.dims['H'] == call.attributes[kHeads] && call.dims['R'] == side * side;
   }
 
   static cpu::PlacedScores place(const Call& call) {

@@ -22,7 +22,7 @@ inline void check_grid(const Call& call, int64_t tokens, int64_t height, int64_t
 // Throws InvalidArgument unless squares of 2 x 2 of L tokens with C channels fit a weight of K rows.
 inline void check_merge(const Call& call, int64_t height, int64_t width) {
   check_grid(call, call.dims['L'], height, width);
-  if (call.dims['K'] == 4 * call.dims['C']) return;
+  if (call.dims['K'] % 4 == 0 && call.dims['K'] / 4 == call.dims['C']) return;
   throw InvalidArgument(std::string(call.spec.name) + ": rows of input weight: expected 4 * C with C = " +
                         std::to_string(call.dims['C']) + ", found " + std::to_string(call.dims['K']));
 }

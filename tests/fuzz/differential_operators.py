@@ -1,0 +1,67 @@
+"""Single operators: numpy, PyTorch, function bodies, the kernels of every CPU variant, and the execution provider."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+import ivit_onnx
+from cases import Case, integers, random_case
+from fuzz.devices import cuda_session
+from graphs import single_operator_model
+from ivit_onnx.bench.machine import cpu_variant
+from ivit_onnx.opset import OPERATORS
+from ivit_onnx.quant import operators
+from sessions import assert_equal, expected, run, session
+
+VARIANTS = True
+#: The variant that pays for what does not depend on the variant.
+FIRST = "portable"
+#: Inputs that change with every run. Weights are what can be at extremes beside them.
+DATA = {"x", "a", "b", "image", "qkv", "residual"}
+
+
+def random_call(rng: np.random.Generator) -> Case:
+    """A valid call: of any operator and size, with weights or data all at one end of their range, or without data."""
+    operator = str(rng.choice(list(OPERATORS)))
+    size = int(rng.choice([1, 1, 1, 2, 3, 6]))
+    case = random_case(operator, rng, extreme=bool(rng.random() < 0.5), size=size)
+    for name, array in case.inputs.items():
+        if (name in DATA or name.endswith("weight")) and rng.random() < 0.1:
+            info = np.iinfo(array.dtype)
+            case.inputs[name] = np.full_like(array, rng.choice([info.min, info.max]))
+        elif name in DATA and rng.random() < 0.1:
+            case.inputs[name] = integers(rng, array.shape, array.dtype.type, True)
+    if rng.random() < 0.02:
+        for name in DATA & set(case.inputs):
+            case.inputs[name] = case.inputs[name][:0]
+    return case
+
+
+def check(seed: int, folder: Path) -> str:
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(seed)
+    case = random_call(rng)
+    constants, threads = bool(rng.random() < 0.7), int(rng.choice([1, 2, 4]))
+    np.savez(folder / "case.npz", **case.inputs)
+    description = f"{case.operator} {case.attributes} { {name: array.shape for name, array in case.inputs.items()} }"
+    (folder / "case.txt").write_text(f"{description}, constants {constants}, threads {threads}\n", encoding="utf-8")
+    wanted = expected(case)
+    model = single_operator_model(case, constants=constants, functions=bool(rng.random() < 0.5))
+    assert_equal(run(session(model, threads=threads), case), wanted)
+    path = folder / "case.onnx"
+    onnx.save(model, path)
+    assert_equal(run(ivit_onnx.create_session(path, provider="ivit-cpu", threads=threads), case), wanted)
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        assert_equal(run(cuda_session(path), case), wanted)
+    if cpu_variant() == FIRST:
+        assert_equal(run(session(single_operator_model(case), kernels=False), case), wanted)
+        tensors = [torch.from_numpy(np.ascontiguousarray(case.inputs[t.name])) for t in OPERATORS[case.operator].inputs]
+        found = operators.OPERATORS[case.operator](*tensors, **case.attributes)
+        for one, other in zip(found, wanted, strict=True) if isinstance(wanted, tuple) else [(found, wanted)]:
+            np.testing.assert_array_equal(one.numpy(), other.astype(np.int64), strict=False)
+    return "equal"

@@ -1,0 +1,106 @@
+"""Spoiled checkpoints and calibration caches: read, or refused with an error of one line."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save as save_safetensors
+
+from fuzz.file_mutations import spoil_bytes, spoil_safetensors, spoil_tensors
+from ivit_onnx.architectures import Preprocess
+from ivit_onnx.calibration import apply_calibration, collect_statistics, load_calibration, save_calibration
+from ivit_onnx.checkpoints import load_checkpoint
+from ivit_onnx.errors import IvitError
+from ivit_onnx.models import Twin, from_checkpoint, from_timm
+from networks import SIZE, images, timm_network
+
+FINGERPRINT = "fingerprint"
+
+Tensors = dict[str, torch.Tensor]
+_prepared: dict[str, Any] = {}
+
+
+def prepare(folder: Path) -> None:
+    """Good files of every kind, in memory."""
+    from timm.models.swin_transformer import SwinTransformer
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    vit = timm_network(embed_dim=12, depth=1)
+    swin = SwinTransformer(img_size=32, patch_size=4, embed_dim=12, depths=(2, 1), num_heads=(2, 4), window_size=3)
+    _prepared["tensors"] = [dict(vit.state_dict()), dict(swin.state_dict())]
+    twin = from_timm(vit)
+    save_calibration(folder / "cache", collect_statistics(twin, images(2), FINGERPRINT))
+    _prepared["cache"] = (folder / "cache").read_bytes()
+    _prepared["twin"] = twin
+
+
+def saved(tensors: Any, *, legacy: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(tensors, buffer, _use_new_zipfile_serialization=not legacy)
+    return buffer.getvalue()
+
+
+def good_files(kind: str) -> dict[str, bytes]:
+    """Files that are read, small ones first, by name."""
+    if kind == "cache":
+        return {"cache": _prepared["cache"]}
+    few = {"head.weight": torch.zeros(2, 4)}
+    files = {"few.pth": saved(few), "few.legacy": saved(few, legacy=True), "few.safetensors": save_safetensors(few)}
+    return files | {"vit.pth": saved(_prepared["tensors"][0]), "swin.pth": saved(_prepared["tensors"][1])}
+
+
+def checkpoint(rng: np.random.Generator) -> bytes:
+    """A spoiled checkpoint."""
+    tensors: Tensors = _prepared["tensors"][int(rng.integers(2))]
+    kind = rng.random()
+    if kind < 0.35:
+        return saved(spoil_tensors(tensors, rng), legacy=bool(rng.random() < 0.3))
+    if kind < 0.5:
+        return spoil_safetensors(save_safetensors(tensors), rng)
+    if kind < 0.6:
+        return spoil_bytes(save_safetensors(tensors), rng)
+    return spoil_bytes(saved(tensors, legacy=bool(rng.random() < 0.5)), rng)
+
+
+def refused(kind: str, error: IvitError) -> str:
+    if "\n" in str(error):
+        raise AssertionError(f"expected a message of one line, found {str(error)!r}")
+    return f"refused {kind}"
+
+
+def read_checkpoint(path: Path) -> str:
+    try:
+        loaded = load_checkpoint(path, heads=3)
+        from_checkpoint(loaded, Preprocess(SIZE), 15)
+    except IvitError as error:
+        return refused("checkpoint", error)
+    return "read checkpoint"
+
+
+def read_cache(path: Path) -> str:
+    twin: Twin = _prepared["twin"]
+    try:
+        calibration = load_calibration(path, FINGERPRINT)
+        for method in ("minmax", "percentile", "mse"):
+            apply_calibration(twin, calibration, method)
+    except IvitError as error:
+        return refused("cache", error)
+    state = twin.quantization_state()
+    assert all(np.isfinite(value) and value >= 0 for value in state.values()), state
+    return "read cache"
+
+
+def check(seed: int, folder: Path) -> str:
+    rng = np.random.default_rng(seed)
+    path = folder / "case.file"
+    if rng.random() < 0.3:
+        spoil = spoil_safetensors if rng.random() < 0.7 else spoil_bytes
+        path.write_bytes(spoil(_prepared["cache"], rng))
+        return read_cache(path)
+    path.write_bytes(checkpoint(rng))
+    return read_checkpoint(path)

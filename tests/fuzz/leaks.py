@@ -1,0 +1,85 @@
+"""`python -P -m fuzz.leaks [--sessions N]`: memory after creating and running many sessions, for both ways to run.
+
+Resident memory is compared after a warm-up and after N more sessions; also after as many runs of one session, and after
+as many sessions that are refused. Ends with status 1 when it grew by more than a kilobyte a session.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+import ivit_onnx
+from fuzz.hostile_models import prepare
+from ivit_onnx.errors import ModelError
+
+#: The allocator keeps a little; a leak of any object of a session is larger than this.
+MOST_BYTES = 1024
+WARM_UP = 100
+
+
+def resident() -> int:
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
+
+
+def growth(once: Callable[[], object], count: int) -> float:
+    """Bytes of resident memory for each of `count` calls, after a warm-up."""
+    for _ in range(WARM_UP):
+        once()
+    before = resident()
+    for _ in range(count):
+        once()
+    return (resident() - before) / count
+
+
+def measure(folder: Path, count: int) -> dict[str, float]:
+    prepare(folder)
+    image = {"image": np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32), dtype=np.uint8)}
+    good, bad = folder / "swin.onnx", folder / "bad.onnx"
+    spoiled = onnx.load(good)
+    shift = next(tensor for tensor in spoiled.graph.initializer if tensor.name.endswith("shift"))
+    shift.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(shift) * 0 + 63, shift.name))
+    onnx.save(spoiled, bad)
+
+    def refused(provider: str) -> None:
+        try:
+            ivit_onnx.create_session(bad, provider=provider)
+        except ModelError:
+            return
+        raise AssertionError("a shift of 63 was accepted")
+
+    result = {}
+    for provider in ("cpu", "ivit-cpu"):
+        session = ivit_onnx.create_session(good, provider=provider)
+        result[f"{provider}: sessions created and run"] = growth(
+            lambda provider=provider: ivit_onnx.create_session(good, provider=provider).run(None, image),  # type: ignore[misc]
+            count,
+        )
+        result[f"{provider}: runs of one session"] = growth(lambda session=session: session.run(None, image), count)  # type: ignore[misc]
+        result[f"{provider}: sessions refused"] = growth(lambda provider=provider: refused(provider), count)  # type: ignore[misc]
+    return result
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -P -m fuzz.leaks", description=__doc__)
+    parser.add_argument("--sessions", type=int, default=1000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure(Path(folder), options.sessions)
+    for name, size in result.items():
+        print(f"{name}: {size:+.0f} bytes each of {options.sessions}")
+    return 0 if max(result.values()) <= MOST_BYTES else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""Checkpoints and calibration caches that were made to do harm: an error of one line, whatever they hold."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from commands import MICRO
+from fuzz import hostile_files
+from ivit_onnx.calibration import Calibration, load_calibration, save_calibration
+from ivit_onnx.checkpoints import load_checkpoint
+from ivit_onnx.errors import CalibrationError, CheckpointError
+from ivit_onnx.quant.observers import Histogram
+
+
+def test_a_few_bytes_for_many_elements(tmp_path: Path) -> None:
+    """A head of 2^33 classes in a file of some kilobytes: its copies would need 64 GB."""
+    state_dict = dict(torch.load(MICRO, weights_only=True))
+    state_dict["head.weight"] = torch.zeros(1).expand(2**33, 64)
+    state_dict["head.bias"] = torch.zeros(1).expand(2**33)
+    torch.save(state_dict, tmp_path / "large.pth")
+    with pytest.raises(CheckpointError, match=r"head\.weight has more elements than the file .*contiguous"):
+        load_checkpoint(tmp_path / "large.pth", heads=2)
+
+
+def test_a_compressed_archive(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(2**20)}, tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(tmp_path / "small.pth", "w", zipfile.ZIP_DEFLATED) as small,
+    ):
+        for entry in plain.infolist():
+            small.writestr(entry.filename, plain.read(entry))
+    with pytest.raises(CheckpointError, match="is a compressed archive"):
+        load_checkpoint(tmp_path / "small.pth")
+
+
+def test_names_that_a_terminal_would_obey(tmp_path: Path) -> None:
+    torch.save({"weight\x1b[2J": torch.zeros(1)}, tmp_path / "names.pth")
+    with pytest.raises(CheckpointError, match=r"'weight\\x1b\[2J' is not the name of a tensor"):
+        load_checkpoint(tmp_path / "names.pth")
+
+
+def change(key: str, value: Any) -> Callable[[dict[str, Any], dict[str, str]], None]:
+    """Another array or another text of metadata in a cache."""
+
+    def changed(arrays: dict[str, Any], metadata: dict[str, str]) -> None:
+        if key in arrays:
+            arrays[key] = value(arrays[key])
+        else:
+            metadata[key] = value
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        change("names", "5"),
+        change("names", '"ab"'),
+        change("names", "[1, 2]"),
+        change("names", '["a", "a"]'),
+        change("names", "[" * 100_000),
+        change("images", "0"),
+        change("images", "9" * 5000),
+        change("counts", lambda array: array * 0),
+        change("counts", lambda array: np.full_like(array, 2**62)),
+        change("counts", lambda array: array.astype(np.int32)),
+        change("limits", lambda array: -array),
+        change("maxima", lambda array: -array),
+        change("maxima", lambda array: array * 1e300),
+        change("maxima", lambda array: array * np.nan),
+    ],
+)
+def test_spoiled_cache(tmp_path: Path, spoil: Callable[[dict[str, Any], dict[str, str]], None]) -> None:
+    histograms = {name: Histogram() for name in ("a", "b")}
+    for histogram in histograms.values():
+        histogram.update(torch.arange(10.0))
+    path = tmp_path / "cache"
+    save_calibration(path, Calibration("fingerprint", 4, histograms))
+    assert load_calibration(path, "fingerprint").images == 4
+    with safe_open(str(path), framework="np") as file:
+        metadata = dict(file.metadata())
+        arrays = {name: file.get_tensor(name) for name in ("counts", "limits", "maxima")}
+    assert json.loads(metadata["names"]) == ["a", "b"]
+    spoil(arrays, metadata)
+    save_file(arrays, path, metadata)
+    with pytest.raises(CalibrationError, match="is not a calibration cache of this version; delete it"):
+        load_calibration(path, "fingerprint")
+
+
+def test_random_files(tmp_path: Path) -> None:
+    """A few of the cases that `make fuzz` runs by the thousand."""
+    hostile_files.prepare(tmp_path)
+    results = {hostile_files.check(seed, tmp_path) for seed in range(60)}
+    assert results >= {"refused checkpoint", "refused cache"}

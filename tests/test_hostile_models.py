@@ -1,0 +1,176 @@
+"""Models that were made to do harm, or only to be odd: errors, or the same integers from every implementation.
+
+Each was found by the random tests in the folder `fuzz`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+
+import ivit_onnx
+from cases import Case, random_case
+from fuzz import hostile_models
+from graphs import single_operator_model
+from ivit_onnx.errors import ModelError
+from sessions import assert_equal, expected, run, session
+
+LEVELS = onnxruntime.GraphOptimizationLevel
+
+
+def both(path: Path, inputs: dict[str, Any], *, optimized: bool = True) -> list[list[Any]]:
+    """What the kernels and the provider make of a model."""
+    results = []
+    for provider in ("cpu", "ivit-cpu"):
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = LEVELS.ORT_ENABLE_ALL if optimized else LEVELS.ORT_DISABLE_ALL
+        model = ivit_onnx.create_session(path, provider=provider, session_options=options)
+        results.append(model.run(None, inputs))
+    return results
+
+
+def standard_model(nodes: list[Any], x: Any, y: Any, constants: dict[str, Any], path: Path) -> Path:
+    initializers = [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "standard", [x] if x is not None else [], [y], initializers)
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ivit", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    return path
+
+
+@pytest.mark.parametrize("operator", ["IntLinear", "IntLinear32"])
+def test_inputs_without_elements_make_outputs_with_some(operator: str, tmp_path: Path) -> None:
+    """A product over no columns is the bias. The provider once left the output as it found the memory."""
+    case = random_case(operator, np.random.default_rng(5))
+    case.inputs["x"] = case.inputs["x"][..., :0]
+    case.inputs["weight"] = case.inputs["weight"][:0]
+    path = tmp_path / "model.onnx"
+    onnx.save(single_operator_model(case, constants=True, functions=False), path)
+    for found in both(path, {"x": case.inputs["x"]}):
+        assert_equal(found[0], expected(case))
+
+
+def test_mean_of_no_tokens_is_refused(tmp_path: Path) -> None:
+    case = random_case("IntTokenMean", np.random.default_rng(1))
+    path = tmp_path / "model.onnx"
+    onnx.save(single_operator_model(case, constants=True, functions=False), path)
+    model = ivit_onnx.create_session(path, provider="ivit-cpu")
+    with pytest.raises(Exception, match=r"tokens of input x: expected 1\.\.65535, found 0"):
+        model.run(None, {"x": case.inputs["x"][:, :0]})
+
+
+@pytest.mark.parametrize("operator", ["IntLinear", "IntMlpAdd", "ShiftGELU", "IntLayerNorm"])
+def test_data_that_is_constant(operator: str, tmp_path: Path) -> None:
+    """The data of an int8 operator as an initializer: the provider took it for a weight and dropped it."""
+    case = random_case(operator, np.random.default_rng(3))
+    model = single_operator_model(case, constants=True, functions=False)
+    (x,) = [value for value in model.graph.input if value.name == "x"]
+    model.graph.input.remove(x)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(case.inputs["x"], "x"))
+    path = tmp_path / "model.onnx"
+    onnx.save(model, path)
+    for found in both(path, {name: case.inputs[name] for name in ("residual",) if name in case.inputs}):
+        assert_equal(found[0], expected(case))
+
+
+@pytest.mark.parametrize("optimized", [False, True])
+def test_casts_of_scalars_and_constants_are_left_to_others(tmp_path: Path, optimized: bool) -> None:
+    cast = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.INT32)
+    y = helper.make_tensor_value_info("y", TensorProto.INT32, [])
+    x = helper.make_tensor_value_info("x", TensorProto.INT8, [])
+    path = standard_model([cast], x, y, {}, tmp_path / "scalar.onnx")
+    for found in both(path, {"x": np.array(-5, np.int8)}, optimized=optimized):
+        assert_equal(found[0], np.array(-5, np.int32))
+    y = helper.make_tensor_value_info("y", TensorProto.INT32, [2])
+    path = standard_model([cast], None, y, {"x": np.array([1, -2], np.int8)}, tmp_path / "constant.onnx")
+    for found in both(path, {}, optimized=optimized):
+        assert_equal(found[0], np.array([1, -2], np.int32))
+
+
+def test_inputs_that_are_left_out(tmp_path: Path) -> None:
+    """A loop without a count has an empty first input; a slice without axes an empty last one."""
+    body = helper.make_graph(
+        [helper.make_node("Not", ["go"], ["on"]), helper.make_node("Identity", ["carried"], ["out"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("carried", TensorProto.INT8, [1, 3, 2]),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("out", TensorProto.INT8, [1, 3, 2]),
+        ],
+    )
+    nodes = [
+        helper.make_node("Loop", ["", "true", "x"], ["looped"], body=body),
+        helper.make_node("Slice", ["looped", "from", "to", ""], ["y"]),
+    ]
+    constants = {"true": np.array(True), "from": np.array([0]), "to": np.array([1])}
+    x = helper.make_tensor_value_info("x", TensorProto.INT8, [1, 3, 2])
+    y = helper.make_tensor_value_info("y", TensorProto.INT8, [1, 3, 2])
+    path = standard_model(nodes, x, y, constants, tmp_path / "model.onnx")
+    data = np.arange(6, dtype=np.int8).reshape(1, 3, 2)
+    for found in both(path, {"x": data}):
+        assert_equal(found[0], data)
+
+
+def test_a_weight_without_columns_may_have_any_number_of_rows() -> None:
+    """2^62 rows of nothing are a file of some bytes, and once were 2^62 steps of a loop."""
+    case = random_case("IntLinear", np.random.default_rng(0))
+    model = single_operator_model(case, constants=True, functions=False)
+    for tensor in model.graph.initializer:
+        dims = [2**62, 0] if tensor.name == "weight" else [] if tensor.name in ("multiplier", "shift") else [0]
+        content = onnx.numpy_helper.to_array(tensor).reshape(-1)[:1].reshape(dims) if dims == [] else None
+        tensor.ClearField("raw_data")
+        tensor.ClearField("dims")
+        tensor.dims.extend(dims)
+        if content is not None:
+            tensor.raw_data = content.tobytes()
+    empty = session(model)
+    with pytest.raises(Exception, match="shape of input x: expected"):
+        run(empty, case)
+
+
+def test_windows_whose_biases_would_need_gigabytes(tmp_path: Path) -> None:
+    case = random_case("IntWindowAttention", np.random.default_rng(0))
+    window, heads = 256, 1
+    case.attributes |= {"window": window, "heads": heads, "shift": 0, "height": 1, "width": 1}
+    case.inputs["qkv"] = np.zeros((1, 1, 3 * heads), np.int8)
+    case.inputs["padding"] = np.zeros(3 * heads, np.int8)
+    case.inputs["relative_position"] = np.zeros(((2 * window - 1) ** 2, heads), np.int16)
+    for name in ("context_multiplier", "context_shift"):
+        case.inputs[name] = np.asarray(case.inputs[name].reshape(-1)[0])
+    path = tmp_path / "model.onnx"
+    onnx.save(single_operator_model(case, constants=True, functions=False), path)
+    for provider in ("cpu", "ivit-cpu"):
+        model = ivit_onnx.create_session(path, provider=provider)
+        with pytest.raises(Exception, match=r"attribute window: expected at most 268435456 pairs of tokens"):
+            model.run(None, {"qkv": case.inputs["qkv"]})
+
+
+def test_dimensions_whose_product_overflows(tmp_path: Path) -> None:
+    """2^62 positions and as many prefix tokens, all without channels."""
+    case: Case = random_case("IntPatchEmbed", np.random.default_rng(0))
+    model = single_operator_model(case, constants=True, functions=False)
+    for tensor in model.graph.initializer:
+        if tensor.name in ("position", "prefix_tokens"):
+            tensor.ClearField("raw_data")
+            tensor.dims[:] = [2**62, 0]
+    path = tmp_path / "model.onnx"
+    onnx.save(model, path)
+    for provider in ("cpu", "ivit-cpu"):
+        with pytest.raises((ModelError, Exception), match=r"expected fewer than 2\^63 elements|shape of input|rows of"):
+            ivit_onnx.create_session(path, provider=provider).run(None, {"image": case.inputs["image"]})
+
+
+def test_random_models(tmp_path: Path) -> None:
+    """A few of the cases that `make fuzz` runs by the thousand."""
+    hostile_models.prepare(tmp_path)
+    results = {hostile_models.check(seed, tmp_path) for seed in range(40)}
+    assert results >= {"refused", "ran"}
