@@ -140,13 +140,13 @@ publish = rm -rf $(1)/repaired && PATH="$(abspath $(BIN)):$$PATH" auditwheel rep
 wheel: $(VENV)/.package
 	$(call publish,$(WHEELS))
 
-# Machine code for every architecture.
+WHEEL_ARCHITECTURES ?= all
 wheel-gpu: $(VENV)/.package
 	@rm -rf build/wheel-gpu && mkdir -p build/wheel-gpu
 	@echo "building the wheel with kernels for GPUs: several minutes"
 	@$(call with_nvcc) && IVIT_GPU_WHEEL=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel-gpu \
-	-C build-dir=build/{wheel_tag}-gpu -C cmake.define.IVIT_CUDA=ON -C cmake.define.IVIT_CUDA_ARCHITECTURES=all \
-	-C cmake.define.IVIT_MANYLINUX=ON .
+	-C build-dir=build/{wheel_tag}-gpu -C cmake.define.IVIT_CUDA=ON \
+	-C "cmake.define.IVIT_CUDA_ARCHITECTURES=$(WHEEL_ARCHITECTURES)" -C cmake.define.IVIT_MANYLINUX=ON .
 	$(call publish,build/wheel-gpu)
 
 # ONNX Runtime's headers go into the sdist; the wheel is built from it where fetching is off.
