@@ -12,6 +12,7 @@ set(ivit_old_pthread
     pthread_join
     pthread_key_create
     pthread_key_delete
+    pthread_kill
     pthread_mutex_trylock
     pthread_mutexattr_destroy
     pthread_mutexattr_init
@@ -21,36 +22,56 @@ set(ivit_old_pthread
     pthread_rwlock_destroy
     pthread_rwlock_init
     pthread_rwlock_rdlock
+    pthread_rwlock_timedrdlock
+    pthread_rwlock_timedwrlock
     pthread_rwlock_tryrdlock
     pthread_rwlock_trywrlock
     pthread_rwlock_unlock
     pthread_rwlock_wrlock
+    pthread_rwlockattr_destroy
+    pthread_rwlockattr_init
+    pthread_rwlockattr_setpshared
     pthread_setspecific
+    pthread_spin_destroy
+    pthread_spin_init
+    pthread_spin_lock
+    pthread_spin_trylock
+    pthread_spin_unlock
     sem_destroy
     sem_init
     sem_post
     sem_timedwait
     sem_trywait
     sem_wait)
-set(ivit_old_dl dlclose dlerror dlopen dlsym dlvsym)
+set(ivit_old_dl dlclose dlerror dlmopen dlopen dlsym dlvsym)
 set(ivit_old_rt shm_open shm_unlink)
 set(ivit_soname_pthread libpthread.so.0)
 set(ivit_soname_dl libdl.so.2)
 set(ivit_soname_rt librt.so.1)
 
-# The first version that glibc had on a processor; the functions above are that old.
+# The first version that glibc had on a processor; the functions above are that old, with one exception.
 set(ivit_first_glibc_x86_64 GLIBC_2.2.5)
 set(ivit_first_glibc_aarch64 GLIBC_2.17)
+set(ivit_version_x86_64_dlmopen GLIBC_2.3.4)
 
 # Makes the stand-in of one library, the target ivit_old_${name}.
 function(ivit_stand_in name)
-  list(JOIN ivit_old_${name} "; " symbols)
-  list(TRANSFORM ivit_old_${name} REPLACE "(.+)" "void \\1(void) {}\n" OUTPUT_VARIABLE functions)
-  list(JOIN functions "" functions)
+  set(functions "")
+  set(first "")
+  set(later "")
+  foreach(symbol ${ivit_old_${name}})
+    string(APPEND functions "void ${symbol}(void) {}\n")
+    set(version ${ivit_version_${CMAKE_SYSTEM_PROCESSOR}_${symbol}})
+    if(version)
+      string(APPEND later "${version} { global: ${symbol}; };\n")
+    else()
+      string(APPEND first "${symbol}; ")
+    endif()
+  endforeach()
+  set(first_glibc ${ivit_first_glibc_${CMAKE_SYSTEM_PROCESSOR}})
   set(folder ${CMAKE_BINARY_DIR}/manylinux)
-  file(CONFIGURE OUTPUT ${folder}/${name}.cc CONTENT "extern \"C\" {\n${functions}}\n" @ONLY)
-  file(CONFIGURE OUTPUT ${folder}/${name}.map
-       CONTENT "${ivit_first_glibc_${CMAKE_SYSTEM_PROCESSOR}} { global: ${symbols}; local: *; };\n" @ONLY)
+  file(CONFIGURE OUTPUT ${folder}/${name}.cc CONTENT "extern \"C\" {\n@functions@}\n" @ONLY)
+  file(CONFIGURE OUTPUT ${folder}/${name}.map CONTENT "@first_glibc@ { global: @first@local: *; };\n@later@" @ONLY)
   add_library(ivit_old_${name} MODULE ${folder}/${name}.cc)
   set_target_properties(ivit_old_${name} PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${folder})
   target_link_options(ivit_old_${name} PRIVATE -nostdlib -Wl,-soname,${ivit_soname_${name}}
