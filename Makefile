@@ -5,6 +5,9 @@
 # make sanitize  runs tests of kernels and sessions with the address, undefined-behaviour and thread sanitizers
 # make soak   many threads on one session, many sessions at once; SOAK_MINUTES=20 in all
 # make leaks  memory after 1000 sessions of each kind
+# make wheel  builds dist/*.whl for CPUs, with a manylinux tag, and checks it; make wheel-gpu the one for GPUs too
+# make sdist  builds dist/*.tar.gz, and from it, without a network, a wheel
+# make matrix installs the wheel beside the oldest and the newest packages, with every Python found here, and tests it
 # make lint   ruff, mypy and clang-format
 # make docs   regenerates docs/operators.md, the table of flat operators and the screenshots
 # make clean  removes what was built; make distclean also removes the virtual environment
@@ -38,7 +41,7 @@ need = { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 install = $(BIN)/python -m pip install --quiet --force-reinstall --no-deps $(WHEELS)/*.whl && \
 	$(BIN)/python -m pip install --quiet "$$(echo $(WHEELS)/*.whl)[$(1)]"
 
-.PHONY: help demo test gpu fuzz sanitize soak leaks lint docs clean distclean
+.PHONY: help demo test gpu wheel wheel-gpu sdist matrix fuzz sanitize soak leaks lint docs clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -116,7 +119,8 @@ $(VENV)/.created:
 $(WHEELS)/.built: $(SOURCES) $(VENV)/.created
 	@rm -rf $(WHEELS) && mkdir -p $(WHEELS)
 	@echo "building the wheel with the native library"
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEELS) -C cmake.define.IVIT_CUDA=OFF .
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEELS) -C cmake.define.IVIT_CUDA=OFF \
+	-C cmake.define.IVIT_MANYLINUX=ON .
 	@touch $@
 
 $(VENV)/.cmake: $(VENV)/.created
@@ -142,11 +146,13 @@ $(TOOLKIT)/.installed: $(VENV)/.created
 	@ln -sfn lib $(TOOLKIT)/nvidia/cu13/lib64
 	@touch $@
 
+# $(call with_nvcc) finds the CUDA compiler, or brings it.
+with_nvcc = if ! command -v "$${CUDACXX:-nvcc}" >/dev/null; then $(MAKE) --no-print-directory $(TOOLKIT)/.installed && \
+	export CUDACXX=$(abspath $(TOOLKIT))/nvidia/cu13/bin/nvcc; fi
+
 $(GPU)/.built: $(NATIVE_SOURCES) $(VENV)/.cmake
-	@command -v "$${CUDACXX:-nvcc}" >/dev/null || $(MAKE) --no-print-directory $(TOOLKIT)/.installed
 	@mkdir -p build && echo "compiling for GPUs: $(ARCHITECTURES)"
-	@if ! command -v "$${CUDACXX:-nvcc}" >/dev/null; then \
-	export CUDACXX=$(abspath $(TOOLKIT))/nvidia/cu13/bin/nvcc; fi && \
+	@$(call with_nvcc) && \
 	$(call cmake,$(GPU),-DIVIT_CUDA=ON -DIVIT_STAGED=ON "-DIVIT_CUDA_ARCHITECTURES=$(ARCHITECTURES)")
 	@touch $@
 
@@ -160,6 +166,46 @@ $(VENV)/.dev: $(WHEELS)/.built
 	@echo "installing; the first time PyTorch is downloaded, which can be several gigabytes"
 	$(call install,cpu$(comma)export$(comma)dev)
 	@touch $@
+
+# -- packages to give away
+
+$(VENV)/.package: $(WHEELS)/.built
+	$(BIN)/python -m pip install --quiet "$$(echo $(WHEELS)/*.whl)[package]"
+	@touch $@
+
+# $(call publish,FOLDER) has auditwheel give the folder's wheel the tag it has earned, and tests what came of it.
+publish = rm -rf $(1)/repaired && PATH="$(abspath $(BIN)):$$PATH" auditwheel repair --wheel-dir $(1)/repaired $(1)/*.whl && \
+	$(BIN)/twine check --strict $(1)/repaired/*.whl && \
+	IVIT_WHEEL=$$(echo $(1)/repaired/*.whl) $(BIN)/pytest -q tests/test_wheel.py && \
+	mkdir -p dist && cp $(1)/repaired/*.whl dist/ && ls -l dist/*.whl
+
+wheel: $(VENV)/.package
+	$(call publish,$(WHEELS))
+
+WHEEL_ARCHITECTURES ?= all
+wheel-gpu: $(VENV)/.package
+	@rm -rf build/wheel-gpu && mkdir -p build/wheel-gpu
+	@echo "building the wheel with kernels for GPUs: several minutes"
+	@$(call with_nvcc) && IVIT_GPU_WHEEL=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel-gpu \
+	-C build-dir=build/{wheel_tag}-gpu -C cmake.define.IVIT_CUDA=ON \
+	-C "cmake.define.IVIT_CUDA_ARCHITECTURES=$(WHEEL_ARCHITECTURES)" -C cmake.define.IVIT_MANYLINUX=ON .
+	$(call publish,build/wheel-gpu)
+
+# ONNX Runtime's headers go into the sdist; the wheel is built from it where fetching is off.
+sdist: $(VENV)/.package $(VENV)/.cmake
+	@rm -rf build/sdist && mkdir -p build/sdist
+	@trap 'rm -rf third_party' EXIT && PATH="$(abspath $(BIN)):$$PATH" && cmake -S . -B build/sdist/headers -G Ninja \
+	-DIVIT_CUDA=OFF -DIVIT_COPY_HEADERS=$(abspath third_party/onnxruntime) >build/sdist/log && \
+	$(BIN)/python -m build --sdist --outdir build/sdist . >>build/sdist/log || { cat build/sdist/log >&2; false; }
+	$(BIN)/twine check --strict build/sdist/*.tar.gz
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/sdist -C cmake.define.IVIT_CUDA=OFF \
+	-C cmake.define.IVIT_FETCH_HEADERS=OFF -C cmake.define.IVIT_HEADER_CACHE=/nonexistent build/sdist/*.tar.gz
+	IVIT_WHEEL=$$(echo build/sdist/*.whl) $(BIN)/pytest -q tests/test_wheel.py
+	@mkdir -p dist && cp build/sdist/*.tar.gz dist/ && ls -l dist/*.tar.gz
+
+matrix: $(VENV)/.package
+	@ls dist/*manylinux*.whl >/dev/null 2>&1 || $(MAKE) --no-print-directory wheel
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/matrix.py $(MATRIX)
 
 # The Netron test needs a browser; without one it is skipped, so this never fails.
 $(VENV)/.browser: $(VENV)/.created

@@ -112,6 +112,9 @@ endif()
 ivit_add_cuda(ivit_ort)
 target_sources(ivit_ort PRIVATE custom_ops/ort/cuda/cuda_custom_op.cc)
 target_compile_definitions(ivit_ort PRIVATE IVIT_CUDA)
+if(IVIT_MANYLINUX)
+  ivit_manylinux(ivit_ort dl rt)
+endif()
 
 if(IVIT_STAGED)
   # The GPU's kernels as operators of the CPU provider, a test library.

@@ -1,5 +1,5 @@
 # Finds ONNX Runtime's C headers and sets ONNXRUNTIME_INCLUDE_DIR. The Python package does not contain them, so after
-# the given directory and the system they are fetched: from Debian, else from ONNX Runtime's own release archive.
+# the given directory, the sdist and the system they are fetched: from Debian, else from ONNX Runtime's own release archive.
 # Headers are all that is needed; one version serves every runtime from 1.23 on.
 
 set(IVIT_ORT_API_VERSION 23) # the oldest headers that declare all we use
@@ -90,6 +90,12 @@ function(ivit_find_onnxruntime_headers)
   endif()
 
   set(tried "")
+  set(carried ${PROJECT_SOURCE_DIR}/third_party/onnxruntime) # in the sdist
+  ivit_reject_headers(${carried} problem)
+  if(NOT problem)
+    set(ONNXRUNTIME_INCLUDE_DIR ${carried} PARENT_SCOPE)
+    return()
+  endif()
   find_path(system_headers onnxruntime_c_api.h PATH_SUFFIXES onnxruntime onnxruntime/core/session NO_CACHE)
   if(system_headers)
     ivit_reject_headers(${system_headers} problem)
@@ -133,3 +139,9 @@ endfunction()
 
 ivit_find_onnxruntime_headers()
 message(STATUS "ivit: ONNX Runtime headers in ${ONNXRUNTIME_INCLUDE_DIR}")
+
+set(IVIT_COPY_HEADERS "" CACHE PATH "A directory to copy the headers to that are used (make sdist)")
+if(IVIT_COPY_HEADERS)
+  file(COPY ${ONNXRUNTIME_INCLUDE_DIR}/onnxruntime_c_api.h ${ONNXRUNTIME_INCLUDE_DIR}/onnxruntime_ep_c_api.h
+       DESTINATION ${IVIT_COPY_HEADERS})
+endif()
