@@ -29,7 +29,7 @@ from ivit_onnx.api import export, load_twin  # noqa: E402
 from ivit_onnx.images import normalize  # noqa: E402
 from ivit_onnx.models import Twin  # noqa: E402
 from ivit_onnx.quant.modules import QuantModule  # noqa: E402
-from ivit_onnx.quant.tensors import fake_quantize  # noqa: E402
+from ivit_onnx.quant.training import quantize  # noqa: E402
 from ivit_onnx.report import ErrorReport, measure  # noqa: E402
 from ivit_onnx.report.costs import Costs  # noqa: E402
 from ivit_onnx.report.page import page, percent  # noqa: E402
@@ -214,7 +214,7 @@ def test_one_point_and_one_layers_weights_alone(twins: dict[str, Twin]) -> None:
             exact = outputs_of(twin, layer, x)
             with only_point(layer.output):
                 rounded = outputs_of(twin, layer, x)
-            assert torch.equal(rounded, fake_quantize(exact, layer.output.scale, 127))
+            assert torch.equal(rounded, quantize(exact, layer.output.scale, 127))
             scale = layer.weight.abs().amax(1, keepdim=True) / 127
             with only_weights(layer):
                 found = outputs_of(twin, layer, x)
@@ -270,7 +270,7 @@ def test_statistics_against_numpy() -> None:
     exact = rng.normal(size=5000).astype(np.float32) * 3
     x = torch.from_numpy(exact)
     scale, levels = 0.05, 127
-    found = fake_quantize(x, torch.tensor(scale), levels)
+    found = quantize(x, torch.tensor(scale), levels)
     error = Error()
     error.add(x[:1000], found[:1000])
     error.add(x[1000:], found[1000:])

@@ -1,4 +1,4 @@
-"""The command lines `ivit-export`, `ivit-run`, `ivit-verify`, `ivit-bench`, `ivit-eval`, `ivit-report` and `ivit-train`.
+"""The commands: ivit-export, ivit-run, ivit-verify, ivit-bench, ivit-eval, ivit-report and ivit-train.
 
 Exit status: 0 success, 1 `ivit-verify` found a difference, 2 the input or the options are wrong (one line on standard
 error says how). Anything else that is raised is a defect and shows its traceback.

@@ -88,10 +88,17 @@ def train(
             rich_help_panel=_QUANTIZATION,
         ),
     ] = None,
+    calib_preset: Annotated[
+        Literal["fast", "default", "best"],
+        typer.Option(help="How the network is calibrated before it is trained.", rich_help_panel=_QUANTIZATION),
+    ] = "default",
     calib_method: Annotated[
-        Literal["minmax", "percentile", "mse"],
-        typer.Option(help="How the first ranges follow from training images.", rich_help_panel=_QUANTIZATION),
-    ] = "mse",
+        Literal["minmax", "percentile", "mse", "entropy"] | None,
+        typer.Option(
+            help="How the first ranges follow from training images.  \\[default: that of the preset]",
+            rich_help_panel=_QUANTIZATION,
+        ),
+    ] = None,
     calib_images: Annotated[
         int, typer.Option(help="How many training images are used for that.", rich_help_panel=_QUANTIZATION)
     ] = 256,
@@ -222,7 +229,8 @@ def train(
 _OPTIONS = frozenset(
     {
         *("data", "checkpoint", "model", "pretrained", "floating", "num_heads", "img_size", "act", "softmax_bits"),
-        *("calib_method", "calib_images", "scales", "scale_lr", "epochs", "batch_size", "accumulate", "lr", "min_lr"),
+        *("calib_preset", "calib_method", "calib_images", "scales", "scale_lr", "epochs", "batch_size", "accumulate"),
+        *("lr", "min_lr"),
         *("warmup", "weight_decay", "clip_grad", "ema", "distill", "teacher", "distill_weight", "temperature"),
         *("smoothing", "auto_augment", "color_jitter", "hflip", "vflip", "crop_scale", "random_erasing", "mixup"),
         *("cutmix", "amp", "cpu", "workers", "seed", "log_every", "save_every"),

@@ -112,8 +112,8 @@ class _Pattern:
         return name
 
     def widens(self, cast: _Node) -> bool:
-        source, target = self.types.get(cast.inputs[0]), int(cast.attributes["to"])
-        return source in _WIDTH and target in _WIDTH and _WIDTH[source] < _WIDTH[target]
+        source, target = _WIDTH.get(self.types.get(cast.inputs[0], 0)), _WIDTH.get(int(cast.attributes["to"]))
+        return source is not None and target is not None and source < target
 
     def type_of(self, node: _Node) -> int:
         if node.op_type == "Cast":

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ivit_onnx.models import Twin
 from ivit_onnx.quant.modules import QuantModule, WeightedModule
-from ivit_onnx.quant.tensors import QuantTensor, fake_quantize
+from ivit_onnx.quant.tensors import QuantTensor
+from ivit_onnx.quant.training import quantize
 from ivit_onnx.report.costs import Costs
 from ivit_onnx.report.results import ErrorReport, LayerError, PartError, PointError
 from ivit_onnx.report.statistics import Distribution, Error, Span, decibels
@@ -135,7 +136,7 @@ def _spans(twin: Twin, batches: list[Tensor]) -> tuple[dict[str, Span], dict[str
 
     def see(name: str, x: Tensor) -> None:
         spans[name].add(x)
-        rounding[name].add(x, fake_quantize(x, activations[name].scale, activations[name].levels))
+        rounding[name].add(x, quantize(x, activations[name].scale, activations[name].levels))
 
     with watch_points(twin, see):
         for batch in batches:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from ivit_onnx.calibration import Preset, recipe
 from ivit_onnx.errors import TrainingError
-from ivit_onnx.quant.observers import METHODS, Method
+from ivit_onnx.quant.observers import Method
 
 __all__ = ["DISTILLATIONS", "SCALES", "Distillation", "Options", "Scales"]
 
@@ -44,7 +45,8 @@ class Options:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     softmax_bits: int | None = None
-    calib_method: Method = "mse"
+    calib_preset: Preset = "default"
+    calib_method: Method | None = None
     calib_images: int = 256
     scales: Scales = "learned"
     scale_lr: float = 1e-3
@@ -82,7 +84,8 @@ class Options:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise TrainingError(f"expected {_flag(name)} in {low:g}..{high:g}, found {value:g}")
-        for name, allowed in (("distill", DISTILLATIONS), ("scales", SCALES), ("calib_method", METHODS)):
+        recipe(self.calib_preset, self.calib_method)
+        for name, allowed in (("distill", DISTILLATIONS), ("scales", SCALES)):
             if getattr(self, name) not in allowed:
                 raise TrainingError(f"expected {_flag(name)} of {', '.join(allowed)}, found {getattr(self, name)!r}")
         if self.pretrained and self.checkpoint is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from ivit_onnx.architectures import Preprocess
-from ivit_onnx.calibration import apply_calibration, collect_statistics
+from ivit_onnx.calibration import apply_calibration, collect_statistics, recipe
 from ivit_onnx.checkpoints import Checkpoint, load_checkpoint, load_state_dict
 from ivit_onnx.datasets import ImageDataset, open_dataset
 from ivit_onnx.errors import TrainingError
@@ -58,7 +58,9 @@ def open_start(options: Options) -> Start:
     if not calibrated:
         # Calibration may adjust weights; the reference has those of the checkpoint.
         reference = _floating_copy(twin)
-        apply_calibration(twin, _statistics(twin, data[0], options), options.calib_method)
+        apply_calibration(twin, _statistics(twin, data[0], options), recipe(options.calib_preset, options.calib_method))
+        # The adjusted weights are those that are trained, and saved.
+        twin.adjustments = {}
     if options.distill != "none" and teacher is None:
         if reference is None:
             raise TrainingError("--distill from a network that has been trained with integers needs --teacher")
