@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ivit_onnx.architectures import Preprocess
+from ivit_onnx.calibration import replay
 from ivit_onnx.checkpoints import read_architecture
 from ivit_onnx.errors import CalibrationError, ExportError
 from ivit_onnx.models import VisionTransformer, from_state_dict, from_timm
@@ -134,6 +135,7 @@ def test_state_round_trip() -> None:
     twin = calibrated_twin(network)
     arch = read_architecture(network.state_dict(), heads=3)
     other = from_state_dict(network.state_dict(), arch, Preprocess(SIZE))
+    replay(other, twin.adjustments)
     other.load_quantization_state(twin.quantization_state())
     loaded = VisionTransformer(arch, Preprocess(SIZE)).eval()
     loaded.load_state_dict(twin.state_dict())

@@ -117,7 +117,10 @@ class Twin(nn.Module):
                     module.get_buffer("n").fill_(module.published_n)
 
     def quantization_state(self) -> dict[str, float | int]:
-        """Every activation scale and every n by buffer name: with the weights, all that the integers depend on."""
+        """Every activation scale and every n by buffer name: with the weights, all that the integers depend on.
+
+        Calibration changes weights; `adjustments` has what is to be repeated on those of the checkpoint.
+        """
         return {name: buffer.item() for name, buffer in self._quantization_buffers().items()}
 
     def load_quantization_state(self, state: Mapping[str, float | int]) -> None:
