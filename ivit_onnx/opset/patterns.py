@@ -36,7 +36,7 @@ _FOOTER = ')ivit"\n'
 
 #: Longer constants get a line and a name of their own.
 _SHORT = 4
-_WIDTH = {
+_WIDTH: dict[int, int] = {
     TensorProto.INT8: 8,
     TensorProto.UINT8: 9,
     TensorProto.INT16: 16,
