@@ -32,7 +32,8 @@ Plan::Plan(const OrtGraph* graph) {
     if (!cover.taken[node]) throw ort::InvalidArgument(source.nodes()[node].describe() + ": " + cover.reasons[node]);
   }
   for (size_t value = 0; value < source.values().size(); ++value) {
-    if (const auto view = source.view(value)) constant_bytes_ += element_count(view->shape) * element_bytes(view->type);
+    const auto view = source.view(value);
+    if (view) constant_bytes_ += ort::checked_product(ort::element_count(view->shape), element_bytes(view->type));
   }
   for (flat::Operation& operation : cover.operations) {
     Step step{operation.name, operation.call, {}, {}, std::move(operation.parameters)};
