@@ -134,7 +134,7 @@ class _ShiftGelu(torch.autograd.Function):
         index = column + 256 * column.amax(-1, keepdim=True)
         values = torch.arange(256, device=x.device) - _BIAS
         table = gelu_table(values, x0, n).to(x.dtype) * (scale * 2.0**-7)
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
             real = (values * scale).requires_grad_()
             (slopes,) = torch.autograd.grad(act(real).sum(), real)
         ctx.save_for_backward(column, slopes)
