@@ -13,7 +13,6 @@ import pytest
 
 from fuzz import hostile_models
 
-
 #: One allocation of so many fails: all of them take a minute.
 STEP = 7
 
