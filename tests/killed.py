@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -31,6 +32,8 @@ def run_and_kill(command: str, arguments: Sequence[str | Path], folder: Path, at
 
         def watch(event: str, details: tuple[Any, ...]) -> None:
             nonlocal count, due
+            if event == "os.kill":  # the one that this function sends
+                return
             if due:
                 os.kill(os.getpid(), signal.SIGKILL)
             if not is_change(event, details) or not str(details[0]).startswith(str(folder)):
@@ -72,16 +75,15 @@ def forked(command: str, arguments: Sequence[str | Path], folder: Path, prepare:
     if process == 0:
         status = 99
         try:
-            with (folder.parent / "output.txt").open("wb") as output:
-                os.dup2(output.fileno(), 1)
-                os.dup2(output.fileno(), 2)
+            # Those of this process may be a test's.
+            sys.stdout = sys.stderr = (folder.parent / "output.txt").open("w", encoding="utf-8")
             prepare()
             status = getattr(cli, f"{command}_main")([str(argument) for argument in arguments])
         except BaseException:
             traceback.print_exc()
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
             os._exit(status)
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
