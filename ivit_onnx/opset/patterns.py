@@ -36,14 +36,14 @@ _FOOTER = ')ivit"\n'
 
 #: Longer constants get a line and a name of their own.
 _SHORT = 4
-_WIDTH = {
+_WIDTH: dict[int, int] = {
     TensorProto.INT8: 8,
     TensorProto.UINT8: 9,
     TensorProto.INT16: 16,
     TensorProto.INT32: 32,
     TensorProto.INT64: 64,
 }
-_OUTPUT_TYPES = {
+_OUTPUT_TYPES: dict[str, int] = {
     **dict.fromkeys(("Less", "Greater", "Equal", "And"), TensorProto.BOOL),
     "MatMulInteger": TensorProto.INT32,
     "Shape": TensorProto.INT64,

@@ -1,0 +1,45 @@
+"""What a labelled data set is, and one that is held in memory."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal, get_args
+
+import numpy as np
+from PIL import Image
+
+__all__ = ["SPLITS", "ArrayDataset", "ImageDataset", "Split"]
+
+Split = Literal["train", "val"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+class ImageDataset(ABC):
+    """A sequence of (Pillow image in RGB, label), label in 0..len(classes)-1.
+
+    Attributes: `classes` the names in order of their labels; `size` the side of the images where all are square and
+    alike, for which a network of this size takes them whole, without resizing and cropping; None otherwise.
+    """
+
+    classes: list[str]
+    size: int | None = None
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]: ...
+
+
+class ArrayDataset(ImageDataset):
+    """Pixels uint8 [N, size, size, 3] and labels int64 [N] in memory."""
+
+    def __init__(self, pixels: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], classes: list[str]) -> None:
+        self.pixels, self.labels, self.classes = pixels, labels, classes
+        self.size = int(pixels.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return Image.fromarray(self.pixels[index]), int(self.labels[index])
