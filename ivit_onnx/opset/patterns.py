@@ -43,7 +43,7 @@ _WIDTH: dict[int, int] = {
     TensorProto.INT32: 32,
     TensorProto.INT64: 64,
 }
-_OUTPUT_TYPES = {
+_OUTPUT_TYPES: dict[str, int] = {
     **dict.fromkeys(("Less", "Greater", "Equal", "And"), TensorProto.BOOL),
     "MatMulInteger": TensorProto.INT32,
     "Shape": TensorProto.INT64,
