@@ -13,6 +13,7 @@ Scales are float32 and combined in the order of the published I-ViT code, so tha
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -475,8 +476,8 @@ class Attention(QuantModule):
         q, k, v = x.reshape(batch, tokens, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
         score = self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5)
         if self.quantized:
-            settings = {**self.exponential(), "frac_bits": self.softmax_bits}
-            probability = training.shiftmax(score, self.score.scale, None, **settings)
+            shiftmax = partial(training.shiftmax, **self.exponential(), frac_bits=self.softmax_bits)
+            probability = training.softmax(score, self.score.scale, None, shiftmax)
         else:
             probability = score.softmax(-1)
         context = (probability @ v).transpose(1, 2).reshape(batch, tokens, width // 3)

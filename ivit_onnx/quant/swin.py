@@ -6,6 +6,8 @@ are 16 bits wide here: those before the normalisation of the patch embedding, an
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -83,8 +85,8 @@ class WindowAttention(QuantModule):
         placed = self.placed.add(self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5), bias)
         visible = grid.visible.to(placed.device)
         if self.quantized:
-            settings = {**self.exponential(), "frac_bits": self.softmax_bits}
-            probability = training.shiftmax(placed, self.placed.scale, visible, **settings)
+            shiftmax = partial(training.shiftmax, **self.exponential(), frac_bits=self.softmax_bits)
+            probability = training.softmax(placed, self.placed.scale, visible, shiftmax)
         else:
             probability = torch.where(visible, placed, placed + _MASK).softmax(-1)
         return QuantTensor(self.output(join_windows(probability @ v, grid)), self.output.scale)

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ivit_onnx.opset import MASKED
 from ivit_onnx.quant import operators
 
-__all__ = ["layer_norm", "quantize", "shift_gelu", "shiftmax"]
+__all__ = ["layer_norm", "quantize", "shift_gelu", "shiftmax", "softmax"]
 
 _BIAS = 128
 #: An exponent so small that the exponential is cut off, for scores that must not count.
@@ -35,13 +36,26 @@ def quantize(x: Tensor, scale: Tensor, levels: int, log_scale: Tensor | None = N
     return y
 
 
-def shiftmax(score: Tensor, scale: Tensor, visible: Tensor | None, *, x0: int, n: int, frac_bits: int) -> Tensor:
-    """Shiftmax over the last axis of 8-bit scores (real values); gradient of softmax at these probabilities.
+def softmax(score: Tensor, scale: Tensor, visible: Tensor | None, probabilities: Callable[[Tensor], Tensor]) -> Tensor:
+    """A softmax over the last axis of 8-bit scores (real values); gradient of softmax at its probabilities.
 
+    `probabilities` maps integers, MASKED where they must not count, to real probabilities: `shiftmax`, for example.
     `visible` (bool, broadcasts against the scores), if given, is False for scores that must not count.
     """
-    p: Tensor = _Shiftmax.apply(score, scale, x0, n, frac_bits, visible)  # type: ignore[no-untyped-call]
+    p: Tensor = _Softmax.apply(score, scale, visible, probabilities)  # type: ignore[no-untyped-call]
     return p
+
+
+def shiftmax(x: Tensor, /, *, x0: int, n: int, frac_bits: int) -> Tensor:
+    """Shiftmax over the last axis of 8-bit integers x, MASKED where they must not count: probabilities in float64."""
+    index = (x - x.amax(-1, keepdim=True)).add_(256).clamp_(min=0).to(torch.int32)
+    exponents = torch.arange(-256, 1, device=x.device)
+    exponents[0] = _CUT_OFF * -x0
+    table = operators.shift_exp(exponents, x0, n).double()
+    e = table.index_select(0, index.flatten()).view(index.shape)
+    total = e.sum(-1, keepdim=True).clamp_(max=operators.INT32_MAX)
+    factor = torch.floor(2.0**31 / total).mul_(2.0 ** (frac_bits - 31))
+    return e.mul_(factor).floor_().clamp_(max=2**frac_bits - 1).mul_(2.0**-frac_bits)
 
 
 def shift_gelu(x: Tensor, scale: Tensor, act: Callable[[Tensor], Tensor], *, x0: int, n: int) -> Tensor:
@@ -101,22 +115,15 @@ class _Quantize(torch.autograd.Function):
         return (_inside(grad, steps, low, high) if ctx.needs_input_grad[0] else None), None, None, grad_log
 
 
-class _Shiftmax(torch.autograd.Function):
+class _Softmax(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, score: Tensor, scale: Tensor, x0: int, n: int, frac_bits: int, visible: Tensor | None
+        ctx: Any, score: Tensor, scale: Tensor, visible: Tensor | None, probabilities: Callable[[Tensor], Tensor]
     ) -> Tensor:
         steps = (score / scale).round_()
         if visible is not None:
-            steps = torch.where(visible, steps, -(2.0**40))
-        index = steps.sub_(steps.amax(-1, keepdim=True)).add_(256).clamp_(min=0).to(torch.int32)
-        exponents = torch.arange(-256, 1, device=score.device)
-        exponents[0] = _CUT_OFF * -x0
-        table = operators.shift_exp(exponents, x0, n).double()
-        e = table.index_select(0, index.flatten()).view(index.shape)
-        total = e.sum(-1, keepdim=True).clamp_(max=operators.INT32_MAX)
-        factor = torch.floor(2.0**31 / total).mul_(2.0 ** (frac_bits - 31))
-        p = e.mul_(factor).floor_().clamp_(max=2**frac_bits - 1).mul_(2.0**-frac_bits).to(score.dtype)
+            steps = torch.where(visible, steps, float(MASKED))
+        p = probabilities(steps).to(score.dtype)
         ctx.save_for_backward(p)
         return p
 
@@ -124,7 +131,7 @@ class _Shiftmax(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (grad,), (p,) = grads, ctx.saved_tensors
         weighted = grad * p
-        return weighted.sub_(p * weighted.sum(-1, keepdim=True)), None, None, None, None, None
+        return weighted.sub_(p * weighted.sum(-1, keepdim=True)), None, None, None
 
 
 class _ShiftGelu(torch.autograd.Function):
