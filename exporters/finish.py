@@ -15,7 +15,7 @@ __all__ = ["FLAT_FUNCTIONS", "IR_VERSION", "MAX_PROTO_BYTES", "finish", "save"]
 
 IR_VERSION = 10
 #: What `--flat` keeps as functions of the domain; everything else becomes standard integer operators.
-FLAT_FUNCTIONS = ("Shiftmax", "ShiftGELU", "IntLayerNorm", "IntLayerNorm16")
+FLAT_FUNCTIONS = ("Shiftmax", "ShiftGELU", "TableSoftmax", "TableGELU", "IntLayerNorm", "IntLayerNorm16")
 #: A protobuf message ends at 2 GiB; weights beyond this go to a second file.
 MAX_PROTO_BYTES = 2**31 - 2**24
 

@@ -24,8 +24,10 @@ from ivit_onnx.opset import OPERATORS as SPECS
 from ivit_onnx.opset.arithmetic import Array, scale_round
 from ivit_onnx.quant import operators
 from ivit_onnx.quant.dyadic import dyadic, dyadic_affine
-from ivit_onnx.quant.exponents import choose_gelu_n, choose_shiftmax_n, exp_x0, gelu_x0
+from ivit_onnx.quant.exponents import choose_gelu_n, choose_shiftmax_n, gelu_x0
 from ivit_onnx.quant.observers import Histogram
+from ivit_onnx.quant.softmax import IntegerSoftmax
+from ivit_onnx.quant.tables import Nonlinear, gelu_table
 from ivit_onnx.quant.tensors import Lowered, QuantTensor, fake_quantize, straight_through
 
 __all__ = [
@@ -109,6 +111,8 @@ class QuantModule(nn.Module):
     path = ""
     #: True for the weights of the published I-ViT code: its definitions, where others would be more accurate.
     published = False
+    #: How softmax and GELU are computed.
+    nonlinear: Nonlinear = "ivit"
     #: n of a shift exponential in the published I-ViT code.
     published_n: int | None = None
 
@@ -411,7 +415,7 @@ class TokenMean(QuantModule):
 
 
 class Attention(QuantModule):
-    """IntAttention: packed qkv [.., tokens, 3 * heads * head_dim] to merged heads.
+    """IntAttention or IntTableAttention: packed qkv [.., tokens, 3 * heads * head_dim] to merged heads.
 
     Buffer `n`: fractional bits of the exponential, 0 until calibrated.
     """
@@ -433,15 +437,17 @@ class Attention(QuantModule):
             **self._dyadic(np.float64(s_product) / np.float64(s_score), "score_"),
             **self._dyadic(2.0**-self.softmax_bits * np.float64(s_x) / np.float64(s_y), "context_"),
         }
-        attributes = {"heads": self.heads, **self.exponential(), "frac_bits": self.softmax_bits}
-        return Lowered("IntAttention", constants, s_y, attributes)
+        softmax = self.softmax()
+        attributes = {"heads": self.heads, **softmax.attributes()}
+        return Lowered(softmax.operator("Attention"), {**constants, **softmax.constants()}, s_y, attributes)
 
     def choose_exponent(self) -> None:
-        self.n.fill_(choose_shiftmax_n(float(self.score.number(self.path)), self.tokens, self.softmax_bits))
+        if self.nonlinear == "ivit":
+            self.n.fill_(choose_shiftmax_n(float(self.score.number(self.path)), self.tokens, self.softmax_bits))
 
-    def exponential(self) -> dict[str, int]:
-        """Attributes x0 and n of Shiftmax."""
-        return {"x0": exp_x0(self.score.number(self.path)), "n": int(self.n)}
+    def softmax(self) -> IntegerSoftmax:
+        """The softmax at the scale of the scores."""
+        return IntegerSoftmax(self.nonlinear, self.score.number(self.path), int(self.n), self.softmax_bits)
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x = inputs[0].value
@@ -451,17 +457,16 @@ class Attention(QuantModule):
         probability = score.softmax(-1)
         if self.quantized:
             with torch.no_grad():
-                integers = torch.round(score / self.score.scale)
-                exact = operators.shiftmax(integers, frac_bits=self.softmax_bits, **self.exponential())
-            probability = straight_through(exact * 2.0**-self.softmax_bits, probability)
+                exact = self.softmax().simulate(torch.round(score / self.score.scale))
+            probability = straight_through(exact, probability)
         context = (probability @ v).transpose(1, 2).reshape(batch, tokens, width // 3)
         return QuantTensor(self.output(context), self.output.scale)
 
 
 class MlpAdd(ResidualMixin):
-    """IntMlpAdd: fc1, ShiftGELU, fc2, residual. Buffer `n` as in Attention.
+    """IntMlpAdd or IntTableMlpAdd: fc1, GELU, fc2, residual. Buffer `n` as in Attention.
 
-    `act` names the activation function of the floating-point network, for which ShiftGELU stands.
+    `act` names the activation function of the floating-point network: that of the table, and what ShiftGELU stands for.
     """
 
     n: Tensor
@@ -469,6 +474,7 @@ class MlpAdd(ResidualMixin):
 
     def __init__(self, width: int, hidden: int, act: str = "gelu") -> None:
         super().__init__()
+        self.act_name = act
         self.act = ACTIVATIONS[act]
         self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
         self.hidden = Activation(8)
@@ -478,16 +484,25 @@ class MlpAdd(ResidualMixin):
     def lower(self, *scales: np.float32) -> Lowered:
         s_x, s_residual = scales
         s_hidden, s_act, s_branch = (a.number(self.path) for a in (self.hidden, self.activated, self.branch))
+        table = self.nonlinear == "table"
         constants = {
             **self.lower_linear(self.fc1.weight, self.fc1.bias, s_x, s_hidden, "fc1_"),
-            **self._dyadic(np.float64(s_hidden * _GELU_SCALE) / np.float64(s_act), "gelu_"),
+            **(
+                {"gelu_table": gelu_table(self.act_name, s_hidden, s_act)}
+                if table
+                else self._dyadic(np.float64(s_hidden * _GELU_SCALE) / np.float64(s_act), "gelu_")
+            ),
             **self.lower_linear(self.fc2.weight, self.fc2.bias, s_act, s_branch, "fc2_"),
             **self.lower_residual(s_residual),
         }
-        return Lowered("IntMlpAdd", constants, self.output.number(self.path), self.exponential())
+        scale = self.output.number(self.path)
+        if table:
+            return Lowered("IntTableMlpAdd", constants, scale)
+        return Lowered("IntMlpAdd", constants, scale, self.exponential())
 
     def choose_exponent(self) -> None:
-        self.n.fill_(choose_gelu_n(float(self.hidden.number(self.path))))
+        if self.nonlinear == "ivit":
+            self.n.fill_(choose_gelu_n(float(self.hidden.number(self.path))))
 
     def exponential(self) -> dict[str, int]:
         """Attributes x0 and n of ShiftGELU."""
@@ -497,7 +512,8 @@ class MlpAdd(ResidualMixin):
         x, residual = inputs
         hidden = self.hidden(F.linear(x.value, self.simulated_weight(self.fc1.weight), self.fc1.bias))
         activated = self.act(hidden)
-        if self.quantized:
+        # With a table, what is left is the rounding of the result, below.
+        if self.quantized and self.nonlinear == "ivit":
             with torch.no_grad():
                 integers = torch.round(hidden / self.hidden.scale)
                 exact = operators.shift_gelu(integers, **self.exponential()) * (self.hidden.scale * 2.0**-7)

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from ivit_onnx.opset import MASKED
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
-from ivit_onnx.quant import operators
 from ivit_onnx.quant.dyadic import dyadic
-from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0
+from ivit_onnx.quant.exponents import choose_shiftmax_n
 from ivit_onnx.quant.modules import Activation, LayerNorm, QuantModule, WeightedModule
+from ivit_onnx.quant.softmax import IntegerSoftmax
 from ivit_onnx.quant.tensors import Lowered, QuantTensor, straight_through
 from ivit_onnx.quant.windows import cut_windows, join_windows, merge_squares, pair_bias, windows
 
@@ -27,7 +27,8 @@ _MASK = -100.0
 
 
 class WindowAttention(QuantModule):
-    """IntWindowAttention: packed qkv [N, L, 3 * heads * head_dim] and the qkv of a padding token to merged heads.
+    """IntWindowAttention or IntTableWindowAttention: packed qkv [N, L, 3 * heads * head_dim] and the qkv of a padding
+    token to merged heads.
 
     Parameter relative_position_bias_table [(2 * window - 1)^2, heads]. Buffer `n`: fractional bits of the exponential,
     0 until calibrated.
@@ -59,8 +60,9 @@ class WindowAttention(QuantModule):
             **self._dyadic(2.0**-self.softmax_bits * np.float64(s_x) / np.float64(s_y), "context_"),
         }
         grid = {"height": self.grid, "width": self.grid, "window": self.window, "shift": self.shift}
-        attributes = {"heads": self.heads, **grid, **self.exponential(), "frac_bits": self.softmax_bits}
-        return Lowered("IntWindowAttention", constants, s_y, attributes)
+        softmax = self.softmax()
+        attributes = {"heads": self.heads, **grid, **softmax.attributes()}
+        return Lowered(softmax.operator("WindowAttention"), {**constants, **softmax.constants()}, s_y, attributes)
 
     def table_integers(self) -> Array:
         """The relative position table at its own scale, int64."""
@@ -69,11 +71,12 @@ class WindowAttention(QuantModule):
         return integers.astype(np.int64)
 
     def choose_exponent(self) -> None:
-        self.n.fill_(choose_shiftmax_n(float(self.placed.number(self.path)), self.window**2, self.softmax_bits))
+        if self.nonlinear == "ivit":
+            self.n.fill_(choose_shiftmax_n(float(self.placed.number(self.path)), self.window**2, self.softmax_bits))
 
-    def exponential(self) -> dict[str, int]:
-        """Attributes x0 and n of Shiftmax."""
-        return {"x0": exp_x0(self.placed.number(self.path)), "n": int(self.n)}
+    def softmax(self) -> IntegerSoftmax:
+        """The softmax at the scale of the placed scores."""
+        return IntegerSoftmax(self.nonlinear, self.placed.number(self.path), int(self.n), self.softmax_bits)
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x, padding = inputs
@@ -85,9 +88,8 @@ class WindowAttention(QuantModule):
         probability = torch.where(visible, placed, placed + _MASK).softmax(-1)
         if self.quantized:
             with torch.no_grad():
-                integers = torch.where(visible, torch.round(placed / self.placed.scale), MASKED)
-                exact = operators.shiftmax(integers, frac_bits=self.softmax_bits, **self.exponential())
-            probability = straight_through(exact * 2.0**-self.softmax_bits, probability)
+                exact = self.softmax().simulate(torch.where(visible, torch.round(placed / self.placed.scale), MASKED))
+            probability = straight_through(exact, probability)
         return QuantTensor(self.output(join_windows(probability @ v, grid)), self.output.scale)
 
 

@@ -1,0 +1,53 @@
+"""The softmax of an attention module: by shifts or by table, as constants and attributes, and on tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ivit_onnx.opset.arithmetic import Array
+from ivit_onnx.quant import operators
+from ivit_onnx.quant.exponents import exp_x0
+from ivit_onnx.quant.tables import EXP_BITS, Nonlinear, exponentials
+
+__all__ = ["IntegerSoftmax"]
+
+
+@dataclass(frozen=True)
+class IntegerSoftmax:
+    """Scores of `scale` to probabilities of scale 2^-frac_bits; `n` is that of Shiftmax."""
+
+    nonlinear: Nonlinear
+    scale: np.float32
+    n: int
+    frac_bits: int
+
+    def operator(self, attention: str) -> str:
+        """The name of an attention, "Attention" or "WindowAttention", with this softmax."""
+        return f"IntTable{attention}" if self.nonlinear == "table" else f"Int{attention}"
+
+    def constants(self) -> dict[str, Array]:
+        """The inputs of the operator that belong to the softmax."""
+        return {"exponentials": exponentials(self.scale)} if self.nonlinear == "table" else {}
+
+    def attributes(self) -> dict[str, int]:
+        """The attributes of the operator that belong to the softmax."""
+        if self.nonlinear == "table":
+            return {"frac_bits": self.frac_bits}
+        return {"x0": exp_x0(self.scale), "n": self.n, "frac_bits": self.frac_bits}
+
+    def simulate(self, scores: Tensor) -> Tensor:
+        """Real probabilities of integer scores, MASKED where they must not count.
+
+        In training the exponentials of a table come from float64, which rounds as the exact ones but for a rare tie.
+        """
+        if self.nonlinear == "table":
+            distances = torch.arange(256, dtype=torch.float64, device=scores.device)
+            table = torch.round(torch.exp(-distances * float(self.scale)) * 2**EXP_BITS)
+            integers = operators.table_softmax(scores, table, frac_bits=self.frac_bits)
+        else:
+            integers = operators.shiftmax(scores, **self.attributes())
+        return integers * 2.0**-self.frac_bits
