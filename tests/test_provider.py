@@ -54,6 +54,8 @@ NETWORKS: dict[str, tuple[Any, dict[str, Any]]] = {
     "int8": (timm_network, {"num_heads": 3, "input": "int8"}),
     "flat": (timm_network, {"num_heads": 3, "flat": True}),
     "swin": (swin, {"img_size": 32}),
+    "table": (timm_network, {"num_heads": 3, "nonlinear": "table"}),
+    "swin-table": (swin, {"img_size": 32, "nonlinear": "table", "softmax_bits": 8}),
 }
 
 

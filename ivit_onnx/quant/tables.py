@@ -24,7 +24,7 @@ NONLINEAR: tuple[Nonlinear, ...] = get_args(Nonlinear)
 #: do not, and make the integer reciprocal of the sum of many tokens coarser.
 EXP_BITS = 14
 
-_PRECISION = 120
+_PRECISION = 80
 
 #: By the name of the activation function of the floating-point network, on mpmath's numbers.
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
