@@ -70,12 +70,12 @@ def PlacedScores(
 
 
 @script(IVIT, default_opset=op)
-def WindowContext(probability, value, height: int, width: int, window: int, shift: int):
-    """Probabilities [N, W, heads, T, T] x values [N, W, heads, T, D], heads merged, every token where it was:
+def WindowContext(qkv, probability, value, height: int, width: int, window: int, shift: int):
+    """Probabilities [N, W, heads, T, T] x values [N, W, heads, T, D], heads merged, every token where it stands in qkv:
     int32 [N, height * width, heads * D]."""
-    batch = op.Shape(value, start=0, end=1)
-    places = op.Mul(op.Shape(value, start=1, end=2), op.Shape(value, start=3, end=4))
-    channels = op.Mul(op.Shape(value, start=2, end=3), op.Shape(value, start=4, end=5))
+    batch = op.Shape(qkv, start=0, end=1)
+    channels = op.Div(op.Shape(qkv, start=2, end=3), op.Constant(value_ints=[3]))
+    places = op.Shape(WindowTokens(height=height, width=width, window=window, shift=shift))
     context = op.Transpose(MatMulProbability(probability, value), perm=[0, 1, 3, 2, 4])
     merged = op.Reshape(context, op.Concat(batch, places, channels, axis=0))
     tokens = TokenPlaces(height=height, width=width, window=window, shift=shift)

@@ -53,7 +53,7 @@ def IntTableWindowAttention(
         shift=shift,
     )
     probability = ScoreTableSoftmax(placed, exponentials, frac_bits=frac_bits)
-    context = WindowContext(probability, value, height=height, width=width, window=window, shift=shift)
+    context = WindowContext(qkv, probability, value, height=height, width=width, window=window, shift=shift)
     y = Requantize(context, context_multiplier, context_shift)
     return y
 

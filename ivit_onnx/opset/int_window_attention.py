@@ -56,7 +56,7 @@ def IntWindowAttention(
         shift=shift,
     )
     probability = ScoreShiftmax(placed, x0=x0, n=n, frac_bits=frac_bits)
-    context = WindowContext(probability, value, height=height, width=width, window=window, shift=shift)
+    context = WindowContext(qkv, probability, value, height=height, width=width, window=window, shift=shift)
     y = Requantize(context, context_multiplier, context_shift)
     return y
 
