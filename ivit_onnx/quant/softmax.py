@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ivit_onnx.opset.arithmetic import Array
 from ivit_onnx.quant import operators
-from ivit_onnx.quant.exponents import exp_x0
 from ivit_onnx.quant.tables import EXP_BITS, Nonlinear, exponentials
 
 __all__ = ["IntegerSoftmax"]
@@ -18,11 +17,11 @@ __all__ = ["IntegerSoftmax"]
 
 @dataclass(frozen=True)
 class IntegerSoftmax:
-    """Scores of `scale` to probabilities of scale 2^-frac_bits; `n` is that of Shiftmax."""
+    """Scores of `scale` to probabilities of scale 2^-frac_bits; `exponential` has x0 and n of Shiftmax."""
 
     nonlinear: Nonlinear
     scale: np.float32
-    n: int
+    exponential: dict[str, int]
     frac_bits: int
 
     def operator(self, attention: str) -> str:
@@ -35,9 +34,8 @@ class IntegerSoftmax:
 
     def attributes(self) -> dict[str, int]:
         """The attributes of the operator that belong to the softmax."""
-        if self.nonlinear == "table":
-            return {"frac_bits": self.frac_bits}
-        return {"x0": exp_x0(self.scale), "n": self.n, "frac_bits": self.frac_bits}
+        exponential = {} if self.nonlinear == "table" else self.exponential
+        return {**exponential, "frac_bits": self.frac_bits}
 
     def simulate(self, scores: Tensor) -> Tensor:
         """Real probabilities of integer scores, MASKED where they must not count.
