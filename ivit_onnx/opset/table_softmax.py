@@ -21,8 +21,11 @@ def ScoreTableSoftmax(score, exponentials, frac_bits: int):
     row_max = op.ReduceMax(score, last_axis, keepdims=1)
     # One entry more than the table has: that of a score that must not count.
     entries = op.Concat(op.Cast(exponentials, to=7), op.Constant(value_ints=[0]), axis=0)
-    exponential = op.Gather(entries, op.Min(op.Sub(row_max, score), op.Constant(value_int=256)))
-    row_sum = op.Min(op.ReduceSum(exponential, last_axis, keepdims=1), op.Constant(value_int=2147483647))
+    difference = op.Max(op.Sub(score, row_max), op.Constant(value_int=-256))
+    exponential = op.Gather(entries, op.Neg(difference))
+    total = op.ReduceSum(exponential, last_axis, keepdims=1)
+    # At least 1, as the first entry is: whatever the table, nothing is divided by zero.
+    row_sum = op.Max(op.Min(total, op.Constant(value_int=2147483647)), op.Constant(value_int=1))
     frac_bits_ = op.Constant(value_int=frac_bits)
     half = PowerOfTwo(op.Sub(op.Constant(value_int=30), frac_bits_))
     factor = op.Div(op.Sub(op.Constant(value_int=2147483647), half), row_sum)
