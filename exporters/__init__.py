@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import onnx_ir as ir
+from ivit_onnx.exporters.certify import certify
 from ivit_onnx.exporters.finish import finish, save
 from ivit_onnx.exporters.image import INPUT_TYPES, InputType
 from ivit_onnx.exporters.swin import build_swin
@@ -13,7 +14,7 @@ from ivit_onnx.exporters.vit import build_vit
 
 from ivit_onnx.models import Twin
 
-__all__ = ["INPUT_TYPES", "InputType", "build_graph", "finish", "save"]
+__all__ = ["INPUT_TYPES", "InputType", "build_graph", "certify", "finish", "save"]
 
 #: The graph builder of each architecture family.
 _BUILDERS: dict[str, Callable[[Any, InputType], tuple[ir.Graph, float]]] = {"vit": build_vit, "swin": build_swin}

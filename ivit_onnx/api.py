@@ -25,15 +25,16 @@ from ivit_onnx.calibration import (
 )
 from ivit_onnx.checkpoints import Checkpoint, load_as, load_checkpoint
 from ivit_onnx.errors import CalibrationError, CheckpointError, ExportError, ModelError
-from ivit_onnx.exporters import INPUT_TYPES, InputType, build_graph, finish, save
+from ivit_onnx.exporters import INPUT_TYPES, InputType, build_graph, certify, finish, save
 from ivit_onnx.files import atomic_write, check_output
 from ivit_onnx.images import ImageSource, count_images, read_images
 from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.opset import OPSET_VERSION
 from ivit_onnx.quant.exponents import gelu_limit
-from ivit_onnx.quant.modules import MlpAdd
+from ivit_onnx.quant.modules import Attention, MlpAdd
 from ivit_onnx.quant.observers import METHODS, Method
 from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
+from ivit_onnx.quant.swin import WindowAttention
 
 __all__ = ["DEFAULT_IMAGES", "SOFTMAX_BITS", "ExportReport", "calibrate", "export", "load_twin", "read_metadata"]
 
@@ -66,6 +67,7 @@ class ExportReport:
     output_scale: float
     calibration: dict[str, Any]
     seconds: float
+    proof: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -150,7 +152,8 @@ def export(
         progress: show a progress bar on standard error.
 
     Raises:
-        CheckpointError, ImageError, CalibrationError, ExportError: see each class; no file is left behind.
+        CheckpointError, ImageError, CalibrationError, ExportError: see each class; no file is left behind. A model
+        that is not proven to be free of overflow is an ExportError.
     """
     started = time.perf_counter()
     _check_options(softmax_bits, nonlinear, input, calib_method)
@@ -176,6 +179,7 @@ def export(
     proto = finish(graph, metadata, flat=flat, producer_version=__version__)
     if flat:
         operators = Counter(node.op_type for node in proto.graph)
+    proof = certify(proto)
     with atomic_write(output, force=force) as temporary:
         save(proto, temporary)
     files = [path for path in (Path(output), Path(f"{output}.data")) if path.is_file()]
@@ -191,7 +195,8 @@ def export(
         output_scale=output_scale,
         calibration=calibrated,
         seconds=round(time.perf_counter() - started, 3),
-        warnings=[*loaded.warnings, *assumptions, *_gelu_warnings(model)],
+        proof={"checks": proof.checks, "spare_bits": proof.spare_bits()},
+        warnings=[*loaded.warnings, *assumptions, *_gelu_warnings(model), *_softmax_warnings(model)],
     )
 
 
@@ -332,6 +337,16 @@ def _metadata(
         "ivit.calibration": json.dumps(calibrated),
         "ivit.checkpoint": fingerprint,
     }
+
+
+def _softmax_warnings(model: Twin) -> list[str]:
+    """One warning for each attention whose n was lowered so that its sums fit."""
+    return [
+        f"{module.path}: n = {module.exponential()['n']} instead of {int(module.n)}: the exponentials of "
+        "all tokens would not fit 31 bits"
+        for module in model.modules()
+        if isinstance(module, (Attention, WindowAttention)) and module.exponential()["n"] != int(module.n)
+    ]
 
 
 def _gelu_warnings(model: Twin) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from ivit_onnx.errors import ImageError, ModelError
 from ivit_onnx.float_audit import FloatAudit, audit, load_graph
 from ivit_onnx.images import ImageSource, normalize, read_images
 from ivit_onnx.metadata import ModelDescription, describe
+from ivit_onnx.proof import ProofReport, load_with_weights, mismatch, prove, read_certificate
 
-__all__ = ["Comparison", "VerificationReport", "random_images", "verify"]
+__all__ = ["Comparison", "Proof", "VerificationReport", "prove_file", "random_images", "verify"]
 
 Array = np.ndarray[Any, Any]
 Implementation = Callable[[Array], Array]
@@ -42,13 +43,33 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Proof:
+    """The proof that a model does not overflow; `mismatch` says how its certificate differs, if it has one."""
+
+    report: ProofReport
+    certified: bool
+    mismatch: str | None
+
+    @property
+    def passed(self) -> bool:
+        """Everything is proven, and the certificate says so of this graph."""
+        return self.report.proven and self.mismatch is None
+
+    def to_json(self) -> dict[str, Any]:
+        """The proof as a JSON object."""
+        return {**self.report.to_json(), "certified": self.certified, "mismatch": self.mismatch}
+
+
+@dataclass(frozen=True)
 class VerificationReport:
-    """The result of `verify`: `passed` when nothing is float and every comparison is equal."""
+    """The result of `verify`: `passed` when nothing is float, every comparison is equal, and the certificate of the
+    proof against overflow, if the model has one, is right. `proof` is None without a certificate."""
 
     model: str
     audit: FloatAudit
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...] = ()
+    proof: Proof | None = None
 
     @property
     def integer_only(self) -> bool:
@@ -67,7 +88,8 @@ class VerificationReport:
 
     @property
     def passed(self) -> bool:
-        return self.integer_only and self.equal == self.total
+        proven = self.proof is None or self.proof.passed
+        return self.integer_only and proven and self.equal == self.total
 
     def to_json(self) -> dict[str, Any]:
         """The report as a JSON object."""
@@ -77,6 +99,7 @@ class VerificationReport:
             "integer_only": self.integer_only,
             "float_findings": list(self.audit.findings),
             "boundary": self.audit.boundary,
+            "proof": None if self.proof is None else self.proof.to_json(),
             "values_checked": self.audit.values,
             "functions_checked": self.audit.functions,
             "bit_exact": f"{self.equal}/{self.total}",
@@ -111,6 +134,10 @@ def verify(
     stage = on_stage or _silent
     stage("looking for floating point")
     result = audit(load_graph(model))
+    proof = None
+    if not result.findings:
+        stage("proving that nothing overflows")
+        proof = prove_file(model, certified_only=True)
     stage("loading")
     implementations, description = _implementations(model, against, threads, device)
     sets = {
@@ -124,10 +151,27 @@ def verify(
         sets["real"] = description.model_input(np.stack(real))
     if against is None:
         notes.append("no checkpoint was given: the PyTorch twin was not compared (pass --against)")
+    if proof is None and not result.findings:
+        notes.append("the model has no certificate of a proof against overflow (see --prove)")
     comparisons: list[Comparison] = []
     for kind, inputs in sets.items():
         comparisons += _compare(implementations, inputs, kind, stage)
-    return VerificationReport(os.fspath(model), result, tuple(comparisons), tuple(notes))
+    return VerificationReport(os.fspath(model), result, tuple(comparisons), tuple(notes), proof)
+
+
+@overload
+def prove_file(model: str | os.PathLike[str]) -> Proof: ...
+@overload
+def prove_file(model: str | os.PathLike[str], *, certified_only: bool) -> Proof | None: ...
+def prove_file(model: str | os.PathLike[str], *, certified_only: bool = False) -> Proof | None:
+    """Prove that a model does not overflow, and compare with its certificate. None if it has none and
+    `certified_only`. Raises ModelError when it cannot be read or is not valid."""
+    proto = load_with_weights(model)
+    certified = read_certificate(proto) is not None
+    if certified_only and not certified:
+        return None
+    report = prove(proto)
+    return Proof(report, certified, mismatch(proto, report))
 
 
 def random_images(description: ModelDescription, count: int, seed: int) -> Array:

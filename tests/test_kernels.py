@@ -173,3 +173,14 @@ def test_shapes_flow_without_functions(operator: str) -> None:
     wanted = expected(case)
     shapes = [["batch", *array.shape[1:]] for array in (wanted if isinstance(wanted, tuple) else (wanted,))]
     assert [output.shape for output in session(model).get_outputs()] == shapes
+
+
+@pytest.mark.parametrize("operator", ["IntLayerNorm", "IntLayerNorm16"])
+@pytest.mark.parametrize("channels", [65535, 65536, 65537, 70001, 2**18 + 1])
+def test_rows_of_more_channels_than_32_bits_can_add_up(operator: str, channels: int) -> None:
+    x = np.full((1, 2, channels), -32768, np.int16)
+    x[0, 1] = 32767
+    x[..., :5] = [0, 7, -30000, 30000, 1]
+    constants = {"multiplier": np.full(channels, 2**30, np.int32), "offset": np.zeros(channels, np.int64)}
+    case = Case(operator, {"x": x, **constants, "shift": np.full(channels, 45, np.int8)}, {})
+    assert_equal(run(session(single_operator_model(case, functions=False)), case), expected(case))

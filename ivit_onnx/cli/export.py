@@ -201,6 +201,7 @@ def _print_summary(report: ExportReport) -> None:
             f"{megabytes(report.float32_bytes)} in float32",
         ),
         ("operators", ", ".join(f"{count} {name}" for name, count in operators)),
+        ("overflow", f"excluded: {report.proof['checks']:,} ranges proven, certificate in the metadata"),
         ("float output", f"integer output * {report.output_scale:.9g}"),
         ("time", f"{report.seconds:.1f} s"),
     ]

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_lines, print_table
-from ivit_onnx.verification import REFERENCE, Comparison, VerificationReport
+from ivit_onnx.cli._proof import print_proof, proof_lines
+from ivit_onnx.verification import REFERENCE, Comparison, VerificationReport, prove_file
 from ivit_onnx.verification import verify as verify_model
 
 __all__ = ["app"]
@@ -42,22 +43,37 @@ def verify(
             "the compiled graph (ivit-cuda needs no other package)."
         ),
     ] = Device.CPU,
+    prove: Annotated[
+        bool,
+        typer.Option("--prove", help="Only prove that nothing overflows, and show how much room each node leaves."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
-    """Check that a model has no floating point in it and that all its implementations agree, bit for bit.
+    """Check that a model has no floating point in it, cannot overflow, and computes the same bits everywhere.
 
     First every value, initializer, attribute and function body is looked at. Then the same images run through the
     function bodies in plain ONNX Runtime, through the native kernels, and with --against through PyTorch. With
     --device cuda the kernels of the GPU take part too, compared with the function bodies on the CPU.
 
-    Exit status: 0 all equal, 1 something is float or differs, 2 wrong input.
+    The proof against overflow bounds every intermediate result from the types of the inputs and the weights. It is made
+    again and compared with the certificate that ivit-export put into the file. With --prove, nothing else is done.
+
+    Exit status: 0 all equal, 1 something is float, can overflow or differs, 2 wrong input.
 
     Examples:
 
     \b
       ivit-verify deit_tiny.onnx
       ivit-verify deit_tiny.onnx --against deit_tiny.pth --images photos/
+      ivit-verify --prove deit_tiny.onnx
     """
+    if prove:
+        proof = prove_file(model)
+        if as_json:
+            print_json({"model": str(model), "passed": proof.passed, **proof.to_json()})
+        else:
+            print_proof(proof)
+        raise typer.Exit(0 if proof.passed else 1)
     hush_runtime()
     with Console(stderr=True).status("starting") as status:  # shown on a terminal only
         report = verify_model(
@@ -88,6 +104,8 @@ def _print_report(report: VerificationReport) -> None:
         print_lines(lines)
     else:
         print_lines([f"NOT integer-only: {len(audit.findings)} findings", *audit.findings[:SHOWN]], style="red")
+    if report.proof is not None:
+        print_lines(proof_lines(report.proof), style="" if report.proof.passed else "red")
     print_table(
         f"against the {REFERENCE} in plain ONNX Runtime, one image at a time",
         ["implementation", "batch", "images", "result"],

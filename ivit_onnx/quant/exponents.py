@@ -14,7 +14,7 @@ import numpy as np
 from ivit_onnx.opset import OPERATORS
 from ivit_onnx.opset.arithmetic import INT32_MAX, shift_exp
 
-__all__ = ["choose_gelu_n", "choose_shiftmax_n", "exp_x0", "gelu_limit", "gelu_x0"]
+__all__ = ["choose_gelu_n", "choose_shiftmax_n", "exp_x0", "fitting_n", "gelu_limit", "gelu_x0"]
 
 _SIGMOID_SLOPE = np.float32(1.702)
 _N_RANGE = range(4, 31)
@@ -28,6 +28,19 @@ def exp_x0(scale: np.float32) -> int:
 def gelu_x0(scale: np.float32) -> int:
     """x0 = floor(-1 / (1.702 * scale)) of ShiftGELU, in float32."""
     return int(np.floor(np.float32(-1.0) / (np.float32(scale) * _SIGMOID_SLOPE)))
+
+
+def fitting_n(n: int, x0: int, tokens: int, frac_bits: int) -> int:
+    """The largest n of Shiftmax, up to `n`, with which its probabilities times int8 values can be added up in int32.
+
+    Probabilities add up to 1 as long as the sum of the exponentials, at most tokens * |x0| * 2^n, is not saturated.
+    If it is, each can be nearly 1: with few tokens that fits too, and `n` stays as it is.
+    """
+    if tokens << (frac_bits + 7) <= INT32_MAX:
+        return n
+    while n > 1 and tokens * -x0 << n > INT32_MAX:
+        n -= 1
+    return n
 
 
 def gelu_limit(n: int) -> float:

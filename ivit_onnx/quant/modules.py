@@ -24,7 +24,7 @@ from ivit_onnx.opset import OPERATORS as SPECS
 from ivit_onnx.opset.arithmetic import Array, scale_round
 from ivit_onnx.quant import operators
 from ivit_onnx.quant.dyadic import dyadic, dyadic_affine
-from ivit_onnx.quant.exponents import choose_gelu_n, choose_shiftmax_n, exp_x0, gelu_x0
+from ivit_onnx.quant.exponents import choose_gelu_n, choose_shiftmax_n, exp_x0, fitting_n, gelu_x0
 from ivit_onnx.quant.observers import Histogram
 from ivit_onnx.quant.softmax import IntegerSoftmax
 from ivit_onnx.quant.tables import Nonlinear, gelu_table
@@ -447,7 +447,8 @@ class Attention(QuantModule):
 
     def exponential(self) -> dict[str, int]:
         """Attributes x0 and n of Shiftmax."""
-        return {"x0": exp_x0(self.score.number(self.path)), "n": int(self.n)}
+        x0 = exp_x0(self.score.number(self.path))
+        return {"x0": x0, "n": fitting_n(int(self.n), x0, self.tokens, self.softmax_bits)}
 
     def softmax(self) -> IntegerSoftmax:
         """The softmax at the scale of the scores."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ivit_onnx.opset import MASKED
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 from ivit_onnx.quant.dyadic import dyadic
-from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0
+from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0, fitting_n
 from ivit_onnx.quant.modules import Activation, LayerNorm, QuantModule, WeightedModule
 from ivit_onnx.quant.softmax import IntegerSoftmax
 from ivit_onnx.quant.tensors import Lowered, QuantTensor, straight_through
@@ -76,7 +76,8 @@ class WindowAttention(QuantModule):
 
     def exponential(self) -> dict[str, int]:
         """Attributes x0 and n of Shiftmax."""
-        return {"x0": exp_x0(self.placed.number(self.path)), "n": int(self.n)}
+        x0 = exp_x0(self.placed.number(self.path))
+        return {"x0": x0, "n": fitting_n(int(self.n), x0, self.window**2, self.softmax_bits)}
 
     def softmax(self) -> IntegerSoftmax:
         """The softmax at the scale of the placed scores."""

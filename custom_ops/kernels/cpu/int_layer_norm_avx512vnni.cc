@@ -1,5 +1,5 @@
 // Layer normalisation with AVX-512, eight rows at a time: their square roots take ten dependent divisions each, which
-// overlap. All of the arithmetic after them is in 64-bit lanes, as in the definition, so that nothing needs a guard.
+// overlap. All of the arithmetic after them is in 64-bit lanes, as in the definition; only the sum of a row is not.
 #include <immintrin.h>
 
 #include <algorithm>
@@ -13,6 +13,8 @@ namespace {
 
 constexpr int64_t kRows = 8;
 constexpr int64_t kLanes = 8;
+// Sums of this many channels fit 32 bits.
+constexpr int64_t kMaxChannels = 65535;
 
 // The mean of a row and the sum of the squares of its values less the mean.
 class Moments {
@@ -162,10 +164,12 @@ void normalize_rows(const int16_t* x, int64_t rows, int64_t channels, const Affi
 }  // namespace
 
 void layer_norm_rows_avx512vnni(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int8_t* y) {
+  if (channels > kMaxChannels) return layer_norm_rows_portable(x, rows, channels, affine, y);
   normalize_rows(x, rows, channels, affine, y);
 }
 
 void layer_norm16_rows_avx512vnni(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int16_t* y) {
+  if (channels > kMaxChannels) return layer_norm16_rows_portable(x, rows, channels, affine, y);
   normalize_rows(x, rows, channels, affine, y);
 }
 

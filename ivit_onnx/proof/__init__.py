@@ -1,0 +1,76 @@
+"""Proof that nothing overflows: ranges of all intermediates of a model, from its input types and its weights.
+
+docs/trust.md says what is proven, with the lemmas on which the ranges stand.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from ivit_onnx.errors import ModelError
+from ivit_onnx.proof.bodies import foreign_functions
+from ivit_onnx.proof.certificate import METADATA_KEY, certificate, graph_hash, mismatch, read_certificate
+from ivit_onnx.proof.report import Finding, NodeRoom, ProofReport
+from ivit_onnx.proof.walk import Walk
+
+__all__ = [
+    "METADATA_KEY",
+    "Finding",
+    "NodeRoom",
+    "ProofReport",
+    "certificate",
+    "graph_hash",
+    "load_with_weights",
+    "mismatch",
+    "prove",
+    "read_certificate",
+]
+
+
+def prove(model: onnx.ModelProto) -> ProofReport:
+    """Show that no int32 or int64 intermediate of the model overflows, no shift is out of range and no divisor zero.
+
+    `model` has its weights loaded. Function bodies are walked at each call. What is not proven is in the findings.
+    """
+    walk = Walk(model)
+    try:
+        walk.run()
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"the model is not valid ({type(error).__name__}: {' '.join(str(error).split())})") from error
+    findings = list(walk.findings)
+    for name in foreign_functions(model):
+        message = "the body is not that of the operator set: kernels, which replace it, compute something else"
+        findings.append(Finding(f"function {name}", name, message))
+    return ProofReport(tuple(findings), walk.checks, walk.values, tuple(walk.rooms.values()))
+
+
+def load_with_weights(path: str | os.PathLike[str]) -> onnx.ModelProto:
+    """The model with external data; ModelError when anything of it is missing or damaged."""
+    from ivit_onnx.float_audit import load_graph
+
+    model = load_graph(path)
+    if not _is_text(model):
+        raise ModelError(f"{path} is damaged: it has names that are no text")
+    try:
+        onnx.load_external_data_for_model(model, str(Path(path).resolve().parent))
+    except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"cannot read the weights of {path}: {' '.join(str(error).split())}") from None
+    return model
+
+
+def _is_text(model: onnx.ModelProto) -> bool:
+    """Whether all names of the main graph and of functions are text; others come as bytes, or not at all."""
+    try:
+        nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+        names = [name for node in nodes for name in (node.name, node.op_type, node.domain, *node.input, *node.output)]
+        names += [tensor.name for tensor in model.graph.initializer]
+        names += [entry.name for node in nodes for entry in node.attribute]
+        names += [value.name for value in (*model.graph.input, *model.graph.output)]
+        names += [text for entry in model.metadata_props for text in (entry.key, entry.value)]
+    except UnicodeDecodeError:
+        return False
+    return all(isinstance(name, str) for name in names)

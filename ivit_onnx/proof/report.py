@@ -1,0 +1,69 @@
+"""What a proof says: findings, and how much room each node leaves."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["Finding", "NodeRoom", "ProofReport"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not proven: `node` is the node of the main graph, `value` where inside it, `message` what was
+    found and what is allowed."""
+
+    node: str
+    value: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.node}: {self.value}: {self.message}"
+
+
+@dataclass(frozen=True)
+class NodeRoom:
+    """The tightest intermediate of a node of the main graph, for one type: `value` can reach `magnitude`, and `bits`
+    more bits are free."""
+
+    node: str
+    operator: str
+    dtype: str
+    value: str
+    magnitude: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class ProofReport:
+    """The result of `prove`: `proven` when there are no findings. `checks` counts the ranges that were compared with
+    the limits of a type, of shifts and of divisors; `rooms` has the tightest of each type for each node."""
+
+    findings: tuple[Finding, ...]
+    checks: int
+    values: int
+    rooms: tuple[NodeRoom, ...]
+
+    @property
+    def proven(self) -> bool:
+        return not self.findings
+
+    def tightest(self, dtype: str) -> NodeRoom | None:
+        """The node with the least room in intermediates of this type."""
+        rooms = [room for room in self.rooms if room.dtype == dtype]
+        return min(rooms, key=lambda room: (room.bits, -room.magnitude), default=None)
+
+    def spare_bits(self) -> dict[str, int]:
+        """The bits that the tightest intermediate of each type leaves free."""
+        rooms = {dtype: self.tightest(dtype) for dtype in ("int32", "int64")}
+        return {dtype: room.bits for dtype, room in rooms.items() if room is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as a JSON object."""
+        return {
+            "proven": self.proven,
+            "findings": [asdict(finding) for finding in self.findings],
+            "values": self.values,
+            "checks": self.checks,
+            "nodes": [asdict(room) for room in self.rooms],
+        }
