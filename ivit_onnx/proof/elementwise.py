@@ -107,6 +107,9 @@ def add(node: Node, a: Value, b: Value) -> Value:
         result = Value.between(a.dtype, shape, _apply("Add", a.low, b.low), _apply("Add", a.high, b.high))
     if a.least >= 0 and b.least >= 0:
         result.dominates = (a, b, *a.dominates, *b.dominates)
+        for one, other in ((a, b), (b, a)):
+            if one.row_sum is not None and other.number is not None and shape and isinstance(shape[-1], int):
+                result.row_sum = one.row_sum + shape[-1] * other.number
     for root, quotient in ((a, b), (b, a)):
         of = quotient.quotient_of
         if of is not None and of[1] is root and root.least >= 1 and of[0].least >= 0:
@@ -262,6 +265,9 @@ def _extreme(name: str, a: Value, b: Value) -> Value:
             result.dominates = tuple(v for v in value.dominates if v.magnitude <= cap.number)
             if value.largest <= cap.number:
                 result.total_of = value.total_of
+        if name == "Max" and value.least >= 0:
+            # What needs a sum, or a bound, is right for all that is above it, too.
+            result.dominates, result.total_of = value.dominates, value.total_of
         if name == "Min" and value.row_sum is not None and cap.number >= 0:
             result.row_sum = value.row_sum
     return result
