@@ -19,10 +19,11 @@ def ScoreTableSoftmax(score, exponentials, frac_bits: int):
     0."""
     last_axis = op.Constant(value_ints=[-1])
     row_max = op.ReduceMax(score, last_axis, keepdims=1)
-    # One entry more than the table has: that of a score that must not count.
-    entries = op.Concat(op.Cast(exponentials, to=7), op.Constant(value_ints=[0]), axis=0)
-    difference = op.Max(op.Sub(score, row_max), op.Constant(value_int=-256))
-    exponential = op.Gather(entries, op.Neg(difference))
+    difference = op.Sub(score, row_max)
+    entry = op.Neg(op.Max(difference, op.Constant(value_int=-255)))
+    of_table = op.Gather(op.Cast(exponentials, to=7), entry)
+    counts = op.Greater(difference, op.Constant(value_int=-256))
+    exponential = op.Where(counts, of_table, op.Constant(value_int=0))
     total = op.ReduceSum(exponential, last_axis, keepdims=1)
     # At least 1, as the first entry is: whatever the table, nothing is divided by zero.
     row_sum = op.Max(op.Min(total, op.Constant(value_int=2147483647)), op.Constant(value_int=1))
