@@ -2,7 +2,7 @@
 # make test   sets everything up and runs all tests
 # make gpu    compiles the library for GPUs into build/gpu; make gpu ARCHITECTURES=all for every architecture
 # make lint   ruff, mypy and clang-format
-# make docs   regenerates docs/operators.md and the screenshots
+# make docs   regenerates docs/operators.md, the table of flat operators and the screenshots
 # make clean  removes what was built; make distclean also removes the virtual environment
 #
 # Needs Python 3.11 or newer with venv, a C++17 compiler and make. On Debian and Ubuntu, as root, missing packages are
@@ -58,6 +58,7 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.dev $(VENV)/.browser
 	$(BIN)/python -P -m ivit_onnx.opset.document
+	$(BIN)/python -P -m ivit_onnx.opset.patterns
 	IVIT_SCREENSHOTS=docs/images $(BIN)/pytest tests/test_netron.py
 
 # -- set-up: each stamp is remade only when what it stands on has changed

@@ -9,13 +9,11 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from ivit_onnx.opset import DOMAIN, function_protos
+from ivit_onnx.opset import DOMAIN, FLAT_FUNCTIONS, function_protos
 
-__all__ = ["FLAT_FUNCTIONS", "IR_VERSION", "MAX_PROTO_BYTES", "finish", "save"]
+__all__ = ["IR_VERSION", "MAX_PROTO_BYTES", "finish", "flatten", "save"]
 
 IR_VERSION = 10
-#: What `--flat` keeps as functions of the domain; everything else becomes standard integer operators.
-FLAT_FUNCTIONS = ("Shiftmax", "ShiftGELU", "TableSoftmax", "TableGELU", "IntLayerNorm", "IntLayerNorm16")
 #: A protobuf message ends at 2 GiB; weights beyond this go to a second file.
 MAX_PROTO_BYTES = 2**31 - 2**24
 
@@ -37,11 +35,16 @@ def finish(graph: ir.Graph, metadata: Mapping[str, str], *, flat: bool, producer
         doc_string=graph.doc_string,
     )
     if flat:
-        kept = {(DOMAIN, name) for name in FLAT_FUNCTIONS}
-        common.InlinePass(criteria=lambda function: function.identifier()[:2] not in kept)(model)
+        flatten(model)
     common.RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
     common.ShapeInferencePass(check_type=True, strict_mode=True, data_prop=True)(model)
     return model
+
+
+def flatten(model: ir.Model) -> None:
+    """Replace the operators of the domain, all but FLAT_FUNCTIONS, by the bodies that the model has for them."""
+    kept = {(DOMAIN, name) for name in FLAT_FUNCTIONS}
+    common.InlinePass(criteria=lambda function: function.identifier()[:2] not in kept)(model)
 
 
 def save(model: ir.Model, path: Path, *, max_proto_bytes: int = MAX_PROTO_BYTES) -> None:

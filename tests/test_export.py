@@ -12,12 +12,12 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from ivit_onnx.exporters.finish import FLAT_FUNCTIONS, save
+from ivit_onnx.exporters.finish import save
 
 import ivit_onnx
 from ivit_onnx.api import ExportReport, export, load_twin
 from ivit_onnx.errors import CalibrationError, ExportError, IvitError, ModelError
-from ivit_onnx.opset import DOMAIN
+from ivit_onnx.opset import DOMAIN, FLAT_FUNCTIONS
 from networks import (
     DIGITS_CHECKPOINT,
     DIGITS_MEAN,

@@ -52,11 +52,11 @@ NETWORKS: dict[str, tuple[Any, dict[str, Any]]] = {
     "average": (lambda: timm_network(global_pool="avg"), {"num_heads": 3}),
     "features": (lambda: timm_network(num_classes=0), {"num_heads": 3}),
     "int8": (timm_network, {"num_heads": 3, "input": "int8"}),
-    "flat": (timm_network, {"num_heads": 3, "flat": True}),
     "swin": (swin, {"img_size": 32}),
     "table": (timm_network, {"num_heads": 3, "nonlinear": "table"}),
     "swin-table": (swin, {"img_size": 32, "nonlinear": "table", "softmax_bits": 8}),
 }
+NETWORKS |= {f"flat {name}": (network, {**options, "flat": True}) for name, (network, options) in NETWORKS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def batch(name: str, count: int, seed: int = 0) -> np.ndarray[Any, Any]:
     image = pixels(count, seed)
-    return (image.astype(np.int16) - 128).astype(np.int8) if name == "int8" else image
+    return (image.astype(np.int16) - 128).astype(np.int8) if name.endswith("int8") else image
 
 
 def compiled(path: Path, **options: Any) -> onnxruntime.InferenceSession:
@@ -90,7 +90,7 @@ def test_equals_function_bodies(models: dict[str, Path], name: str, threads: int
         assert_equal(tuple(session.run(None, image)), tuple(bodies.run(None, image)))
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "flat"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_takes_the_whole_graph(models: dict[str, Path], name: str, tmp_path: Path) -> None:
     options = onnxruntime.SessionOptions()
     options.enable_profiling = True
@@ -152,6 +152,59 @@ ivit_onnx.create_session(sys.argv[1], provider="ivit-cpu")
 
 def logging() -> dict[str, str]:
     return {**os.environ, "IVIT_EP_LOG": "1"}
+
+
+@pytest.mark.parametrize("name", ["vit", "flat vit"])
+def test_a_float_input_is_left(name: str, models: dict[str, Path], tmp_path: Path) -> None:
+    """Its quantisation is the only node that the provider does not take."""
+    network, options = NETWORKS[name]
+    path = tmp_path / "float.onnx"
+    export(save_checkpoint(network(), tmp_path / "model.pth"), path, calib=images(8), **options, input="float32")
+    arguments = [sys.executable, "-c", LOG_SCRIPT, str(path)]
+    log = subprocess.run(arguments, capture_output=True, text=True, check=True, env=logging()).stderr
+    assert {line.partition(":")[0] for line in re.findall(r"ivit: leaves (.*)", log)} == {
+        "QuantizeLinear (image.quantized)"
+    }
+    image = {"image": np.stack(images(3))}
+    bodies = ivit_onnx.create_session(path, kernels=False)
+    assert_equal(tuple(compiled(path).run(None, image)), tuple(bodies.run(None, image)))
+
+
+#: Bytes of parameters and constants, and of the activations of each batch that needs more than those before.
+MEMORY = (
+    r"ivit: memory: (\d+) bytes of packed weights and tables, (\d+) of other parameters; "
+    r"(\d+) bytes of constants are dropped\n"
+    r"ivit: memory: (\d+) bytes of activations for a batch of 4\n"
+    r"ivit: memory: (\d+) bytes of activations for a batch of 9\n"
+)
+
+
+@pytest.mark.parametrize("name", ["vit", "flat vit"])
+def test_memory_is_reported(name: str, models: dict[str, Path]) -> None:
+    """Weights once, packed; a place for the activations of the largest batch so far."""
+    code = f"""
+import ivit_onnx, numpy as np
+session = ivit_onnx.create_session({str(models[name])!r}, provider="ivit-cpu")
+for batch in (4, 2, 9, 1):
+    session.run(None, {{"image": np.zeros((batch, 3, 32, 32), np.uint8)}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=logging())
+    found = re.search(MEMORY, done.stderr)
+    assert found, done.stderr
+    packed, parameters, dropped, arena, larger = map(int, found.groups())
+    weights = sum(
+        tensor.dims[0] * tensor.dims[1]
+        for tensor in onnx.load(models[name]).graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 2
+    )
+    # Layers of so few channels are mostly tables and padding.
+    assert weights < packed < 5 * weights
+    assert 0 < parameters < weights
+    assert weights < dropped < 3 * weights
+    # The residual stream and what an MLP reads and writes, at least.
+    assert arena > 4 * 17 * 48 * (2 + 1)
+    assert 2 * arena < larger < 3 * arena
+    assert done.stderr.count("bytes of activations") == 2
 
 
 def test_batches_of_every_size(models: dict[str, Path]) -> None:

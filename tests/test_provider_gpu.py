@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -54,7 +56,7 @@ def bodies(path: Path) -> onnxruntime.InferenceSession:
 
 
 @pytest.mark.parametrize("graph", ["0", "1"], ids=["launches", "recorded"])
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "flat"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_equals_function_bodies(models: dict[str, Path], device: Any, name: str, graph: str) -> None:
     session, reference = compiled(models[name], device, cuda_graph=graph), bodies(models[name])
     for count in (1, 3, 1, 2):
@@ -62,11 +64,33 @@ def test_equals_function_bodies(models: dict[str, Path], device: Any, name: str,
         assert_equal(tuple(session.run(None, image)), tuple(reference.run(None, image)))
 
 
-def test_standard_operators_around(models: dict[str, Path], device: Any) -> None:
-    """A flat graph: what the provider leaves runs on the CPU, with copies between."""
+def test_standard_operators_around(models: dict[str, Path], device: Any, tmp_path: Path) -> None:
+    """What the provider leaves, here at the end and within a block, runs on the CPU, with copies between."""
+    model = onnx.load(models["flat vit"])
+    (head,) = [node for node in model.graph.node if "logits" in node.output]
+    head.output[0] = "before"
+    model.graph.node.append(onnx.helper.make_node("Neg", ["before"], ["logits"], "end"))
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info("score"))
+    onnx.save(model, tmp_path / "model.onnx")
     image = {"image": pixels(2)}
-    session = compiled(models["flat"], device)
-    assert_equal(tuple(session.run(None, image)), tuple(bodies(models["flat"]).run(None, image)))
+    session = compiled(tmp_path / "model.onnx", device)
+    assert_equal(tuple(session.run(None, image)), tuple(bodies(tmp_path / "model.onnx").run(None, image)))
+
+
+@pytest.mark.parametrize("name", ["vit", "flat swin"])
+def test_takes_the_whole_graph(
+    models: dict[str, Path], device: Any, name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IVIT_EP_LOG", "1")
+    compiled(models[name], device).run(None, {"image": pixels(2)})
+    log = capfd.readouterr().err
+    assert log.count("operators for the GPU") == 1
+    assert "leaves" not in log
+    packed, scratch = (re.search(pattern, log) for pattern in (r"(\d+) bytes of packed", r"(\d+) of scratch memory"))
+    assert packed is not None
+    assert int(packed[1]) > 20_000
+    assert scratch is not None
+    assert int(scratch[1]) > 0
 
 
 def test_no_images(models: dict[str, Path], device: Any) -> None:

@@ -38,11 +38,15 @@ CpuProgram::CpuProgram(Plan plan, const Options& options) : Program(std::move(pl
       cpu::AlignedArray<uint8_t>& copy = parameters_.emplace_back(bytes);
       std::memcpy(copy.get(), call.inputs[index].data, static_cast<size_t>(bytes));
       call.inputs[index].data = copy.get();
+      memory_.parameters += bytes;
     }
+    const int64_t before = cpu::allocated_bytes;
     kernels_.push_back(spec.create(call));
+    memory_.packed += cpu::allocated_bytes - before;
     for (size_t index = 0; index < spec.inputs.size(); ++index) {
       if (call.is_constant(index) && is_packed(spec.inputs[index])) call.inputs[index].data = nullptr;
     }
+    step.parameters.clear();
   }
 }
 
@@ -60,6 +64,7 @@ std::unique_ptr<CpuProgram::Workspace> CpuProgram::take_workspace(const std::sha
     workspace->arena = {};
     workspace->arena = cpu::AlignedArray<uint8_t>(layout->arena.bytes);
     workspace->bytes = layout->arena.bytes;
+    log_arena(*layout, 0);
   }
   if (workspace->layout != layout) {
     std::vector<ort::Call>(layout->calls).swap(workspace->calls);

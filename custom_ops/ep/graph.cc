@@ -11,8 +11,6 @@ using ort::api;
 using ort::check;
 using ort::InvalidArgument;
 
-constexpr const char* kDomain = "ivit";
-
 using CountOf = OrtStatus*(ORT_API_CALL*)(const OrtGraph*, size_t*);
 using ValuesOf = OrtStatus*(ORT_API_CALL*)(const OrtGraph*, const OrtValueInfo**, size_t);
 
@@ -29,7 +27,7 @@ const ort::OperatorSpec& spec_of(const Node& node) {
 }  // namespace
 
 Node read_node(const OrtNode* handle) {
-  Node node{handle, {}, {}, {}, {}, {}};
+  Node node{handle, {}, {}, {}, {}, {}, {}, false};
   const char* text = nullptr;
   check(api().Node_GetDomain(handle, &text));
   node.domain = text;
@@ -44,6 +42,9 @@ Node read_node(const OrtNode* handle) {
   check(api().Node_GetNumOutputs(handle, &count));
   node.outputs.resize(count);
   check(api().Node_GetOutputs(handle, node.outputs.data(), count));
+  check(api().Node_GetNumImplicitInputs(handle, &count));
+  node.implicit_inputs.resize(count);
+  if (count > 0) check(api().Node_GetImplicitInputs(handle, node.implicit_inputs.data(), count));
   return node;
 }
 

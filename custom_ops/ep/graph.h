@@ -10,6 +10,8 @@
 
 namespace ivit::ep {
 
+constexpr const char* kDomain = "ivit";
+
 struct Node {
   const OrtNode* handle;
   std::string domain;
@@ -17,6 +19,10 @@ struct Node {
   std::string name;
   std::vector<const OrtValueInfo*> inputs;
   std::vector<const OrtValueInfo*> outputs;
+  // What the graphs inside of it read.
+  std::vector<const OrtValueInfo*> implicit_inputs;
+  // Whether another provider has it.
+  bool taken_elsewhere = false;
 
   // "IntLinear (blocks.0.qkv)"
   std::string describe() const { return op_type + (name.empty() ? "" : " (" + name + ")"); }

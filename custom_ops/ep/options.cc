@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
@@ -70,6 +71,10 @@ Options read_options(const OrtSessionOptions* session_options, const char* provi
 bool log_wanted() {
   const char* wanted = std::getenv("IVIT_EP_LOG");
   return wanted != nullptr && std::strcmp(wanted, "1") == 0;
+}
+
+void log(const std::string& line) {
+  if (log_wanted()) std::fprintf(stderr, "ivit: %s\n", line.c_str());
 }
 
 }  // namespace ivit::ep

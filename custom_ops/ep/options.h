@@ -4,6 +4,7 @@
 #include <onnxruntime_c_api.h>
 
 #include <cstdint>
+#include <string>
 
 namespace ivit::ep {
 
@@ -26,5 +27,8 @@ Options read_options(const OrtSessionOptions* session_options, const char* provi
 
 // Whether IVIT_EP_LOG=1 asks for the reasons of what the provider does.
 bool log_wanted();
+
+// Writes a line to the standard error stream, if it is wanted.
+void log(const std::string& line);
 
 }  // namespace ivit::ep

@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "ep/flat/raise.h"
 #include "ort/status.h"
 
 namespace ivit::ep {
@@ -33,19 +34,27 @@ Plan::Plan(const OrtGraph* graph) {
     inputs_.push_back(value_name(value));
   }
   outputs_ = value_names(graph_outputs(graph));
-  for (const Node& node : read_nodes(graph)) {
-    Step step{node.describe(), bind_node(node), {}, {}};
+  const flat::Source source(read_nodes(graph));
+  flat::Cover cover = flat::cover(source, outputs_);
+  for (size_t node = 0; node < cover.taken.size(); ++node) {
+    if (!cover.taken[node]) throw ort::InvalidArgument(source.nodes()[node].describe() + ": " + cover.reasons[node]);
+  }
+  for (size_t value = 0; value < source.values().size(); ++value) {
+    if (const auto view = source.view(value)) constant_bytes_ += element_count(view->shape) * element_bytes(view->type);
+  }
+  for (flat::Operation& operation : cover.operations) {
+    Step step{operation.name, operation.call, {}, {}, std::move(operation.parameters)};
     // A standard operator has its constants as attributes of the call, not as inputs.
     for (size_t input = 0; input < step.call.spec.inputs.size(); ++input) {
       if (step.call.is_constant(input)) continue;
-      const auto found = numbers.find(value_name(node.inputs[input]));
+      const auto found = numbers.find(operation.inputs[input]);
       if (found == numbers.end()) {
-        throw ort::InvalidArgument(node.describe() + ": input " + value_name(node.inputs[input]) +
+        throw ort::InvalidArgument(operation.name + ": input " + operation.inputs[input] +
                                    " is computed by no node before it");
       }
       step.inputs.push_back({input, found->second});
     }
-    for (const std::string& name : value_names(node.outputs)) {
+    for (const std::string& name : operation.outputs) {
       const auto output = std::find(outputs_.begin(), outputs_.end(), name);
       step.outputs.push_back(values_.size());
       if (output != outputs_.end() && !name.empty()) {

@@ -22,6 +22,8 @@ struct Step {
   };
   std::vector<Activation> inputs;
   std::vector<size_t> outputs;
+  // Memory of parameters that the graph does not have as they are. Once a program has its own, it is not needed.
+  std::vector<std::vector<uint8_t>> parameters;
 };
 
 struct Value {
@@ -57,6 +59,9 @@ class Plan {
   const std::vector<std::string>& inputs() const { return inputs_; }
   const std::vector<std::string>& outputs() const { return outputs_; }
 
+  // The graph's constants, which nobody needs once the kernels have what they need of them.
+  int64_t constant_bytes() const { return constant_bytes_; }
+
   // Throws InvalidArgument if a shape does not fit.
   Layout layout(const std::vector<std::vector<int64_t>>& input_shapes) const;
 
@@ -66,6 +71,7 @@ class Plan {
   std::vector<std::string> inputs_;
   std::vector<std::string> outputs_;
   size_t arena_values_ = 0;
+  int64_t constant_bytes_ = 0;
 };
 
 }  // namespace ivit::ep

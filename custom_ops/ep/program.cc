@@ -25,6 +25,13 @@ Program::Program(Plan plan, const Options& options)
       options_(options),
       profile_(options.profile ? std::make_unique<Profile>(plan_.steps()) : nullptr) {}
 
+void Program::log_arena(const Layout& layout, int64_t scratch_bytes) {
+  const std::string batch =
+      layout.input_shapes.empty() || layout.input_shapes[0].empty() ? "1" : std::to_string(layout.input_shapes[0][0]);
+  log("memory: " + std::to_string(layout.arena.bytes) + " bytes of activations for a batch of " + batch +
+      (scratch_bytes > 0 ? ", " + std::to_string(scratch_bytes) + " of scratch memory" : ""));
+}
+
 std::shared_ptr<const Layout> Program::layout(const std::vector<Tensor>& inputs) const {
   {
     const std::shared_lock<std::shared_mutex> lock(mutex_);

@@ -24,7 +24,16 @@ class Program {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
+  // Bytes that the program has for itself as long as it lives, on its device.
+  struct Memory {
+    // What kernels made of weights and other parameters when they were created.
+    int64_t packed = 0;
+    // Parameters as they were.
+    int64_t parameters = 0;
+  };
+
   const Plan& plan() const { return plan_; }
+  const Memory& memory() const { return memory_; }
 
   // The shapes of the outputs, and all else that depends on those of the inputs. Throws InvalidArgument if they do not
   // fit.
@@ -38,7 +47,11 @@ class Program {
                    const std::vector<Tensor>& inputs, const std::vector<void*>& outputs) const = 0;
 
  protected:
+  // Says how much memory the activations of a layout take, if that is asked for.
+  static void log_arena(const Layout& layout, int64_t scratch_bytes);
+
   Plan plan_;
+  Memory memory_;
   const Options options_;
   // Null unless it is asked for.
   std::unique_ptr<Profile> profile_;

@@ -5,12 +5,12 @@
 #endif
 
 #include <algorithm>
-#include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "ep/cpu_program.h"
+#include "ep/flat/raise.h"
 #include "ep/gpu.h"
 #include "ep/graph.h"
 #include "ort/binding.h"
@@ -22,10 +22,6 @@ namespace {
 using ort::api;
 using ort::check;
 using ort::guarded;
-
-void log(const std::string& line) {
-  if (log_wanted()) std::fprintf(stderr, "ivit: %s\n", line.c_str());
-}
 
 // ONNX Runtime has released the parameters by the time the compiled graph is put to use, but the C library keeps freed
 // memory for itself unless it is told otherwise. A model's weights are worth telling.
@@ -91,6 +87,13 @@ class CompiledGraph final : public OrtNodeComputeInfo {
   std::vector<size_t> output_places_;
 };
 
+void log_memory(const Program& program) {
+  const Program::Memory& memory = program.memory();
+  log("memory: " + std::to_string(memory.packed) + " bytes of packed weights and tables, " +
+      std::to_string(memory.parameters) + " of other parameters; " + std::to_string(program.plan().constant_bytes()) +
+      " bytes of constants are dropped");
+}
+
 // Takes memory for the largest batch, if it is promised and all other dimensions of the inputs are known.
 void reserve(const Program& program, const OrtGraph* graph, int64_t max_batch) {
   if (max_batch == 0) return;
@@ -105,20 +108,48 @@ void reserve(const Program& program, const OrtGraph* graph, int64_t max_batch) {
   program.reserve(program.layout(inputs));
 }
 
-// Why a node is not taken; empty if it is.
-std::string rejection(const Node& node) {
-  try {
-    bind_node(node);
-    return "";
-  } catch (const ort::InvalidArgument& error) {
-    return error.what();
-  }
-}
-
 bool is_assigned_elsewhere(const Node& node) {
   const char* name = nullptr;
   check(api().Node_GetEpName(node.handle, &name));
   return name != nullptr && *name != '\0' && std::string(name) != kProviderName;
+}
+
+// Consecutive nodes of a topological order, which can always be one node: nothing outside stands between them.
+struct Run {
+  size_t first;
+  size_t last;  // behind it
+};
+
+std::vector<Run> runs_of(const flat::Cover& cover) {
+  std::vector<Run> runs;
+  for (size_t node = 0; node < cover.taken.size(); ++node) {
+    if (!cover.taken[node]) continue;
+    if (node > 0 && cover.taken[node - 1]) {
+      runs.back().last = node + 1;
+    } else {
+      runs.push_back({node, node + 1});
+    }
+  }
+  return runs;
+}
+
+// Whether the nodes are operations without the rest of the graph too, as they are when they are compiled.
+bool compiles(const flat::Source& source, const Run& run, const std::vector<std::string>& graph_outputs) {
+  std::vector<Node> nodes(source.nodes().begin() + static_cast<std::ptrdiff_t>(run.first),
+                          source.nodes().begin() + static_cast<std::ptrdiff_t>(run.last));
+  std::vector<std::string> outputs;
+  for (size_t node = run.first; node < run.last; ++node) {
+    for (const size_t number : source.outputs(node)) {
+      if (number == flat::Source::kNone) continue;
+      const flat::Source::Value& value = source.values()[number];
+      const bool read = std::any_of(value.readers.begin(), value.readers.end(),
+                                    [&](size_t reader) { return reader < run.first || reader >= run.last; });
+      const bool given = std::find(graph_outputs.begin(), graph_outputs.end(), value.name) != graph_outputs.end();
+      if (read || given) outputs.push_back(value.name);
+    }
+  }
+  const flat::Cover cover = flat::cover(flat::Source(std::move(nodes)), outputs);
+  return std::find(cover.taken.begin(), cover.taken.end(), false) == cover.taken.end();
 }
 
 }  // namespace
@@ -136,31 +167,28 @@ Provider::Provider(const Options& options, bool on_gpu) : OrtEp{}, options_(opti
 OrtStatus* ORT_API_CALL Provider::get_capability(OrtEp*, const OrtGraph* graph,
                                                  OrtEpGraphSupportInfo* support) noexcept {
   return guarded([&] {
-    // Consecutive nodes of a topological order can always be one node: nothing outside stands between them.
-    std::vector<const OrtNode*> run;
-    const auto claim = [&] {
-      if (run.empty()) return;
+    std::vector<Node> nodes = read_nodes(graph);
+    for (Node& node : nodes) node.taken_elsewhere = is_assigned_elsewhere(node);
+    const flat::Source source(std::move(nodes));
+    const std::vector<std::string> outputs = value_names(graph_outputs(graph));
+    flat::Cover cover = flat::cover(source, outputs);
+    std::vector<Run> runs = runs_of(cover);
+    if (!std::all_of(runs.begin(), runs.end(), [&](const Run& run) { return compiles(source, run, outputs); })) {
+      cover = flat::cover(source, outputs, false);
+      runs = runs_of(cover);
+    }
+    for (const Run& run : runs) {
+      std::vector<const OrtNode*> handles;
+      for (size_t node = run.first; node < run.last; ++node) handles.push_back(source.nodes()[node].handle);
       OrtNodeFusionOptions fusion{};
       fusion.ort_version_supported = ORT_API_VERSION;
       fusion.drop_constant_initializers = true;
-      check(api().GetEpApi()->EpGraphSupportInfo_AddNodesToFuse(support, run.data(), run.size(), &fusion));
-      log("takes " + std::to_string(run.size()) + " nodes");
-      run.clear();
-    };
-    for (const Node& node : read_nodes(graph)) {
-      if (is_assigned_elsewhere(node)) {
-        claim();
-        continue;
-      }
-      const std::string reason = rejection(node);
-      if (reason.empty()) {
-        run.push_back(node.handle);
-      } else {
-        log("leaves " + node.describe() + ": " + reason);
-        claim();
-      }
+      check(api().GetEpApi()->EpGraphSupportInfo_AddNodesToFuse(support, handles.data(), handles.size(), &fusion));
+      log("takes " + std::to_string(handles.size()) + " nodes");
     }
-    claim();
+    for (size_t node = 0; node < source.nodes().size(); ++node) {
+      if (!cover.taken[node]) log("leaves " + source.nodes()[node].describe() + ": " + cover.reasons[node]);
+    }
   });
 }
 
@@ -177,6 +205,7 @@ OrtStatus* ORT_API_CALL Provider::compile(OrtEp* self, const OrtGraph** graphs, 
       std::unique_ptr<Program> program = provider.on_gpu_
                                              ? gpu()->compile(std::move(plan), provider.options_)
                                              : std::make_unique<CpuProgram>(std::move(plan), provider.options_);
+      log_memory(*program);
       reserve(*program, graphs[i], provider.options_.max_batch);
       compiled.push_back(
           std::make_unique<CompiledGraph>(std::move(program), value_names(fused.inputs), value_names(fused.outputs)));

@@ -37,17 +37,14 @@ void check_values(const OperatorSpec& spec, const TensorSpec& input, const T* va
   }
 }
 
-struct TypeAndShape {
-  ONNXTensorElementDataType type;
-  std::vector<int64_t> shape;
-};
+}  // namespace
 
-TypeAndShape type_and_shape(const OrtValue* value) {
+TensorView view_of(const OrtValue* value) {
   OrtTensorTypeAndShapeInfo* info = nullptr;
   check(api().GetTensorTypeAndShape(value, &info));
   const std::unique_ptr<OrtTensorTypeAndShapeInfo, void (*)(OrtTensorTypeAndShapeInfo*)> owner(
       info, [](OrtTensorTypeAndShapeInfo* owned) { api().ReleaseTensorTypeAndShapeInfo(owned); });
-  TypeAndShape result{};
+  TensorView result{ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED, {}, data_of(value)};
   check(api().GetTensorElementType(info, &result.type));
   size_t rank = 0;
   check(api().GetDimensionsCount(info, &rank));
@@ -55,8 +52,6 @@ TypeAndShape type_and_shape(const OrtValue* value) {
   check(api().GetDimensions(info, result.shape.data(), rank));
   return result;
 }
-
-}  // namespace
 
 int64_t check_attribute(const OperatorSpec& spec, const AttributeSpec& attribute, int64_t value) {
   const std::string what = std::string("attribute ") + attribute.name;
@@ -70,7 +65,7 @@ int64_t check_attribute(const OperatorSpec& spec, const AttributeSpec& attribute
   return value;
 }
 
-std::vector<int64_t> shape_of(const OrtValue* value) { return type_and_shape(value).shape; }
+std::vector<int64_t> shape_of(const OrtValue* value) { return view_of(value).shape; }
 
 const void* data_of(const OrtValue* value) {
   void* data = nullptr;
@@ -78,9 +73,11 @@ const void* data_of(const OrtValue* value) {
   return data;
 }
 
-void bind_input(Call& call, size_t index, const OrtValue* value) {
+void bind_input(Call& call, size_t index, const OrtValue* value) { bind_input(call, index, view_of(value)); }
+
+void bind_input(Call& call, size_t index, const TensorView& tensor) {
   const TensorSpec& input = call.spec.inputs[index];
-  const auto [type, shape] = type_and_shape(value);
+  const auto& [type, shape, data] = tensor;
   const std::string what = std::string("input ") + input.name;
   if (type != input.type) {
     fail(call.spec, "element type of " + what, std::to_string(input.type), std::to_string(type));
@@ -89,7 +86,7 @@ void bind_input(Call& call, size_t index, const OrtValue* value) {
     fail(call.spec, "shape of " + what, call.dims.describe(input.shape), format_shape(shape));
   }
   call.inputs[index].scalar = shape.empty();
-  call.inputs[index].data = data_of(value);
+  call.inputs[index].data = data;
   size_t count = 1;
   for (const int64_t dim : shape) count *= static_cast<size_t>(dim);
   if (input.range.minimum != INT64_MIN) {

@@ -15,10 +15,19 @@ Call bind_constants(const OperatorSpec& spec, const OrtKernelInfo* info);
 // The value of an attribute, checked. Throws InvalidArgument.
 int64_t check_attribute(const OperatorSpec& spec, const AttributeSpec& attribute, int64_t value);
 
+// A tensor in somebody else's memory.
+struct TensorView {
+  ONNXTensorElementDataType type;
+  std::vector<int64_t> shape;
+  const void* data;
+};
+
+TensorView view_of(const OrtValue* value);
 std::vector<int64_t> shape_of(const OrtValue* value);
 const void* data_of(const OrtValue* value);
 
 // Fills one input of the call, checked. Throws InvalidArgument.
+void bind_input(Call& call, size_t index, const TensorView& tensor);
 void bind_input(Call& call, size_t index, const OrtValue* value);
 
 // Throws InvalidArgument naming the first parameter that is not constant, if there is one.

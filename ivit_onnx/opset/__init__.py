@@ -39,6 +39,7 @@ from ivit_onnx.opset.shiftmax import MASKED
 
 __all__ = [
     "DOMAIN",
+    "FLAT_FUNCTIONS",
     "MASKED",
     "OPERATORS",
     "OPSET_VERSION",
@@ -81,6 +82,9 @@ OPERATORS: dict[str, Operator] = {
     for operator in module.OPERATORS
 }
 
+
+#: What `ivit-export --flat` keeps as functions of the domain; everything else becomes standard integer operators.
+FLAT_FUNCTIONS = ("Shiftmax", "ShiftGELU", "TableSoftmax", "TableGELU", "IntLayerNorm", "IntLayerNorm16")
 
 #: Functions that operators call and that are no operators.
 _HELPERS = (

@@ -5,6 +5,7 @@
 
 #include "ep/cuda/standard.h"
 #include "kernels/common/integer.h"
+#include "kernels/cuda/allocated.h"
 
 namespace ivit::ep {
 namespace {
@@ -45,11 +46,14 @@ struct CudaProgram::Workspace {
 
 CudaProgram::CudaProgram(Plan plan, const Options& options) : Program(std::move(plan), options) {
   const cuda::CurrentDevice device(options_.device_id);
+  const size_t before = cuda::allocated_bytes();
   for (Step& step : plan_.steps()) {
     kernels_.push_back(make_kernel(step.call));
     // The kernel has them on the device; those of the graph will be released.
     for (size_t index = 0; index < step.call.spec.inputs.size(); ++index) step.call.inputs[index].data = nullptr;
+    step.parameters.clear();
   }
+  memory_.packed = static_cast<int64_t>(cuda::allocated_bytes() - before);
 }
 
 CudaProgram::~CudaProgram() = default;
@@ -98,6 +102,7 @@ std::unique_ptr<CudaProgram::Buffers> CudaProgram::make_buffers(const std::share
     scratch = std::max(scratch, kernels_[number]->scratch_bytes(layout->calls[number]));
   }
   buffers->scratch = DeviceBytes(scratch);
+  log_arena(*layout, static_cast<int64_t>(scratch));
   if (!record()) return buffers;
   std::vector<Tensor> inputs;
   std::vector<void*> outputs;

@@ -13,13 +13,18 @@ struct AlignedDelete {
   void operator()(void* memory) const { ::operator delete(memory, kCacheLine); }
 };
 
+// Bytes that the thread has taken for arrays so far; what is made in between is told by the difference.
+inline thread_local int64_t allocated_bytes = 0;
+
 // `count` elements of a plain type. Kernels may read up to 64 bytes past the end of one.
 template <class T>
 class AlignedArray {
  public:
   AlignedArray() = default;
   explicit AlignedArray(int64_t count)
-      : data_(static_cast<T*>(::operator new(static_cast<size_t>(count) * sizeof(T) + 64, kCacheLine))) {}
+      : data_(static_cast<T*>(::operator new(static_cast<size_t>(count) * sizeof(T) + 64, kCacheLine))) {
+    allocated_bytes += count * static_cast<int64_t>(sizeof(T)) + 64;
+  }
 
   T* get() const { return data_.get(); }
   T& operator[](int64_t index) const { return data_.get()[index]; }

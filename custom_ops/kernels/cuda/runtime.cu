@@ -2,9 +2,15 @@
 #include <mutex>
 #include <string>
 
+#include "kernels/cuda/allocated.h"
 #include "kernels/cuda/runtime.h"
 
 namespace ivit::cuda {
+namespace {
+
+thread_local size_t taken = 0;
+
+}  // namespace
 
 void check(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
@@ -40,8 +46,11 @@ int device_count() noexcept {
   return count;
 }
 
+size_t allocated_bytes() { return taken; }
+
 void* allocate(size_t bytes) {
   if (bytes == 0) return nullptr;
+  taken += bytes;
   void* memory = nullptr;
   check(cudaMalloc(&memory, bytes), "cudaMalloc");
   return memory;

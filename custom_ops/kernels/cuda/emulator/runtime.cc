@@ -9,6 +9,8 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "kernels/cuda/allocated.h"
+
 namespace ivit::cuda {
 namespace {
 
@@ -20,6 +22,7 @@ struct Mapping {
   size_t bytes;
 };
 
+thread_local size_t taken = 0;
 std::mutex mutex;
 std::unordered_map<void*, Mapping> mappings;
 
@@ -36,8 +39,11 @@ const Device& current_device() {
 
 int device_count() noexcept { return 1; }
 
+size_t allocated_bytes() { return taken; }
+
 void* allocate(size_t bytes) {
   if (bytes == 0) return nullptr;
+  taken += bytes;
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   const size_t size = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   const size_t pages = (size + page - 1) / page * page;
