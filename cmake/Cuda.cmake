@@ -3,7 +3,6 @@
 
 set(IVIT_CUDA_SOURCES
     custom_ops/kernels/cuda/add_requantize.cu
-    custom_ops/kernels/cuda/attention_parameters.cu
     custom_ops/kernels/cuda/attention_plan.cu
     custom_ops/kernels/cuda/copy.cu
     custom_ops/kernels/cuda/gelu_rows.cu
@@ -19,7 +18,8 @@ set(IVIT_CUDA_SOURCES
     custom_ops/kernels/cuda/patches.cu
     custom_ops/kernels/cuda/quantize_image.cu
     custom_ops/kernels/cuda/requantize.cu
-    custom_ops/kernels/cuda/shiftmax.cu
+    custom_ops/kernels/cuda/softmax.cu
+    custom_ops/kernels/cuda/table_gelu.cu
     custom_ops/kernels/cuda/tokens.cu)
 
 set(IVIT_CUDA_OPERATORS
@@ -41,8 +41,9 @@ set(IVIT_CUDA_OPERATORS
     custom_ops/ort/cuda/quantize_image.cc
     custom_ops/ort/cuda/requantize.cc
     custom_ops/ort/cuda/shift_gelu.cc
-    custom_ops/ort/cuda/shiftmax.cc
-    custom_ops/ort/cuda/table.cc)
+    custom_ops/ort/cuda/softmax.cc
+    custom_ops/ort/cuda/table.cc
+    custom_ops/ort/cuda/table_gelu.cc)
 
 if(IVIT_EMULATOR)
   add_subdirectory(custom_ops/kernels/cuda/emulator)

@@ -42,6 +42,7 @@ from ivit_onnx.quant.exponents import gelu_limit
 from ivit_onnx.quant.modules import Attention, MlpAdd
 from ivit_onnx.quant.observers import Method
 from ivit_onnx.quant.swin import WindowAttention
+from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
 
 __all__ = ["DEFAULT_IMAGES", "SOFTMAX_BITS", "ExportReport", "calibrate", "export", "load_twin", "read_metadata"]
 
@@ -52,6 +53,10 @@ SOFTMAX_BITS = (7, 8, 15)
 _NO_CALIBRATION = (
     "this checkpoint of ivit-train or of the I-ViT code has the scales of its activations from training: expected no "
     "calibration; leave out --calib and --calib-cache"
+)
+_TRAINED_WITH_SHIFTS = (
+    "this is an I-ViT checkpoint, whose weights were trained with the softmax and GELU of the paper: expected "
+    "--nonlinear ivit, found {nonlinear}; tables are for floating-point checkpoints"
 )
 
 
@@ -120,6 +125,7 @@ def export(
     calib_images: int | None = None,
     calib_cache: PathLike | None = None,
     softmax_bits: int | None = None,
+    nonlinear: Nonlinear = "ivit",
     input: InputType = "uint8",
     num_heads: int | None = None,
     img_size: int | None = None,
@@ -147,12 +153,14 @@ def export(
         calib_cache: statistics are read from this file if it exists, and written to it otherwise.
         softmax_bits: fractional bits of attention probabilities, 7, 8 or 15 (default: 15, or those of a published
             I-ViT checkpoint).
+        nonlinear: how softmax and GELU are computed: "ivit", by the shifts of the paper, or "table", by tables of
+            their exact values; a published I-ViT checkpoint was trained with the former and takes no other.
         input: type of the graph's input: "uint8" pixels, quantised "int8" or normalised "float32".
         num_heads: attention heads, where the file does not tell (default: 64 channels a head).
         img_size: image size to use the network at (default: that of the file); its position table is resized to it.
         act: activation function, where the file does not tell: "gelu", "gelu_tanh" or "quick_gelu".
         mean, std: normalisation of pixels in 0..1, three numbers each.
-        flat: inline the composite operators, leaving Shiftmax, ShiftGELU and IntLayerNorm.
+        flat: inline the composite operators, leaving IntLayerNorm, and softmax and GELU by shifts or by table.
         force: replace an existing output.
         progress: show a progress bar on standard error.
 
@@ -161,12 +169,14 @@ def export(
         that is not proven to be free of overflow is an ExportError.
     """
     started = time.perf_counter()
-    _check_options(softmax_bits, input)
+    _check_options(softmax_bits, nonlinear, input)
     steps = recipe(calib_preset, calib_method)
     check_output(output, force=force)
     loaded = load_checkpoint(checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act)
     preprocess, assumptions = loaded.preprocess(mean, std)
-    model = from_checkpoint(loaded, preprocess, softmax_bits)
+    if loaded.scales is not None and nonlinear != "ivit":
+        raise ExportError(_TRAINED_WITH_SHIFTS.format(nonlinear=nonlinear))
+    model = from_checkpoint(loaded, preprocess, softmax_bits, nonlinear)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if loaded.calibrated:
         if calib is not None or calib_cache is not None:
@@ -222,6 +232,7 @@ def load_twin(model: PathLike, checkpoint: PathLike) -> Twin:
         preprocess = Preprocess.from_json(json.loads(metadata["ivit.preprocess"]))
         state = json.loads(metadata["ivit.quantization"])
         softmax_bits = int(metadata["ivit.softmax_bits"])
+        nonlinear = _nonlinear(metadata.get("ivit.nonlinear", "ivit"))
         fingerprint = metadata["ivit.checkpoint"]
         adjustments = adjustments_from_text(metadata["ivit.adjustments"]) if "ivit.adjustments" in metadata else {}
     except (KeyError, ValueError) as error:
@@ -232,7 +243,7 @@ def load_twin(model: PathLike, checkpoint: PathLike) -> Twin:
         raise ModelError(f"{model} was not exported from {checkpoint}: {error}") from None
     if loaded.fingerprint != fingerprint:
         raise ModelError(f"{model} was not exported from {checkpoint}: the weights differ (fingerprint)")
-    twin = from_checkpoint(loaded, preprocess, softmax_bits)
+    twin = from_checkpoint(loaded, preprocess, softmax_bits, nonlinear)
     try:
         replay(twin, adjustments, _integer_weights(model) if is_reconstructed(adjustments) else {})
     except CalibrationError as error:
@@ -267,9 +278,18 @@ def _integer_weights(model: PathLike) -> dict[str, np.ndarray[Any, Any]]:
     }
 
 
-def _check_options(softmax_bits: int | None, input_type: str) -> None:
+def _nonlinear(name: str) -> Nonlinear:
+    for known in NONLINEAR:
+        if name == known:
+            return known
+    raise ValueError(f"ivit.nonlinear is {name!r}")
+
+
+def _check_options(softmax_bits: int | None, nonlinear: str, input_type: str) -> None:
     if softmax_bits is not None and softmax_bits not in SOFTMAX_BITS:
         raise ExportError(f"expected softmax bits of 7, 8 or 15, found {softmax_bits}")
+    if nonlinear not in NONLINEAR:
+        raise ExportError(f"expected non-linear functions of {', '.join(NONLINEAR)}, found {nonlinear!r}")
     if input_type not in INPUT_TYPES:
         raise ExportError(f"expected an input type of {', '.join(INPUT_TYPES)}, found {input_type!r}")
 
@@ -342,6 +362,7 @@ def _metadata(
         "ivit.output_scale": repr(output_scale),
         "ivit.preprocess": json.dumps(model.preprocess.to_json()),
         "ivit.softmax_bits": str(model.softmax_bits),
+        "ivit.nonlinear": model.nonlinear,
         "ivit.quantization": json.dumps(model.quantization_state()),
         "ivit.calibration": json.dumps(calibrated),
         "ivit.checkpoint": fingerprint,
@@ -363,7 +384,9 @@ def _softmax_warnings(model: Twin) -> list[str]:
 
 def _gelu_warnings(model: Twin) -> list[str]:
     """One warning for each feed-forward network whose calibrated range is beyond what its ShiftGELU can tell apart."""
-    found = []
+    found: list[str] = []
+    if model.nonlinear == "table":
+        return found
     for mlp in (module for module in model.modules() if isinstance(module, MlpAdd)):
         largest = float(mlp.hidden.scale) * mlp.hidden.levels
         limit = gelu_limit(int(mlp.n))

@@ -50,6 +50,17 @@ def exp_attributes(rng: np.random.Generator, extreme: bool) -> dict[str, int]:
     return {"x0": -int(rng.integers(1, 200)), "n": int(rng.integers(8, 24))}
 
 
+def exponentials(rng: np.random.Generator, extreme: bool) -> Array:
+    """A table of exponentials: that of a scale, or with `extreme` any that never rises, sums beyond int32 included."""
+    if not extreme:
+        return np.rint(2.0**14 * np.exp(-np.arange(256) * rng.uniform(0.005, 0.5))).astype(np.int32)
+    top = int(rng.choice([1, 2, 3, 255, 2**14, 2**24, INT32_MAX // 7, INT32_MAX]))
+    table = np.sort(rng.integers(0, top, 256, endpoint=True))[::-1]
+    table[rng.integers(1, 257) :] = rng.choice([0, table[-1]])
+    table[0] = top
+    return table.astype(np.int32)
+
+
 def _linear(
     rng: np.random.Generator, prefix: str, k: int, n: int, extreme: bool, target: float = 128
 ) -> dict[str, Array]:
@@ -82,6 +93,14 @@ def _affine(
 
 def _norm(rng: np.random.Generator, prefix: str, channels: int, extreme: bool) -> dict[str, Array]:
     return _affine(rng, prefix, channels, 2**30 / max(1.0, channels**0.5), 36, extreme)
+
+
+def _softmax(rng: np.random.Generator, operator: str, extreme: bool) -> tuple[dict[str, int], dict[str, Array]]:
+    """Attributes and inputs of the softmax of an attention."""
+    frac_bits = {"frac_bits": int(rng.choice([7, 8, 15]))}
+    if operator.startswith("IntTable"):
+        return frac_bits, {"exponentials": exponentials(rng, extreme)}
+    return {**exp_attributes(rng, extreme), **frac_bits}, {}
 
 
 def random_case(operator: str, rng: np.random.Generator, *, extreme: bool = False, size: int = 1) -> Case:
@@ -117,6 +136,11 @@ def random_case(operator: str, rng: np.random.Generator, *, extreme: bool = Fals
     elif operator == "Shiftmax":
         x = {"x": integers(rng, (n, t, c), np.int8, extreme)}
         attributes = {**exp_attributes(rng, extreme), "frac_bits": int(rng.choice([7, 8, 15]))}
+    elif operator == "TableSoftmax":
+        x = {"x": integers(rng, (n, t, c), np.int8, extreme), "exponentials": exponentials(rng, extreme)}
+        attributes = {"frac_bits": int(rng.choice([7, 8, 15]))}
+    elif operator == "TableGELU":
+        x = {"x": integers(rng, (n, t, c), np.int8, extreme), "table": integers(rng, (256,), np.int8, extreme)}
     elif operator == "ShiftGELU":
         x = {"x": integers(rng, (n, t, c), np.int8, extreme)}
         attributes = exp_attributes(rng, extreme)
@@ -137,10 +161,11 @@ def random_case(operator: str, rng: np.random.Generator, *, extreme: bool = Fals
             **_residual(rng, extreme),
             **(_norm(rng, "norm_", c, extreme) if operator == "IntLinearAddNorm" else {}),
         }
-    elif operator == "IntAttention":
+    elif operator in ("IntAttention", "IntTableAttention"):
         heads, head_dim = dim(1, 4), dim(1, 20)
         sm, se = dyadic(rng, (), 5000 * head_dim**0.5, extreme)
-        attributes = {"heads": heads, **exp_attributes(rng, extreme), "frac_bits": int(rng.choice([7, 8, 15]))}
+        softmax, table = _softmax(rng, operator, extreme)
+        attributes = {"heads": heads, **softmax}
         cm, ce = dyadic(
             rng,
             () if rng.random() < 0.5 else (heads * head_dim,),
@@ -153,19 +178,20 @@ def random_case(operator: str, rng: np.random.Generator, *, extreme: bool = Fals
             "score_shift": se,
             "context_multiplier": cm,
             "context_shift": ce,
+            **table,
         }
-    elif operator == "IntWindowAttention":
+    elif operator in ("IntWindowAttention", "IntTableWindowAttention"):
         heads, head_dim = dim(1, 4), dim(1, 20)
         height, width, window = dim(1, 5), dim(1, 5), dim(1, 3)
         channels = heads * head_dim
+        softmax, table = _softmax(rng, operator, extreme)
         attributes = {
             "heads": heads,
             "height": height,
             "width": width,
             "window": window,
             "shift": int(rng.integers(0, window)),
-            **exp_attributes(rng, extreme),
-            "frac_bits": int(rng.choice([7, 8, 15])),
+            **softmax,
         }
         sm, se = dyadic(rng, (), 5000 * head_dim**0.5, extreme)
         pm, pe = dyadic(rng, (), 128, extreme, negative=False)
@@ -182,20 +208,24 @@ def random_case(operator: str, rng: np.random.Generator, *, extreme: bool = Fals
             "placed_shift": pe,
             "context_multiplier": cm,
             "context_shift": ce,
+            **table,
         }
-    elif operator in ("IntMlpAdd", "IntMlpAddNorm"):
+    elif operator in ("IntMlpAdd", "IntMlpAddNorm", "IntTableMlpAdd", "IntTableMlpAddNorm"):
         h = dim(1, 70)
-        gm, ge = dyadic(rng, () if rng.random() < 0.5 else (h,), 2**14, extreme)
-        attributes = exp_attributes(rng, extreme)
+        if operator.startswith("IntTable"):
+            gelu = {"gelu_table": integers(rng, (256,), np.int8, extreme)}
+        else:
+            gm, ge = dyadic(rng, () if rng.random() < 0.5 else (h,), 2**14, extreme)
+            gelu = {"gelu_multiplier": gm, "gelu_shift": ge}
+            attributes = exp_attributes(rng, extreme)
         x = {
             "x": integers(rng, (n, t, c), np.int8, extreme),
             "residual": integers(rng, (n, t, c), np.int16, extreme),
             **_linear(rng, "fc1_", c, h, extreme),
-            "gelu_multiplier": gm,
-            "gelu_shift": ge,
+            **gelu,
             **_linear(rng, "fc2_", h, c, extreme, target=32768),
             **_residual(rng, extreme),
-            **(_norm(rng, "norm_", c, extreme) if operator == "IntMlpAddNorm" else {}),
+            **(_norm(rng, "norm_", c, extreme) if operator.endswith("Norm") else {}),
         }
     elif operator in ("IntPatchEmbed", "IntPixelEmbed"):
         patch, colours = dim(1, 5), dim(1, 3)

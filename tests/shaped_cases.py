@@ -8,7 +8,7 @@ from itertools import cycle
 
 import numpy as np
 
-from cases import Array, Case, dyadic, exp_attributes, integers, random_case
+from cases import Array, Case, dyadic, exp_attributes, exponentials, integers, random_case
 from ivit_onnx.opset import OPERATORS
 
 __all__ = ["attention_case", "deit_case", "odd_cases", "random_cases"]
@@ -207,8 +207,41 @@ def deit_case(operator: str, rng: np.random.Generator, batch: int) -> Case:
     return Case("IntPatchEmbed", inputs, {"patch_size": 16})
 
 
+#: The operators with tables by those with shifts.
+TABLES = {
+    "Shiftmax": "TableSoftmax",
+    "IntAttention": "IntTableAttention",
+    "IntWindowAttention": "IntTableWindowAttention",
+    "IntMlpAdd": "IntTableMlpAdd",
+}
+
+
+def with_table(rng: np.random.Generator, case: Case, *, extreme: bool = False) -> Case:
+    """The same call by tables."""
+    attributes = {name: value for name, value in case.attributes.items() if name not in ("x0", "n")}
+    inputs = {name: array for name, array in case.inputs.items() if not name.startswith("gelu_")}
+    if "frac_bits" in attributes:
+        inputs["exponentials"] = exponentials(rng, extreme)
+    else:
+        inputs["gelu_table"] = integers(rng, (256,), np.int8, extreme)
+    return Case(TABLES[case.operator], inputs, attributes)
+
+
 def odd_cases(rng: np.random.Generator) -> Iterator[Case]:
-    """Every operator at shapes that are no multiples of tiles, and at the token counts and head sizes of models."""
+    """Every operator at odd shapes; many with shifts also with tables."""
+    others = np.random.default_rng(2)
+    for index, case in enumerate(shift_cases(rng)):
+        yield case
+        if case.operator in TABLES and (index % 3 == 0 or case.inputs.get("qkv", np.zeros((1, 2))).shape[1] == 1):
+            yield with_table(others, case, extreme=index % 2 == 1)
+    for rows, channels in ((1, 1), (3, 130), (70, 1000), (2, 9000)):
+        x = integers(others, (rows, channels), np.int8, False)
+        yield Case("TableGELU", {"x": x, "table": integers(others, (256,), np.int8, False)}, {})
+
+
+def shift_cases(rng: np.random.Generator) -> Iterator[Case]:
+    """Every operator without tables at shapes that are no multiples of tiles, and at the token counts and head sizes of
+    models."""
     # Exponentials of a published model, of one whose distances all matter, and two whose sums saturate.
     exponentials = cycle([(-20, 15), (-90, 12), (-200, 23), (-1000, 23), (-3, 8)])
     heads = cycle([*range(1, 17)])

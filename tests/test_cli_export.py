@@ -176,6 +176,7 @@ def test_bad_files(export: Export, tmp_path: Path, output: Path) -> None:
         (("--calib-preset", "slow"), "--calib-preset"),
         (("--softmax-bits", "9"), "--softmax-bits"),
         (("--input", "int4"), "--input"),
+        (("--nonlinear", "exact"), "--nonlinear"),
         (("--no-such-option",), "No such option: --no-such-option"),
     ],
 )

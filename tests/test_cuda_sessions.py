@@ -47,6 +47,8 @@ MODELS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "vit-int8-input": (lambda: timm_network(seed=2), {"num_heads": 3, "softmax_bits": 7, "input": "int8"}),
     "deit": (lambda: timm_network(distilled=True), {"num_heads": 3}),
     "swin": (timm_swin, {"img_size": 32}),
+    "vit-table": (lambda: timm_network(seed=3), {"num_heads": 3, "nonlinear": "table"}),
+    "swin-table": (timm_swin, {"img_size": 32, "nonlinear": "table"}),
     "swin-padded": (lambda: timm_swin(img_size=36), {"img_size": 36, "softmax_bits": 8}),
 }
 

@@ -90,6 +90,11 @@ def test_wrong_rank(operator: str, tensor: str) -> None:
         ("IntMlpAdd", "fc2_weight", 0),
         ("IntMlpAdd", "fc2_weight", 1),
         ("IntMlpAdd", "fc1_bias", 0),
+        ("IntTableMlpAdd", "gelu_table", 0),
+        ("IntTableMlpAdd", "fc2_weight", 0),
+        ("IntTableAttention", "exponentials", 0),
+        ("TableSoftmax", "exponentials", 0),
+        ("TableGELU", "table", 0),
         ("IntPatchEmbed", "image", 1),
         ("IntPatchEmbed", "weight", 0),
         ("IntPatchEmbed", "position", 0),
@@ -124,6 +129,15 @@ def test_vector_where_a_scalar_is_needed() -> None:
     case = valid("IntAttention")
     case.inputs["score_shift"] = np.asarray([20], np.int8)
     fails(case, r"shape of input score_shift: expected \[\], found \[1\]")
+
+
+@CONSTANTS
+@pytest.mark.parametrize("table", [[0] * 256, [2, 3] + [1] * 254, [5] * 255 + [-1], [5] * 255 + [6]])
+@pytest.mark.parametrize("operator", ["TableSoftmax", "IntTableAttention", "IntTableWindowAttention"])
+def test_exponentials_must_not_rise(operator: str, table: list[int], constants: bool) -> None:
+    case = valid(operator)
+    case.inputs["exponentials"] = np.array(table, np.int32)
+    fails(case, r"values of input exponentials: expected ", constants=constants)
 
 
 def test_heads_must_divide_channels() -> None:

@@ -53,6 +53,8 @@ NETWORKS: dict[str, tuple[Any, dict[str, Any]]] = {
     "features": (lambda: timm_network(num_classes=0), {"num_heads": 3}),
     "int8": (timm_network, {"num_heads": 3, "input": "int8"}),
     "swin": (swin, {"img_size": 32}),
+    "table": (timm_network, {"num_heads": 3, "nonlinear": "table"}),
+    "swin-table": (swin, {"img_size": 32, "nonlinear": "table", "softmax_bits": 8}),
 }
 NETWORKS |= {f"flat {name}": (network, {**options, "flat": True}) for name, (network, options) in NETWORKS.items()}
 

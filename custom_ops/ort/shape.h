@@ -17,7 +17,11 @@ class Dims {
  public:
   static constexpr int64_t kUnknown = -1;
 
-  Dims() { values_.fill(kUnknown); }
+  // V is known: the values of a byte, the length of every table.
+  Dims() {
+    values_.fill(kUnknown);
+    (*this)['V'] = 256;
+  }
 
   int64_t operator[](char letter) const { return values_[letter - 'A']; }
   int64_t& operator[](char letter) { return values_[letter - 'A']; }

@@ -86,6 +86,13 @@ def export(
             "\\[default: 15, or those of an I-ViT checkpoint]"
         ),
     ] = None,
+    nonlinear: Annotated[
+        Literal["ivit", "table"],
+        typer.Option(
+            help="Softmax and GELU by the shifts of the I-ViT paper (ivit), or by tables of their exact values "
+            "(table): more accurate, as fast, not for I-ViT checkpoints."
+        ),
+    ] = "ivit",
     input_type: Annotated[
         Literal["uint8", "int8", "float32"],
         typer.Option(
@@ -121,9 +128,7 @@ def export(
     ] = None,
     flat: Annotated[
         bool,
-        typer.Option(
-            "--flat", help="Write standard ONNX operators, keeping only Shiftmax, ShiftGELU and IntLayerNorm."
-        ),
+        typer.Option("--flat", help="Write standard ONNX operators, keeping only softmax, GELU and IntLayerNorm."),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
@@ -172,6 +177,7 @@ def export(
         calib_images=calib_images,
         calib_cache=calib_cache,
         softmax_bits=softmax_bits,
+        nonlinear=nonlinear,
         input=input_type,
         num_heads=num_heads,
         img_size=img_size,

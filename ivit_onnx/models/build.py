@@ -15,6 +15,7 @@ from ivit_onnx.errors import CalibrationError, CheckpointError
 from ivit_onnx.models.swin import SwinTransformer
 from ivit_onnx.models.twin import Twin
 from ivit_onnx.models.vit import VisionTransformer
+from ivit_onnx.quant.tables import Nonlinear
 
 __all__ = ["from_checkpoint", "from_state_dict", "from_timm"]
 
@@ -32,13 +33,16 @@ def from_state_dict(
     return twin.eval()
 
 
-def from_checkpoint(checkpoint: Checkpoint, preprocess: Preprocess, softmax_bits: int | None = None) -> Twin:
+def from_checkpoint(
+    checkpoint: Checkpoint, preprocess: Preprocess, softmax_bits: int | None = None, nonlinear: Nonlinear = "ivit"
+) -> Twin:
     """The twin of a checkpoint, in eval mode; calibrated if the checkpoint has scales.
 
     `softmax_bits`: None takes the checkpoint's default.
     """
     bits = checkpoint.default_softmax_bits if softmax_bits is None else softmax_bits
     twin = from_state_dict(checkpoint.state_dict, checkpoint.arch, preprocess, bits)
+    twin.set_nonlinear(nonlinear)
     if checkpoint.scales is not None:
         twin.load_published(checkpoint.scales)
     if checkpoint.trained is not None:

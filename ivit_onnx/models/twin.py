@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ivit_onnx.architectures import Architecture, Preprocess
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.quant.modules import Activation, Classifier, ImageInput, QuantModule
+from ivit_onnx.quant.tables import Nonlinear
 from ivit_onnx.quant.tensors import QuantTensor
 
 __all__ = ["Twin"]
@@ -29,6 +30,8 @@ class Twin(nn.Module):
     """
 
     head: Classifier | None
+    #: How softmax and GELU are computed.
+    nonlinear: Nonlinear = "ivit"
 
     def __init__(self, arch: Architecture, preprocess: Preprocess, softmax_bits: int) -> None:
         super().__init__()
@@ -48,6 +51,13 @@ class Twin(nn.Module):
         for name, module in self.named_modules():
             if isinstance(module, QuantModule):
                 module.path = name
+
+    def set_nonlinear(self, nonlinear: Nonlinear) -> None:
+        """Choose how softmax and GELU are computed; before calibration."""
+        self.nonlinear = nonlinear
+        for module in self.modules():
+            if isinstance(module, QuantModule):
+                module.nonlinear = nonlinear
 
     def load_weights(self, state_dict: Mapping[str, Tensor]) -> None:
         """Copy the weights of a checkpoint that was validated against the architecture."""

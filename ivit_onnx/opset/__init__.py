@@ -9,6 +9,7 @@ from __future__ import annotations
 from onnx import FunctionProto
 
 from ivit_onnx.opset import (
+    _window_attention,
     _windows,
     add_requantize,
     int_attention,
@@ -18,12 +19,17 @@ from ivit_onnx.opset import (
     int_patch_embed,
     int_patch_embed_norm,
     int_patch_merge,
+    int_table_attention,
+    int_table_mlp,
+    int_table_window_attention,
     int_token_mean,
     int_window_attention,
     quantize_image,
     requantize,
     shift_gelu,
     shiftmax,
+    table_gelu,
+    table_softmax,
 )
 from ivit_onnx.opset._primitives import PRIMITIVES
 from ivit_onnx.opset._readable import readable
@@ -58,11 +64,16 @@ OPERATORS: dict[str, Operator] = {
         quantize_image,
         shiftmax,
         shift_gelu,
+        table_softmax,
+        table_gelu,
         int_layer_norm,
         int_linear,
         int_attention,
+        int_table_attention,
         int_window_attention,
+        int_table_window_attention,
         int_mlp,
+        int_table_mlp,
         int_patch_embed,
         int_patch_embed_norm,
         int_patch_merge,
@@ -73,13 +84,15 @@ OPERATORS: dict[str, Operator] = {
 
 
 #: What `ivit-export --flat` keeps as functions of the domain; everything else becomes standard integer operators.
-FLAT_FUNCTIONS = ("Shiftmax", "ShiftGELU", "IntLayerNorm", "IntLayerNorm16")
+FLAT_FUNCTIONS = ("Shiftmax", "ShiftGELU", "TableSoftmax", "TableGELU", "IntLayerNorm", "IntLayerNorm16")
 
 #: Functions that operators call and that are no operators.
 _HELPERS = (
     *PRIMITIVES,
     *_windows.PRIMITIVES,
+    *_window_attention.PRIMITIVES,
     shiftmax.ScoreShiftmax,
+    table_softmax.ScoreTableSoftmax,
     int_layer_norm.NewtonStep,
     int_layer_norm.Normalized,
     int_patch_embed.Patches,

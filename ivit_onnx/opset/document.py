@@ -68,6 +68,9 @@ absolute value.
 
 so that E is close to |x0| * 2^n * exp(d * s).
 
+**Tables.** TableSoftmax and TableGELU, and the composites with `Table` in their names, have the exponential and GELU as
+constants of 256 entries: an 8-bit value has no more cases. They are what the exporter writes with `--nonlinear table`.
+
 **Attributes** are all required, all integers. Kernels answer values outside the range with an error.
 """
 
@@ -92,6 +95,8 @@ and exact integers differ, or where ONNX asks for another form, this set decides
   a zero point of -128. ONNX Runtime's uint8 x int8 products saturate in 16 bits on x86 processors without VNNI
   instructions (seen with onnxruntime 1.23.2 and 1.32.0 on an emulated Haswell: 4032 of 4096 worst-case sums wrong);
   int8 x int8 products were exact there, and are the only ones of its CUDA provider.
+- **TableSoftmax rounds, Shiftmax floors.** The rounding half H is taken off the numerator before the division:
+  F = (2^31 - 1 - H) // S, so that E * F + H stays below 2^31 and no probability reaches 1, without a limit.
 - **The left shift of the exponential is limited to 32.** ShiftGELU takes exponentials of positive differences too,
   where n - q has no bound. The shifted number is at least 2, so from 32 on the result is saturated in any case, and up
   to 32 it fits int64.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from onnxscript import script
 
@@ -12,7 +15,7 @@ from ivit_onnx.opset.arithmetic import Array, matmul, saturate, scale_round
 from ivit_onnx.opset.requantize import Requantize, multiplier_inputs
 from ivit_onnx.opset.shiftmax import EXP_ATTRIBUTES, FRAC_BITS, Shiftmax
 
-__all__ = ["OPERATORS", "IntAttention"]
+__all__ = ["HEADS", "INPUTS", "OPERATORS", "OUTPUT", "IntAttention", "attend"]
 
 
 @script(IVIT, default_opset=op)
@@ -47,7 +50,7 @@ def IntAttention(
     return y
 
 
-def reference(
+def attend(
     qkv: Array,
     score_multiplier: Array,
     score_shift: Array,
@@ -55,17 +58,27 @@ def reference(
     context_shift: Array,
     *,
     heads: int,
-    x0: int,
-    n: int,
-    frac_bits: int,
+    softmax: Callable[[Array], Array],
 ) -> Array:
+    """The attention with any softmax from int8 scores to int16 probabilities."""
     batch, tokens, width = qkv.shape
     q, k, v = qkv.reshape(batch, tokens, 3, heads, width // 3 // heads).transpose(2, 0, 3, 1, 4)
     score = saturate(scale_round(matmul(q, k.swapaxes(-1, -2)), score_multiplier, score_shift), np.int8)
-    probability = shiftmax.reference(score, x0=x0, n=n, frac_bits=frac_bits)
-    context = matmul(probability, v).transpose(0, 2, 1, 3).reshape(batch, tokens, width // 3)
+    context = matmul(softmax(score), v).transpose(0, 2, 1, 3).reshape(batch, tokens, width // 3)
     return saturate(scale_round(context, context_multiplier, context_shift), np.int8)
 
+
+def reference(qkv: Array, *scales: Array, heads: int, x0: int, n: int, frac_bits: int) -> Array:
+    return attend(qkv, *scales, heads=heads, softmax=partial(shiftmax.reference, x0=x0, n=n, frac_bits=frac_bits))
+
+
+INPUTS = (
+    Tensor("qkv", "int8", "[N, T, 3*C]", "queries, keys, values in this order, each [heads, D]; scale s"),
+    *multiplier_inputs("score_", "[]", "s^2 * D^-0.5 / s_score, the scale of the softmax"),
+    *multiplier_inputs("context_", "[] or [C]", "2^-frac_bits * s / s_y"),
+)
+OUTPUT = Tensor("y", "int8", "[N, T, C]", "heads merged, scale s_y")
+HEADS = Attribute("heads", 1, 1024, "number of heads; divides C")
 
 OPERATORS = (
     Operator(
@@ -73,13 +86,9 @@ OPERATORS = (
         reference=reference,
         summary="Multi-head self-attention, from packed qkv to the input of the output projection.",
         formula="per head: score = Requantize(q @ k^T), p = Shiftmax(score), context = Requantize(p @ v)",
-        inputs=(
-            Tensor("qkv", "int8", "[N, T, 3*C]", "queries, keys, values in this order, each [heads, D]; scale s"),
-            *multiplier_inputs("score_", "[]", "s^2 * D^-0.5 / s_score, where x0 = floor(-1 / s_score)"),
-            *multiplier_inputs("context_", "[] or [C]", "2^-frac_bits * s / s_y"),
-        ),
-        outputs=(Tensor("y", "int8", "[N, T, C]", "heads merged, scale s_y"),),
-        attributes=(Attribute("heads", 1, 1024, "number of heads; divides C"), *EXP_ATTRIBUTES, FRAC_BITS),
+        inputs=INPUTS,
+        outputs=(OUTPUT,),
+        attributes=(HEADS, *EXP_ATTRIBUTES, FRAC_BITS),
         composite=True,
     ),
 )

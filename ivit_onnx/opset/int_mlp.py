@@ -14,7 +14,7 @@ from ivit_onnx.opset.requantize import Requantize, multiplier_inputs
 from ivit_onnx.opset.shift_gelu import ShiftGELU
 from ivit_onnx.opset.shiftmax import EXP_ATTRIBUTES
 
-__all__ = ["OPERATORS", "IntMlpAdd", "IntMlpAddNorm"]
+__all__ = ["NORMALIZED", "OPERATORS", "OUTPUT", "IntMlpAdd", "IntMlpAddNorm", "mlp_inputs"]
 
 
 @script(IVIT, default_opset=op)
@@ -130,16 +130,23 @@ def reference_norm(*inputs: Array, x0: int, n: int) -> tuple[Array, Array]:
     return y, int_layer_norm.reference(y, *inputs[-3:])
 
 
-_INPUTS = (
-    Tensor("x", "int8", "[.., C]", "normalised tokens, scale s_x"),
-    Tensor("residual", "int16", "[.., C]", "residual stream, scale s_r"),
-    *linear_inputs("fc1_", "s_x", "s_h", "C", "H"),
-    *multiplier_inputs("gelu_", "[] or [H]", "s_h * 2^-7 / s_g"),
-    *linear_inputs("fc2_", "s_g", "s_b", "H", "C"),
-    *multiplier_inputs("branch_", "[]", "s_b / s_y"),
-    *multiplier_inputs("residual_", "[]", "s_r / s_y"),
-)
-_OUTPUT = Tensor("y", "int16", "[.., C]", "residual stream, scale s_y")
+def mlp_inputs(*activation: Tensor) -> tuple[Tensor, ...]:
+    """The inputs; `activation` are those of the activation function, from s_h to s_g."""
+    return (
+        Tensor("x", "int8", "[.., C]", "normalised tokens, scale s_x"),
+        Tensor("residual", "int16", "[.., C]", "residual stream, scale s_r"),
+        *linear_inputs("fc1_", "s_x", "s_h", "C", "H"),
+        *activation,
+        *linear_inputs("fc2_", "s_g", "s_b", "H", "C"),
+        *multiplier_inputs("branch_", "[]", "s_b / s_y"),
+        *multiplier_inputs("residual_", "[]", "s_r / s_y"),
+    )
+
+
+OUTPUT = Tensor("y", "int16", "[.., C]", "residual stream, scale s_y")
+NORMALIZED = Tensor("normalized", "int8", "[.., C]", "scale s_n")
+
+_INPUTS = mlp_inputs(*multiplier_inputs("gelu_", "[] or [H]", "s_h * 2^-7 / s_g"))
 
 OPERATORS = (
     Operator(
@@ -148,7 +155,7 @@ OPERATORS = (
         summary="Feed-forward block: linear, ShiftGELU, requantisation, linear, residual connection.",
         formula="y = IntLinearAdd(Requantize(ShiftGELU(IntLinear(x, fc1))), residual, fc2)",
         inputs=_INPUTS,
-        outputs=(_OUTPUT,),
+        outputs=(OUTPUT,),
         attributes=EXP_ATTRIBUTES,
         composite=True,
     ),
@@ -158,7 +165,7 @@ OPERATORS = (
         summary="Feed-forward block, residual connection and the normalisation after it.",
         formula="y = IntMlpAdd(x, residual); normalized = IntLayerNorm(y)",
         inputs=(*_INPUTS, *norm_inputs("norm_", "s_n")),
-        outputs=(_OUTPUT, Tensor("normalized", "int8", "[.., C]", "scale s_n")),
+        outputs=(OUTPUT, NORMALIZED),
         attributes=EXP_ATTRIBUTES,
         composite=True,
     ),

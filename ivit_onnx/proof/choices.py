@@ -46,6 +46,9 @@ def _extreme(name: str, a: Value, b: Value) -> Value:
             result.dominates = tuple(v for v in value.dominates if v.magnitude <= cap.number)
             if value.largest <= cap.number:
                 result.total_of = value.total_of
+        if name == "Max" and value.least >= 0:
+            # What needs a sum, or a bound, is right for all that is above it, too.
+            result.dominates, result.total_of = value.dominates, value.total_of
         if name == "Min" and value.row_sum is not None and cap.number >= 0:
             result.row_sum = value.row_sum
     return result

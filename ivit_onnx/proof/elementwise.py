@@ -108,6 +108,9 @@ def add(node: Node, a: Value, b: Value) -> Value:
         result = Value.between(a.dtype, shape, apply("Add", a.low, b.low), apply("Add", a.high, b.high))
     if a.least >= 0 and b.least >= 0:
         result.dominates = (a, b, *a.dominates, *b.dominates)
+        for one, other in ((a, b), (b, a)):
+            if one.row_sum is not None and other.number is not None and shape and isinstance(shape[-1], int):
+                result.row_sum = one.row_sum + shape[-1] * other.number
     for root, quotient in ((a, b), (b, a)):
         of = quotient.quotient_of
         if of is not None and of[1] is root and root.least >= 1 and of[0].least >= 0:

@@ -13,7 +13,6 @@ Scales are float32 and combined in the order of the published I-ViT code, so tha
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
@@ -26,7 +25,9 @@ from ivit_onnx.opset.arithmetic import Array, scale_round
 from ivit_onnx.quant import operators, training
 from ivit_onnx.quant.dyadic import dyadic, dyadic_affine
 from ivit_onnx.quant.exponents import choose_gelu_n, choose_shiftmax_n, exp_x0, fitting_n, gelu_x0
+from ivit_onnx.quant.softmax import IntegerSoftmax
 from ivit_onnx.quant.statistics import Statistics
+from ivit_onnx.quant.tables import Nonlinear, gelu_table
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
 __all__ = [
@@ -134,6 +135,8 @@ class QuantModule(nn.Module):
     path = ""
     #: True for the weights of the published I-ViT code: its definitions, where others would be more accurate.
     published = False
+    #: How softmax and GELU are computed.
+    nonlinear: Nonlinear = "ivit"
     #: n of a shift exponential in the published I-ViT code.
     published_n: int | None = None
 
@@ -437,7 +440,7 @@ class TokenMean(QuantModule):
 
 
 class Attention(QuantModule):
-    """IntAttention: packed qkv [.., tokens, 3 * heads * head_dim] to merged heads.
+    """IntAttention or IntTableAttention: packed qkv [.., tokens, 3 * heads * head_dim] to merged heads.
 
     Buffer `n`: fractional bits of the exponential, 0 until calibrated.
     """
@@ -459,16 +462,22 @@ class Attention(QuantModule):
             **self._dyadic(np.float64(s_product) / np.float64(s_score), "score_"),
             **self._dyadic(2.0**-self.softmax_bits * np.float64(s_x) / np.float64(s_y), "context_"),
         }
-        attributes = {"heads": self.heads, **self.exponential(), "frac_bits": self.softmax_bits}
-        return Lowered("IntAttention", constants, s_y, attributes)
+        softmax = self.softmax()
+        attributes = {"heads": self.heads, **softmax.attributes()}
+        return Lowered(softmax.operator("Attention"), {**constants, **softmax.constants()}, s_y, attributes)
 
     def choose_exponent(self) -> None:
-        self.n.fill_(choose_shiftmax_n(float(self.score.number(self.path)), self.tokens, self.softmax_bits))
+        if self.nonlinear == "ivit":
+            self.n.fill_(choose_shiftmax_n(float(self.score.number(self.path)), self.tokens, self.softmax_bits))
 
     def exponential(self) -> dict[str, int]:
         """Attributes x0 and n of Shiftmax."""
         x0 = exp_x0(self.score.number(self.path))
         return {"x0": x0, "n": fitting_n(int(self.n), x0, self.tokens, self.softmax_bits)}
+
+    def softmax(self) -> IntegerSoftmax:
+        """The softmax at the scale of the scores."""
+        return IntegerSoftmax(self.nonlinear, self.score.number(self.path), self.exponential(), self.softmax_bits)
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x = inputs[0].value
@@ -476,8 +485,7 @@ class Attention(QuantModule):
         q, k, v = x.reshape(batch, tokens, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
         score = self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5)
         if self.quantized:
-            shiftmax = partial(training.shiftmax, **self.exponential(), frac_bits=self.softmax_bits)
-            probability = training.softmax(score, self.score.scale, None, shiftmax)
+            probability = training.softmax(score, self.score.scale, None, self.softmax().simulate)
         else:
             probability = score.softmax(-1)
         context = (probability @ v).transpose(1, 2).reshape(batch, tokens, width // 3)
@@ -485,9 +493,9 @@ class Attention(QuantModule):
 
 
 class MlpAdd(ResidualMixin):
-    """IntMlpAdd: fc1, ShiftGELU, fc2, residual. Buffer `n` as in Attention.
+    """IntMlpAdd or IntTableMlpAdd: fc1, GELU, fc2, residual. Buffer `n` as in Attention.
 
-    `act` names the activation function of the floating-point network, for which ShiftGELU stands.
+    `act` names the activation function of the floating-point network: that of the table, and what ShiftGELU stands for.
     """
 
     n: Tensor
@@ -495,6 +503,7 @@ class MlpAdd(ResidualMixin):
 
     def __init__(self, width: int, hidden: int, act: str = "gelu") -> None:
         super().__init__()
+        self.act_name = act
         self.act = ACTIVATIONS[act]
         self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
         self.hidden = Activation(8)
@@ -504,16 +513,25 @@ class MlpAdd(ResidualMixin):
     def lower(self, *scales: np.float32) -> Lowered:
         s_x, s_residual = scales
         s_hidden, s_act, s_branch = (a.number(self.path) for a in (self.hidden, self.activated, self.branch))
+        table = self.nonlinear == "table"
         constants = {
             **self.lower_linear(self.fc1.weight, self.fc1.bias, s_x, s_hidden, "fc1_"),
-            **self._dyadic(np.float64(s_hidden * _GELU_SCALE) / np.float64(s_act), "gelu_"),
+            **(
+                {"gelu_table": gelu_table(self.act_name, s_hidden, s_act)}
+                if table
+                else self._dyadic(np.float64(s_hidden * _GELU_SCALE) / np.float64(s_act), "gelu_")
+            ),
             **self.lower_linear(self.fc2.weight, self.fc2.bias, s_act, s_branch, "fc2_"),
             **self.lower_residual(s_residual),
         }
-        return Lowered("IntMlpAdd", constants, self.output.number(self.path), self.exponential())
+        scale = self.output.number(self.path)
+        if table:
+            return Lowered("IntTableMlpAdd", constants, scale)
+        return Lowered("IntMlpAdd", constants, scale, self.exponential())
 
     def choose_exponent(self) -> None:
-        self.n.fill_(choose_gelu_n(float(self.hidden.number(self.path))))
+        if self.nonlinear == "ivit":
+            self.n.fill_(choose_gelu_n(float(self.hidden.number(self.path))))
 
     def exponential(self) -> dict[str, int]:
         """Attributes x0 and n of ShiftGELU."""
@@ -522,7 +540,8 @@ class MlpAdd(ResidualMixin):
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x, residual = inputs
         hidden = self.hidden(F.linear(x.value, self.simulated_weight(self.fc1.weight), self.fc1.bias))
-        if self.quantized:
+        # With a table, what is left is the rounding of the result, below.
+        if self.quantized and self.nonlinear == "ivit":
             activated = training.shift_gelu(hidden, self.hidden.scale, self.act, **self.exponential())
         else:
             activated = self.act(hidden)

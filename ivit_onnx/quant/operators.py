@@ -6,10 +6,11 @@ Matrix products go through float64, which holds every sum of 8-bit products exac
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ivit_onnx.opset import MASKED
@@ -25,6 +26,7 @@ __all__ = [
     "shift_exp",
     "shift_gelu",
     "shiftmax",
+    "table_softmax",
 ]
 
 INT32_MAX = 2**31 - 1
@@ -94,6 +96,22 @@ def shiftmax(x: Tensor, *, x0: int, n: int, frac_bits: int) -> Tensor:
     return ((e * factor) >> (31 - frac_bits)).clamp(max=2**frac_bits - 1)
 
 
+def table_softmax(x: Tensor, exponentials: Tensor, *, frac_bits: int) -> Tensor:
+    """Scores that must not count are MASKED."""
+    x = x.long()
+    entries = F.pad(exponentials.long(), (0, 1))
+    e = entries[(x.amax(-1, keepdim=True) - x).clamp(max=len(exponentials))]
+    half = 2 ** (30 - frac_bits)
+    factor = torch.div(INT32_MAX - half, e.sum(-1, keepdim=True).clamp(max=INT32_MAX), rounding_mode="floor")
+    y: Tensor = (e * factor + half) >> (31 - frac_bits)
+    return y
+
+
+def table_gelu(x: Tensor, table: Tensor) -> Tensor:
+    y: Tensor = table.long()[x.long() + 128]
+    return y
+
+
 def shift_gelu(x: Tensor, *, x0: int, n: int) -> Tensor:
     """int8 values. A table of rows' maxima and values is worth its making for many of them."""
     x = x.long()
@@ -151,7 +169,7 @@ def linear_add(
     return add_requantize(branch, branch_multiplier, branch_shift, residual, residual_multiplier, residual_shift)
 
 
-def attention(
+def attend(
     qkv: Tensor,
     score_multiplier: Tensor,
     score_shift: Tensor,
@@ -159,19 +177,26 @@ def attention(
     context_shift: Tensor,
     *,
     heads: int,
-    x0: int,
-    n: int,
-    frac_bits: int,
+    softmax: Callable[[Tensor], Tensor],
 ) -> Tensor:
+    """The attention with any softmax from scores to probabilities."""
     batch, tokens, width = qkv.shape
     q, k, v = qkv.reshape(batch, tokens, 3, heads, width // 3 // heads).permute(2, 0, 3, 1, 4)
     score = requantize(matmul(q, k.transpose(-1, -2)), score_multiplier, score_shift, bits=8)
-    context = matmul(shiftmax(score, x0=x0, n=n, frac_bits=frac_bits), v)
-    merged = context.transpose(1, 2).reshape(batch, tokens, width // 3)
+    merged = matmul(softmax(score), v).transpose(1, 2).reshape(batch, tokens, width // 3)
     return requantize(merged, context_multiplier, context_shift, bits=8)
 
 
-def window_attention(
+def attention(*inputs: Tensor, heads: int, **exponential: Any) -> Tensor:
+    return attend(*inputs, heads=heads, softmax=partial(shiftmax, **exponential))
+
+
+def table_attention(*inputs: Tensor, heads: int, frac_bits: int) -> Tensor:
+    *others, exponentials = inputs
+    return attend(*others, heads=heads, softmax=partial(table_softmax, exponentials=exponentials, frac_bits=frac_bits))
+
+
+def attend_in_windows(
     qkv: Tensor,
     padding: Tensor,
     relative_position: Tensor,
@@ -187,18 +212,27 @@ def window_attention(
     width: int,
     window: int,
     shift: int,
-    x0: int,
-    n: int,
-    frac_bits: int,
+    softmax: Callable[[Tensor], Tensor],
 ) -> Tensor:
+    """The attention with any softmax from scores, MASKED where they must not count, to probabilities."""
     grid = windows(height, width, window, shift)
     q, k, v = cut_windows(qkv, padding, grid, heads)
     score = requantize(matmul(q, k.transpose(-1, -2)), score_multiplier, score_shift, bits=8)
     bias = pair_bias(relative_position.long(), window)
     placed = saturate(scale_round(score, placed_multiplier, placed_shift) + bias, 8)
     masked = torch.where(grid.visible.to(placed.device), placed, MASKED)
-    context = join_windows(matmul(shiftmax(masked, x0=x0, n=n, frac_bits=frac_bits), v), grid)
+    context = join_windows(matmul(softmax(masked), v), grid)
     return requantize(context, context_multiplier, context_shift, bits=8)
+
+
+def window_attention(*inputs: Tensor, x0: int, n: int, frac_bits: int, **grid: Any) -> Tensor:
+    return attend_in_windows(*inputs, **grid, softmax=partial(shiftmax, x0=x0, n=n, frac_bits=frac_bits))
+
+
+def table_window_attention(*inputs: Tensor, frac_bits: int, **grid: Any) -> Tensor:
+    *others, exponentials = inputs
+    softmax = partial(table_softmax, exponentials=exponentials, frac_bits=frac_bits)
+    return attend_in_windows(*others, **grid, softmax=softmax)
 
 
 def mlp_add(
@@ -217,6 +251,20 @@ def mlp_add(
     hidden = linear(x, fc1_weight, fc1_bias, fc1_multiplier, fc1_shift, bits=8)
     activated = requantize(shift_gelu(hidden, x0=x0, n=n), gelu_multiplier, gelu_shift, bits=8)
     return linear_add(activated, residual, *fc2_and_residual)
+
+
+def table_mlp_add(
+    x: Tensor,
+    residual: Tensor,
+    fc1_weight: Tensor,
+    fc1_bias: Tensor,
+    fc1_multiplier: Tensor,
+    fc1_shift: Tensor,
+    gelu_table: Tensor,
+    *fc2_and_residual: Tensor,
+) -> Tensor:
+    hidden = linear(x, fc1_weight, fc1_bias, fc1_multiplier, fc1_shift, bits=8)
+    return linear_add(table_gelu(hidden, gelu_table), residual, *fc2_and_residual)
 
 
 def patches(image: Tensor, patch_size: int) -> Tensor:
@@ -252,6 +300,11 @@ def linear_add_norm(*inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 def mlp_add_norm(*inputs: Tensor, x0: int, n: int) -> tuple[Tensor, Tensor]:
     y = mlp_add(*inputs[:-3], x0=x0, n=n)
+    return y, layer_norm(y, *inputs[-3:])
+
+
+def table_mlp_add_norm(*inputs: Tensor) -> tuple[Tensor, Tensor]:
+    y = table_mlp_add(*inputs[:-3])
     return y, layer_norm(y, *inputs[-3:])
 
 
@@ -297,6 +350,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "QuantizeImage": quantize_image,
     "Shiftmax": shiftmax,
     "ShiftGELU": shift_gelu,
+    "TableSoftmax": table_softmax,
+    "TableGELU": table_gelu,
     "IntLayerNorm": layer_norm,
     "IntLayerNorm16": _with_bits(layer_norm, 16),
     "IntLinear": _with_bits(linear, 8),
@@ -305,9 +360,13 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "IntLinearAdd": linear_add,
     "IntLinearAddNorm": linear_add_norm,
     "IntAttention": attention,
+    "IntTableAttention": table_attention,
     "IntWindowAttention": window_attention,
+    "IntTableWindowAttention": table_window_attention,
     "IntMlpAdd": mlp_add,
     "IntMlpAddNorm": mlp_add_norm,
+    "IntTableMlpAdd": table_mlp_add,
+    "IntTableMlpAddNorm": table_mlp_add_norm,
     "IntPatchEmbed": patch_embed,
     "IntPixelEmbed": pixel_embed,
     "IntPatchEmbedNorm16": patch_embed_norm,

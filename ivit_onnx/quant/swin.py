@@ -6,8 +6,6 @@ are 16 bits wide here: those before the normalisation of the patch embedding, an
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -18,6 +16,7 @@ from ivit_onnx.quant import training
 from ivit_onnx.quant.dyadic import dyadic
 from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0, fitting_n
 from ivit_onnx.quant.modules import Activation, LayerNorm, QuantModule, WeightedModule
+from ivit_onnx.quant.softmax import IntegerSoftmax
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 from ivit_onnx.quant.windows import cut_windows, join_windows, merge_squares, pair_bias, windows
 
@@ -28,7 +27,8 @@ _MASK = -100.0
 
 
 class WindowAttention(QuantModule):
-    """IntWindowAttention: packed qkv [N, L, 3 * heads * head_dim] and the qkv of a padding token to merged heads.
+    """IntWindowAttention or IntTableWindowAttention: packed qkv [N, L, 3 * heads * head_dim] and the qkv of a padding
+    token to merged heads.
 
     Parameter relative_position_bias_table [(2 * window - 1)^2, heads]. Buffer `n`: fractional bits of the exponential,
     0 until calibrated.
@@ -60,8 +60,9 @@ class WindowAttention(QuantModule):
             **self._dyadic(2.0**-self.softmax_bits * np.float64(s_x) / np.float64(s_y), "context_"),
         }
         grid = {"height": self.grid, "width": self.grid, "window": self.window, "shift": self.shift}
-        attributes = {"heads": self.heads, **grid, **self.exponential(), "frac_bits": self.softmax_bits}
-        return Lowered("IntWindowAttention", constants, s_y, attributes)
+        softmax = self.softmax()
+        attributes = {"heads": self.heads, **grid, **softmax.attributes()}
+        return Lowered(softmax.operator("WindowAttention"), {**constants, **softmax.constants()}, s_y, attributes)
 
     def table_integers(self) -> Array:
         """The relative position table at its own scale, int64."""
@@ -70,12 +71,17 @@ class WindowAttention(QuantModule):
         return integers.astype(np.int64)
 
     def choose_exponent(self) -> None:
-        self.n.fill_(choose_shiftmax_n(float(self.placed.number(self.path)), self.window**2, self.softmax_bits))
+        if self.nonlinear == "ivit":
+            self.n.fill_(choose_shiftmax_n(float(self.placed.number(self.path)), self.window**2, self.softmax_bits))
 
     def exponential(self) -> dict[str, int]:
         """Attributes x0 and n of Shiftmax."""
         x0 = exp_x0(self.placed.number(self.path))
         return {"x0": x0, "n": fitting_n(int(self.n), x0, self.window**2, self.softmax_bits)}
+
+    def softmax(self) -> IntegerSoftmax:
+        """The softmax at the scale of the placed scores."""
+        return IntegerSoftmax(self.nonlinear, self.placed.number(self.path), self.exponential(), self.softmax_bits)
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x, padding = inputs
@@ -85,8 +91,7 @@ class WindowAttention(QuantModule):
         placed = self.placed.add(self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5), bias)
         visible = grid.visible.to(placed.device)
         if self.quantized:
-            shiftmax = partial(training.shiftmax, **self.exponential(), frac_bits=self.softmax_bits)
-            probability = training.softmax(placed, self.placed.scale, visible, shiftmax)
+            probability = training.softmax(placed, self.placed.scale, visible, self.softmax().simulate)
         else:
             probability = torch.where(visible, placed, placed + _MASK).softmax(-1)
         return QuantTensor(self.output(join_windows(probability @ v, grid)), self.output.scale)

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "kernels/common/dyadic.h"
-#include "kernels/common/shift_exp.h"
+#include "kernels/common/softmax.h"
 #include "kernels/cpu/parallel.h"
 
 namespace ivit::cpu {
@@ -16,8 +16,7 @@ struct Attention {
   int64_t head_dim;
   Dyadic score_scale;
   Dyadic context_scale;
-  const ShiftExpTable& exponential;
-  int frac_bits;
+  const Softmax& softmax;
 };
 
 struct AttentionKernel {

@@ -104,24 +104,21 @@ class ContextScale {
   bool narrow_ = true;
 };
 
-// Shiftmax of one row.
-class RowShiftmax {
+// The softmax of one row.
+class RowSoftmax {
  public:
-  RowShiftmax(const ShiftExpTable& exponential, int64_t tokens, int frac_bits)
-      : tokens_(tokens),
-        shift_(_mm_cvtsi32_si128(31 - frac_bits)),
-        limit_(_mm256_set1_epi32((1 << frac_bits) - 1)),
+  RowSoftmax(const Softmax& softmax, int64_t tokens)
+      : softmax_(softmax),
+        tokens_(tokens),
+        rounding_(_mm256_set1_epi32(static_cast<int32_t>(softmax.rounding))),
+        shift_(_mm_cvtsi32_si128(31 - softmax.frac_bits)),
+        limit_(_mm256_set1_epi32((1 << softmax.frac_bits) - 1)),
         last_(_mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int32_t>((tokens - 1) % 8 + 1)),
                                  _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))),
         exponentials_(round_up(tokens, kTileColumns)) {
-    for (int d = -255; d <= 0; ++d) table_[d + 255] = exponential[d];
+    for (int d = 0; d < kScoreDistances; ++d) table_[255 - d] = softmax.exponentials[d];
     std::fill_n(exponentials_.get(), round_up(tokens, kTileColumns), 0);
-    largest_ = *std::max_element(table_, table_ + 256);
-    saturates_ = tokens * largest_ > INT32_MAX;
   }
-
-  // What the probabilities of a row can sum up to.
-  int64_t largest_sum(int frac_bits) const { return (saturates_ ? tokens_ : 1) << frac_bits; }
 
   // `scores` has room up to a multiple of 32.
   template <class Values>
@@ -139,9 +136,8 @@ class RowShiftmax {
       even = _mm256_add_epi64(even, _mm256_and_si256(e, low_half));
       odd = _mm256_add_epi64(odd, _mm256_srli_epi64(e, 32));
     }
-    const int64_t sum = std::min<int64_t>(add_lanes64(_mm256_add_epi64(even, odd)), INT32_MAX);
-    // E * F <= 2^31 whether the sum is saturated or not: if it is, F is 1. So 32 bits are enough, unsigned.
-    const __m256i factor = _mm256_set1_epi32(static_cast<int32_t>((1u << 31) / static_cast<uint32_t>(sum)));
+    const int64_t sum = add_lanes64(_mm256_add_epi64(even, odd));
+    const __m256i factor = _mm256_set1_epi32(static_cast<int32_t>(softmax_.factor(sum)));
     for (int64_t t = 0; t < tokens_; t += kTileColumns) {
       const __m256i interleaved = _mm256_packs_epi32(probability(t, factor), probability(t + 8, factor));
       Values::store_probabilities(probabilities, t, _mm256_permute4x64_epi64(interleaved, 0xD8));
@@ -158,17 +154,18 @@ class RowShiftmax {
   }
 
   __m256i probability(int64_t t, __m256i factor) const {
-    const __m256i scaled = _mm256_mullo_epi32(load(exponentials_.get() + t), factor);
+    // 32 bits are enough, unsigned.
+    const __m256i scaled = _mm256_add_epi32(_mm256_mullo_epi32(load(exponentials_.get() + t), factor), rounding_);
     return _mm256_min_epi32(_mm256_srl_epi32(scaled, shift_), limit_);
   }
 
+  const Softmax& softmax_;
   int64_t tokens_;
+  __m256i rounding_;
   __m128i shift_;
   __m256i limit_;
   __m256i last_;
-  int32_t table_[256];
-  int64_t largest_;
-  bool saturates_;
+  int32_t table_[kScoreDistances];
   AlignedArray<int32_t> exponentials_;
 };
 
@@ -196,10 +193,10 @@ void attend(const int8_t* qkv, const Attention& attention, int64_t head, int64_t
     pack_values<Values>(values + d, stride, tokens, dim - d, packed_values.get() + d / kTileColumns * value_panel);
   }
 
-  const RowShiftmax shiftmax(attention.exponential, tokens, attention.frac_bits);
+  const RowSoftmax softmax(attention.softmax, tokens);
   const ScoreScale score_scale(attention.score_scale, dim << 14);
   const ContextScale context_scale(attention.context_scale.from(head * dim), dim,
-                                   shiftmax.largest_sum(attention.frac_bits) << 7);
+                                   attention.softmax.largest_sum(tokens) << 7);
 
   const int64_t query_bytes = round_up(dim, 16) * Operands::kValueBytes;
   const AlignedArray<uint8_t> prepared(kTileRows * query_bytes);
@@ -222,7 +219,7 @@ void attend(const int8_t* qkv, const Attention& attention, int64_t head, int64_t
     }
     for (int64_t r = 0; r < count; ++r) {
       score_scale(sums.get() + r * sums_stride, tokens, scores.get());
-      shiftmax.run<Values>(scores.get(), probabilities.get() + r * probability_bytes);
+      softmax.run<Values>(scores.get(), probabilities.get() + r * probability_bytes);
     }
     const TileRows probability_rows{probabilities.get(), probability_bytes, kZeros};
     for (int64_t d = 0; d < dim; d += kTileColumns) {
@@ -238,7 +235,7 @@ void attend(const int8_t* qkv, const Attention& attention, int64_t head, int64_t
 void attend_avxvnni(const int8_t* qkv, const Attention& attention, int64_t head, int64_t first, int64_t last,
                     int8_t* y) {
   const auto compute =
-      attention.frac_bits <= 8 ? attend<AvxVnniOperands, ByteValues> : attend<AvxVnniOperands, PairValues>;
+      attention.softmax.frac_bits <= 8 ? attend<AvxVnniOperands, ByteValues> : attend<AvxVnniOperands, PairValues>;
   compute(qkv, attention, head, first, last, y);
 }
 

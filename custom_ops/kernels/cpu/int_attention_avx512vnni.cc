@@ -4,10 +4,10 @@
 // unsigned bytes (queries + 128, probabilities) times up to 64 columns (keys, values) packed [inner / 4][columns][4].
 // The accumulators of the scores start at -128 * (sum of the key).
 //
-// Shiftmax in bytes: for one row everything depends on the distance of a score from the row maximum, 0..255. The
+// The softmax in bytes: for one row everything depends on the distance of a score from the row maximum, 0..255. The
 // exponentials are summed one byte at a time: vpermi2b looks up byte b of 64 of them, vpdpbusd adds them up, and the
 // sums are put together at the end. With the reciprocal F known, the probabilities of all distances are computed
-// first, min((E * F) >> (31 - frac_bits), 2^frac_bits - 1); E <= S or F = 1, so that E * F < 2^32 and 32-bit lanes do.
+// first, min((E * F + rounding) >> (31 - frac_bits), 2^frac_bits - 1), for which 32-bit lanes do.
 // A second look-up takes the row from distances to probabilities. With frac_bits = 15 a probability is two bytes and
 // has two rows, which share the values in the second product.
 #include <immintrin.h>
@@ -31,7 +31,7 @@ constexpr int64_t kLanes = 16;
 constexpr int64_t kGroup = 4;
 // Tokens whose scores fill a register as bytes.
 constexpr int64_t kChunk = 64;
-constexpr int64_t kDistances = 256;
+constexpr int64_t kDistances = kScoreDistances;
 
 #define IVIT_FOR_ROWS(macro) macro(0) macro(1) macro(2) macro(3) macro(4) macro(5)
 
@@ -188,8 +188,10 @@ class Scratch {
 
 // The exponential by distance from the row maximum, and its bytes.
 struct Exponentials {
-  explicit Exponentials(const ShiftExpTable& table, int frac_bits) {
-    for (int32_t distance = 0; distance < kDistances; ++distance) values[distance] = table[-distance];
+  explicit Exponentials(const Softmax& softmax) {
+    std::copy_n(softmax.exponentials, kDistances, values);
+    // With rounding, half a step is enough for a probability.
+    const int bits = softmax.frac_bits + (softmax.rounding == 0 ? 0 : 1);
     for (int64_t i = 0; i < kDistances; i += kLanes) {
       const __m512i value = load(values + i);
       _mm_store_si128(reinterpret_cast<__m128i*>(planes[0] + i), _mm512_cvtepi32_epi8(value));
@@ -197,7 +199,7 @@ struct Exponentials {
       _mm_store_si128(reinterpret_cast<__m128i*>(planes[2] + i), _mm512_cvtepi32_epi8(_mm512_srli_epi32(value, 16)));
       _mm_store_si128(reinterpret_cast<__m128i*>(planes[3] + i), _mm512_cvtepi32_epi8(_mm512_srli_epi32(value, 24)));
       // The sum is at least the largest value, so that smaller ones than this become 0 whatever the row.
-      const __m512i least = _mm512_set1_epi32((values[0] >> frac_bits) + (values[0] % (1 << frac_bits) != 0));
+      const __m512i least = _mm512_set1_epi32((values[0] >> bits) + (values[0] % (1 << bits) != 0));
       if (_mm512_cmpge_epi32_mask(value, least) != 0) reach = i + kLanes;
     }
   }
@@ -228,7 +230,7 @@ class Head {
         piece_bytes_(round_up(key_groups_ * kChunk * kGroup, Scratch::kSpan)),
         last_chunk_(first_bytes(tokens_ - (row_stride_ - kChunk))),
         score_scale_(attention.score_scale),
-        exponentials_(attention.exponential, attention.frac_bits) {
+        exponentials_(attention.softmax) {
     const int64_t keys = pieces_.count() * piece_bytes_;
     const int64_t values = value_groups_ * value_columns_ * kGroup;
     const int64_t scales = value_columns_ / kLanes;
@@ -254,9 +256,8 @@ class Head {
 
   // Whether 32-bit lanes are enough for both requantisations.
   bool narrow() const {
-    // The probabilities of a row sum up to 1 at most, unless the sum of the exponentials was saturated.
-    const int64_t largest_sum = (sums_fit() ? 1 : tokens_) << attention_.frac_bits;
-    return has_room(dim_ << 14, score_scale_.pre_shift) && has_room(largest_sum << 7, largest_pre_shift_);
+    return has_room(dim_ << 14, score_scale_.pre_shift) &&
+           has_room(attention_.softmax.largest_sum(tokens_) << 7, largest_pre_shift_);
   }
 
   void pack() {
@@ -273,12 +274,14 @@ class Head {
       score<true>();
     }
     uint32_t factors[kQueries];
-    if (sums_fit() && exponentials_.values[0] < (1 << 24)) {
+    if (!attention_.softmax.sums_fit(tokens_) || exponentials_.values[0] >= 1 << 24) {
+      find_factors<4>(factors);
+    } else if (exponentials_.values[0] >= 1 << 16) {
       find_factors<3>(factors);
     } else {
-      find_factors<4>(factors);
+      find_factors<2>(factors);
     }
-    const bool two_bytes = attention_.frac_bits > 8;
+    const bool two_bytes = attention_.softmax.frac_bits > 8;
     if (exponentials_.reach <= kDistances / 2) {
       two_bytes ? find_probabilities<true, 2>(factors) : find_probabilities<false, 2>(factors);
     } else {
@@ -297,8 +300,6 @@ class Head {
   }
 
  private:
-  bool sums_fit() const { return exponentials_.values[0] <= INT32_MAX / tokens_; }
-
   // 16 tokens x 64 bytes at a time: a transposition of 16 x 16 groups of four bytes. The registers of a piece stand
   // together, [groups][registers], so that its tile reads from front to back.
   void pack_keys() {
@@ -391,8 +392,8 @@ class Head {
     return _mm512_broadcastb_epi8(max_bytes(bytes));
   }
 
-  // Scores become distances from their row's maximum; the factors are 2^31 / (sum of the exponentials). Three bytes
-  // are enough if no exponential reaches 2^24 and no sum 2^31.
+  // Scores become distances from their row's maximum; the factors are numerator / (sum of the exponentials). If no
+  // sum reaches 2^31, three bytes are enough for exponentials below 2^24, two for those below 2^16.
   template <int kPlanes>
   void find_factors(uint32_t* factors) {
     __m512i largest[kQueries];
@@ -414,7 +415,7 @@ class Head {
         const __mmask64 upper = _mm512_movepi8_mask(distance);
         sum0 = _mm512_dpbusd_epi32(sum0, planes[0](distance, upper), valid);
         sum1 = _mm512_dpbusd_epi32(sum1, planes[1](distance, upper), valid);
-        sum2 = _mm512_dpbusd_epi32(sum2, planes[2](distance, upper), valid);
+        if constexpr (kPlanes > 2) sum2 = _mm512_dpbusd_epi32(sum2, planes[2](distance, upper), valid);
         if constexpr (kPlanes > 3) sum3 = _mm512_dpbusd_epi32(sum3, planes[3](distance, upper), valid);
       };
       const int64_t last = row_stride_ - kChunk;
@@ -424,31 +425,34 @@ class Head {
         const int64_t sum = _mm512_reduce_add_epi32(sum0) + int64_t{_mm512_reduce_add_epi32(sum1)} * (1 << 8) +
                             int64_t{_mm512_reduce_add_epi32(sum2)} * (1 << 16) +
                             int64_t{_mm512_reduce_add_epi32(sum3)} * (1 << 24);
-        factors[row] = static_cast<uint32_t>(reciprocal(sum));
+        factors[row] = attention_.softmax.factor(sum);
       } else {
         _mm512_store_si512(sums[row], _mm512_add_epi32(_mm512_add_epi32(sum0, _mm512_slli_epi32(sum1, 8)),
                                                        _mm512_slli_epi32(sum2, 16)));
       }
     }
-    if constexpr (kPlanes == 3) {
+    if constexpr (kPlanes < 4) {
       for (int64_t row = 0; row < kQueries; ++row) {
-        factors[row] = (uint32_t{1} << 31) / static_cast<uint32_t>(_mm512_reduce_add_epi32(load(sums[row])));
+        factors[row] = attention_.softmax.factor(_mm512_reduce_add_epi32(load(sums[row])));
       }
     }
   }
 
   // 16 probabilities, not yet limited.
   __m512i probability(int64_t distance, __m512i factor, __m128i shift) const {
-    return _mm512_srl_epi32(_mm512_mullo_epi32(load(exponentials_.values + distance), factor), shift);
+    const __m512i rounding = _mm512_set1_epi32(static_cast<int32_t>(attention_.softmax.rounding));
+    const __m512i product = _mm512_mullo_epi32(load(exponentials_.values + distance), factor);
+    return _mm512_srl_epi32(_mm512_add_epi32(product, rounding), shift);
   }
 
   // Distances to probabilities; those of 64 * kParts and more are 0.
   template <bool kTwoBytes, int kParts>
   void find_probabilities(const uint32_t* factors) {
+    const int frac_bits = attention_.softmax.frac_bits;
     const __m512i limit =
-        kTwoBytes ? _mm512_set1_epi16(INT16_MAX) : _mm512_set1_epi8(static_cast<char>((1 << attention_.frac_bits) - 1));
+        kTwoBytes ? _mm512_set1_epi16(INT16_MAX) : _mm512_set1_epi8(static_cast<char>((1 << frac_bits) - 1));
     const __m512i low_byte = _mm512_set1_epi16(0xff);
-    const __m128i shift = _mm_cvtsi32_si128(31 - attention_.frac_bits);
+    const __m128i shift = _mm_cvtsi32_si128(31 - frac_bits);
     for (int64_t row = 0; row < kQueries; ++row) {
       const __m512i factor = _mm512_set1_epi32(static_cast<int32_t>(factors[row]));
       // Of two bytes the upper ones come first.

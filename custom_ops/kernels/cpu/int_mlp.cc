@@ -22,17 +22,20 @@ int64_t block_rows(int64_t width, int64_t row_tile) {
   return std::max(row_tile, kHiddenBytes / std::max<int64_t>(1, width) / row_tile * row_tile);
 }
 
-// ShiftGELU and its requantisation, in place.
-void activate(const Variant& variant, const Mlp& mlp, int64_t rows, int8_t* hidden) {
-  const int64_t width = mlp.fc1.columns;
-  if (mlp.gelu_table != nullptr) {
-    variant.gelu(hidden, rows, width, *mlp.gelu_table);
+// In place.
+void activate(const Variant& variant, const MlpActivation& activation, int64_t rows, int64_t width, int8_t* hidden) {
+  if (activation.table != nullptr) {
+    variant.look_up(reinterpret_cast<const uint8_t*>(hidden), rows * width, activation.table, hidden);
+    return;
+  }
+  if (activation.shift_table != nullptr) {
+    variant.gelu(hidden, rows, width, *activation.shift_table);
     return;
   }
   const AlignedArray<int16_t> activated(width);
   for (int64_t row = 0; row < rows; ++row) {
-    shift_gelu_row(hidden + row * width, width, mlp.exponential, activated.get());
-    requantize_row(activated.get(), width, mlp.gelu_scale, hidden + row * width);
+    shift_gelu_row(hidden + row * width, width, *activation.exponential, activated.get());
+    requantize_row(activated.get(), width, activation.scale, hidden + row * width);
   }
 }
 
@@ -53,7 +56,7 @@ void int_mlp_add(const Parallel& parallel, const int8_t* x, int64_t rows, const 
     int8_t* const hidden = scratch.get(count * mlp.fc1.columns);
     variant.matmul.compute(x + first * mlp.fc1.inner, mlp.fc1.inner, count, mlp.fc1, 0, mlp.fc1.panels(),
                            requantize_to(hidden, mlp.fc1));
-    activate(variant, mlp, count, hidden);
+    activate(variant, mlp.activation, count, mlp.fc1.columns, hidden);
     variant.matmul.compute(hidden, mlp.fc2.inner, count, mlp.fc2, 0, mlp.fc2.panels(), add.from_row(first));
     if (norm.y != nullptr) {
       const int64_t offset = first * mlp.fc2.columns;

@@ -11,12 +11,20 @@
 
 namespace ivit::cpu {
 
+// From the result of the first layer to the input of the second, both int8; one of three.
+struct MlpActivation {
+  // TableGELU: the result of a value stands at static_cast<uint8_t>(value).
+  const int8_t* table = nullptr;
+  // ShiftGELU and the requantisation after it, with one scale for all channels.
+  const GeluTable* shift_table = nullptr;
+  // The same with a scale for each channel.
+  const ShiftExpTable* exponential = nullptr;
+  Dyadic scale{};
+};
+
 struct Mlp {
   const PackedLinear& fc1;
-  const ShiftExpTable& exponential;
-  // Null if the scale after ShiftGELU differs from channel to channel.
-  const GeluTable* gelu_table;
-  Dyadic gelu_scale;
+  MlpActivation activation;
   const PackedLinear& fc2;
 };
 

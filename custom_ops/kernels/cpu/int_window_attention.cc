@@ -39,9 +39,9 @@ PlacedScores::PlacedScores(const WindowGrid& grid, int64_t heads, const int16_t*
   }
 }
 
-WindowExponential::WindowExponential(int64_t x0, int64_t n) : table(x0, n), masked(static_cast<int32_t>(-x0)) {
-  for (int distance = 0; distance < 256; ++distance) {
-    for (int byte = 0; byte < 4; ++byte) bytes[byte][distance] = static_cast<uint8_t>(table[-distance] >> (8 * byte));
+WindowSoftmax::WindowSoftmax(const Softmax& softmax) : Softmax(softmax) {
+  for (int d = 0; d < kScoreDistances; ++d) {
+    for (int byte = 0; byte < 4; ++byte) bytes[byte][d] = static_cast<uint8_t>(exponentials[d] >> (8 * byte));
   }
 }
 

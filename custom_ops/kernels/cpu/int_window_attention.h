@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "kernels/common/dyadic.h"
-#include "kernels/common/shift_exp.h"
+#include "kernels/common/softmax.h"
 #include "kernels/common/window_grid.h"
 #include "kernels/cpu/aligned.h"
 #include "kernels/cpu/parallel.h"
@@ -38,15 +38,13 @@ class PlacedScores {
   AlignedArray<int16_t> bias_;
 };
 
-// The exponentials of a Shiftmax with masked scores.
-struct WindowExponential {
-  WindowExponential(int64_t x0, int64_t n);
+// A softmax, and its exponentials as bytes.
+struct WindowSoftmax : Softmax {
+  WindowSoftmax() = default;
+  explicit WindowSoftmax(const Softmax& softmax);
 
-  ShiftExpTable table;
-  // That of a masked score: -x0.
-  int32_t masked;
-  // Byte `b` of the exponential by the distance of a score from its row's maximum.
-  uint8_t bytes[4][256];
+  // Byte `b` of the exponential by distance.
+  uint8_t bytes[4][kScoreDistances];
 };
 
 struct WindowAttention {
@@ -58,8 +56,7 @@ struct WindowAttention {
   Dyadic score_scale;
   const PlacedScores& placed;
   Dyadic context_scale;
-  const WindowExponential& exponential;
-  int frac_bits;
+  const WindowSoftmax& softmax;
 };
 
 // The places of one window, as many as the grid's area. Pointers are those of the first head.

@@ -69,11 +69,12 @@ class Row {
         head_(head),
         places_(attention.grid.area()),
         scale_(scale.multiplier, scale.pre_shift, scale.rounding, scale.post_shift),
-        shift_(_mm_cvtsi32_si128(31 - attention.frac_bits)),
-        limit_(_mm256_set1_epi32((1 << attention.frac_bits) - 1)),
+        rounding_(_mm256_set1_epi32(static_cast<int32_t>(attention.softmax.rounding))),
+        shift_(_mm_cvtsi32_si128(31 - attention.softmax.frac_bits)),
+        limit_(_mm256_set1_epi32((1 << attention.softmax.frac_bits) - 1)),
         scores_(round_up(places_, 32)),
         exponentials_(round_up(places_, kTileColumns)) {
-    for (int distance = 0; distance < 256; ++distance) table_[255 - distance] = attention.exponential.table[-distance];
+    for (int d = 0; d < kScoreDistances; ++d) table_[255 - d] = attention.softmax.exponentials[d];
     std::fill_n(exponentials_.get(), round_up(places_, kTileColumns), 0);
   }
 
@@ -86,11 +87,10 @@ class Row {
     int64_t sum = 0;
     for (int64_t key = 0; key < places_; ++key) {
       const bool visible = regions == nullptr || regions[key] == regions[query];
-      exponentials_[key] = visible ? from_max[scores_[key]] : attention_.exponential.masked;
+      exponentials_[key] = visible ? from_max[scores_[key]] : attention_.softmax.masked;
       sum += exponentials_[key];
     }
-    // E * F <= 2^31, since E is at most the sum.
-    const __m256i factor = _mm256_set1_epi32(static_cast<int32_t>((1u << 31) / static_cast<uint32_t>(sum)));
+    const __m256i factor = _mm256_set1_epi32(static_cast<int32_t>(attention_.softmax.factor(sum)));
     for (int64_t key = 0; key < places_; key += kTileColumns) {
       const __m256i interleaved = _mm256_packs_epi32(probability(key, factor), probability(key + 8, factor));
       Values::store_probabilities(probabilities, key, _mm256_permute4x64_epi64(interleaved, 0xD8));
@@ -121,7 +121,7 @@ class Row {
   }
 
   __m256i probability(int64_t key, __m256i factor) const {
-    const __m256i scaled = _mm256_mullo_epi32(load(exponentials_.get() + key), factor);
+    const __m256i scaled = _mm256_add_epi32(_mm256_mullo_epi32(load(exponentials_.get() + key), factor), rounding_);
     return _mm256_min_epi32(_mm256_srl_epi32(scaled, shift_), limit_);
   }
 
@@ -130,9 +130,10 @@ class Row {
   const int64_t head_;
   const int64_t places_;
   const VectorScale scale_;
+  const __m256i rounding_;
   const __m128i shift_;
   const __m256i limit_;
-  int32_t table_[256];
+  int32_t table_[kScoreDistances];
   AlignedArray<int8_t> scores_;
   AlignedArray<int32_t> exponentials_;
 };
@@ -144,9 +145,9 @@ void attend(const Window& window, const WindowAttention& attention, int64_t head
   const int64_t channels = attention.heads * dim;
   const NarrowScale score_scale(attention.score_scale);
   const ContextScales context_scales(attention.context_scale.from(head * dim), dim);
-  // Whether 32-bit lanes are enough: the probabilities of a row sum up to 1 at most.
-  if (attention.exponential.table[0] > INT32_MAX / places || !has_room(dim << 14, score_scale.pre_shift) ||
-      !has_room(int64_t{1} << (attention.frac_bits + 7), context_scales.largest_pre_shift)) {
+  // Whether 32-bit lanes are enough.
+  if (!attention.softmax.sums_fit(places) || !has_room(dim << 14, score_scale.pre_shift) ||
+      !has_room(attention.softmax.largest_sum(places) << 7, context_scales.largest_pre_shift)) {
     return attend_window_portable(window, attention, head);
   }
 
@@ -215,7 +216,7 @@ void attend_window_avx2(const Window& window, const WindowAttention& attention, 
 
 void attend_window_avxvnni(const Window& window, const WindowAttention& attention, int64_t head) {
   const auto compute =
-      attention.frac_bits <= 8 ? attend<AvxVnniOperands, ByteValues> : attend<AvxVnniOperands, PairValues>;
+      attention.softmax.frac_bits <= 8 ? attend<AvxVnniOperands, ByteValues> : attend<AvxVnniOperands, PairValues>;
   compute(window, attention, head);
 }
 

@@ -135,7 +135,7 @@ class Head {
         places_(attention.grid.area()),
         dim_(attention.head_dim),
         channels_(attention.heads * attention.head_dim),
-        steps_(places_, dim_, attention.frac_bits > 8),
+        steps_(places_, dim_, attention.softmax.frac_bits > 8),
         last_chunk_(first_bytes(places_ - (steps_.row_stride - kChunk))) {}
 
   void attend(const NarrowScale& score_scale, const ContextScale* context_scales) {
@@ -143,15 +143,17 @@ class Head {
     pack_keys();
     pack_values();
     score(score_scale);
-    // Three bytes are enough if no exponential reaches 2^24.
-    const bool three = attention_.exponential.table[0] < (1 << 24) && attention_.exponential.masked < (1 << 24);
-    if (window_.regions == nullptr) {
-      three ? exponentiate<3, false>() : exponentiate<4, false>();
+    // The bytes of an exponential that matter.
+    const int32_t largest = std::max(attention_.softmax.exponentials[0], attention_.softmax.masked);
+    if (largest < 1 << 16) {
+      exponentiate<2>();
+    } else if (largest < 1 << 24) {
+      exponentiate<3>();
     } else {
-      three ? exponentiate<3, true>() : exponentiate<4, true>();
+      exponentiate<4>();
     }
     find_factors();
-    if (attention_.frac_bits > 8) {
+    if (attention_.softmax.frac_bits > 8) {
       find_probabilities<true>();
       mix<true>(context_scales);
     } else {
@@ -236,6 +238,11 @@ class Head {
     }
   }
 
+  template <int kPlanes>
+  void exponentiate() {
+    window_.regions == nullptr ? exponentiate<kPlanes, false>() : exponentiate<kPlanes, true>();
+  }
+
   // Scores to placed scores to exponentials and their sums.
   template <int kPlanes, bool kMixed>
   void exponentiate() {
@@ -266,9 +273,9 @@ class Head {
       }
       _mm_storeu_si16(steps_.sums + row, max_bytes(largest));
     }
-    const WindowExponential& exponential = attention_.exponential;
-    const ByteTable planes[4] = {ByteTable(exponential.bytes[0]), ByteTable(exponential.bytes[1]),
-                                 ByteTable(exponential.bytes[2]), ByteTable(exponential.bytes[3])};
+    const WindowSoftmax& softmax = attention_.softmax;
+    const ByteTable planes[4] = {ByteTable(softmax.bytes[0]), ByteTable(softmax.bytes[1]), ByteTable(softmax.bytes[2]),
+                                 ByteTable(softmax.bytes[3])};
     for (int64_t row = 0; row < places_; ++row) {
       const uint8_t* const scores = steps_.scores + row * steps_.row_stride;
       uint32_t* const target = steps_.exponentials + row * steps_.row_stride;
@@ -284,11 +291,11 @@ class Head {
         for (int plane = 0; plane < kPlanes; ++plane) {
           bytes[plane] = _mm512_maskz_mov_epi8(visible, planes[plane](distance, upper));
           if constexpr (kMixed) {
-            const char masked = static_cast<char>(exponential.masked >> (8 * plane));
+            const char masked = static_cast<char>(softmax.masked >> (8 * plane));
             bytes[plane] = _mm512_mask_mov_epi8(bytes[plane], valid & ~visible, _mm512_set1_epi8(masked));
           }
         }
-        if constexpr (kPlanes < 4) bytes[3] = _mm512_setzero_si512();
+        for (int plane = kPlanes; plane < 4; ++plane) bytes[plane] = _mm512_setzero_si512();
         const __m512i low0 = _mm512_unpacklo_epi8(bytes[0], bytes[1]);
         const __m512i low1 = _mm512_unpackhi_epi8(bytes[0], bytes[1]);
         const __m512i high0 = _mm512_unpacklo_epi8(bytes[2], bytes[3]);
@@ -312,31 +319,35 @@ class Head {
     return _mm512_mask_cmpeq_epi8_mask(valid, regions, own);
   }
 
-  // floor(2^31 / sum): what is not an integer is further from the next one than a double is rounded.
+  // floor(numerator / sum): what is not an integer is further from the next one than a double is rounded.
   void find_factors() {
+    const __m512d numerator = _mm512_set1_pd(attention_.softmax.numerator);
     for (int64_t row = 0; row < places_; row += 8) {
       const __m256i sums = _mm256_load_si256(reinterpret_cast<const __m256i*>(steps_.sums + row));
-      const __m512d quotients = _mm512_div_pd(_mm512_set1_pd(2147483648.0), _mm512_cvtepi32_pd(sums));
+      const __m512d quotients = _mm512_div_pd(numerator, _mm512_cvtepi32_pd(sums));
       _mm256_store_si256(reinterpret_cast<__m256i*>(steps_.factors + row), _mm512_cvttpd_epu32(quotients));
     }
   }
 
   template <bool kTwoBytes>
   void find_probabilities() {
+    const int frac_bits = attention_.softmax.frac_bits;
     const __m512i limit =
-        kTwoBytes ? _mm512_set1_epi16(INT16_MAX) : _mm512_set1_epi8(static_cast<char>((1 << attention_.frac_bits) - 1));
+        kTwoBytes ? _mm512_set1_epi16(INT16_MAX) : _mm512_set1_epi8(static_cast<char>((1 << frac_bits) - 1));
     const __m512i low_byte = _mm512_set1_epi16(0xff);
-    const __m128i shift = _mm_cvtsi32_si128(31 - attention_.frac_bits);
+    const __m512i rounding = _mm512_set1_epi32(static_cast<int32_t>(attention_.softmax.rounding));
+    const __m128i shift = _mm_cvtsi32_si128(31 - frac_bits);
     for (int64_t row = 0; row < places_; ++row) {
       const __m512i factor = _mm512_set1_epi32(static_cast<int32_t>(steps_.factors[row]));
       const uint32_t* const exponentials = steps_.exponentials + row * steps_.row_stride;
       uint8_t* const target = steps_.probabilities + (kTwoBytes ? 2 : 1) * row * steps_.row_stride;
       for (int64_t key = 0; key < places_; key += kChunk) {
-        // E * F <= 2^31, since E is at most the sum.
+        // E * F + rounding is at most 2^31.
         __m512i p[4];
 #pragma GCC unroll 4
         for (int i = 0; i < 4; ++i) {
-          p[i] = _mm512_srl_epi32(_mm512_mullo_epi32(load(exponentials + key + i * kLanes), factor), shift);
+          const __m512i product = _mm512_mullo_epi32(load(exponentials + key + i * kLanes), factor);
+          p[i] = _mm512_srl_epi32(_mm512_add_epi32(product, rounding), shift);
         }
         __m512i low = _mm512_packus_epi32(p[0], p[1]);
         __m512i high = _mm512_packus_epi32(p[2], p[3]);
@@ -416,20 +427,20 @@ class Head {
 void attend_window_avx512vnni(const Window& window, const WindowAttention& attention, int64_t head) {
   const int64_t dim = attention.head_dim;
   const int64_t places = attention.grid.area();
-  const WindowExponential& exponential = attention.exponential;
+  const WindowSoftmax& softmax = attention.softmax;
   const NarrowScale score_scale(attention.score_scale);
   alignas(64) unsigned char memory[4 * sizeof(ContextScale)];
   auto* const context_scales = reinterpret_cast<ContextScale*>(memory);
   int32_t largest_pre_shift = 0;
-  const bool fits = dim <= kMostDim && attention.placed.narrow() && exponential.table[0] <= INT32_MAX / places;
+  const bool fits = dim <= kMostDim && attention.placed.narrow() && softmax.sums_fit(places);
   for (int64_t d = 0; fits && d < dim; d += kLanes) {
     auto* const scale =
         new (context_scales + d / kLanes) ContextScale(attention.context_scale.from(head * dim + d), dim - d);
     largest_pre_shift = std::max(largest_pre_shift, scale->largest_pre_shift);
   }
-  // Whether 32-bit lanes are enough: the probabilities of a row sum up to 1 at most.
+  // Whether 32-bit lanes are enough.
   if (!fits || !has_room(dim << 14, score_scale.pre_shift) ||
-      !has_room(int64_t{1} << (attention.frac_bits + 7), largest_pre_shift)) {
+      !has_room(softmax.largest_sum(places) << 7, largest_pre_shift)) {
     return attend_window_portable(window, attention, head);
   }
   Head(window, attention, head).attend(score_scale, context_scales);

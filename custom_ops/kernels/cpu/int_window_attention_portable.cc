@@ -4,27 +4,27 @@
 #include "kernels/cpu/aligned.h"
 #include "kernels/cpu/attention_head_portable.h"
 #include "kernels/cpu/int_window_attention.h"
-#include "kernels/cpu/shiftmax.h"
+#include "kernels/cpu/softmax.h"
 
 namespace ivit::cpu {
 namespace {
 
-// Shiftmax of the row of a query whose scores count only where regions[key] is `region`.
-void masked_shiftmax_row(const int8_t* x, const uint8_t* regions, uint8_t region, const WindowAttention& attention,
-                         int16_t* y) {
+// The softmax of the row of a query whose scores count only where regions[key] is `region`.
+void masked_softmax_row(const int8_t* x, const uint8_t* regions, uint8_t region, const WindowAttention& attention,
+                        int16_t* y) {
   const int64_t count = attention.grid.area();
-  const ShiftExpTable& exponential = attention.exponential.table;
+  const Softmax& softmax = attention.softmax;
   int8_t row_max = INT8_MIN;
   for (int64_t key = 0; key < count; ++key) {
     if (regions[key] == region) row_max = std::max(row_max, x[key]);
   }
   const auto exp = [&](int64_t key) {
-    return int64_t{regions[key] == region ? exponential[x[key] - row_max] : attention.exponential.masked};
+    return regions[key] == region ? softmax.exponentials[row_max - x[key]] : softmax.masked;
   };
   int64_t sum = 0;
   for (int64_t key = 0; key < count; ++key) sum += exp(key);
-  const int64_t factor = reciprocal(sum);
-  for (int64_t key = 0; key < count; ++key) y[key] = probability(exp(key), factor, attention.frac_bits);
+  const uint32_t factor = softmax.factor(sum);
+  for (int64_t key = 0; key < count; ++key) y[key] = static_cast<int16_t>(softmax.probability(exp(key), factor));
 }
 
 }  // namespace
@@ -47,9 +47,9 @@ void attend_window_portable(const Window& window, const WindowAttention& attenti
     const int16_t* bias = placed.bias(head, query);
     for (int64_t key = 0; key < places; ++key) scores[key] = saturate<int8_t>(placed.scaled(scores[key]) + bias[key]);
     if (window.regions == nullptr) {
-      shiftmax_row(scores, places, attention.exponential.table, attention.frac_bits, probabilities);
+      softmax_row(scores, places, attention.softmax, probabilities);
     } else {
-      masked_shiftmax_row(scores, window.regions, window.regions[query], attention, probabilities);
+      masked_softmax_row(scores, window.regions, window.regions[query], attention, probabilities);
     }
   };
   worker.attend(0, places, softmax, context, dim);

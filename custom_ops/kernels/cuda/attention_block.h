@@ -110,7 +110,7 @@ __device__ __forceinline__ void attend(const Problem& problem, Item& item, int f
   for_each_step(tiles, problem.keys, active, [&](int step, const int8_t* tile, int first) {
     uint32_t upper[4];
     uint32_t lower[4];
-    probability_step<kSplit>(item, table, maxima, factors, scores[step * kWarpLanes], step, upper, lower);
+    probability_step<kSplit>(problem, item, table, maxima, factors, scores[step * kWarpLanes], step, upper, lower);
     context.add(tile, first, upper, lower);
   });
   if (!active) return;

@@ -28,7 +28,7 @@ void with_kernel_for(int dim, const Use& use) {
 template <template <int, bool> class Kernel, class Use>
 void with_kernel(const AttentionParameters& parameters, const Use& use) {
   const int dim = padded_head_dim(parameters.head_dim);
-  if (parameters.frac_bits > 8) {
+  if (parameters.softmax.frac_bits > 8) {
     with_kernel_for<Kernel, true>(dim, use);
   } else {
     with_kernel_for<Kernel, false>(dim, use);

@@ -2,14 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "kernels/common/dyadic.h"
+#include "kernels/common/softmax.h"
 
 namespace ivit::cuda {
-
-// The exponentials that both kernels take: those of the distances 0..255 of a score from its row's maximum.
-std::vector<int32_t> exponentials_by_distance(int64_t x0, int64_t n);
 
 // What IntAttention and IntWindowAttention have in common. Pointers are of the device.
 struct AttentionParameters {
@@ -19,10 +16,8 @@ struct AttentionParameters {
   int32_t score_shift;
   Dyadic context;
   int32_t least_context_shift;
-  const int32_t* exponentials;  // of exponentials_by_distance()
-  int64_t x0;
-  int64_t n;
-  int frac_bits;
+  const int32_t* exponentials;  // those of `softmax`
+  const Softmax& softmax;       // of the host
 };
 
 }  // namespace ivit::cuda

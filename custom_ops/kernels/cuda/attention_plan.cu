@@ -4,7 +4,6 @@
 #include <stdexcept>
 
 #include "kernels/common/integer.h"
-#include "kernels/common/shift_exp.h"
 #include "kernels/cuda/attention_plan.h"
 #include "kernels/cuda/attention_shape.h"
 #include "kernels/cuda/runtime.h"
@@ -58,8 +57,10 @@ Problem make_problem(const AttentionParameters& parameters, const int8_t* qkv, i
                      int8_t* y) {
   constexpr int64_t kLargestProduct = 1 << 14;
   const int64_t dim = parameters.head_dim;
+  const Softmax& softmax = parameters.softmax;
   // The largest exponential is that of no distance.
-  const int64_t largest_sum = keys * shift_exp(0, parameters.x0, parameters.n);
+  const int64_t largest_sum = keys * softmax.exponentials[0];
+  const int factor_shift = softmax.frac_bits == 8 ? 1 : 0;
   return {qkv,
           y,
           parameters.exponentials,
@@ -73,7 +74,11 @@ Problem make_problem(const AttentionParameters& parameters, const int8_t* qkv, i
                          : 1,
           static_cast<int>(keys),
           plan.query_blocks,
-          parameters.frac_bits == 8 ? 1 : 0,
+          softmax.numerator,
+          softmax.rounding << factor_shift,
+          factor_shift,
+          static_cast<uint32_t>(softmax.masked),
+          keys == 1 && softmax.rounding == 0,
           largest_sum <= int64_t{UINT32_MAX}};
 }
 

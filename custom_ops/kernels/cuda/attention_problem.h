@@ -19,8 +19,12 @@ struct Problem {
   int head_dim;
   int alignment;  // of the first bytes of queries, keys and values: 16, 4 or 1
   int keys;
-  int query_blocks;  // blocks of an item
-  int factor_shift;  // 1 for 8 fractional bits, else 0
+  int query_blocks;    // blocks of an item
+  uint32_t numerator;  // of the factor of a row
+  uint32_t rounding;   // added to a product, shifted like the factor
+  int factor_shift;    // 1 for 8 fractional bits, else 0
+  uint32_t masked_exponential;
+  bool lone_key;     // whether the only exponential of a row needs lone_exponential()
   bool narrow_sums;  // whether the sum of a row's exponentials fits 32 bits
 };
 

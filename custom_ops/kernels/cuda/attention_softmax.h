@@ -1,9 +1,11 @@
 // From the scores of a warp's 16 queries to probabilities.
 //
-// A lane works on two rows. The probability of an exponential E is (E * F) >> (31 - frac_bits), F = 2^31 // S, where S,
-// the sum of the row, is at least E. If another exponential is in the row, which is at least 1, E * F < 2^31: the
-// product fits 32 bits, the probability needs no limit, and for 7 and 8 bits (with 2 * F) it is the upper byte of the
-// product, for 15 bits the upper two bytes. A row of one key alone gets there by load_exponentials().
+// A lane works on two rows. The probability of an exponential E is (E * F + rounding) >> (31 - frac_bits), with
+// F = numerator // S, where S, the sum of the row, is at least E. The product and the rounding together are below 2^31:
+// with rounding, by the choice of the numerator; without, the numerator is 2^31, and so is E * F only if no other
+// exponential is in the row, as each is at least 1. So they fit 32 bits, the probability needs no limit, and for 7 and
+// 8 bits (with all doubled) it is the upper byte, for 15 bits the upper two bytes. A row of one key alone gets there by
+// load_exponentials().
 #pragma once
 
 #include <cstdint>
@@ -27,7 +29,7 @@ __device__ __forceinline__ void load_exponentials(const Problem& problem, int8_t
   constexpr int kVectors = kCopies / 4;
   for (int i = static_cast<int>(threadIdx.x); i < kDistances * kVectors; i += static_cast<int>(blockDim.x)) {
     uint32_t exponential = static_cast<uint32_t>(__ldg(problem.exponentials + i / kVectors));
-    if (problem.keys == 1) exponential = lone_exponential(exponential);
+    if (problem.lone_key) exponential = lone_exponential(exponential);
     reinterpret_cast<uint4*>(memory)[i] = {exponential, exponential, exponential, exponential};
   }
 }
@@ -48,8 +50,9 @@ __device__ __forceinline__ void spread_maxima(const int32_t (&maxima)[2], uint32
 
 // The exponentials of four scores. No byte of `scores` is larger than those of `maximum`.
 template <class Item>
-__device__ __forceinline__ void look_up_four(const Item& item, const uint32_t* table, uint32_t maximum, uint32_t scores,
-                                             int step, int half, int row, uint32_t (&exponentials)[4]) {
+__device__ __forceinline__ void look_up_four(const Problem& problem, const Item& item, const uint32_t* table,
+                                             uint32_t maximum, uint32_t scores, int step, int half, int row,
+                                             uint32_t (&exponentials)[4]) {
   const uint32_t distances = maximum - scores;
   const uint32_t copy = static_cast<uint32_t>(lane_index() % kCopies);
 #pragma unroll
@@ -61,7 +64,7 @@ __device__ __forceinline__ void look_up_four(const Item& item, const uint32_t* t
     const uint32_t differences = item.differences(step, half, row);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      if ((differences >> (8 * i) & 255) != 0) exponentials[i] = item.masked_exponential();
+      if ((differences >> (8 * i) & 255) != 0) exponentials[i] = item.masked_exponential(problem);
     }
   }
 }
@@ -78,7 +81,7 @@ __device__ __forceinline__ void add_step(const Problem& problem, const Item& ite
   uint32_t exponentials[4][4];
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
-    look_up_four(item, table, maxima[r % 2], words[r], step, r / 2, r % 2, exponentials[r]);
+    look_up_four(problem, item, table, maxima[r % 2], words[r], step, r / 2, r % 2, exponentials[r]);
   }
   if (left < kStepKeys) {
 #pragma unroll
@@ -107,24 +110,24 @@ __device__ __forceinline__ void invert_sums(const Problem& problem, const uint32
     for (int lanes = 1; lanes < 4; lanes *= 2) {
       sum = add_saturated(sum, __shfl_xor_sync(0xffffffffu, sum, lanes));
     }
-    factors[row] = (0x80000000u / sum) << problem.factor_shift;
+    factors[row] = (problem.numerator / sum) << problem.factor_shift;
   }
 }
 
 // The probabilities of one step as fragments of A: `upper` has their upper bytes, or all of them for 7 and 8 fractional
 // bits, `lower` the lower bytes of 15 bits.
 template <bool kSplit, class Item>
-__device__ __forceinline__ void probability_step(const Item& item, const uint32_t* table, const uint32_t (&maxima)[2],
-                                                 const uint32_t (&factors)[2], uint4 scores, int step,
-                                                 uint32_t (&upper)[4], uint32_t (&lower)[4]) {
+__device__ __forceinline__ void probability_step(const Problem& problem, const Item& item, const uint32_t* table,
+                                                 const uint32_t (&maxima)[2], const uint32_t (&factors)[2],
+                                                 uint4 scores, int step, uint32_t (&upper)[4], uint32_t (&lower)[4]) {
   const uint32_t words[4] = {scores.x, scores.y, scores.z, scores.w};
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
     const int row = r % 2;
     uint32_t p[4];
-    look_up_four(item, table, maxima[row], words[r], step, r / 2, row, p);
+    look_up_four(problem, item, table, maxima[row], words[r], step, r / 2, row, p);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) p[i] *= factors[row];
+    for (int i = 0; i < 4; ++i) p[i] = p[i] * factors[row] + problem.rounding;
     // Bytes 2 of two products, then bytes 3.
     const uint32_t first = __byte_perm(p[0], p[1], 0x7362);
     const uint32_t second = __byte_perm(p[2], p[3], 0x7362);

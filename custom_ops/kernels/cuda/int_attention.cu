@@ -35,7 +35,7 @@ class ImageItem {
   // Every key counts.
   static constexpr bool masks() { return false; }
   __device__ __forceinline__ uint32_t differences(int, int, int) const { return 0; }
-  __device__ __forceinline__ uint32_t masked_exponential() const { return 0; }
+  __device__ __forceinline__ uint32_t masked_exponential(const Problem&) const { return 0; }
 
  private:
   const attention::Scale& score_;

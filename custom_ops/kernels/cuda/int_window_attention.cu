@@ -22,7 +22,6 @@ struct Windows {
   const int8_t* padding;  // [3, heads, head_dim]
   const uint4* bias;      // of window_bias(): eight numbers for a lane
   attention::Scale placed;
-  uint32_t masked_exponential;
 };
 
 // One head of one window. Its shared memory has the row of every place, int64_t, and the regions of every place, bytes
@@ -107,7 +106,9 @@ class WindowItem {
     const uint32_t* const words = reinterpret_cast<const uint32_t*>(regions_ + step * attention::kStepKeys);
     return words[lane_index() % 4 * 2 + half] ^ query_regions_[row];
   }
-  __device__ __forceinline__ uint32_t masked_exponential() const { return windows_.masked_exponential; }
+  __device__ __forceinline__ uint32_t masked_exponential(const Problem& problem) const {
+    return problem.masked_exponential;
+  }
 
  private:
   static constexpr int region_index(int place) {
@@ -187,8 +188,7 @@ void int_window_attention(const int8_t* qkv, int64_t images, const AttentionPara
   const attention::Plan plan = attention::make_plan(kName, items, grid.area(), parameters.head_dim, kPlaceBytes);
   const Problem problem = attention::make_problem(parameters, qkv, grid.area(), plan, y);
   const Windows of_kernel{make_window_places(grid), windows.padding, reinterpret_cast<const uint4*>(windows.bias),
-                          attention::make_scale(windows.placed_multiplier, windows.placed_shift, 128, true),
-                          static_cast<uint32_t>(-parameters.x0)};
+                          attention::make_scale(windows.placed_multiplier, windows.placed_shift, 128, true)};
   const Launch where{dim3(attention::grid_blocks(kName, items, plan)), plan.warps * kWarpLanes, plan.shared_bytes,
                      stream};
   attention::with_kernel<Kernel>(parameters, [&](auto kernel) { launch(kernel, where, problem, of_kernel); });

@@ -20,6 +20,7 @@ std::vector<CudaOperator> int_attention_cuda();
 std::vector<CudaOperator> int_window_attention_cuda();
 std::vector<CudaOperator> requantize_cuda();
 std::vector<CudaOperator> shift_gelu_cuda();
-std::vector<CudaOperator> shiftmax_cuda();
+std::vector<CudaOperator> softmax_cuda();
+std::vector<CudaOperator> table_gelu_cuda();
 
 }  // namespace ivit::ort

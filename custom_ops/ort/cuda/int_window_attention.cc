@@ -1,4 +1,4 @@
-// IntWindowAttention on the GPU.
+// IntWindowAttention, IntTableWindowAttention on the GPU.
 #include "kernels/cuda/int_window_attention.h"
 
 #include "ort/cuda/attention_constants.h"
@@ -19,12 +19,12 @@ enum Input {
   kPlacedShift,
   kContextMultiplier
 };
-enum Attribute { kHeads, kHeight, kWidth, kWindow, kShift, kX0, kN, kFracBits };
+enum Attribute { kHeads, kHeight, kWidth, kWindow, kShift };
 
 class IntWindowAttentionCuda final : public CudaKernel {
  public:
   explicit IntWindowAttentionCuda(const Call& constants)
-      : constants_(constants, {kScoreMultiplier, kContextMultiplier, kHeads, kX0, kN, kFracBits}),
+      : constants_(constants, {kScoreMultiplier, kContextMultiplier, kHeads}),
         grid_(checked_grid(constants)),
         padding_(parameter<int8_t>(constants, kPadding, constants.dims['W'])),
         bias_(cuda::window_bias(grid_, constants.attributes[kHeads], constants.data<int16_t>(kRelativePosition))),
@@ -66,7 +66,8 @@ class IntWindowAttentionCuda final : public CudaKernel {
 }  // namespace
 
 std::vector<CudaOperator> int_window_attention_cuda() {
-  return {{"IntWindowAttention", create_cuda_kernel<IntWindowAttentionCuda>}};
+  return {{"IntWindowAttention", create_cuda_kernel<IntWindowAttentionCuda>},
+          {"IntTableWindowAttention", create_cuda_kernel<IntWindowAttentionCuda>}};
 }
 
 }  // namespace ivit::ort

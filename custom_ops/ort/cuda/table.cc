@@ -24,7 +24,8 @@ const std::vector<CudaOperator>& cuda_operators() {
              quantize_image_cuda(),
              requantize_cuda(),
              shift_gelu_cuda(),
-             shiftmax_cuda(),
+             softmax_cuda(),
+             table_gelu_cuda(),
              int_attention_cuda(),
              int_window_attention_cuda(),
          }) {

@@ -1,4 +1,4 @@
-// The attributes of the shift exponential, common to Shiftmax, ShiftGELU, IntAttention and IntMlpAdd.
+// The attributes of the shift exponential, and the fractional bits of a softmax.
 #pragma once
 
 #include "ort/operator.h"

@@ -10,8 +10,9 @@ namespace ivit::ort {
 std::vector<OperatorSpec> requantize_operators();
 std::vector<OperatorSpec> add_requantize_operators();
 std::vector<OperatorSpec> quantize_image_operators();
-std::vector<OperatorSpec> shiftmax_operators();
+std::vector<OperatorSpec> softmax_operators();
 std::vector<OperatorSpec> shift_gelu_operators();
+std::vector<OperatorSpec> table_gelu_operators();
 std::vector<OperatorSpec> int_layer_norm_operators();
 std::vector<OperatorSpec> int_linear_operators();
 std::vector<OperatorSpec> int_attention_operators();

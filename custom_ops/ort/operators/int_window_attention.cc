@@ -1,9 +1,9 @@
-// IntWindowAttention: contract and call of the CPU kernel.
+// IntWindowAttention, IntTableWindowAttention: contracts and call of the CPU kernel.
 #include "kernels/cpu/int_window_attention.h"
 
-#include "ort/operators/exponential.h"
 #include "ort/operators/families.h"
 #include "ort/operators/packed_qkv.h"
+#include "ort/operators/softmax.h"
 #include "ort/operators/token_grid.h"
 #include "ort/operators/window_check.h"
 
@@ -20,7 +20,7 @@ enum Input {
   kPlacedShift,
   kContextMultiplier
 };
-enum Attribute { kHeads, kHeight, kWidth, kWindow, kShift, kX0, kN, kFracBits };
+enum Attribute { kHeads, kHeight, kWidth, kWindow, kShift };
 
 void check(const Call& call) {
   check_grid(call, call.dims['L'], call.attributes[kHeight], call.attributes[kWidth]);
@@ -29,8 +29,7 @@ void check(const Call& call) {
 
 class IntWindowAttentionKernel final : public Kernel {
  public:
-  explicit IntWindowAttentionKernel(const Call& constants)
-      : exponential_(constants.attributes[kX0], constants.attributes[kN]) {
+  explicit IntWindowAttentionKernel(const Call& constants) : softmax_(constants) {
     constant_ = true;
     for (const size_t input : {kRelativePosition, kPlacedMultiplier, kPlacedShift}) {
       constant_ = constant_ && constants.is_constant(input);
@@ -44,6 +43,7 @@ class IntWindowAttentionKernel final : public Kernel {
     check(call);
     cpu::PlacedScores storage;
     if (!constant_) storage = place(call);
+    cpu::WindowSoftmax softmax_storage;
     const int64_t heads = call.attributes[kHeads];
     const cpu::WindowAttention attention{call.dims['N'],
                                          grid(call),
@@ -53,8 +53,7 @@ class IntWindowAttentionKernel final : public Kernel {
                                          call.dyadic(kScoreMultiplier),
                                          constant_ ? placed_ : storage,
                                          call.dyadic(kContextMultiplier),
-                                         exponential_,
-                                         static_cast<int>(call.attributes[kFracBits])};
+                                         softmax_.get(call, softmax_storage)};
     cpu::int_window_attention(parallel, call.data<int8_t>(kQkv), attention, static_cast<int8_t*>(output));
   }
 
@@ -74,35 +73,37 @@ class IntWindowAttentionKernel final : public Kernel {
     return {grid(call), call.attributes[kHeads], call.data<int16_t>(kRelativePosition), call.dyadic(kPlacedMultiplier)};
   }
 
-  cpu::WindowExponential exponential_;
+  SoftmaxInput<cpu::WindowSoftmax> softmax_;
   bool constant_;
   cpu::PlacedScores placed_;
 };
 
+std::vector<TensorSpec> window_attention_inputs() {
+  return {activation("qkv", kInt8, "NLW"),
+          {"padding", kInt8, "W"},
+          {"relative_position", kInt16, "RH"},
+          {"score_multiplier", kInt32, ""},
+          {"score_shift", kInt8, "", kShiftRange},
+          {"placed_multiplier", kInt32, ""},
+          {"placed_shift", kInt8, "", kShiftRange},
+          {"context_multiplier", kInt32, "?C"},
+          {"context_shift", kInt8, "?C", kShiftRange}};
+}
+
+OperatorSpec window_attention(const char* name, const std::vector<TensorSpec>& inputs,
+                              const std::vector<AttributeSpec>& attributes) {
+  return {name, inputs, {"y", kInt8, "NLC"}, attributes, create_kernel<IntWindowAttentionKernel>, derive_channels};
+}
+
 }  // namespace
 
 std::vector<OperatorSpec> int_window_attention_operators() {
-  return {{"IntWindowAttention",
-           {activation("qkv", kInt8, "NLW"),
-            {"padding", kInt8, "W"},
-            {"relative_position", kInt16, "RH"},
-            {"score_multiplier", kInt32, ""},
-            {"score_shift", kInt8, "", kShiftRange},
-            {"placed_multiplier", kInt32, ""},
-            {"placed_shift", kInt8, "", kShiftRange},
-            {"context_multiplier", kInt32, "?C"},
-            {"context_shift", kInt8, "?C", kShiftRange}},
-           {"y", kInt8, "NLC"},
-           {{"heads", {1, 1024}},
-            height_attribute(),
-            width_attribute(),
-            {"window", {1, 256}},
-            {"shift", {0, 255}},
-            x0_attribute(),
-            n_attribute(),
-            frac_bits_attribute()},
-           create_kernel<IntWindowAttentionKernel>,
-           derive_channels}};
+  const std::vector<AttributeSpec> windows = {
+      {"heads", {1, 1024}}, height_attribute(), width_attribute(), {"window", {1, 256}}, {"shift", {0, 255}}};
+  std::vector<TensorSpec> with_table = window_attention_inputs();
+  with_table.push_back(exponentials_input());
+  return {window_attention("IntWindowAttention", window_attention_inputs(), shift_softmax_attributes(windows)),
+          window_attention("IntTableWindowAttention", with_table, table_softmax_attributes(windows))};
 }
 
 }  // namespace ivit::ort

@@ -1,8 +1,7 @@
 #include <vector>
 
 #include "kernels/common/integer.h"
-#include "kernels/common/shift_exp.h"
-#include "kernels/cuda/shiftmax.h"
+#include "kernels/cuda/softmax.h"
 #include "kernels/cuda/vectors.h"
 
 namespace ivit::cuda {
@@ -32,18 +31,28 @@ __device__ inline void store(int16_t* y, const int32_t (&values)[4]) {
 
 __device__ inline void store(int16_t* y, const int32_t (&values)[1]) { *y = static_cast<int16_t>(values[0]); }
 
-// The probability of an exponential e for factor = 2^31 // sum, the sum saturated to 2^31 - 1. As e is not above the
-// sum, the product is at most 2^31.
-constexpr int32_t probability_of(uint32_t e, uint32_t factor, int frac_bits) {
-  const uint32_t scaled = (e * factor) >> (31 - frac_bits);
-  const uint32_t limit = (1u << frac_bits) - 1;
-  return static_cast<int32_t>(scaled < limit ? scaled : limit);
-}
+// What the probabilities of a row are computed with.
+struct Fraction {
+  uint32_t numerator;
+  uint32_t rounding;
+  int frac_bits;
+
+  __device__ uint32_t factor(uint64_t sum) const {
+    constexpr uint64_t limit = INT32_MAX;
+    return numerator / static_cast<uint32_t>(sum < limit ? sum : limit);
+  }
+  // As e is not above the sum, 32 bits are enough.
+  __device__ int32_t probability(uint32_t e, uint32_t factor) const {
+    const uint32_t scaled = (e * factor + rounding) >> (31 - frac_bits);
+    const uint32_t limit = (1u << frac_bits) - 1;
+    return static_cast<int32_t>(scaled < limit ? scaled : limit);
+  }
+};
 
 // A warp for each row, which it reads three times. Shared memory: the table.
 template <class Scores>
-__global__ void __launch_bounds__(kThreads)
-    shiftmax_rows(const int8_t* x, int64_t rows, int64_t count, const int32_t* table, int frac_bits, int16_t* y) {
+__global__ void __launch_bounds__(kThreads) softmax_by_warps(const int8_t* x, int64_t rows, int64_t count,
+                                                             const int32_t* table, Fraction fraction, int16_t* y) {
   constexpr int kUnit = Scores::kCount;
   int32_t* const exponential = shared_memory<int32_t>();
   exponential[threadIdx.x] = table[threadIdx.x];
@@ -68,37 +77,33 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
     for (int j = 0; j < kUnit; ++j) sum += static_cast<uint32_t>(exponential[row_max - scores[j]]);
   }
-  const uint32_t factor = static_cast<uint32_t>(reciprocal(static_cast<int64_t>(reduce_lanes(sum, Add{}))));
+  const uint32_t factor = fraction.factor(reduce_lanes(sum, Add{}));
 
   for (int64_t i = first; i < count; i += kStep) {
     const Scores scores(source + i);
     int32_t results[kUnit];
 #pragma unroll
     for (int j = 0; j < kUnit; ++j) {
-      results[j] = probability_of(static_cast<uint32_t>(exponential[row_max - scores[j]]), factor, frac_bits);
+      results[j] = fraction.probability(static_cast<uint32_t>(exponential[row_max - scores[j]]), factor);
     }
     store(y + row * count + i, results);
   }
 }
 
-std::vector<int32_t> exponentials(int64_t x0, int64_t n) {
-  const ShiftExpTable table(x0, n);
-  std::vector<int32_t> values;
-  for (int32_t distance = 0; distance < 256; ++distance) values.push_back(table[-distance]);
-  return values;
-}
-
 }  // namespace
 
-ExpTable::ExpTable(int64_t x0, int64_t n) : table_(exponentials(x0, n)) {}
+DeviceSoftmax::DeviceSoftmax(const Softmax& softmax)
+    : host_(softmax),
+      exponentials_(std::vector<int32_t>(softmax.exponentials, softmax.exponentials + kScoreDistances)) {}
 
-void shiftmax(const int8_t* x, int64_t rows, int64_t count, const ExpTable& exponential, int frac_bits, int16_t* y,
-              Stream stream) {
+void softmax_rows(const int8_t* x, int64_t rows, int64_t count, const DeviceSoftmax& softmax, int16_t* y,
+                  Stream stream) {
   static_assert(kThreads == 256, "a thread for each entry of the table");
   const bool units = count % 4 == 0 && is_aligned(x, 4) && is_aligned(y, 8);
-  launch(units ? shiftmax_rows<FourScores> : shiftmax_rows<OneScore>,
+  launch(units ? softmax_by_warps<FourScores> : softmax_by_warps<OneScore>,
          {dim3(static_cast<unsigned>(divide_up(rows, kWarps))), kThreads, 256 * sizeof(int32_t), stream}, x, rows,
-         count, exponential.table(), frac_bits, y);
+         count, softmax.exponentials(),
+         Fraction{softmax.host().numerator, softmax.host().rounding, softmax.host().frac_bits}, y);
 }
 
 }  // namespace ivit::cuda

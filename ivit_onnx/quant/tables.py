@@ -1,0 +1,61 @@
+"""The tables of softmax and GELU: their exact values, rounded once.
+
+They are computed with far more digits than a float has, so that every machine gets the same integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Literal, get_args
+
+import mpmath
+import numpy as np
+
+from ivit_onnx.opset.arithmetic import Array
+
+__all__ = ["EXP_BITS", "NONLINEAR", "Nonlinear", "exponentials", "gelu_table"]
+
+#: How softmax and GELU are computed: by the shifts of the I-ViT paper, or by tables of their exact values.
+Nonlinear = Literal["ivit", "table"]
+NONLINEAR: tuple[Nonlinear, ...] = get_args(Nonlinear)
+
+#: The exponential of a row's maximum is 2^14. More bits would tell small exponentials apart that 15-bit probabilities
+#: do not, and make the integer reciprocal of the sum of many tokens coarser.
+EXP_BITS = 14
+
+_PRECISION = 80
+
+#: By the name of the activation function of the floating-point network, on mpmath's numbers.
+_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "gelu": lambda x: x * mpmath.erfc(-x / mpmath.sqrt(2)) / 2,
+    "gelu_tanh": lambda x: x * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + 0.044715 * x**3))) / 2,
+    "quick_gelu": lambda x: x / (1 + mpmath.exp(-1.702 * x)),
+}
+
+
+def exponentials(scale: np.float32) -> Array:
+    """2^14 * exp(-d * scale) for d = 0..255, rounded; int32 [256]."""
+    return np.array(_exponentials(float(scale)), np.int32)
+
+
+def gelu_table(act: str, s_x: np.float32, s_y: np.float32) -> Array:
+    """act(x * s_x) / s_y for x = -128..127, rounded, halves to the even integer, and clamped; int8 [256].
+
+    `act` is "gelu", "gelu_tanh" or "quick_gelu".
+    """
+    return np.array(_gelu_table(act, float(s_x), float(s_y)), np.int8)
+
+
+@lru_cache(maxsize=256)
+def _exponentials(scale: float) -> tuple[int, ...]:
+    with mpmath.workprec(_PRECISION):
+        return tuple(int(mpmath.nint(mpmath.ldexp(mpmath.exp(-d * mpmath.mpf(scale)), EXP_BITS))) for d in range(256))
+
+
+@lru_cache(maxsize=256)
+def _gelu_table(act: str, s_x: float, s_y: float) -> tuple[int, ...]:
+    function = _FUNCTIONS[act]
+    with mpmath.workprec(_PRECISION):
+        exact = (function(x * mpmath.mpf(s_x)) / mpmath.mpf(s_y) for x in range(-128, 128))
+        return tuple(min(max(int(mpmath.nint(y)), -128), 127) for y in exact)
