@@ -43,8 +43,7 @@ SCALES = st.floats(1e-4, 3.0).map(np.float32)
 NETWORKS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "vit": (lambda: timm_network(distilled=True), {"num_heads": 3}),
     "vit-7-bits": (timm_network, {"num_heads": 3, "softmax_bits": 7, "act": "gelu_tanh"}),
-    "swin": (lambda: timm_swin(img_size=36), {"img_size": 36}),
-    "swin-8-bits": (timm_swin, {"img_size": 32, "softmax_bits": 8}),
+    "swin": (lambda: timm_swin(img_size=36), {"img_size": 36, "softmax_bits": 8}),
 }
 
 
@@ -110,7 +109,7 @@ def test_probabilities_are_near_to_those_of_softmax(frac_bits: int, seed: int, t
 @pytest.mark.parametrize("flat", [False, True], ids=["hierarchical", "flat"])
 def test_the_same_integers_everywhere(network: str, checkpoint: Path, tmp_path: Path, flat: bool) -> None:
     path = export_table(network, checkpoint, tmp_path / "m.onnx", flat=flat)
-    report = verify(path, checkpoint, count=4)
+    report = verify(path, checkpoint, count=2)
     assert report.passed
     assert {entry.implementation for entry in report.comparisons} == {"function bodies", "kernels", "PyTorch"}
     model = onnx.load(path)
@@ -132,9 +131,10 @@ def test_the_same_integers_everywhere(network: str, checkpoint: Path, tmp_path: 
     np.testing.assert_array_equal(compiled, bodies, strict=True)
 
 
-def test_export_is_deterministic(network: str, checkpoint: Path, tmp_path: Path) -> None:
-    first = export_table(network, checkpoint, tmp_path / "a.onnx")
-    assert first.read_bytes() == export_table(network, checkpoint, tmp_path / "b.onnx").read_bytes()
+def test_export_is_deterministic(tmp_path: Path) -> None:
+    checkpoint = save_checkpoint(timm_network(), tmp_path / "model.pt")
+    first, second = (export_table("vit", checkpoint, tmp_path / f"{name}.onnx") for name in "ab")
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_training_follows_the_integers_and_reaches_every_parameter(
