@@ -1,6 +1,6 @@
 """Drawn images in 24 classes: eight outlines, each with three fillings, on cluttered grounds.
 
-Place, size, angle, colours, ground, clutter and noise are random. The numbers come from one seed an image, so that any
+Place, size, tilt, colours, ground, clutter and noise are random. The numbers come from one seed an image, so that any
 image can be drawn without the others.
 """
 
@@ -80,17 +80,15 @@ def draw(label: int, seed: int) -> Array:
     image = _ground(random, x, y)
     for _ in range(random.integers(2, 6)):
         image = _clutter(random, image, x, y)
-    radius = random.uniform(12, 24)
-    centre = random.uniform(radius * 0.8, SIZE - radius * 0.8, 2)
-    u, v = _turn(x - centre[0], y - centre[1], random.uniform(0, 2 * np.pi))
+    radius = random.uniform(18, 27)
+    centre = SIZE / 2 + random.uniform(-4, 4, 2)
+    u, v = _turn(x - centre[0], y - centre[1], random.normal(0, 0.25))
     inside = np.clip(0.5 - outline(u / radius, v / radius) * radius, 0, 1)
-    s, t = _turn(x, y, random.uniform(0, np.pi))
+    s, t = _turn(x, y, random.normal(0, 0.25))
     shift = random.uniform(0, 6.5, 2)
     first = np.clip(0.5 + 1.5 * filling(s + shift[0], t + shift[1]), 0, 1)
-    colours = random.uniform(0, 1, (2, 3))
-    # The two colours of a filling can be told apart, if barely.
-    colours[1] = (colours[0] + random.uniform(0.25, 0.75, 3) * random.choice([-1, 1])) % 1.0
-    painted = first[..., None] * colours[0] + (1 - first[..., None]) * colours[1]
+    light, dark = random.uniform(0.6, 1.0, 3), random.uniform(0.0, 0.4, 3)
+    painted = first[..., None] * light + (1 - first[..., None]) * dark
     image = image * (1 - inside[..., None]) + painted * inside[..., None]
     image = image + random.normal(0, random.uniform(0.02, 0.12), image.shape)
     pixels: Array = np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
@@ -102,11 +100,11 @@ def _turn(x: Array, y: Array, angle: float) -> tuple[Array, Array]:
 
 
 def _ground(random: np.random.Generator, x: Array, y: Array) -> Array:
-    """A slope between two colours, with a faint wave."""
-    colours = random.uniform(0, 1, (2, 3))
+    """A slope between two darker colours, with a faint wave."""
+    colours = random.uniform(0, 0.5, (2, 3))
     s, t = _turn(x / SIZE - 0.5, y / SIZE - 0.5, random.uniform(0, 2 * np.pi))
     slope = np.clip(0.5 + s, 0, 1)[..., None]
-    wave = 0.08 * np.sin(2 * np.pi * t * random.uniform(1, 8))[..., None]
+    wave = 0.05 * np.sin(2 * np.pi * t * random.uniform(1, 8))[..., None]
     ground: Array = slope * colours[0] + (1 - slope) * colours[1] + wave
     return ground
 
@@ -117,5 +115,5 @@ def _clutter(random: np.random.Generator, image: Array, x: Array, y: Array) -> A
     u, v = _turn(x - centre[0], y - centre[1], angle)
     long, short = random.uniform(4, 30), random.uniform(1, 5)
     cover = np.clip(1.5 - np.hypot(u / long, v / short), 0, 1)[..., None] * random.uniform(0.3, 0.8)
-    covered: Array = image * (1 - cover) + random.uniform(0, 1, 3) * cover
+    covered: Array = image * (1 - cover) + random.uniform(0, 0.8, 3) * cover
     return covered
