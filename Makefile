@@ -24,7 +24,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WHEELS := build/wheel
-SOURCES := pyproject.toml CMakeLists.txt \
+SOURCES := pyproject.toml CMakeLists.txt THIRD_PARTY.md $(wildcard licenses/*.txt) \
 	$(shell find ivit_onnx exporters custom_ops cmake -type f -not -path '*/__pycache__/*' -not -name '*.so')
 NATIVE_SOURCES := $(filter CMakeLists.txt custom_ops/% cmake/%,$(SOURCES))
 EMULATOR := build/emulator

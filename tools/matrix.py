@@ -33,7 +33,19 @@ CHECKPOINTS = {
     "swin": (ROOT / "tests/data/swin_micro_ivit.pth.tar", ()),
 }
 NORMALISATION = ("--mean", "0.3,0.3,0.3", "--std", "0.4,0.4,0.4")
-NAMED = ("numpy", "onnxruntime", "onnx", "onnxscript", "onnx-ir", "torch", "timm", "typer", "pillow", "safetensors")
+NAMED = (
+    "numpy",
+    "onnxruntime",
+    "onnx",
+    "onnxscript",
+    "onnx-ir",
+    "torch",
+    "timm",
+    "typer",
+    "rich",
+    "pillow",
+    "safetensors",
+)
 
 
 @dataclass(frozen=True)
