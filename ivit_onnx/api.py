@@ -55,7 +55,7 @@ _NO_CALIBRATION = (
     "calibration; leave out --calib and --calib-cache"
 )
 _TRAINED_WITH_SHIFTS = (
-    "this is an I-ViT checkpoint, whose weights were trained with the softmax and GELU of the paper: expected "
+    "the weights of this checkpoint were trained with the softmax and GELU of the paper: expected "
     "--nonlinear ivit, found {nonlinear}; tables are for floating-point checkpoints"
 )
 
@@ -174,7 +174,7 @@ def export(
     check_output(output, force=force)
     loaded = load_checkpoint(checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act)
     preprocess, assumptions = loaded.preprocess(mean, std)
-    if loaded.scales is not None and nonlinear != "ivit":
+    if loaded.calibrated and nonlinear != "ivit":
         raise ExportError(_TRAINED_WITH_SHIFTS.format(nonlinear=nonlinear))
     model = from_checkpoint(loaded, preprocess, softmax_bits, nonlinear)
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -331,7 +331,7 @@ def test_the_example_in_cpp(models: dict[str, Path], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["team_does_every_task_once", "team_carries_errors", "arena_keeps_values_apart"])
 def test_parts_under_the_thread_sanitizer(name: str) -> None:
-    program = Path(os.environ.get("IVIT_EMULATOR_TEST", "")).with_name("ep_test")
+    program = Path(os.environ.get("IVIT_EMULATOR_TEST", "none")).with_name("ep_test")
     if not program.is_file():
         pytest.skip("IVIT_EMULATOR_TEST names no program beside an ep_test; make test builds both")
     done = subprocess.run([program, name], capture_output=True, text=True, check=False)

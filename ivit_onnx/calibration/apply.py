@@ -127,7 +127,8 @@ def _ranges(model: Twin, recipe: Recipe, seen: dict[str, _Seen]) -> None:
             activation.set_range(HEADROOM_16_BIT * statistics.histogram.maximum)
         else:
             activation.set_range(statistics.histogram.range(recipe.method, activation.levels))
-    if not recipe.fit_exponentials:
+    # Tables have the exact functions at any scale.
+    if not recipe.fit_exponentials or model.nonlinear == "table":
         model.choose_exponents()
         return
     for name, module in model.named_modules():

@@ -1,12 +1,20 @@
 #include "ep/flat/solve.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <string>
 
 namespace ivit::ep::flat {
 namespace {
+
+// The root of a square; of another number it is no matter, for what follows is checked.
+int64_t square_root(int64_t square) {
+  int64_t root = 0;
+  for (int64_t bit = int64_t{1} << 30; bit > 0; bit /= 2) {
+    if ((root + bit) * (root + bit) <= square) root += bit;
+  }
+  return root;
+}
 
 constexpr size_t kNone = Source::kNone;
 
@@ -106,7 +114,7 @@ class Solver {
     }
     const std::string& op = wanted.op_type;
     if (op == "Mul" && unknown.size() == 2 && wanted.operands[0] == wanted.operands[1]) {
-      for (int64_t& x : value.values) x = x < 0 ? 0 : std::llround(std::sqrt(static_cast<double>(x)));
+      for (int64_t& x : value.values) x = square_root(x);
       return invert(wanted.operands[0], std::move(value));
     }
     if (op == "Concat") return invert_concat(wanted, unknown, value);
