@@ -77,6 +77,16 @@ std::vector<int64_t> shape_of(const OrtValueInfo* value) {
   return shape;
 }
 
+ONNXTensorElementDataType type_of(const OrtValueInfo* value) {
+  const OrtTypeInfo* type_info = nullptr;
+  check(api().GetValueInfoTypeInfo(value, &type_info));
+  const OrtTensorTypeAndShapeInfo* tensor = nullptr;
+  check(api().CastTypeInfoToTensorInfo(type_info, &tensor));
+  ONNXTensorElementDataType type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
+  if (tensor != nullptr) check(api().GetTensorElementType(tensor, &type));
+  return type;
+}
+
 std::string value_name(const OrtValueInfo* value) {
   const char* name = nullptr;
   check(api().GetValueInfoName(value, &name));
@@ -133,7 +143,14 @@ ort::Call bind_node(const Node& node) {
   for (size_t index = 0; index < spec.inputs.size(); ++index) {
     if (node.inputs[index] == nullptr)
       throw InvalidArgument(node.op_type + ": there is no input " + spec.inputs[index].name);
-    if (!is_constant(node.inputs[index])) continue;
+    if (!is_constant(node.inputs[index])) {
+      const auto type = type_of(node.inputs[index]);
+      if (type != spec.inputs[index].type) {
+        throw InvalidArgument(node.op_type + ": expected the element type " + std::to_string(spec.inputs[index].type) +
+                              " of input " + spec.inputs[index].name + ", found " + std::to_string(type));
+      }
+      continue;
+    }
     const OrtValue* value = nullptr;
     check(api().ValueInfo_GetInitializerValue(node.inputs[index], &value));
     call.inputs[index].constant = true;

@@ -137,7 +137,7 @@ class _Softmax(torch.autograd.Function):
 class _ShiftGelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, act: Callable[[Tensor], Tensor], x0: int, n: int) -> Tensor:
-        column = (x / scale).round_().add_(_BIAS).to(torch.int32)
+        column = (x / scale).round_().add_(_BIAS).clamp_(0, 255).to(torch.int32)
         index = column + 256 * column.amax(-1, keepdim=True)
         values = torch.arange(256, device=x.device) - _BIAS
         table = gelu_table(values, x0, n).to(x.dtype) * (scale * 2.0**-7)
