@@ -27,7 +27,14 @@ def correct_biases(model: Twin, images: Tensor, means: Mapping[str, Tensor]) -> 
     activations = model.activations()
 
     def correct(bias: Tensor, mean: Tensor) -> Any:
-        def hook(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        corrected = False
+
+        def hook(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor] | None:
+            nonlocal corrected
+            # A layer runs again for the zeros around a grid of Swin, with the bias that tokens have corrected.
+            if corrected:
+                return None
+            corrected = True
             lost = mean - inputs[0].flatten(0, -2).mean(0)
             bias.add_(lost)
             return (inputs[0] + lost,)

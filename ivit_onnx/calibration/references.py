@@ -44,7 +44,9 @@ class References:
 
     def _mean(self, name: str) -> Any:
         def hook(_: nn.Module, inputs: tuple[Tensor]) -> None:
-            self.means[name] = inputs[0].flatten(0, -2).mean(0)
+            # A layer runs again for the zeros around a grid of Swin; tokens come first.
+            if name not in self.means:
+                self.means[name] = inputs[0].flatten(0, -2).mean(0)
 
         return hook
 
