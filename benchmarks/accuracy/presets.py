@@ -2,8 +2,8 @@
 
     python benchmarks/accuracy/presets.py vit vit_0.pt swin swin_0.pt -o presets.json
 
-Every row is one way to export: accuracy of the integers on all 2400 images, the change against floating point, the share
-of images with the class that floating point gives, and the signal to noise ratio of the logits.
+Every row is one way to export: accuracy of the integers on all 2400 images, the change against floating point, the
+share of images with the class that floating point gives, and the signal to noise ratio of the logits.
 """
 
 from __future__ import annotations
