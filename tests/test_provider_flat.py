@@ -178,6 +178,19 @@ def test_altered_graphs_keep_their_meaning(operator: str) -> None:
     assert tested > 0
 
 
+@pytest.mark.parametrize(("operator", "part"), [("IntAttention", "Shiftmax"), ("IntTableAttention", "TableSoftmax")])
+def test_activations_of_another_type_stay_with_the_graph(operator: str, part: str) -> None:
+    """Scores as uint16: the body of the softmax takes them, its kernel does not."""
+    case = random_case(operator, np.random.default_rng(1))
+    model = flat_model(case)
+    scores = next(node.input[0] for node in model.graph.node if node.op_type == part)
+    cast = next(node for node in model.graph.node if scores in node.output)
+    assert cast.op_type == "Cast"
+    cast.attribute[0].i = onnx.TensorProto.UINT16
+    wanted = result(session(model, compiled=False).run(None, feed(case, model)))
+    assert_equal(result(session(model).run(None, feed(case, model))), wanted)
+
+
 def test_other_integers_are_not_taken_for_the_operator(log: Any) -> None:
     """No operator of the domain clamps to 126."""
     case = random_case("IntLinear", np.random.default_rng(3))
