@@ -119,8 +119,7 @@ $(VENV)/.created:
 $(WHEELS)/.built: $(SOURCES) $(VENV)/.created
 	@rm -rf $(WHEELS) && mkdir -p $(WHEELS)
 	@echo "building the wheel with the native library"
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEELS) -C cmake.define.IVIT_CUDA=OFF \
-	-C cmake.define.IVIT_MANYLINUX=ON .
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEELS) -C cmake.define.IVIT_CUDA=OFF .
 	@touch $@
 
 $(VENV)/.cmake: $(VENV)/.created
@@ -180,7 +179,11 @@ publish = rm -rf $(1)/repaired && PATH="$(abspath $(BIN)):$$PATH" auditwheel rep
 	mkdir -p dist && cp $(1)/repaired/*.whl dist/ && ls -l dist/*.whl
 
 wheel: $(VENV)/.package
-	$(call publish,$(WHEELS))
+	@rm -rf build/wheel-cpu && mkdir -p build/wheel-cpu
+	@echo "building the wheel that loads on older distributions"
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel-cpu -C build-dir=build/{wheel_tag}-cpu \
+	-C cmake.define.IVIT_CUDA=OFF -C cmake.define.IVIT_MANYLINUX=ON .
+	$(call publish,build/wheel-cpu)
 
 WHEEL_ARCHITECTURES ?= all
 wheel-gpu: $(VENV)/.package
