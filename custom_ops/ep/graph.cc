@@ -65,11 +65,16 @@ bool is_constant(const OrtValueInfo* value) {
   return constant;
 }
 
-std::vector<int64_t> shape_of(const OrtValueInfo* value) {
+const OrtTensorTypeAndShapeInfo* tensor_info(const OrtValueInfo* value) {
   const OrtTypeInfo* type_info = nullptr;
   check(api().GetValueInfoTypeInfo(value, &type_info));
   const OrtTensorTypeAndShapeInfo* tensor = nullptr;
-  check(api().CastTypeInfoToTensorInfo(type_info, &tensor));
+  if (type_info != nullptr) check(api().CastTypeInfoToTensorInfo(type_info, &tensor));
+  return tensor;
+}
+
+std::vector<int64_t> shape_of(const OrtValueInfo* value) {
+  const OrtTensorTypeAndShapeInfo* tensor = tensor_info(value);
   size_t rank = 0;
   if (tensor != nullptr) check(api().GetDimensionsCount(tensor, &rank));
   std::vector<int64_t> shape(rank);
@@ -77,11 +82,8 @@ std::vector<int64_t> shape_of(const OrtValueInfo* value) {
   return shape;
 }
 
-ONNXTensorElementDataType type_of(const OrtValueInfo* value) {
-  const OrtTypeInfo* type_info = nullptr;
-  check(api().GetValueInfoTypeInfo(value, &type_info));
-  const OrtTensorTypeAndShapeInfo* tensor = nullptr;
-  check(api().CastTypeInfoToTensorInfo(type_info, &tensor));
+ONNXTensorElementDataType element_type(const OrtValueInfo* value) {
+  const OrtTensorTypeAndShapeInfo* tensor = tensor_info(value);
   ONNXTensorElementDataType type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
   if (tensor != nullptr) check(api().GetTensorElementType(tensor, &type));
   return type;
@@ -144,7 +146,7 @@ ort::Call bind_node(const Node& node) {
     if (node.inputs[index] == nullptr)
       throw InvalidArgument(node.op_type + ": there is no input " + spec.inputs[index].name);
     if (!is_constant(node.inputs[index])) {
-      const auto type = type_of(node.inputs[index]);
+      const auto type = element_type(node.inputs[index]);
       if (type != spec.inputs[index].type) {
         throw InvalidArgument(node.op_type + ": expected the element type " + std::to_string(spec.inputs[index].type) +
                               " of input " + spec.inputs[index].name + ", found " + std::to_string(type));

@@ -35,10 +35,12 @@ std::vector<Node> read_nodes(const OrtGraph* graph);
 
 // An input that a node leaves out, null here, is no constant.
 bool is_constant(const OrtValueInfo* value);
+// Null of what is no tensor, or if nothing is known.
+const OrtTensorTypeAndShapeInfo* tensor_info(const OrtValueInfo* value);
 // The dimensions of a tensor as far as they are known, -1 for others; empty for a scalar or if nothing is known.
 std::vector<int64_t> shape_of(const OrtValueInfo* value);
 // UNDEFINED of what is no tensor.
-ONNXTensorElementDataType type_of(const OrtValueInfo* value);
+ONNXTensorElementDataType element_type(const OrtValueInfo* value);
 std::string value_name(const OrtValueInfo* value);
 std::vector<std::string> value_names(const std::vector<const OrtValueInfo*>& values);
 std::vector<const OrtValueInfo*> graph_inputs(const OrtGraph* graph);

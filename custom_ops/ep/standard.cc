@@ -18,16 +18,6 @@ using ort::InvalidArgument;
 // TensorProto.INT32
 constexpr int64_t kInt32InOnnx = 6;
 
-ONNXTensorElementDataType element_type(const OrtValueInfo* value) {
-  const OrtTypeInfo* type_info = nullptr;
-  check(api().GetValueInfoTypeInfo(value, &type_info));
-  const OrtTensorTypeAndShapeInfo* tensor = nullptr;
-  check(api().CastTypeInfoToTensorInfo(type_info, &tensor));
-  ONNXTensorElementDataType type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
-  if (tensor != nullptr) check(api().GetTensorElementType(tensor, &type));
-  return type;
-}
-
 // The one element of a constant of int64.
 int64_t constant(const Node& node, size_t index) {
   if (!is_constant(node.inputs[index])) throw InvalidArgument(node.op_type + ": its bounds are computed");

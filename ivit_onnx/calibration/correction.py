@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from ivit_onnx.calibration.simulation import simulate
 from ivit_onnx.calibration.sites import linear_sites
 from ivit_onnx.models import Twin
 
@@ -46,11 +46,4 @@ def correct_biases(model: Twin, images: Tensor, means: Mapping[str, Tensor]) -> 
         for site in linear_sites(model)
         if site.bias is not None and site.target in means
     ]
-    model.train()
-    try:
-        with torch.no_grad():
-            model(images)
-    finally:
-        model.eval()
-        for hook in hooks:
-            hook.remove()
+    simulate(model, images, hooks)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ivit_onnx.calibration.adjustments import round_weights, weight_scales
+from ivit_onnx.calibration.simulation import simulate
 from ivit_onnx.calibration.sites import LinearSite, blocks, linear_sites
 from ivit_onnx.models import Twin
 from ivit_onnx.quant.tensors import QuantTensor
@@ -48,14 +49,7 @@ def reconstruct(
         return hook
 
     hooks = [block.register_forward_pre_hook(improve(name)) for name, block in blocks(model).items()]
-    model.train()
-    try:
-        with torch.no_grad():
-            model(images)
-    finally:
-        model.eval()
-        for hook in hooks:
-            hook.remove()
+    simulate(model, images, hooks)
     return moves
 
 

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ivit_onnx.cli._data import Classes, Data, ImageColumn, LabelColumn, Labels, SplitName, SplitOption
 from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_lines, print_table
+from ivit_onnx.cli._run import DeviceOption, NoKernels, Threads
 from ivit_onnx.datasets import open_dataset
 from ivit_onnx.evaluation import Counts, Evaluation, evaluate
 from ivit_onnx.evaluation.evaluate import DEFAULT_BATCH
@@ -38,20 +39,9 @@ def evaluate_model(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads that read images.  \\[default: one a core, up to 8]")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.  \\[default: all cores]")] = None,
-    device: Annotated[
-        Device,
-        typer.Option(
-            help="Where to run: operators of ONNX Runtime's providers (cuda, an NVIDIA GPU, needs onnxruntime-gpu), or "
-            "the compiled graph (ivit-cuda needs no other package)."
-        ),
-    ] = Device.CPU,
-    no_kernels: Annotated[
-        bool,
-        typer.Option(
-            "--no-kernels", help="Run the integer operators in the file instead of the native kernels: slow, same bits."
-        ),
-    ] = False,
+    threads: Threads = None,
+    device: DeviceOption = Device.CPU,
+    no_kernels: NoKernels = False,
     state: Annotated[
         Path | None,
         typer.Option(help="Keep the state in this file, and go on from it after the command was stopped or killed."),

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ivit_onnx._version import __version__
 from ivit_onnx.cli._data import SplitName, SplitOption
 from ivit_onnx.cli._output import print_json, print_lines, print_table
+from ivit_onnx.cli._run import Threads
 from ivit_onnx.datasets import DESCRIPTION
 from ivit_onnx.files import atomic_write, check_output
 
@@ -36,7 +37,7 @@ def report(
     split: SplitOption = SplitName.VAL,
     limit: Annotated[int, typer.Option(min=1, help="At most this many images, evenly spaced.")] = DEFAULT_IMAGES,
     top: Annotated[int, typer.Option(min=1, help="How many layers, and parts of layers, to print.")] = 10,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.  \\[default: all cores]")] = None,
+    threads: Threads = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing page.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print everything but the histograms as one JSON object.")

@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_table
+from ivit_onnx.cli._run import DeviceOption, NoKernels, Threads
 from ivit_onnx.errors import IvitError, ModelError
 from ivit_onnx.images import find_images, read_images
 from ivit_onnx.metadata import ModelDescription, describe
@@ -29,20 +30,9 @@ def run(
         typer.Option(help="Class names: a text file with one name a line, or a JSON list or object by class number."),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show for each image.")] = 5,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.  \\[default: all cores]")] = None,
-    device: Annotated[
-        Device,
-        typer.Option(
-            help="Where to run: operators of ONNX Runtime's providers (cuda, an NVIDIA GPU, needs onnxruntime-gpu), or "
-            "the compiled graph (ivit-cuda needs no other package)."
-        ),
-    ] = Device.CPU,
-    no_kernels: Annotated[
-        bool,
-        typer.Option(
-            "--no-kernels", help="Run the integer operators in the file instead of the native kernels: slow, same bits."
-        ),
-    ] = False,
+    threads: Threads = None,
+    device: DeviceOption = Device.CPU,
+    no_kernels: NoKernels = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Classify images with an exported model.

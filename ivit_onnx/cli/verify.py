@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_lines, print_table
 from ivit_onnx.cli._proof import print_proof, proof_lines
+from ivit_onnx.cli._run import Threads
 from ivit_onnx.verification import REFERENCE, Comparison, VerificationReport, prove_file
 from ivit_onnx.verification import verify as verify_model
 
@@ -35,7 +36,7 @@ def verify(
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="How many random images, and at most how many real ones.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random images.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.  \\[default: all cores]")] = None,
+    threads: Threads = None,
     device: Annotated[
         Device,
         typer.Option(

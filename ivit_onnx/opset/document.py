@@ -9,14 +9,13 @@ function proto; only the conventions and the differences from the paper are text
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from onnx import FunctionProto
 
 from ivit_onnx.opset import DOMAIN, OPERATORS, OPSET_VERSION, STANDARD_OPSET_VERSION, function_protos
+from ivit_onnx.opset._generated import generate
 from ivit_onnx.opset._spec import Attribute, Operator, Tensor
 
 __all__ = ["main", "render"]
@@ -197,17 +196,7 @@ def render() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the page, or with --check compares it; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m ivit_onnx.opset.document", description="Writes docs/operators.md.")
-    parser.add_argument("-o", "--output", type=Path, default=Path("docs/operators.md"), help="default: %(default)s")
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if the file is out of date")
-    options = parser.parse_args(arguments)
-    text = render()
-    if not options.check:
-        options.output.write_text(text, encoding="utf-8")
-    elif not options.output.is_file() or options.output.read_text(encoding="utf-8") != text:
-        print(f"{options.output} is out of date: run {parser.prog}", file=sys.stderr)
-        return 1
-    return 0
+    return generate("ivit_onnx.opset.document", "Writes docs/operators.md.", "docs/operators.md", render, arguments)
 
 
 if __name__ == "__main__":

@@ -13,17 +13,16 @@ cast to a value's own type, nothing.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import AttributeProto, FunctionProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ivit_onnx.opset import DOMAIN, FLAT_FUNCTIONS, OPERATORS, STANDARD_OPSET_VERSION, function_protos
+from ivit_onnx.opset._generated import generate
 from ivit_onnx.opset._spec import Operator
 
 __all__ = ["main", "render"]
@@ -204,18 +203,9 @@ def render() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the table, or with --check compares it; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m ivit_onnx.opset.patterns", description="Writes the flat patterns.")
-    default = Path("custom_ops/ep/flat/patterns.inc")
-    parser.add_argument("-o", "--output", type=Path, default=default, help="default: %(default)s")
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if the file is out of date")
-    options = parser.parse_args(arguments)
-    text = render()
-    if not options.check:
-        options.output.write_text(text, encoding="utf-8")
-    elif not options.output.is_file() or options.output.read_text(encoding="utf-8") != text:
-        print(f"{options.output} is out of date: run {parser.prog}", file=sys.stderr)
-        return 1
-    return 0
+    return generate(
+        "ivit_onnx.opset.patterns", "Writes the flat patterns.", "custom_ops/ep/flat/patterns.inc", render, arguments
+    )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ __all__ = [
     "scale_round",
     "shift_exp",
     "shift_gelu",
+    "shift_gelu_table",
     "shiftmax",
+    "shiftmax_table",
     "table_softmax",
 ]
 
@@ -74,15 +76,18 @@ def quantize_image(image: Tensor, multiplier: Tensor, offset: Tensor, shift: Ten
 
 
 @lru_cache(maxsize=64)
-def _shiftmax_table(x0: int, n: int) -> Tensor:
-    """shift_exp of 0, -1, .. -255, which are all differences of int8 values, and of what is masked."""
+def shiftmax_table(x0: int, n: int) -> Tensor:
+    """shift_exp of 0, -1, .. -255, which are all differences of int8 values, and of what is masked; int64 [257]."""
     with torch.inference_mode(False):
         return shift_exp(-torch.cat([torch.arange(256), torch.tensor([-MASKED])]), x0, n)
 
 
 @lru_cache(maxsize=64)
-def _gelu_table(x0: int, n: int) -> Tensor:
-    """shift_gelu of every int8 value (columns) in rows with every maximum."""
+def shift_gelu_table(x0: int, n: int) -> Tensor:
+    """shift_gelu of every int8 value in rows with every maximum; int64 [256 * 256].
+
+    Its place is 256 * (maximum + 128) + value + 128. Where the value is above the maximum, it has no meaning.
+    """
     with torch.inference_mode(False):
         x = torch.arange(-128, 128)
         return _shift_gelu(x, x[:, None], x0, n).flatten()
@@ -91,7 +96,7 @@ def _gelu_table(x0: int, n: int) -> Tensor:
 def shiftmax(x: Tensor, *, x0: int, n: int, frac_bits: int) -> Tensor:
     """int8 scores; those that must not count are MASKED."""
     x = x.long()
-    e = _shiftmax_table(x0, n).to(x.device)[(x.amax(-1, keepdim=True) - x).clamp_(max=256)]
+    e = shiftmax_table(x0, n).to(x.device)[(x.amax(-1, keepdim=True) - x).clamp_(max=256)]
     factor = torch.div(2**31, e.sum(-1, keepdim=True).clamp(max=INT32_MAX), rounding_mode="floor")
     return ((e * factor) >> (31 - frac_bits)).clamp(max=2**frac_bits - 1)
 
@@ -118,7 +123,7 @@ def shift_gelu(x: Tensor, *, x0: int, n: int) -> Tensor:
     row_max = x.amax(-1, keepdim=True)
     if x.numel() < _MANY:
         return _shift_gelu(x, row_max, x0, n)
-    return _gelu_table(x0, n).to(x.device)[(256 * row_max + (256 * 128 + 128)) + x]
+    return shift_gelu_table(x0, n).to(x.device)[(256 * row_max + (256 * 128 + 128)) + x]
 
 
 def _shift_gelu(x: Tensor, row_max: Tensor, x0: int, n: int) -> Tensor:

@@ -23,8 +23,6 @@ from ivit_onnx.quant import operators
 __all__ = ["layer_norm", "quantize", "shift_gelu", "shiftmax", "softmax"]
 
 _BIAS = 128
-#: An exponent so small that the exponential is cut off, for scores that must not count.
-_CUT_OFF = -(2**20)
 
 
 def quantize(x: Tensor, scale: Tensor, levels: int, log_scale: Tensor | None = None) -> Tensor:
@@ -48,10 +46,8 @@ def softmax(score: Tensor, scale: Tensor, visible: Tensor | None, probabilities:
 
 def shiftmax(x: Tensor, /, *, x0: int, n: int, frac_bits: int) -> Tensor:
     """Shiftmax over the last axis of 8-bit integers x, MASKED where they must not count: probabilities in float64."""
-    index = (x - x.amax(-1, keepdim=True)).add_(256).clamp_(min=0).to(torch.int32)
-    exponents = torch.arange(-256, 1, device=x.device)
-    exponents[0] = _CUT_OFF * -x0
-    table = operators.shift_exp(exponents, x0, n).double()
+    index = (x.amax(-1, keepdim=True) - x).clamp_(max=256).to(torch.int32)
+    table = operators.shiftmax_table(x0, n).to(x.device).double()
     e = table.index_select(0, index.flatten()).view(index.shape)
     total = e.sum(-1, keepdim=True).clamp_(max=operators.INT32_MAX)
     factor = torch.floor(2.0**31 / total).mul_(2.0 ** (frac_bits - 31))
@@ -140,26 +136,17 @@ class _ShiftGelu(torch.autograd.Function):
         column = (x / scale).round_().add_(_BIAS).clamp_(0, 255).to(torch.int32)
         index = column + 256 * column.amax(-1, keepdim=True)
         values = torch.arange(256, device=x.device) - _BIAS
-        table = gelu_table(values, x0, n).to(x.dtype) * (scale * 2.0**-7)
+        table = operators.shift_gelu_table(x0, n).to(x.device, x.dtype) * (scale * 2.0**-7)
         with torch.inference_mode(False), torch.enable_grad():
             real = (values * scale).requires_grad_()
             (slopes,) = torch.autograd.grad(act(real).sum(), real)
         ctx.save_for_backward(column, slopes)
-        return table.flatten().index_select(0, index.flatten()).view(x.shape)
+        return table.index_select(0, index.flatten()).view(x.shape)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (grad,), (column, slopes) = grads, ctx.saved_tensors
         return slopes.index_select(0, column.flatten()).view(grad.shape).mul_(grad), None, None, None, None
-
-
-def gelu_table(values: Tensor, x0: int, n: int) -> Tensor:
-    """ShiftGELU by row maximum and value, [256, 256] int64 of scale * 2^-7; of no meaning where value > maximum."""
-    row_max = values[:, None]
-    e1 = operators.shift_exp((values - row_max).clamp(max=0), x0, n)
-    e2 = operators.shift_exp(-row_max, x0, n)
-    factor = torch.div(2**31, (e1 + e2).clamp(max=operators.INT32_MAX), rounding_mode="floor")
-    return values * ((e1 * factor) >> 24)
 
 
 class _LayerNorm(torch.autograd.Function):

@@ -11,14 +11,6 @@ namespace {
 using ort::api;
 using ort::check;
 
-const OrtTensorTypeAndShapeInfo* tensor_info(const OrtValueInfo* value) {
-  const OrtTypeInfo* type_info = nullptr;
-  check(api().GetValueInfoTypeInfo(value, &type_info));
-  const OrtTensorTypeAndShapeInfo* tensor = nullptr;
-  if (type_info != nullptr) check(api().CastTypeInfoToTensorInfo(type_info, &tensor));
-  return tensor;
-}
-
 std::optional<std::vector<int64_t>> read_values(const OrtOpAttr* attribute) {
   OrtOpAttrType type = ORT_OP_ATTR_UNDEFINED;
   check(api().OpAttr_GetType(attribute, &type));
@@ -128,12 +120,7 @@ std::optional<Constant> Source::evaluate_node(size_t node) const {
   return shape_constant(*attributes(node), inputs[0]->shape);
 }
 
-ONNXTensorElementDataType Source::type(size_t value) const {
-  const OrtTensorTypeAndShapeInfo* tensor = tensor_info(values_[value].info);
-  ONNXTensorElementDataType type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
-  if (tensor != nullptr) check(api().GetTensorElementType(tensor, &type));
-  return type;
-}
+ONNXTensorElementDataType Source::type(size_t value) const { return element_type(values_[value].info); }
 
 std::vector<Dim> Source::shape(size_t value) const {
   const OrtTensorTypeAndShapeInfo* tensor = tensor_info(values_[value].info);
