@@ -194,7 +194,7 @@ def _inferred_types(model: onnx.ModelProto) -> Iterator[tuple[str, int | None]]:
             del model.graph.initializer[index]
     try:
         inlined = inliner.inline_local_functions(model)
-        inferred = shape_inference.infer_shapes(inlined, check_type=True, strict_mode=True, data_prop=True)
+        inferred = shape_inference.infer_shapes(inlined, check_type=True, strict_mode=True)
     except Exception as error:  # onnx raises several types of its own
         raise ModelError(f"the model is not valid: {' '.join(str(error).split())}") from None
     yield from _types_of(inferred.graph)

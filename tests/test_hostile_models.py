@@ -17,8 +17,10 @@ from onnx import TensorProto, helper
 import ivit_onnx
 from cases import Case, random_case
 from fuzz import hostile_models
+from fuzz.worker import peak, reset_peak
 from graphs import single_operator_model
 from ivit_onnx.errors import ModelError
+from ivit_onnx.float_audit import audit
 from sessions import assert_equal, expected, run, session
 
 LEVELS = onnxruntime.GraphOptimizationLevel
@@ -167,6 +169,18 @@ def test_dimensions_whose_product_overflows(tmp_path: Path) -> None:
     for provider in ("cpu", "ivit-cpu"):
         with pytest.raises((ModelError, Exception), match=r"expected fewer than 2\^63 elements|shape of input|rows of"):
             ivit_onnx.create_session(path, provider=provider).run(None, {"image": case.inputs["image"]})
+
+
+def test_verification_does_not_count_the_elements_of_a_tensor() -> None:
+    """onnx propagates the data of vectors symbolically, an object for each element."""
+    vector = helper.make_tensor_value_info("y", TensorProto.INT32, [2**28])
+    x, z = (helper.make_tensor_value_info(name, TensorProto.INT32, ["n"]) for name in "xz")
+    graph = helper.make_graph([helper.make_node("Add", ["x", "y"], ["z"])], "graph", [x, vector], [z])
+    model = helper.make_model(graph)
+    reset_peak()
+    before = peak()
+    assert audit(model).findings == ()
+    assert peak() - before < 2**28
 
 
 def test_random_models(tmp_path: Path) -> None:

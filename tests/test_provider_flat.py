@@ -221,6 +221,21 @@ def test_parameters_out_of_range_stay_with_the_graph(seed: int) -> None:
     assert_equal(result(session(model).run(None, feed(case, model))), wanted)
 
 
+@pytest.mark.parametrize("operator", ["IntLinear", "IntPixelEmbed"])
+def test_one_channel_without_a_bias(operator: str, log: Any) -> None:
+    """ONNX Runtime leaves out the addition of a single zero, so the parameter is nowhere in its graph."""
+    case = random_case(operator, np.random.default_rng(6))
+    for name in ("weight", "bias", "multiplier", "shift", "position", "prefix_tokens"):
+        if name in case.inputs:
+            case.inputs[name] = np.ascontiguousarray(case.inputs[name][..., :1])
+    for name in ("bias", "position"):
+        if name in case.inputs:
+            case.inputs[name][...] = 0
+    model = flat_model(case)
+    assert_equal(result(session(model).run(None, feed(case, model))), expected(case))
+    assert log() == [1]
+
+
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flat")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import resource
 import shutil
 import sys
 import tempfile
@@ -28,7 +29,7 @@ def report(
     for file in folder.glob("case.*"):
         shutil.copy(file, place)
     settings = "".join(f"{name}={value} " for name, value in environment.items())
-    command = f"{settings}python -P -m fuzz {harness} --seed {seed} --cases 1"
+    command = f"{settings}PYTHONPATH=tests python -P -m fuzz {harness} --seed {seed} --cases 1"
     (place / "finding.txt").write_text(f"{command}\n\n{finding}\n", encoding="utf-8")
     print(f"FINDING in {place}: {command}\n{finding}", flush=True)
 
@@ -69,7 +70,8 @@ def fuzz(harness: str, options: argparse.Namespace, folder: Path) -> bool:
     finally:
         for worker in workers:
             worker.stop()
-    print(line(), flush=True)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"{line()}; {used.ru_utime + used.ru_stime:.0f} s of processor time in all", flush=True)
     return findings == 0
 
 

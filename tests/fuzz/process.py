@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-#: Seconds for one case, and for the start of a process. Machines are shared, sanitizers slow.
+#: Seconds of processor time for one case. On a busy machine the clock says more.
 CASE_SECONDS = 60
-START_SECONDS = 600
+#: Seconds for one case that waits for something that never comes, and for the start of a process.
+CLOCK_SECONDS = 600
 #: Megabytes by which one case may raise the memory of its process. Models and files of the harnesses are far smaller.
 MOST_MEGABYTES = 1500
 
@@ -33,10 +35,8 @@ class Worker:
 
     def run(self, seed: int) -> str:
         """What became of the case. Raises FindingError."""
-        limit = CASE_SECONDS
         if self.process is None:
             self._start()
-            limit = START_SECONDS
         assert self.process is not None
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -45,9 +45,7 @@ class Worker:
             self.process.stdin.flush()
         except BrokenPipeError:
             pass  # found out below
-        if not select.select([self.process.stdout], [], [], limit)[0]:
-            self.stop()
-            raise FindingError(f"no answer within {limit} s")
+        self._await_answer()
         line = self.process.stdout.readline()
         if not line:
             status = self.process.wait()
@@ -61,6 +59,21 @@ class Worker:
             self.stop()
             raise FindingError(f"memory grew by {answer['megabytes']} MB")
         return str(answer["result"])
+
+    def _await_answer(self) -> None:
+        assert self.process is not None
+        started, used = time.monotonic(), self._processor_seconds()
+        while not select.select([self.process.stdout], [], [], 1)[0]:
+            clock, processor = time.monotonic() - started, self._processor_seconds() - used
+            if clock > CLOCK_SECONDS or processor > CASE_SECONDS:
+                self.stop()
+                raise FindingError(f"no answer within {clock:.0f} s, {processor:.0f} s of processor time")
+
+    def _processor_seconds(self) -> float:
+        """What the process has used so far, all its threads together."""
+        assert self.process is not None
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def stop(self) -> None:
         if self.process is not None:

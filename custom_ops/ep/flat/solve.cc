@@ -28,7 +28,8 @@ class Solver {
       if (!guess(pattern_.attribute(attribute), {ort::kInt64, {}, {value}})) return std::nullopt;
     }
     for (const Match::Equation& equation : match_.equations) {
-      if (pattern_.terms[equation.term].kind == Term::Kind::kInput) inputs_[equation.term] = equation.value;
+      const bool input = pattern_.terms[equation.term].kind == Term::Kind::kInput;
+      if (input && equation.value != kNone) inputs_[equation.term] = equation.value;
     }
     // Each round may tell what the next one needs.
     for (bool progress = true; progress;) {
@@ -89,8 +90,10 @@ class Solver {
     const Term& unknown = pattern_.terms[term];
     if (unknown.kind == Term::Kind::kInput) {
       const ort::TensorSpec& input = pattern_.spec->inputs[unknown.index];
-      if (*input.shape != '?' && std::strlen(input.shape) == 1)
-        value.shape = {static_cast<int64_t>(value.values.size())};
+      const size_t rank = std::strlen(input.shape);
+      if (*input.shape != '?' && rank == 1) value.shape = {static_cast<int64_t>(value.values.size())};
+      // A sum or product that the graph does without.
+      if (*input.shape != '?' && rank > 1 && value.shape.empty()) value.shape.assign(rank, 1);
       if (*input.shape == '?' && value.shape.size() > 1) value.shape = {static_cast<int64_t>(value.values.size())};
       value = cast(value, input.type);
     } else if (value.values.size() == 1) {
