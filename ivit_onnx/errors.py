@@ -5,6 +5,9 @@ Command lines print them in one line and exit with status 2; anything else that 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 __all__ = [
     "CalibrationError",
     "CheckpointError",
@@ -14,6 +17,7 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "TrainingError",
+    "damaged_model",
 ]
 
 
@@ -47,3 +51,13 @@ class MissingExtraError(IvitError):
 
 class TrainingError(IvitError):
     """A training cannot start or go on as asked: its options, its data or its saved state do not fit."""
+
+
+@contextmanager
+def damaged_model() -> Iterator[None]:
+    """Whatever an analysis trips over in a model that does not fit together, as a ModelError."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"the model is not valid ({type(error).__name__}: {reason})") from error

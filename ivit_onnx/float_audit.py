@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, inliner, shape_inference
 
 from ivit_onnx.errors import ModelError
+from ivit_onnx.function_calls import check_calls
 
 __all__ = ["FloatAudit", "audit", "load_graph"]
 
@@ -63,6 +64,7 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
         raise ModelError(f"cannot read {path}: {' '.join(str(error).split())}") from None
     if not model.graph.node:
         raise ModelError(f"{path} is not an ONNX model, or an empty one")
+    check_calls(model)
     return model
 
 

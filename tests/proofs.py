@@ -82,6 +82,24 @@ def exact_outputs(model: onnx.ModelProto, inputs: Mapping[str, Array]) -> dict[s
     return values
 
 
+def assert_inside(model: onnx.ModelProto, inputs: dict[str, Array]) -> None:
+    """Every value of the main graph is in its range when the model runs, and so is what is known of single values."""
+    assert_in_ranges(Walk(model).run(), model, inputs)
+
+
+def assert_in_ranges(ranges: dict[str, Any], model: onnx.ModelProto, inputs: dict[str, Array]) -> None:
+    for name, array in exact_outputs(model, inputs).items():
+        if name not in ranges or not array.size:
+            continue
+        known = ranges[name]
+        assert (array >= known.low).all(), (name, array.min(), known.low)
+        assert (array <= known.high).all(), (name, array.max(), known.high)
+        if known.table is not None:
+            assert np.isin(array.astype(np.int64), known.table.astype(np.int64)).all(), name
+        if known.row_sum is not None:
+            assert (array.sum(-1) <= known.row_sum).all(), name
+
+
 def _run(nodes: Any, values: dict[str, Any], attributes: Mapping[str, Any], functions: Mapping[Any, Any]) -> None:
     for node in nodes:
         given = {

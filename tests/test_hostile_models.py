@@ -20,7 +20,8 @@ from fuzz import hostile_models
 from fuzz.worker import peak, reset_peak
 from graphs import single_operator_model
 from ivit_onnx.errors import ModelError
-from ivit_onnx.float_audit import audit
+from ivit_onnx.float_audit import audit, load_graph
+from ivit_onnx.proof import METADATA_KEY, mismatch, prove
 from sessions import assert_equal, expected, run, session
 
 LEVELS = onnxruntime.GraphOptimizationLevel
@@ -188,3 +189,68 @@ def test_random_models(tmp_path: Path) -> None:
     hostile_models.prepare(tmp_path)
     results = {hostile_models.check(seed, tmp_path) for seed in range(40)}
     assert results >= {"refused", "ran"}
+
+
+def doubling(levels: int, first: str) -> onnx.ModelProto:
+    """A chain of functions that call the next one twice; the last adds, or calls the function `first`."""
+    imports = [helper.make_opsetid("", 21), helper.make_opsetid("f", 1)]
+    functions = [
+        helper.make_function(
+            "f",
+            f"f{level}",
+            ["x"],
+            ["y"],
+            [
+                helper.make_node(f"f{level + 1}", ["x"], ["half"], domain="f"),
+                helper.make_node(f"f{level + 1}", ["half"], ["y"], domain="f"),
+            ],
+            imports,
+        )
+        for level in range(levels)
+    ]
+    last = helper.make_node(first, ["x"], ["y"], domain="f") if first else helper.make_node("Add", ["x", "x"], ["y"])
+    functions.append(helper.make_function("f", f"f{levels}", ["x"], ["y"], [last], imports))
+    x, y = (helper.make_tensor_value_info(name, TensorProto.INT64, ["n"]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("f0", ["x"], ["y"], domain="f")], "graph", [x], [y])
+    return helper.make_model(graph, functions=functions, opset_imports=imports, ir_version=10)
+
+
+def test_functions_that_expand_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(doubling(3, ""), path)
+    load_graph(path)
+    onnx.save(doubling(40, ""), path)
+    with pytest.raises(ModelError, match="at most 1048576 nodes with all functions expanded"):
+        load_graph(path)
+    onnx.save(doubling(3, "f1"), path)
+    with pytest.raises(ModelError, match=r"function f\.f1 calls itself"):
+        load_graph(path)
+    twice = doubling(3, "")
+    twice.functions.append(twice.functions[0])
+    onnx.save(twice, path)
+    with pytest.raises(ModelError, match=r"two functions f\.f0"):
+        load_graph(path)
+
+
+def test_proof_of_models_that_do_not_fit_together(tmp_path: Path) -> None:
+    """A table without elements, an attribute of another type, a weight that is not as large as its shape."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.INT64, [2]) for name in "xy")
+    scalar = helper.make_tensor_value_info("x", TensorProto.INT64, [])
+    weight = helper.make_tensor("w", TensorProto.INT64, [1], [1])
+    number = helper.make_node("Constant", [], ["y"], value=1)
+    number.attribute[0].CopyFrom(helper.make_attribute("value", b"1"))
+    for nodes, inputs in (
+        ([helper.make_node("Gather", ["x", "x"], ["y"])], [scalar]),
+        ([number], [x]),
+    ):
+        with pytest.raises(ModelError, match="the model is not valid"):
+            prove(helper.make_model(helper.make_graph(nodes, "graph", inputs, [y])))
+    unused = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "graph", [x], [y], [weight])
+    model = helper.make_model(unused)
+    report = prove(model)
+    model.metadata_props.add(key=METADATA_KEY, value="{}")
+    model.graph.initializer[0].dims[0] = 3
+    with pytest.raises(ModelError, match="the model is not valid"):
+        mismatch(model, report)
+    lost = helper.make_model(helper.make_graph([helper.make_node("Identity", ["x"], ["z"])], "graph", [x], [y]))
+    assert [finding.message for finding in prove(lost).findings] == ["nothing computes this output"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from ivit_onnx.errors import ModelError
+from ivit_onnx.errors import ModelError, damaged_model
 from ivit_onnx.proof.bodies import foreign_functions
 from ivit_onnx.proof.certificate import METADATA_KEY, certificate, graph_hash, mismatch, read_certificate
 from ivit_onnx.proof.report import Finding, NodeRoom, ProofReport
@@ -37,12 +37,15 @@ def prove(model: onnx.ModelProto) -> ProofReport:
     `model` has its weights loaded. Function bodies are walked at each call. What is not proven is in the findings.
     """
     walk = Walk(model)
-    try:
-        walk.run()
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"the model is not valid ({type(error).__name__}: {' '.join(str(error).split())})") from error
+    with damaged_model():
+        values = walk.run()
+        foreign = foreign_functions(model)
     findings = list(walk.findings)
-    for name in foreign_functions(model):
+    constants = {tensor.name for tensor in model.graph.initializer}
+    for output in model.graph.output:
+        if output.name not in values and output.name not in constants and not findings:
+            findings.append(Finding(output.name, output.name, "nothing computes this output"))
+    for name in foreign:
         message = "the body is not that of the operator set: kernels, which replace it, compute something else"
         findings.append(Finding(f"function {name}", name, message))
     return ProofReport(tuple(findings), walk.checks, walk.values, tuple(walk.rooms.values()))

@@ -16,6 +16,7 @@ import onnx
 from onnx import numpy_helper
 
 from ivit_onnx._version import __version__
+from ivit_onnx.errors import damaged_model
 from ivit_onnx.proof.bodies import canonical_function, canonical_node
 from ivit_onnx.proof.report import ProofReport
 
@@ -85,12 +86,14 @@ def read_certificate(model: onnx.ModelProto) -> dict[str, Any] | None:
 def mismatch(model: onnx.ModelProto, report: ProofReport) -> str | None:
     """How the model's certificate differs from the proof just made; None if it agrees or there is none.
 
-    Numbers are compared only with those of the same version: another one may bound more tightly.
+    Numbers are compared only with those of the same version: another one may bound more tightly. Raises ModelError
+    where the weights do not fit their shapes.
     """
     found = read_certificate(model)
     if found is None:
         return None
-    expected = certificate(model, report)
+    with damaged_model():
+        expected = certificate(model, report)
     if found.get("graph") != expected["graph"]:
         return f"the certificate is for another graph: {found.get('graph')}, this one is {expected['graph']}"
     if found.get("tool") == expected["tool"] and found != expected:
