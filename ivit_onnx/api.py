@@ -38,18 +38,17 @@ from ivit_onnx.files import atomic_write, check_output
 from ivit_onnx.images import ImageSource, count_images, read_images
 from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.opset import OPSET_VERSION
-from ivit_onnx.quant.exponents import gelu_limit
+from ivit_onnx.quant.exponents import SOFTMAX_BITS, gelu_limit
 from ivit_onnx.quant.modules import Attention, MlpAdd
 from ivit_onnx.quant.observers import Method
 from ivit_onnx.quant.swin import WindowAttention
 from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
 
-__all__ = ["DEFAULT_IMAGES", "SOFTMAX_BITS", "ExportReport", "calibrate", "export", "load_twin", "read_metadata"]
+__all__ = ["DEFAULT_IMAGES", "ExportReport", "calibrate", "export", "load_twin", "read_metadata"]
 
 PathLike = str | os.PathLike[str]
 
 DEFAULT_IMAGES = 128
-SOFTMAX_BITS = (7, 8, 15)
 _NO_CALIBRATION = (
     "this checkpoint of ivit-train or of the I-ViT code has the scales of its activations from training: expected no "
     "calibration; leave out --calib and --calib-cache"

@@ -15,7 +15,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from commands import MICRO
-from fuzz import hostile_files
+from fuzz import hostile_exports, hostile_files
+from fuzz.hostile_exports import DATA
+from ivit_onnx.api import export
 from ivit_onnx.calibration import Calibration, load_calibration, save_calibration
 from ivit_onnx.checkpoints import load_checkpoint
 from ivit_onnx.errors import CalibrationError, CheckpointError
@@ -103,3 +105,50 @@ def test_random_files(tmp_path: Path) -> None:
     hostile_files.prepare(tmp_path)
     results = {hostile_files.check(seed, tmp_path) for seed in range(60)}
     assert results >= {"refused checkpoint", "refused cache"}
+
+
+def test_random_exports(tmp_path: Path) -> None:
+    """A few of the cases that `make fuzz` runs by the thousand."""
+    hostile_exports.prepare(tmp_path)
+    results = {hostile_exports.check(seed, tmp_path) for seed in range(12)}
+    assert len(results) >= 3
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [
+        torch.ones(1, dtype=torch.complex64),
+        torch.ones(1).to_sparse(),
+        torch.ones(1).to("meta"),
+    ],
+)
+def test_published_scales_that_are_no_dense_tensors(scale: torch.Tensor, tmp_path: Path) -> None:
+    state_dict = dict(torch.load(DATA / "deit_micro_ivit.pth.tar", weights_only=True))
+    state_dict[next(name for name in state_dict if name.endswith("act_scaling_factor"))] = scale
+    torch.save(state_dict, tmp_path / "model.pth")
+    with pytest.raises(CheckpointError, match=r"tensor .*act_scaling_factor (is|has no data)"):
+        load_checkpoint(tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize(
+    ("key", "number"), [("softmax_bits", 2**63), ("n", 2**63), ("n", 4.5), ("scale", float("nan")), ("scale", -1.0)]
+)
+def test_numbers_of_a_training_that_cannot_be(key: str, number: float, tmp_path: Path) -> None:
+    hostile_exports.prepare(tmp_path)
+    content = (tmp_path / "trained.safetensors").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    if key == "softmax_bits":
+        header["__metadata__"][key] = str(number)
+    else:
+        state = json.loads(header["__metadata__"]["quantization"])
+        state[next(name for name in state if name.endswith(f".{key}"))] = number
+        header["__metadata__"]["quantization"] = json.dumps(state)
+    text = json.dumps(header).encode()
+    path = tmp_path / "spoiled.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
+    expected = (
+        r"softmax_bits: expected one of 7, 8, 15" if key == "softmax_bits" else f"{key}: expected a (whole|scale)"
+    )
+    with pytest.raises((CalibrationError, CheckpointError), match=expected):
+        export(path, tmp_path / "model.onnx")

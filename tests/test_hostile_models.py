@@ -191,6 +191,18 @@ def test_random_models(tmp_path: Path) -> None:
     assert results >= {"refused", "ran"}
 
 
+@pytest.mark.parametrize("provider", ["cpu", "ivit-cpu"])
+def test_names_that_are_no_text(provider: str, tmp_path: Path) -> None:
+    """ONNX Runtime puts them into its message, which Python then cannot read."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.INT32, ["n"]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Add", ["x", "absent"], ["y"])], "graph", [x], [y])
+    content = helper.make_model(graph, ir_version=10).SerializeToString()
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content.replace(b"absent", b"abs\xe2nt"))
+    with pytest.raises(ModelError, match="names that are no text"):
+        ivit_onnx.create_session(path, provider=provider)
+
+
 def doubling(levels: int, first: str) -> onnx.ModelProto:
     """A chain of functions that call the next one twice; the last adds, or calls the function `first`."""
     imports = [helper.make_opsetid("", 21), helper.make_opsetid("f", 1)]

@@ -144,6 +144,23 @@ def test_an_operator_of_others_splits_the_graph(tmp_path: Path) -> None:
     assert_equal(compiled(path).run(None, {"x": case.inputs["x"]})[0], wanted)
 
 
+def test_another_version_of_the_domain_is_left(tmp_path: Path) -> None:
+    """Its operators may mean something else; their bodies say what."""
+    case = random_case("IntLinear", np.random.default_rng(4))
+    model = single_operator_model(case, constants=True, functions=True)
+    for imports in (model.opset_import, *(function.opset_import for function in model.functions)):
+        for opset in imports:
+            opset.version += opset.domain == "ivit"
+    path = tmp_path / "model.onnx"
+    onnx.save(model, path)
+    result = subprocess.run(
+        [sys.executable, "-c", LOG_SCRIPT, str(path)], capture_output=True, text=True, check=True, env=logging()
+    )
+    assert "ivit: takes" not in result.stderr
+    assert "ivit: leaves the graph: expected version 1 of the domain ivit, found 2" in result.stderr
+    assert_equal(run(compiled(path), case), expected(case))
+
+
 LOG_SCRIPT = """
 import sys, ivit_onnx
 ivit_onnx.create_session(sys.argv[1], provider="ivit-cpu")

@@ -1,5 +1,7 @@
 #include "ep/graph.h"
 
+#include <cstring>
+
 #include "ep/standard.h"
 #include "ort/binding.h"
 #include "ort/status.h"
@@ -115,6 +117,18 @@ std::vector<const OrtValueInfo*> graph_outputs(const OrtGraph* graph) {
   std::vector<const OrtValueInfo*> values(count);
   check(api().Graph_GetOutputs(graph, values.data(), count));
   return values;
+}
+
+int64_t domain_version(const OrtGraph* graph) {
+  size_t count = 0;
+  check(api().Graph_GetNumOperatorSets(graph, &count));
+  std::vector<const char*> domains(count);
+  std::vector<int64_t> versions(count);
+  if (count > 0) check(api().Graph_GetOperatorSets(graph, domains.data(), versions.data(), count));
+  for (size_t i = 0; i < count; ++i) {
+    if (std::strcmp(domains[i], kDomain) == 0) return versions[i];
+  }
+  return kDomainVersion;
 }
 
 int64_t read_attribute(const Node& node, const char* name) {

@@ -11,6 +11,8 @@
 namespace ivit::ep {
 
 constexpr const char* kDomain = "ivit";
+// The version of the domain whose operators this library has.
+constexpr int64_t kDomainVersion = 1;
 
 struct Node {
   const OrtNode* handle;
@@ -45,6 +47,9 @@ std::string value_name(const OrtValueInfo* value);
 std::vector<std::string> value_names(const std::vector<const OrtValueInfo*>& values);
 std::vector<const OrtValueInfo*> graph_inputs(const OrtGraph* graph);
 std::vector<const OrtValueInfo*> graph_outputs(const OrtGraph* graph);
+
+// The version of a domain that the graph was written for; kDomainVersion where it names none.
+int64_t domain_version(const OrtGraph* graph);
 
 // An integer attribute. Throws InvalidArgument if there is none.
 int64_t read_attribute(const Node& node, const char* name);

@@ -167,6 +167,10 @@ Provider::Provider(const Options& options, bool on_gpu) : OrtEp{}, options_(opti
 OrtStatus* ORT_API_CALL Provider::get_capability(OrtEp*, const OrtGraph* graph,
                                                  OrtEpGraphSupportInfo* support) noexcept {
   return guarded([&] {
+    if (const int64_t version = domain_version(graph); version != kDomainVersion) {
+      return log("leaves the graph: expected version " + std::to_string(kDomainVersion) + " of the domain " + kDomain +
+                 ", found " + std::to_string(version));
+    }
     std::vector<Node> nodes = read_nodes(graph);
     for (Node& node : nodes) node.taken_elsewhere = is_assigned_elsewhere(node);
     const flat::Source source(std::move(nodes));

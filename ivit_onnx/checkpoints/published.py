@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import torch
 
-from ivit_onnx.checkpoints.tensors import StateDict
+from ivit_onnx.checkpoints.tensors import StateDict, check_dense
 from ivit_onnx.errors import CheckpointError
 
 __all__ = ["activation_scales", "split_published"]
@@ -31,11 +31,13 @@ _NOT_QUANTIZING = re.compile(r"(^|\.)(matmul_\d|(log_)?int_softmax|mlp\.act|qact
 def split_published(state_dict: Mapping[str, torch.Tensor]) -> tuple[StateDict, StateDict | None]:
     """The float weights, and the scales of activations by module name; None for a floating-point checkpoint.
 
-    Raises CheckpointError when the checkpoint was never calibrated.
+    Raises CheckpointError when the checkpoint was never calibrated, or a scale is no dense tensor.
     """
     scales = {name.removesuffix(_SCALE): tensor for name, tensor in state_dict.items() if name.endswith(_SCALE)}
     if not scales:
         return dict(state_dict), None
+    for module, scale in scales.items():
+        check_dense(f"{module}{_SCALE}", scale)
     if all(not tensor.any() for tensor in scales.values()):
         raise CheckpointError(
             "this I-ViT checkpoint was never calibrated: all its activation scales (act_scaling_factor) are zero; "

@@ -15,6 +15,7 @@ from ivit_onnx.errors import CheckpointError
 
 __all__ = [
     "StateDict",
+    "check_dense",
     "check_tensors",
     "checkpoint_fingerprint",
     "load_state_dict",
@@ -90,14 +91,19 @@ def check_tensors(
         tensor = state_dict[name]
         if tuple(tensor.shape) != shape:
             raise CheckpointError(f"tensor {name} has shape {list(tensor.shape)}, expected {list(shape)}")
-        if tensor.layout is not torch.strided or tensor.dtype not in FLOAT_TYPES:
-            raise CheckpointError(f"tensor {name} is {_kind(tensor)}, expected dense floating point")
-        if tensor.is_meta:
-            raise CheckpointError(f"tensor {name} has no data (it was saved from the meta device)")
+        check_dense(name, tensor)
         finite = torch.isfinite(tensor)
         if not finite.all():
             count = int((~finite).sum())
             raise CheckpointError(f"tensor {name} has {count} NaN or infinite values of {tensor.numel()}")
+
+
+def check_dense(name: str, tensor: torch.Tensor) -> None:
+    """Raise CheckpointError unless the tensor is floating point, with all its elements in the file."""
+    if tensor.layout is not torch.strided or tensor.dtype not in FLOAT_TYPES:
+        raise CheckpointError(f"tensor {name} is {_kind(tensor)}, expected dense floating point")
+    if tensor.is_meta:
+        raise CheckpointError(f"tensor {name} has no data (it was saved from the meta device)")
 
 
 def shape_of(state_dict: Mapping[str, torch.Tensor], name: str, rank: int) -> tuple[int, ...]:

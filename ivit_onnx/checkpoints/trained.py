@@ -25,6 +25,7 @@ from ivit_onnx.architectures import Architecture, Preprocess, architecture_from_
 from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint
 from ivit_onnx.errors import CheckpointError, IvitError
 from ivit_onnx.files import atomic_write
+from ivit_onnx.quant.exponents import SOFTMAX_BITS
 
 __all__ = ["Trained", "read_trained", "write_trained"]
 
@@ -82,15 +83,23 @@ def read_trained(path: str | os.PathLike[str], tensors: StateDict) -> Trained | 
         found = Trained(
             arch=architecture_from_json(json.loads(metadata["arch"])),
             preprocess=Preprocess.from_json(json.loads(metadata["preprocess"])),
-            softmax_bits=int(metadata["softmax_bits"]),
+            softmax_bits=_softmax_bits(metadata["softmax_bits"]),
             state=dict(json.loads(metadata["quantization"])),
         )
         fingerprint = metadata["fingerprint"]
+        if found.preprocess.size != found.arch.image_size:
+            raise ValueError(f"images of {found.preprocess.size} pixels for a network of {found.arch.image_size}")
     except (KeyError, TypeError, ValueError, IvitError) as error:
         raise CheckpointError(f"{path}: damaged metadata of a checkpoint of ivit-train ({error})") from None
     if checkpoint_fingerprint(tensors) != fingerprint:
         raise CheckpointError(f"{path} is damaged: its tensors are not those that ivit-train wrote (fingerprint)")
     return found
+
+
+def _softmax_bits(text: str) -> int:
+    if text not in map(str, SOFTMAX_BITS):
+        raise ValueError(f"softmax_bits: expected one of {', '.join(map(str, SOFTMAX_BITS))}, found {text}")
+    return int(text)
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -16,6 +16,10 @@ from ivit_onnx.quant.tensors import QuantTensor
 
 __all__ = ["Twin"]
 
+#: What the operators take as n, and float32 as a scale.
+_MOST_N = 31
+_LARGEST_SCALE = float(np.finfo(np.float32).max)
+
 
 class Twin(nn.Module):
     """Base of the twins.
@@ -149,6 +153,11 @@ class Twin(nn.Module):
             value = state[name]
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise CalibrationError(f"{name}: expected a number, found {value!r}")
+            if name.endswith(".n"):
+                if value not in range(_MOST_N + 1):
+                    raise CalibrationError(f"{name}: expected a whole number from 0 to {_MOST_N}, found {value!r}")
+            elif not 0 <= value <= _LARGEST_SCALE:
+                raise CalibrationError(f"{name}: expected a scale from 0 to {_LARGEST_SCALE}, found {value!r}")
             buffer.fill_(value)
 
     def _quantization_buffers(self) -> dict[str, Tensor]:

@@ -6,4 +6,11 @@ its own, so that a crash, a hang and growing memory are findings too. `prepare(f
 first, and `VARIANTS` says that every case has to be run by every variant of the CPU kernels.
 """
 
-HARNESSES = ("differential_operators", "differential_models", "hostile_models", "hostile_proofs", "hostile_files")
+HARNESSES = (
+    "differential_operators",
+    "differential_models",
+    "hostile_models",
+    "hostile_proofs",
+    "hostile_files",
+    "hostile_exports",
+)

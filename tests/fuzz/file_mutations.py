@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import struct
 from typing import Any
 
@@ -122,7 +124,7 @@ def spoil_tensors(tensors: dict[str, torch.Tensor], rng: Rng) -> Any:
     for _ in range(int(rng.integers(1, 3))):
         name = list(spoiled)[int(rng.integers(len(spoiled)))]
         tensor = spoiled[name]
-        if not isinstance(tensor, torch.Tensor) or tensor.ndim == 0:
+        if not isinstance(tensor, torch.Tensor) or tensor.ndim == 0 or tensor.numel() > 2**24:
             continue
         kind = int(rng.integers(14))
         shape = list(tensor.shape)
@@ -134,7 +136,9 @@ def spoil_tensors(tensors: dict[str, torch.Tensor], rng: Rng) -> Any:
             size = int(rng.choice([2**20, 2**33, 2**45]))
             for other, value in list(spoiled.items()):
                 if isinstance(value, torch.Tensor) and shape[0] in value.shape:
-                    spoiled[other] = torch.zeros(1).expand([size if d == shape[0] else d for d in value.shape])
+                    larger = [size if d == shape[0] else d for d in value.shape]
+                    if math.prod(larger) < 2**62:
+                        spoiled[other] = torch.zeros(1).expand(larger)
         elif kind == 2:
             spoiled[name] = tensor.to(
                 [torch.int64, torch.bool, torch.float64, torch.complex64, torch.uint8][below(rng, 5)]
@@ -175,3 +179,9 @@ def spoil_tensors(tensors: dict[str, torch.Tensor], rng: Rng) -> Any:
 
 def below(rng: Rng, count: int) -> int:
     return int(rng.integers(count))
+
+
+def saved(tensors: Any, *, legacy: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(tensors, buffer, _use_new_zipfile_serialization=not legacy)
+    return buffer.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from safetensors.torch import save as save_safetensors
 
-from fuzz.file_mutations import spoil_bytes, spoil_safetensors, spoil_tensors
+from fuzz.file_mutations import saved, spoil_bytes, spoil_safetensors, spoil_tensors
 from ivit_onnx.architectures import Preprocess
 from ivit_onnx.calibration import apply_calibration, collect_statistics, load_calibration, save_calibration
 from ivit_onnx.checkpoints import load_checkpoint
@@ -37,12 +36,6 @@ def prepare(folder: Path) -> None:
     save_calibration(folder / "cache", collect_statistics(twin, images(2), FINGERPRINT))
     _prepared["cache"] = (folder / "cache").read_bytes()
     _prepared["twin"] = twin
-
-
-def saved(tensors: Any, *, legacy: bool = False) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(tensors, buffer, _use_new_zipfile_serialization=not legacy)
-    return buffer.getvalue()
 
 
 def good_files(kind: str) -> dict[str, bytes]:
