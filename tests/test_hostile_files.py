@@ -105,6 +105,11 @@ def test_random_files(tmp_path: Path) -> None:
     hostile_files.prepare(tmp_path)
     results = {hostile_files.check(seed, tmp_path) for seed in range(60)}
     assert results >= {"refused checkpoint", "refused cache"}
+    readers = {"checkpoint": hostile_files.read_checkpoint, "cache": hostile_files.read_cache}
+    for kind, read in readers.items():
+        for name, content in hostile_files.good_files(kind).items():
+            (tmp_path / name).write_bytes(content)
+            assert read(tmp_path / name) == (f"refused {kind}" if name.startswith("few") else f"read {kind}")
 
 
 def test_random_exports(tmp_path: Path) -> None:
@@ -112,6 +117,34 @@ def test_random_exports(tmp_path: Path) -> None:
     hostile_exports.prepare(tmp_path)
     results = {hostile_exports.check(seed, tmp_path) for seed in range(12)}
     assert len(results) >= 3
+
+
+@pytest.mark.parametrize(
+    ("ending", "spoil"),
+    [
+        (".channels", lambda array: array[:2]),
+        (".channels", lambda array: np.repeat(array, 2, 1)),
+        (".channels", lambda array: array[::-1].copy()),
+        (".rows", lambda array: array.astype(np.float64)),
+        (".rows", lambda array: array[:, :-1].copy()),
+        (".center", lambda array: array[:-1].copy()),
+        ("sample", lambda array: np.full_like(array, np.nan)),
+        ("sample", lambda array: array[:, :, :-1].copy()),
+    ],
+)
+def test_statistics_that_do_not_fit_the_network(
+    ending: str, spoil: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]], tmp_path: Path
+) -> None:
+    hostile_files.prepare(tmp_path)
+    path = tmp_path / "cache"
+    with safe_open(str(path), framework="np") as file:
+        metadata = dict(file.metadata())
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    name = [name for name in arrays if name.endswith(f"qkv{ending}" if ending != "sample" else ending)]
+    name = name or [name for name in arrays if name.endswith(ending)]
+    arrays[name[0]] = spoil(arrays[name[0]])
+    save_file(arrays, path, metadata)
+    assert hostile_files.read_cache(path) == "refused cache"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from ivit_onnx.calibration.exponentials import fit_gelu, fit_softmax
 from ivit_onnx.calibration.presets import Recipe
 from ivit_onnx.calibration.reconstruction import reconstruct
 from ivit_onnx.calibration.references import References
+from ivit_onnx.calibration.shapes import check_shapes
 from ivit_onnx.calibration.sites import attention_sites, linear_sites
 from ivit_onnx.calibration.smoothing import balance_codes, smoothing_codes
 from ivit_onnx.calibration.statistics import Calibration
@@ -72,10 +73,7 @@ def apply_calibration(model: Twin, calibration: Calibration, recipe: Recipe | Me
         recipe = Recipe(method=recipe)
     if recipe.method not in METHODS:
         raise CalibrationError(f"expected a calibration method of {', '.join(METHODS)}, found {recipe.method!r}")
-    activations = model.activations()
-    missing = sorted(set(activations) - {"image.output"} ^ set(calibration.histograms))
-    if missing:
-        raise CalibrationError(f"the calibration is of another architecture: first difference at {missing[0]}")
+    check_shapes(model, calibration)
     if model.adjustments:
         raise CalibrationError("the weights of this model are adjusted already; make it again from its checkpoint")
     seen = {

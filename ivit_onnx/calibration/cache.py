@@ -80,6 +80,10 @@ def load_calibration(path: str | os.PathLike[str], fingerprint: str) -> Calibrat
         raise damaged
     if any(array.dtype not in (np.float16, np.float64) or not np.isfinite(array).all() for array in tensors.values()):
         raise damaged
+    if not all(_is_statistic(name, array) for name, array in tensors.items()):
+        raise damaged
+    if sample.dtype != np.float16 or not np.isfinite(sample).all() or (sample.size and sample.ndim != 4):
+        raise damaged
     histograms = {name: Histogram(counts[i], float(limits[i]), float(maxima[i])) for i, name in enumerate(names)}
     channels = {name: Channels.from_array(array) for name, array in _ending(tensors, ".channels").items()}
     rows, centers = _ending(tensors, ".rows"), _ending(tensors, ".center")
@@ -97,6 +101,18 @@ def _are_histograms(counts: Array, limits: Array, maxima: Array, number: int) ->
     most = float(np.finfo(np.float32).max)
     in_range = all(((values >= 0) & (values <= 2 * most)).all() for values in (limits, maxima))
     return bool((counts >= 0).all() and (sums < 2**62).all() and filled.all() and in_range)
+
+
+def _is_statistic(name: str, array: Array) -> bool:
+    """Whether an array is what its name says, whatever the network."""
+    if name.endswith(".channels"):
+        if array.ndim != 2 or len(array) != 4 or array.dtype != np.float64 or not array.size:
+            return False
+        in_order = (array[0] <= array[1]).all() and (array[3] >= 0).all()
+        return bool(in_order and (np.abs(array) < float(np.finfo(np.float32).max)).all())
+    if name.endswith(".rows"):
+        return array.ndim == 2 and array.size > 0 and array.dtype == np.float16
+    return name.endswith(".center") and array.ndim == 1 and array.dtype == np.float16
 
 
 def _ending(tensors: dict[str, Array], ending: str) -> dict[str, Array]:
