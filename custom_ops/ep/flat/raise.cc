@@ -1,13 +1,13 @@
 #include "ep/flat/raise.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <optional>
 #include <set>
 #include <utility>
 
 #include "ep/flat/match.h"
+#include "ep/flat/shapes.h"
 #include "ep/flat/solve.h"
 #include "ort/status.h"
 
@@ -19,44 +19,6 @@ constexpr size_t kNone = Source::kNone;
 using Names = std::set<std::string>;
 // A pattern at a node that must not be taken.
 using Banned = std::set<std::pair<const Pattern*, size_t>>;
-
-// Whether the shapes of the activations, as far as they are known, are those of the operator.
-class Shapes {
- public:
-  explicit Shapes(const ort::Call& call) : call_(call) {}
-
-  bool fit(const char* pattern, const std::vector<Dim>& shape) {
-    const bool any = *pattern == '*';
-    if (any) ++pattern;
-    const size_t rank = std::strlen(pattern);
-    if (any ? shape.size() < rank : shape.size() != rank) return false;
-    const size_t first = shape.size() - rank;
-    if (any) {
-      const std::vector<Dim> leading(shape.begin(), shape.begin() + static_cast<std::ptrdiff_t>(first));
-      if (!leading_) leading_ = leading;
-      if (leading_->size() != leading.size()) return false;
-      for (size_t axis = 0; axis < first; ++axis) {
-        if (!agree((*leading_)[axis], leading[axis])) return false;
-      }
-    }
-    for (size_t axis = 0; axis < rank; ++axis) {
-      Dim& known = letters_.emplace(pattern[axis], Dim{call_.dims[pattern[axis]], ""}).first->second;
-      if (!agree(known, shape[first + axis])) return false;
-    }
-    return true;
-  }
-
- private:
-  // Two dimensions may be equal; keeps what is known of them.
-  static bool agree(Dim& known, const Dim& other) {
-    if (!known.known()) known = other;
-    return !other.known() || known == other;
-  }
-
-  const ort::Call& call_;
-  std::map<char, Dim> letters_;
-  std::optional<std::vector<Dim>> leading_;
-};
 
 class Raiser {
  public:

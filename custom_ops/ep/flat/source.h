@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "ep/flat/constant.h"
+#include "ep/flat/evaluate.h"
 #include "ep/graph.h"
 
 namespace ivit::ep::flat {
