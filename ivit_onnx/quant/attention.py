@@ -1,0 +1,69 @@
+"""Attention of all tokens to all tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ivit_onnx.quant import training
+from ivit_onnx.quant.activation import Activation
+from ivit_onnx.quant.base import QuantModule
+from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0, fitting_n
+from ivit_onnx.quant.softmax import IntegerSoftmax
+from ivit_onnx.quant.tensors import Lowered, QuantTensor
+
+__all__ = ["Attention"]
+
+
+class Attention(QuantModule):
+    """IntAttention or IntTableAttention: packed qkv [.., tokens, 3 * heads * head_dim] to merged heads.
+
+    Buffer `n`: fractional bits of the exponential, 0 until calibrated.
+    """
+
+    n: Tensor
+    published_n = 15
+
+    def __init__(self, heads: int, head_dim: int, tokens: int, softmax_bits: int) -> None:
+        super().__init__()
+        self.heads, self.head_dim, self.tokens, self.softmax_bits = heads, head_dim, tokens, softmax_bits
+        self.score = Activation(8)
+        self.output = Activation(8)
+        self.register_buffer("n", torch.zeros((), dtype=torch.int64))
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        s_x, s_score, s_y = scales[0], self.score.number(self.path), self.output.number(self.path)
+        s_product = np.float32(s_x * s_x) * np.float32(self.head_dim**-0.5)
+        constants = {
+            **self._dyadic(np.float64(s_product) / np.float64(s_score), "score_"),
+            **self._dyadic(2.0**-self.softmax_bits * np.float64(s_x) / np.float64(s_y), "context_"),
+        }
+        softmax = self.softmax()
+        attributes = {"heads": self.heads, **softmax.attributes()}
+        return Lowered(softmax.operator("Attention"), {**constants, **softmax.constants()}, s_y, attributes)
+
+    def choose_exponent(self) -> None:
+        if self.nonlinear == "ivit":
+            self.n.fill_(choose_shiftmax_n(float(self.score.number(self.path)), self.tokens, self.softmax_bits))
+
+    def exponential(self) -> dict[str, int]:
+        """Attributes x0 and n of Shiftmax."""
+        x0 = exp_x0(self.score.number(self.path))
+        return {"x0": x0, "n": fitting_n(int(self.n), x0, self.tokens, self.softmax_bits)}
+
+    def softmax(self) -> IntegerSoftmax:
+        """The softmax at the scale of the scores."""
+        return IntegerSoftmax(self.nonlinear, self.score.number(self.path), self.exponential(), self.softmax_bits)
+
+    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
+        x = inputs[0].value
+        batch, tokens, width = x.shape
+        q, k, v = x.reshape(batch, tokens, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
+        score = self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5)
+        if self.quantized:
+            probability = training.softmax(score, self.score.scale, None, self.softmax().simulate)
+        else:
+            probability = score.softmax(-1)
+        context = (probability @ v).transpose(1, 2).reshape(batch, tokens, width // 3)
+        return QuantTensor(self.output(context), self.output.scale)

@@ -1,0 +1,140 @@
+"""What quantised modules have in common: the three modes, weights, and the residual stream."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ivit_onnx.errors import ExportError
+from ivit_onnx.opset import OPERATORS as SPECS
+from ivit_onnx.opset.arithmetic import Array
+from ivit_onnx.quant import operators, training
+from ivit_onnx.quant.activation import Activation
+from ivit_onnx.quant.dyadic import dyadic
+from ivit_onnx.quant.tables import Nonlinear
+from ivit_onnx.quant.tensors import Lowered, QuantTensor
+
+__all__ = ["QuantModule", "ResidualMixin", "WeightedModule"]
+
+
+class QuantModule(nn.Module):
+    """Base: integer mode runs the lowered operator, the other modes run `simulate`."""
+
+    #: Name in the network, for messages; set by the network.
+    path = ""
+    #: True for the weights of the published I-ViT code: its definitions, where others would be more accurate.
+    published = False
+    #: How softmax and GELU are computed.
+    nonlinear: Nonlinear = "ivit"
+    #: n of a shift exponential in the published I-ViT code.
+    published_n: int | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quantized = True
+        self._cache: tuple[tuple[object, ...], Lowered, dict[str, Tensor]] | None = None
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        """The operator call that this module stands for, given the scales of its inputs."""
+        raise NotImplementedError
+
+    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
+        """The module on real values: floating point, or fake-quantised for training."""
+        raise NotImplementedError
+
+    def choose_exponent(self) -> None:
+        """Choose n of a shift exponential, if the module has one, from the calibrated scales."""
+
+    def forward(self, *inputs: QuantTensor) -> QuantTensor:
+        if self.training or not self.quantized:
+            return self.simulate(*inputs)
+        lowered, constants = self._lowered([np.float32(x.scale.item()) for x in inputs], inputs[0].value.device)
+        data = iter(x.value for x in inputs)
+        ordered = [constants[t.name] if t.name in constants else next(data) for t in SPECS[lowered.operator].inputs]
+        value = operators.OPERATORS[lowered.operator](*ordered, **lowered.attributes)
+        return QuantTensor(value, torch.tensor(lowered.scale))
+
+    def _lowered(self, scales: list[np.float32], device: torch.device) -> tuple[Lowered, dict[str, Tensor]]:
+        state = [*self.parameters(), *self.buffers()]
+        # Tensors made in inference mode do not count their versions: nothing tells whether they changed.
+        cacheable = not any(t.is_inference() for t in state)
+        key = (device, *map(float, scales), *((t.data_ptr(), t._version) for t in state)) if cacheable else ()
+        if self._cache is None or self._cache[0] != key or not cacheable:
+            lowered = self.lower(*scales)
+            constants = {k: torch.from_numpy(np.asarray(v, order="C")).to(device) for k, v in lowered.constants.items()}
+            self._cache = (key, lowered, constants)
+        return self._cache[1], self._cache[2]
+
+    def _dyadic(self, ratio: Array | np.float64, prefix: str = "") -> dict[str, Array]:
+        """The two constants of a ratio of scales, named by the operator's inputs."""
+        m, e = dyadic(ratio, f"{self.path} ({prefix.rstrip('_') or 'output'})")
+        return {f"{prefix}multiplier": m, f"{prefix}shift": e}
+
+
+class WeightedModule(QuantModule):
+    """A module with linear weights [out, in] and their 8-bit quantisation, one scale an output channel."""
+
+    def simulated_weight(self, weight: Tensor) -> Tensor:
+        """The weight itself in floating-point mode, fake-quantised for training."""
+        if not self.quantized:
+            return weight
+        scale = weight.detach().abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / 127
+        return training.quantize(weight, scale, 127)
+
+    def lower_linear(
+        self, weight: Tensor, bias: Tensor, s_x: np.float32, s_y: np.float32, prefix: str = ""
+    ) -> dict[str, Array]:
+        """Constants of one linear layer: int8 weight [in, out], int32 bias, requantisation s_x * s_w -> s_y.
+
+        Raises:
+            ExportError: an accumulator could leave int32.
+        """
+        weight_int, bias_int, s_acc = self.quantize_linear(weight, bias, s_x)
+        ratio = s_acc.astype(np.float64) / np.float64(s_y)
+        return {
+            f"{prefix}weight": weight_int,
+            f"{prefix}bias": bias_int,
+            **self._dyadic(ratio, prefix),
+        }
+
+    def quantize_linear(self, weight: Tensor, bias: Tensor, s_x: np.float32) -> tuple[Array, Array, Array]:
+        """int8 weight [in, out], int32 bias [out], and the scale of the accumulator per output channel."""
+        w, b = weight.detach().float().cpu().numpy(), bias.detach().float().cpu().numpy()
+        largest = np.maximum(-w.min(axis=1), w.max(axis=1))
+        # A channel of (nearly) zero weights would leave no room for its bias: 2^30 is the largest bias allowed.
+        smallest = np.maximum(np.abs(b) / (s_x * np.float32(2**30)), np.float32(1e-12))
+        if self.published:
+            smallest = np.maximum(smallest, np.finfo(np.float32).eps)
+        s_w = np.maximum(largest / np.float32(127), smallest).astype(np.float32)
+        s_acc = (s_w * s_x).astype(np.float32)
+        weight_int = np.rint((np.float32(1) / s_w)[:, None] * w)
+        bias_int = np.rint((np.float32(1) / s_acc) * b).astype(np.float64)
+        bound = np.abs(weight_int).sum(1) * 128 + np.abs(bias_int)
+        if (bound >= 2**31).any():
+            channel = int(np.argmax(bound))
+            raise ExportError(
+                f"{self.path}: the accumulator of output channel {channel} can reach {bound[channel]:.3g}, "
+                f"expected less than 2^31; {w.shape[1]} inputs with these weights are too many for int32"
+            )
+        clipped = np.clip(weight_int, -128, 127).astype(np.int8)
+        return np.ascontiguousarray(clipped.T), bias_int.astype(np.int32), s_acc
+
+
+class ResidualMixin(WeightedModule):
+    """The int16 branch of a linear layer and its addition to the residual stream."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch = Activation(16)
+        self.output = Activation(16)
+
+    def lower_residual(self, s_residual: np.float32) -> dict[str, Array]:
+        s_branch, s_y = (np.float64(a.number(self.path)) for a in (self.branch, self.output))
+        return {
+            **self._dyadic(s_branch / s_y, "branch_"),
+            **self._dyadic(np.float64(s_residual) / s_y, "residual_"),
+        }
+
+    def simulate_residual(self, branch: Tensor, residual: Tensor) -> QuantTensor:
+        return QuantTensor(self.output.add(self.branch(branch), residual), self.output.scale)

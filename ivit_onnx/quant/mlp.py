@@ -1,0 +1,85 @@
+"""Feed-forward networks with their activation functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ivit_onnx.quant import training
+from ivit_onnx.quant.activation import Activation
+from ivit_onnx.quant.base import ResidualMixin
+from ivit_onnx.quant.exponents import choose_gelu_n, gelu_x0
+from ivit_onnx.quant.tables import gelu_table
+from ivit_onnx.quant.tensors import Lowered, QuantTensor
+
+__all__ = ["ACTIVATIONS", "MlpAdd"]
+
+#: Activation functions of feed-forward networks by timm's name. ShiftGELU computes quick_gelu, near to the others.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+}
+
+_GELU_SCALE = np.float32(2.0**-7)
+
+
+class MlpAdd(ResidualMixin):
+    """IntMlpAdd or IntTableMlpAdd: fc1, GELU, fc2, residual. Buffer `n` as in Attention.
+
+    `act` names the activation function of the floating-point network: that of the table, and what ShiftGELU stands for.
+    """
+
+    n: Tensor
+    published_n = 23
+
+    def __init__(self, width: int, hidden: int, act: str = "gelu") -> None:
+        super().__init__()
+        self.act_name = act
+        self.act = ACTIVATIONS[act]
+        self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.hidden = Activation(8)
+        self.activated = Activation(8)
+        self.register_buffer("n", torch.zeros((), dtype=torch.int64))
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        s_x, s_residual = scales
+        s_hidden, s_act, s_branch = (a.number(self.path) for a in (self.hidden, self.activated, self.branch))
+        table = self.nonlinear == "table"
+        constants = {
+            **self.lower_linear(self.fc1.weight, self.fc1.bias, s_x, s_hidden, "fc1_"),
+            **(
+                {"gelu_table": gelu_table(self.act_name, s_hidden, s_act)}
+                if table
+                else self._dyadic(np.float64(s_hidden * _GELU_SCALE) / np.float64(s_act), "gelu_")
+            ),
+            **self.lower_linear(self.fc2.weight, self.fc2.bias, s_act, s_branch, "fc2_"),
+            **self.lower_residual(s_residual),
+        }
+        scale = self.output.number(self.path)
+        if table:
+            return Lowered("IntTableMlpAdd", constants, scale)
+        return Lowered("IntMlpAdd", constants, scale, self.exponential())
+
+    def choose_exponent(self) -> None:
+        if self.nonlinear == "ivit":
+            self.n.fill_(choose_gelu_n(float(self.hidden.number(self.path))))
+
+    def exponential(self) -> dict[str, int]:
+        """Attributes x0 and n of ShiftGELU."""
+        return {"x0": gelu_x0(self.hidden.number(self.path)), "n": int(self.n)}
+
+    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
+        x, residual = inputs
+        hidden = self.hidden(F.linear(x.value, self.simulated_weight(self.fc1.weight), self.fc1.bias))
+        # With a table, what is left is the rounding of the result, below.
+        if self.quantized and self.nonlinear == "ivit":
+            activated = training.shift_gelu(hidden, self.hidden.scale, self.act, **self.exponential())
+        else:
+            activated = self.act(hidden)
+        branch = F.linear(self.activated(activated), self.simulated_weight(self.fc2.weight), self.fc2.bias)
+        return self.simulate_residual(branch, residual.value)

@@ -1,0 +1,87 @@
+"""Layer normalisation, and the mean of all tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ivit_onnx.opset.arithmetic import Array
+from ivit_onnx.quant import training
+from ivit_onnx.quant.activation import Activation
+from ivit_onnx.quant.base import QuantModule
+from ivit_onnx.quant.dyadic import dyadic, dyadic_affine
+from ivit_onnx.quant.tensors import Lowered, QuantTensor
+
+__all__ = ["LayerNorm", "TokenMean"]
+
+
+class LayerNorm(QuantModule):
+    """IntLayerNorm: int16 to int8, or with `bits` 16 IntLayerNorm16: int16 to int16. Parameters weight, bias [C].
+
+    The reference divides by sqrt(sum of squares); epsilon, far below one integer step, plays no part in integers.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-6, bits: int = 8) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+        self.output = Activation(bits)
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        scale = self.output.number(self.path)
+        gamma, beta = (p.detach().float().cpu().numpy() for p in (self.weight, self.bias))
+        unit = np.sqrt(np.float32(len(gamma))) / np.float32(2**30)
+        ratio = (unit * gamma).astype(np.float64) / np.float64(scale)
+        (m, e), b = dyadic_affine(ratio, beta.astype(np.float64) / np.float64(scale), self.path)
+        if self.published:
+            m, b, e = self._published_affine(ratio, unit, m, b, e)
+        operator = "IntLayerNorm" if self.output.bits == 8 else "IntLayerNorm16"
+        return Lowered(operator, {"multiplier": m, "offset": b, "shift": e}, scale)
+
+    def _published_affine(self, ratio: Array, unit: np.float32, m: Array, b: Array, e: Array) -> tuple[Array, ...]:
+        """The bias as the published code has it: floor(beta / gamma / unit), added before the multiplication.
+
+        Channels where that is no number or does not fit, since gamma is (nearly) zero, keep the given affine map.
+        """
+        gamma, beta = (p.detach().float().cpu().numpy() for p in (self.weight, self.bias))
+        exact_m, exact_e = dyadic(ratio, self.path)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            bias = np.floor(beta / gamma / unit).astype(np.float64)
+            fits = (np.abs(exact_m.astype(np.float64)) >= 2.0**20) & (np.abs(bias * exact_m) < 2.0**61)
+        offset = np.where(fits, bias, 0).astype(np.int64) * exact_m + (np.int64(1) << (exact_e.astype(np.int64) - 1))
+        return np.where(fits, exact_m, m), np.where(fits, offset, b), np.where(fits, exact_e, e)
+
+    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
+        x = inputs[0]
+        if not self.quantized or self.output.momentum > 0:
+            y = F.layer_norm(x.value, (len(self.weight),), self.weight, self.bias, self.eps)
+            if not self.quantized:
+                return QuantTensor(self.output(y), self.output.scale)
+            self.output.follow(y)
+        self.output.settle()
+        constants = self.lower(np.float32(x.scale.item())).constants
+        m, b, e = (torch.from_numpy(constants[name]).to(x.value.device) for name in ("multiplier", "offset", "shift"))
+        out = self.output
+        y = training.layer_norm(
+            x.value, self.weight, self.bias, x.scale, (m, b, e), out.scale, out.levels, out.log_scale
+        )
+        return QuantTensor(y, out.scale)
+
+
+class TokenMean(QuantModule):
+    """IntTokenMean: int8 [N, T, C] to int8 [N, C], or with `bits` 16 IntTokenMean16: int16 to int16."""
+
+    def __init__(self, bits: int = 8) -> None:
+        super().__init__()
+        self.output = Activation(bits)
+
+    def lower(self, *scales: np.float32) -> Lowered:
+        scale = self.output.number(self.path)
+        operator = "IntTokenMean" if self.output.bits == 8 else "IntTokenMean16"
+        return Lowered(operator, self._dyadic(np.float64(scales[0]) / np.float64(scale)), scale)
+
+    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
+        return QuantTensor(self.output(inputs[0].value.mean(1)), self.output.scale)
