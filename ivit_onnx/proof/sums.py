@@ -33,12 +33,6 @@ def _reduced(x: Value, axes: list[int], keep: bool) -> tuple[Any, ...]:
     return tuple(dim for axis, dim in enumerate(x.shape) if axis not in axes)
 
 
-def _places(x: Value, array: Array, axes: list[int]) -> Array:
-    """Ranges with an axis for each of the tensor's."""
-    assert x.shape is not None
-    return array.reshape((1,) * (len(x.shape) - array.ndim) + array.shape)
-
-
 def reduce_sum(node: Node, x: Value, *inputs: Value) -> Value:
     axes = _axes(node, x, inputs)
     if axes is None or x.shape is None:
@@ -51,7 +45,7 @@ def reduce_sum(node: Node, x: Value, *inputs: Value) -> Value:
     ends = []
     for end, clip in ((x.low, lesser), (x.high, greater)):
         # Sums of some of the elements are intermediates too, so zero belongs to each range.
-        full = _places(x, clip(end, as_array(0)), axes)
+        full = x.full_rank(clip(end, as_array(0)))
         repeats = math.prod(int(x.shape[axis] or 0) for axis in axes if full.shape[axis] == 1)  # type: ignore[arg-type]
         total = _sum(full, tuple(axes), keep)
         ends.append(exact(np.multiply, total, as_array(repeats), largest_magnitude(total) * repeats))
@@ -82,7 +76,7 @@ def reduce_max(node: Node, x: Value, *inputs: Value) -> Value:
     shape = _reduced(x, axes, keep)
     if x.constant is not None:
         return Value.of(np.max(x.constant, axis=tuple(axes), keepdims=keep), x.dtype)
-    ends = [np.max(_places(x, end, axes), axis=tuple(axes), keepdims=keep) for end in (x.low, x.high)]
+    ends = [np.max(x.full_rank(end), axis=tuple(axes), keepdims=keep) for end in (x.low, x.high)]
     result = Value.between(x.dtype, shape, *map(np.asarray, ends))
     if keep:
         result.max_of = x

@@ -6,7 +6,7 @@ analysis itself never wraps around.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -164,6 +164,31 @@ class Value:
         value = cls(dtype, shape, np.asarray(table.min()), np.asarray(table.max()))
         value.root, value.table = root, table
         return value
+
+    @classmethod
+    def of_dims(cls, dims: Sequence[Dim]) -> Value:
+        """A vector of dimensions."""
+        if all(isinstance(dim, int) for dim in dims):
+            return cls.of(np.array(dims, np.int64))
+        known = [dim for dim in dims if isinstance(dim, int)]
+        low, high = min([*known, 0]), max([*known, 2**31 - 1])
+        return cls("int64", (len(dims),), np.asarray(low), np.asarray(high), dims=tuple(dims))
+
+    def moved(self, shape: tuple[Dim, ...] | None, low: Array, high: Array) -> Value:
+        """Elements of this value at other places: facts that relate places end here, the possible values remain."""
+        result = Value.between(self.dtype, shape, low, high)
+        if self.table is not None:
+            result.root = result.table = np.unique(self.table)
+        return result
+
+    def ends(self) -> tuple[Array, Array]:
+        """One range for all elements."""
+        return np.asarray(self.low.min() if self.low.size else 0), np.asarray(self.high.max() if self.high.size else 0)
+
+    def full_rank(self, array: Array) -> Array:
+        """An array that broadcasts to the shape, with an axis for each of the shape's."""
+        assert self.shape is not None
+        return array.reshape((1,) * (len(self.shape) - array.ndim) + array.shape)
 
     @property
     def least(self) -> int:

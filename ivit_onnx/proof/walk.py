@@ -15,14 +15,16 @@ import onnx
 from onnx import AttributeProto, numpy_helper
 
 from ivit_onnx.opset import DOMAIN, OPERATORS
-from ivit_onnx.proof import choices, elementwise, structure, sums
+from ivit_onnx.proof import choices, elementwise, places, shapes, sums
 from ivit_onnx.proof.contracts import violations
 from ivit_onnx.proof.report import Finding, NodeRoom
 from ivit_onnx.proof.value import Value, limits
 
 __all__ = ["Node", "Walk"]
 
-_RULES: dict[str, Callable[..., Value]] = {**elementwise.RULES, **choices.RULES, **structure.RULES, **sums.RULES}
+_RULES: dict[str, Callable[..., Value]] = {
+    name: rule for rules in (elementwise, choices, places, shapes, sums) for name, rule in rules.RULES.items()
+}
 #: Results of these are arithmetic, and compared with the limits of their types.
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Neg", "Cast", "ReduceSum", "MatMulInteger"})
 _STANDARD = ("", "ai.onnx")

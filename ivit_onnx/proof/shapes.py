@@ -1,0 +1,141 @@
+"""Ranges of operators of ONNX that keep the order of elements, and shapes where they are computed in the graph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from onnx import numpy_helper
+
+from ivit_onnx.proof.value import Array, Dim, Value
+
+if TYPE_CHECKING:
+    from ivit_onnx.proof.walk import Node
+
+__all__ = ["RULES"]
+
+
+def constant(node: Node) -> Value:
+    for name in ("value", "value_int", "value_ints"):
+        found = node.find(name)
+        if found is None:
+            continue
+        if isinstance(found, int):
+            return Value.of(np.asarray(found, np.int64))
+        if isinstance(found, (list, tuple)):
+            return Value.of(np.asarray(found, np.int64))
+        array = numpy_helper.to_array(found)
+        if array.dtype.kind not in "iub":
+            node.stop(f"a constant of type {array.dtype} is no integer")
+        return Value.of(array)
+    return node.stop("expected a Constant with an integer value")
+
+
+def shape(node: Node, x: Value) -> Value:
+    if x.shape is None:
+        return Value.between("int64", (None,), np.asarray(0), np.asarray(2**31 - 1))
+    start, end = node.attribute("start", 0), node.attribute("end", len(x.shape))
+    return Value.of_dims(x.shape[slice(start, end)])
+
+
+def range_(node: Node, start: Value, limit: Value, delta: Value) -> Value:
+    numbers = (start.number, limit.number, delta.number)
+    if any(number is None for number in numbers):
+        return node.stop("expected constant bounds")
+    first, last, step = (int(number) for number in numbers if number is not None)
+    if step == 0:
+        return node.stop("the step is 0")
+    return Value.of(np.arange(first, last, step, dtype=np.int64))
+
+
+def identity(node: Node, x: Value) -> Value:
+    return x
+
+
+def reshape(node: Node, x: Value, target: Value) -> Value:
+    if target.dims is None:
+        return node.stop("the shape is not known")
+    dims = list(target.dims)
+    if x.shape is not None:
+        dims = [x.shape[axis] if dim == 0 and axis < len(x.shape) else dim for axis, dim in enumerate(dims)]
+    if -1 in dims:
+        rest = [dim for dim in dims if dim != -1]
+        source = x.shape
+        missing: Dim = None
+        if source is not None:
+            free = [dim for dim in source if not isinstance(dim, int)]
+            if sorted(map(str, free)) == sorted(str(dim) for dim in rest if not isinstance(dim, int)):
+                size = math.prod(dim for dim in source if isinstance(dim, int))
+                divisor = math.prod(dim for dim in rest if isinstance(dim, int))
+                missing = size // divisor if divisor else 0
+        dims[dims.index(-1)] = missing
+    result = tuple(dims)
+    if x.constant is not None and all(isinstance(dim, int) for dim in result):
+        return Value.of(x.constant.reshape([int(dim) for dim in result if isinstance(dim, int)]), x.dtype)
+    return x.moved(result, *(_reshaped(x, end, result) for end in (x.low, x.high)))
+
+
+def flatten(node: Node, x: Value) -> Value:
+    if x.shape is None:
+        return node.stop("the shape is not known")
+    axis = node.attribute("axis", 1)
+    parts = (x.shape[:axis], x.shape[axis:])
+    dims: list[Dim] = []
+    for part in parts:
+        free = [dim for dim in part if not isinstance(dim, int)]
+        size = math.prod(dim for dim in part if isinstance(dim, int))
+        dims.append(size if not free else free[0] if len(free) == 1 and size == 1 else None)
+    return x.moved(tuple(dims), *(_reshaped(x, end, tuple(dims)) for end in (x.low, x.high)))
+
+
+def _reshaped(x: Value, end: Array, dims: tuple[Dim, ...]) -> Array:
+    """Ranges that differ along trailing axes keep their places if the same number of elements stands there."""
+    if end.size == 1:
+        return end
+    trailing: list[int] = []
+    for dim in reversed(dims):
+        if math.prod(trailing) == end.size or not isinstance(dim, int):
+            break
+        trailing.insert(0, dim)
+    whole = x.shape is not None and tuple(x.shape[len(x.shape) - end.ndim :]) == end.shape
+    if whole and math.prod(trailing) == end.size:
+        return end.reshape(trailing)
+    return np.asarray(end.min() if end is x.low else end.max())
+
+
+def squeeze(node: Node, x: Value, *axes: Value) -> Value:
+    if x.shape is None or not axes or axes[0].constant is None:
+        return node.stop("expected constant axes and a known rank")
+    chosen = {int(axis) % len(x.shape) for axis in axes[0].constant.reshape(-1)}
+    return x.moved(tuple(dim for axis, dim in enumerate(x.shape) if axis not in chosen), *x.ends())
+
+
+def unsqueeze(node: Node, x: Value, axes: Value) -> Value:
+    if x.shape is None or axes.constant is None:
+        return node.stop("expected constant axes and a known rank")
+    rank = len(x.shape) + axes.constant.size
+    chosen = {int(axis) % rank for axis in axes.constant.reshape(-1)}
+    rest = iter(x.shape)
+    return x.moved(tuple(1 if axis in chosen else next(rest) for axis in range(rank)), *x.ends())
+
+
+def quantize(node: Node, *inputs: Value) -> Value:
+    """The boundary of a model with a float input: saturates to its type, whatever comes in."""
+    if len(inputs) != 3 or not inputs[2].dtype:
+        return node.stop("expected an integer zero point, which gives the type of the result")
+    return Value.of_type(inputs[2].dtype, inputs[0].shape)
+
+
+RULES: dict[str, Callable[..., Value]] = {
+    "Constant": constant,
+    "Shape": shape,
+    "Range": range_,
+    "Identity": identity,
+    "Reshape": reshape,
+    "Flatten": flatten,
+    "Squeeze": squeeze,
+    "Unsqueeze": unsqueeze,
+    "QuantizeLinear": quantize,
+}
