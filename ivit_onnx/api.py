@@ -11,33 +11,24 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-import onnx.numpy_helper
-from google.protobuf.message import DecodeError
-
 from ivit_onnx._version import __version__
-from ivit_onnx.architectures import Preprocess, architecture_from_json
+from ivit_onnx.architectures import Preprocess
 from ivit_onnx.calibration import (
     Calibration,
     Preset,
-    adjustments_from_text,
-    adjustments_to_text,
     apply_calibration,
     collect_statistics,
-    is_reconstructed,
     load_calibration,
     recipe,
-    replay,
     save_calibration,
 )
-from ivit_onnx.checkpoints import Checkpoint, load_as, load_checkpoint
-from ivit_onnx.errors import CalibrationError, CheckpointError, ExportError, ModelError
+from ivit_onnx.checkpoints import Checkpoint, load_checkpoint
+from ivit_onnx.errors import CalibrationError, ExportError
+from ivit_onnx.exported import load_twin, read_metadata, write_metadata
 from ivit_onnx.exporters import INPUT_TYPES, InputType, build_graph, certify, finish, save
 from ivit_onnx.files import atomic_write, check_output
 from ivit_onnx.images import ImageSource, count_images, read_images
 from ivit_onnx.models import Twin, from_checkpoint
-from ivit_onnx.opset import OPSET_VERSION
 from ivit_onnx.quant.exponents import SOFTMAX_BITS, gelu_limit
 from ivit_onnx.quant.modules import Attention, MlpAdd
 from ivit_onnx.quant.observers import Method
@@ -188,7 +179,7 @@ def export(
 
     graph, output_scale = build_graph(model, input)
     operators = Counter(node.op_type for node in graph)
-    metadata = _metadata(model, loaded.fingerprint, input, output_scale, calibrated, flat=flat)
+    metadata = write_metadata(model, loaded.fingerprint, input, output_scale, calibrated, flat=flat)
     proto = finish(graph, metadata, flat=flat, producer_version=__version__)
     if flat:
         operators = Counter(node.op_type for node in proto.graph)
@@ -211,77 +202,6 @@ def export(
         proof={"checks": proof.checks, "spare_bits": proof.spare_bits()},
         warnings=[*loaded.warnings, *assumptions, *_gelu_warnings(model), *_softmax_warnings(model)],
     )
-
-
-def load_twin(model: PathLike, checkpoint: PathLike) -> Twin:
-    """The PyTorch twin of an exported model, from its checkpoint and its metadata, in eval mode.
-
-    Weights are those of the checkpoint with the adjustments of the calibration, which are repeated. Of a model of the
-    preset "best", the choice between the integers next to each weight is read from the model.
-
-    It maps the model's input tensor (uint8, int8 or float32, [N, 3, H, W]) to the model's integer logits.
-
-    Raises:
-        ModelError: the file is not one of ours, or was made from another checkpoint.
-        CheckpointError: as `export`.
-    """
-    metadata = read_metadata(model)
-    try:
-        arch = architecture_from_json(json.loads(metadata["ivit.arch"]))
-        preprocess = Preprocess.from_json(json.loads(metadata["ivit.preprocess"]))
-        state = json.loads(metadata["ivit.quantization"])
-        softmax_bits = int(metadata["ivit.softmax_bits"])
-        nonlinear = _nonlinear(metadata.get("ivit.nonlinear", "ivit"))
-        fingerprint = metadata["ivit.checkpoint"]
-        adjustments = adjustments_from_text(metadata["ivit.adjustments"]) if "ivit.adjustments" in metadata else {}
-    except (KeyError, ValueError) as error:
-        raise ModelError(f"{model}: damaged or missing metadata ({error}); export the model again") from None
-    try:
-        loaded = load_as(checkpoint, arch)
-    except CheckpointError as error:
-        raise ModelError(f"{model} was not exported from {checkpoint}: {error}") from None
-    if loaded.fingerprint != fingerprint:
-        raise ModelError(f"{model} was not exported from {checkpoint}: the weights differ (fingerprint)")
-    twin = from_checkpoint(loaded, preprocess, softmax_bits, nonlinear)
-    try:
-        replay(twin, adjustments, _integer_weights(model) if is_reconstructed(adjustments) else {})
-    except CalibrationError as error:
-        raise ModelError(f"{model} was not exported from {checkpoint}: {error}") from None
-    twin.load_quantization_state(state)
-    return twin
-
-
-def read_metadata(model: PathLike) -> dict[str, str]:
-    """The metadata of an ONNX file by key.
-
-    Raises:
-        ModelError: the file is missing, not ONNX, or has no `ivit.` metadata.
-    """
-    try:
-        proto = onnx.load(os.fspath(model), load_external_data=False)
-    except (OSError, DecodeError) as error:
-        raise ModelError(f"cannot read {model}: {error}") from None
-    metadata = {entry.key: entry.value for entry in proto.metadata_props}
-    if "ivit.opset" not in metadata:
-        raise ModelError(f"{model} is not a model of ivit-onnx: it has no ivit.opset in its metadata")
-    return metadata
-
-
-def _integer_weights(model: PathLike) -> dict[str, np.ndarray[Any, Any]]:
-    """The int8 matrices [in, out] of an exported model by name."""
-    proto = onnx.load(os.fspath(model))
-    return {
-        tensor.name: onnx.numpy_helper.to_array(tensor)
-        for tensor in proto.graph.initializer
-        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 2
-    }
-
-
-def _nonlinear(name: str) -> Nonlinear:
-    for known in NONLINEAR:
-        if name == known:
-            return known
-    raise ValueError(f"ivit.nonlinear is {name!r}")
 
 
 def _check_options(softmax_bits: int | None, nonlinear: str, input_type: str) -> None:
@@ -340,35 +260,6 @@ def _fingerprint(loaded: Checkpoint, preprocess: Preprocess) -> str:
     """Identifies what the statistics depend on besides the images: weights, architecture, normalisation."""
     arch = {key: value for key, value in loaded.arch.to_json().items() if key != "name"}
     return f"{loaded.fingerprint}:{json.dumps(arch)}:{json.dumps(preprocess.to_json())}"
-
-
-def _metadata(
-    model: Twin,
-    fingerprint: str,
-    input_type: str,
-    output_scale: float,
-    calibrated: dict[str, Any],
-    *,
-    flat: bool,
-) -> dict[str, str]:
-    metadata = {
-        "ivit.version": __version__,
-        "ivit.opset": str(OPSET_VERSION),
-        "ivit.arch": json.dumps(model.arch.to_json()),
-        "ivit.form": "flat" if flat else "hierarchical",
-        "ivit.input": input_type,
-        "ivit.input_scale": repr(float(model.image.output.scale)),
-        "ivit.output_scale": repr(output_scale),
-        "ivit.preprocess": json.dumps(model.preprocess.to_json()),
-        "ivit.softmax_bits": str(model.softmax_bits),
-        "ivit.nonlinear": model.nonlinear,
-        "ivit.quantization": json.dumps(model.quantization_state()),
-        "ivit.calibration": json.dumps(calibrated),
-        "ivit.checkpoint": fingerprint,
-    }
-    if model.adjustments:
-        metadata["ivit.adjustments"] = adjustments_to_text(model.adjustments)
-    return metadata
 
 
 def _softmax_warnings(model: Twin) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from ivit_onnx.architectures import Preprocess
 from ivit_onnx.errors import IvitError, ModelError
 
-__all__ = ["ModelDescription", "describe"]
+__all__ = ["ModelDescription", "check_metadata", "describe"]
 
 Array = np.ndarray[Any, Any]
 
@@ -53,6 +53,12 @@ class ModelDescription:
         return pixels.astype(np.uint8)
 
 
+def check_metadata(metadata: Mapping[str, str], model: object) -> None:
+    """Raises ModelError unless the metadata is that of a file that `export` wrote; `model` is its name in messages."""
+    if "ivit.opset" not in metadata:
+        raise ModelError(f"{model} is not a model of ivit-onnx: it has no ivit.opset in its metadata")
+
+
 def describe(session: Any, model: object) -> ModelDescription:
     """The description of the model in an onnxruntime session; `model` is its name in messages.
 
@@ -62,8 +68,7 @@ def describe(session: Any, model: object) -> ModelDescription:
         metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
     except UnicodeDecodeError:
         raise ModelError(f"{model} has damaged metadata (it is no text); export the model again") from None
-    if "ivit.opset" not in metadata:
-        raise ModelError(f"{model} is not a model of ivit-onnx: it has no `ivit.` metadata")
+    check_metadata(metadata, model)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     try:
         preprocess = Preprocess.from_json(json.loads(metadata["ivit.preprocess"]))

@@ -1,0 +1,135 @@
+"""What an exported file tells of the twin it was made from, and the twin again from the file and its checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.numpy_helper
+from google.protobuf.message import DecodeError
+
+from ivit_onnx._version import __version__
+from ivit_onnx.architectures import Preprocess, architecture_from_json
+from ivit_onnx.calibration import adjustments_from_text, adjustments_to_text, is_reconstructed, replay
+from ivit_onnx.checkpoints import load_as
+from ivit_onnx.errors import CalibrationError, CheckpointError, ModelError
+from ivit_onnx.metadata import check_metadata
+from ivit_onnx.models import Twin, from_checkpoint
+from ivit_onnx.opset import OPSET_VERSION
+from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
+
+__all__ = ["load_twin", "read_metadata", "write_metadata"]
+
+PathLike = str | os.PathLike[str]
+
+
+def write_metadata(
+    model: Twin,
+    fingerprint: str,
+    input_type: str,
+    output_scale: float,
+    calibrated: dict[str, Any],
+    *,
+    flat: bool,
+) -> dict[str, str]:
+    """The metadata of the file that a twin is exported to, all that `load_twin` and `describe` read.
+
+    Args:
+        model: the twin.
+        fingerprint: that of its checkpoint.
+        input_type: type of the graph's input: "uint8", "int8" or "float32".
+        output_scale: what an integer of the output stands for.
+        calibrated: how it was calibrated, for people to read.
+        flat: whether the composite operators are inlined.
+    """
+    metadata = {
+        "ivit.version": __version__,
+        "ivit.opset": str(OPSET_VERSION),
+        "ivit.arch": json.dumps(model.arch.to_json()),
+        "ivit.form": "flat" if flat else "hierarchical",
+        "ivit.input": input_type,
+        "ivit.input_scale": repr(float(model.image.output.scale)),
+        "ivit.output_scale": repr(output_scale),
+        "ivit.preprocess": json.dumps(model.preprocess.to_json()),
+        "ivit.softmax_bits": str(model.softmax_bits),
+        "ivit.nonlinear": model.nonlinear,
+        "ivit.quantization": json.dumps(model.quantization_state()),
+        "ivit.calibration": json.dumps(calibrated),
+        "ivit.checkpoint": fingerprint,
+    }
+    if model.adjustments:
+        metadata["ivit.adjustments"] = adjustments_to_text(model.adjustments)
+    return metadata
+
+
+def read_metadata(model: PathLike) -> dict[str, str]:
+    """The metadata of an ONNX file by key.
+
+    Raises:
+        ModelError: the file is missing, not ONNX, or has no `ivit.` metadata.
+    """
+    try:
+        proto = onnx.load(os.fspath(model), load_external_data=False)
+    except (OSError, DecodeError) as error:
+        raise ModelError(f"cannot read {model}: {error}") from None
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    check_metadata(metadata, model)
+    return metadata
+
+
+def load_twin(model: PathLike, checkpoint: PathLike) -> Twin:
+    """The PyTorch twin of an exported model, from its checkpoint and its metadata, in eval mode.
+
+    Weights are those of the checkpoint with the adjustments of the calibration, which are repeated. Of a model of the
+    preset "best", the choice between the integers next to each weight is read from the model.
+
+    It maps the model's input tensor (uint8, int8 or float32, [N, 3, H, W]) to the model's integer logits.
+
+    Raises:
+        ModelError: the file is not one of ours, or was made from another checkpoint.
+        CheckpointError: as `export`.
+    """
+    metadata = read_metadata(model)
+    try:
+        arch = architecture_from_json(json.loads(metadata["ivit.arch"]))
+        preprocess = Preprocess.from_json(json.loads(metadata["ivit.preprocess"]))
+        state = json.loads(metadata["ivit.quantization"])
+        softmax_bits = int(metadata["ivit.softmax_bits"])
+        nonlinear = _nonlinear(metadata.get("ivit.nonlinear", "ivit"))
+        fingerprint = metadata["ivit.checkpoint"]
+        adjustments = adjustments_from_text(metadata["ivit.adjustments"]) if "ivit.adjustments" in metadata else {}
+    except (KeyError, ValueError) as error:
+        raise ModelError(f"{model}: damaged or missing metadata ({error}); export the model again") from None
+    try:
+        loaded = load_as(checkpoint, arch)
+    except CheckpointError as error:
+        raise ModelError(f"{model} was not exported from {checkpoint}: {error}") from None
+    if loaded.fingerprint != fingerprint:
+        raise ModelError(f"{model} was not exported from {checkpoint}: the weights differ (fingerprint)")
+    twin = from_checkpoint(loaded, preprocess, softmax_bits, nonlinear)
+    try:
+        replay(twin, adjustments, _integer_weights(model) if is_reconstructed(adjustments) else {})
+    except CalibrationError as error:
+        raise ModelError(f"{model} was not exported from {checkpoint}: {error}") from None
+    twin.load_quantization_state(state)
+    return twin
+
+
+def _integer_weights(model: PathLike) -> dict[str, np.ndarray[Any, Any]]:
+    """The int8 matrices [in, out] of an exported model by name."""
+    proto = onnx.load(os.fspath(model))
+    return {
+        tensor.name: onnx.numpy_helper.to_array(tensor)
+        for tensor in proto.graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 2
+    }
+
+
+def _nonlinear(name: str) -> Nonlinear:
+    for known in NONLINEAR:
+        if name == known:
+            return known
+    raise ValueError(f"ivit.nonlinear is {name!r}")
