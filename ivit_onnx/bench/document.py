@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ivit_onnx.bench.tables import gpu_peak, unsteady, without_graph
+from ivit_onnx.bench.tables import gpu_peak, percent, unsteady, without_graph
 
 __all__ = ["BEGIN", "END", "main", "render", "replace_results"]
 
@@ -107,7 +107,7 @@ def _models(result: Json) -> Iterator[str]:
             *(f"{entry[key]:.2f}" for key in ("median_ms", "min_ms", "p99_ms")),
             f"{entry['images_per_second']:.1f}",
             f"{entry['gmacs_per_second']:.0f}",
-            _percent(entry["int8_peak_fraction"]),
+            percent(entry["int8_peak_fraction"]),
             f"{entry['start_seconds']:.2f}",
             f"{entry['memory_mib']['session']:.0f}",
             f"{entry['memory_mib']['peak']:.0f}",
@@ -152,7 +152,7 @@ def _kernels(result: Json) -> Iterator[str]:
         for entry in variant["kernels"]:
             speed = f"{entry['median_us']:.1f} us"
             if entry["gmacs_per_second"] is not None:
-                share = _percent(entry["int8_peak_fraction"])
+                share = percent(entry["int8_peak_fraction"])
                 speed += f", {entry['gmacs_per_second']:.0f} GMAC/s, {share}"
             by_shape.setdefault((entry["operator"], entry["shape"]), {})[variant["variant"]] = speed
     yield "Microseconds of one execution on one core, speed, and fraction of the variant's own measured peak:"
@@ -184,7 +184,7 @@ def _cuda_models(result: Json) -> Iterator[str]:
             f"{entry['latency']['median_ms']:.3f}",
             f"{entry['images_per_second']:.0f}",
             f"{entry['gmacs_per_second'] / 1e3:.1f}",
-            _percent(entry["int8_peak_fraction"]),
+            percent(entry["int8_peak_fraction"]),
             f"{entry['start_seconds']:.2f}",
             f"{entry['memory_mib']['peak']:.0f}",
         )
@@ -246,10 +246,6 @@ def _table(columns: Row, rows: Sequence[Row], right: int) -> str:
 
 def _paragraph(text: str) -> str:
     return textwrap.fill(text, LINE, break_long_words=False, break_on_hyphens=False)
-
-
-def _percent(fraction: float | None) -> str:
-    return "unknown" if fraction is None else f"{fraction:.1%}"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Listing", "gpu_peak", "listings", "unsteady", "without_graph"]
+__all__ = ["Listing", "gpu_peak", "listings", "percent", "unsteady", "without_graph"]
 
 Json = Mapping[str, Any]
 
@@ -63,7 +63,7 @@ def _models(result: Json) -> Iterator[Listing]:
                 f"{entry['ratio']:.2f}x",
                 f"{entry['images_per_second']:.1f}",
                 f"{entry['gmacs_per_second']:.0f}",
-                _percent(entry["int8_peak_fraction"]),
+                percent(entry["int8_peak_fraction"]),
                 f"{entry['start_seconds']:.2f}",
                 f"{entry['memory_mib']['session']:.0f}",
             )
@@ -110,7 +110,7 @@ def _kernels(result: Json) -> Iterator[Listing]:
                 f"{entry['median_us']:.1f}",
                 f"{entry['min_us']:.1f}",
                 "" if entry["gmacs_per_second"] is None else f"{entry['gmacs_per_second']:.1f}",
-                "" if entry["gmacs_per_second"] is None else _percent(entry["int8_peak_fraction"]),
+                "" if entry["gmacs_per_second"] is None else percent(entry["int8_peak_fraction"]),
                 f"{entry['elements_per_ns']:.2f}",
             )
             for entry in variant["kernels"]
@@ -132,7 +132,7 @@ def _cuda_models(result: Json) -> Iterator[Listing]:
                 f"{entry['latency']['median_ms']:.3f}",
                 f"{entry['ratio']:.2f}x",
                 f"{entry['images_per_second']:.0f}",
-                _percent(entry["int8_peak_fraction"]),
+                percent(entry["int8_peak_fraction"]),
                 f"{entry['start_seconds']:.2f}",
                 f"{entry['memory_mib']['peak']:.0f}",
             )
@@ -194,5 +194,6 @@ def _cuda_profile(result: Json) -> Iterator[Listing]:
         )
 
 
-def _percent(fraction: float | None) -> str:
+def percent(fraction: float | None) -> str:
+    """A fraction for people to read; None is unknown."""
     return "unknown" if fraction is None else f"{fraction:.1%}"

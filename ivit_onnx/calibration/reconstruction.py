@@ -67,7 +67,8 @@ def _block(
         free = (nearest.abs() < 127).float() * scale * (scale > 1e-4 * scale.median())
         bounds.append((site, site.weight.detach() - free, site.weight.detach() + free))
         groups.append({"params": [site.weight], "lr": WEIGHT_RATE * float(scale.median())})
-        groups.append({"params": [_bias(site)], "lr": BIAS_RATE * float(_bias(site).abs().mean() + scale.median())})
+        bias = site.bias_parameter()
+        groups.append({"params": [bias], "lr": BIAS_RATE * float(bias.abs().mean() + scale.median())})
     optimizer = torch.optim.Adam(groups)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = torch.Generator().manual_seed(seed)
@@ -91,10 +92,5 @@ def _block(
             moves[site.name] = moved.clamp(-1, 1).to(torch.int8).numpy()
             site.weight.copy_(weight)
             round_weights(site, moves[site.name])
-            site.weight.grad = _bias(site).grad = None
+            site.weight.grad = site.bias_parameter().grad = None
     return moves
-
-
-def _bias(site: LinearSite) -> Tensor:
-    assert site.bias is not None
-    return site.bias

@@ -31,6 +31,11 @@ class LinearSite:
     norm: LayerNorm | None = None
     norm_name: str = ""
 
+    def bias_parameter(self) -> Tensor:
+        """The bias of a layer that has one."""
+        assert self.bias is not None
+        return self.bias
+
 
 @dataclass(frozen=True)
 class AttentionSite:

@@ -73,7 +73,7 @@ def collect_statistics(
     activations = {name: module for name, module in model.activations().items() if name != "image.output"}
     statistics = {name: _statistics(name, activation) for name, activation in activations.items()}
     qkv = [site.qkv for site in attention_sites(model)]
-    original = {site.name: _bias(site).detach().clone() for site in qkv}
+    original = {site.name: site.bias_parameter().detach().clone() for site in qkv}
     centers: dict[str, Array] = {}
     sample = EvenSample(SAMPLE)
     model.eval()
@@ -97,7 +97,7 @@ def collect_statistics(
             activation.observer = None
         with torch.no_grad():
             for site in qkv:
-                _bias(site).copy_(original[site.name])
+                site.bias_parameter().copy_(original[site.name])
     if count == 0:
         raise CalibrationError("expected at least one calibration image, found none")
     for name, found in statistics.items():
@@ -135,11 +135,6 @@ def _center_keys(model: Twin, layers: list[LinearSite], images: Tensor) -> dict[
         centers[site.name] = np.nan_to_num(keys, posinf=0, neginf=0).clip(-limit, limit).astype(np.float16)
         center(site, centers[site.name])
     return centers
-
-
-def _bias(site: LinearSite) -> Tensor:
-    assert site.bias is not None
-    return site.bias
 
 
 def _batches(images: Iterable[np.ndarray[Any, Any]]) -> Iterable[list[np.ndarray[Any, Any]]]:
