@@ -12,7 +12,6 @@ import math
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,133 +22,18 @@ onnx = pytest.importorskip("onnx", reason="the export extra is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 from commands import MICRO, call, installed  # noqa: E402
-from ivit_onnx.bench import contestants, document, race, tables, worker  # noqa: E402
+from ivit_onnx.bench import contestants, document, tables, worker  # noqa: E402
 from ivit_onnx.bench.client import WorkerError  # noqa: E402
 from ivit_onnx.bench.cuda import binding, compare, device, kernels, measure, runners  # noqa: E402
-from ivit_onnx.bench.cuda.timing import fastest, turn  # noqa: E402
 from ivit_onnx.bench.network import build_network, float_images  # noqa: E402
 from ivit_onnx.bench.products import Subject, make, product_path  # noqa: E402
-from ivit_onnx.bench.race import Contestant, Plan  # noqa: E402
+from ivit_onnx.bench.race import Plan  # noqa: E402
 from ivit_onnx.bench.runners import Job  # noqa: E402
 from ivit_onnx.errors import IvitError, MissingExtraError, ModelError  # noqa: E402
 from test_bench import TINY, TINY_SWIN  # noqa: E402
+from test_bench_cuda_kernels import TRACE  # noqa: E402
 
 PLAN = Plan(rounds=2, seconds=0.0, repeat=3, starts=2)
-
-
-class Device:
-    """A device with a clock: enqueued runs take `milliseconds` each once somebody waits for them."""
-
-    def __init__(self, milliseconds: float = 2.0, overhead: float = 1.0) -> None:
-        self.now, self.queued, self.runs, self.waits = 0.0, 0, 0, 0
-        self.cost, self.overhead = milliseconds / 1e3, overhead / 1e3
-
-    def run(self) -> None:
-        self.queued += 1
-        self.runs += 1
-
-    def synchronise(self) -> None:
-        self.now += self.queued * self.cost + self.overhead
-        self.queued = 0
-        self.waits += 1
-
-    def clock(self) -> float:
-        return self.now
-
-
-def test_turn_waits_for_the_device() -> None:
-    gpu = Device(milliseconds=2.0, overhead=1.0)
-    grouped, single = turn(gpu.run, gpu.synchronise, seconds=0, repeat=3, warmup=4, group=10, clock=gpu.clock)
-    assert grouped == pytest.approx([0.0021] * 3)
-    assert single == pytest.approx([0.003] * 3)
-    assert (gpu.runs, gpu.waits, gpu.queued) == (4 + 3 * 11, 1 + 3 * 2, 0)
-
-
-def test_turn_lasts_as_long_as_it_is_told() -> None:
-    gpu = Device(milliseconds=1.0, overhead=0.0)
-    grouped, single = turn(gpu.run, gpu.synchronise, seconds=0.1, repeat=1, warmup=0, group=9, clock=gpu.clock)
-    assert len(grouped) == len(single) == 10
-
-
-def test_fastest_group_without_the_first() -> None:
-    gpu = Device(milliseconds=1.0, overhead=0.0)
-    costs = iter([0.0001, 0.004, 0.002, 0.003])
-
-    def synchronise() -> None:
-        gpu.synchronise()
-        gpu.cost = next(costs) if gpu.waits % 2 else gpu.cost
-
-    assert fastest(gpu.run, synchronise, runs=5, rounds=3, clock=gpu.clock) == pytest.approx(0.002)
-    assert gpu.runs == 20
-
-
-def test_driver_version(tmp_path: Path) -> None:
-    path = tmp_path / "version"
-    assert device.driver_version(path) is None
-    path.write_text(
-        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build  (builder@host)\n"
-        "GCC version:  gcc version 12.3.0 (Ubuntu 12.3.0-1ubuntu1~22.04)\n"
-    )
-    assert device.driver_version(path) == "580.95.05"
-    path.write_text("no number here")
-    assert device.driver_version(path) is None
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"providers": ["CPUExecutionProvider"]}, r"expected CUDAExecutionProvider, found .*onnxruntime-gpu"),
-        ({"version": None}, r"expected PyTorch with CUDA"),
-        ({"available": False}, r"expected an NVIDIA GPU with a driver for CUDA 13\.2, found none"),
-        ({}, None),
-    ],
-)
-def test_device_is_required(monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str | None) -> None:
-    state: dict[str, Any] = {"providers": ["CUDAExecutionProvider"], "version": "13.2", "available": True, **change}
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: state["providers"])
-    monkeypatch.setattr(torch.version, "cuda", state["version"])
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: state["available"])
-    if message is None:
-        device.require()
-        return
-    with pytest.raises(IvitError, match=message) as error:
-        device.require()
-    assert "\n" not in str(error.value)
-
-
-def test_peak_that_no_library_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(left: Any, right: Any) -> Any:
-        raise RuntimeError("_int_mm needs another device")
-
-    monkeypatch.setattr(device, "SIZE", 32)
-    monkeypatch.setattr(device, "synchronise", lambda: None)
-    monkeypatch.setattr(torch, "_int_mm", refuse)
-    monkeypatch.setattr(torch, "randint", lambda *a, device, real=torch.randint, **k: real(*a, **k))
-    assert device.int8_peak() is None
-    contestant = Contestant(
-        "ivit", "ivit", "ivit", Path("m"), {}, rounds=[[1.0]], latencies=[[2.0]], memory={"held": 3}
-    )
-    contestant.starts.append({"start_seconds": 1.0, "first_run_ms": 1.0, "held_mib": 2.0, "notes": {}})
-    assert compare.result_of(contestant, 1, 1000, 1000.0, None)["int8_peak_fraction"] is None
-    assert tables.gpu_peak({"int8_peak": {"gmacs_per_second": None, "method": "how"}}) == "unknown (how)"
-
-
-def test_device_description(monkeypatch: pytest.MonkeyPatch) -> None:
-    properties = SimpleNamespace(name="GPU", major=9, minor=0, multi_processor_count=132, total_memory=141 * 2**30)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (3 * 2**20, 10 * 2**20))
-    found = device.describe()
-    assert (found["name"], found["compute_capability"], found["memory_gib"]) == ("GPU", "9.0", 141.0)
-    assert device.used_mib() == 7.0
-
-
-def test_peak_counts_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the CPU, where the same call exists; the number is that of the clock."""
-    monkeypatch.setattr(device, "SIZE", 32)
-    monkeypatch.setattr(device, "synchronise", lambda: None)
-    monkeypatch.setattr(device, "fastest", lambda run, wait, **options: (run(), 1e-6)[1])
-    monkeypatch.setattr(torch, "randint", lambda *a, device, real=torch.randint, **k: real(*a, **k))
-    assert device.int8_peak() == pytest.approx(32**3 / 1e-6 / 1e9, abs=0.1)
 
 
 # -- sessions with bound inputs
@@ -429,148 +313,6 @@ def test_plot(compared: tuple[dict[str, Any], list[str]], tmp_path: Path) -> Non
 
     plot(compared[0], tmp_path / "speed.png")
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
-
-
-# -- failures of contestants
-
-
-class Turns:
-    """Contestants whose turns fail in a given round."""
-
-    def __init__(self, failing: dict[str, int]) -> None:
-        self.failing, self.order = failing, []
-
-    def start(self, contestant: Contestant, stack: Any) -> Any:
-        if self.failing.get(contestant.name) == 0:
-            raise WorkerError("does not start")
-        return contestant.name
-
-    def turn(self, contestant: Contestant, started: Any, warmup: int) -> None:
-        assert started == contestant.name
-        contestant.rounds.append([1.0])
-        self.order.append((contestant.name, warmup))
-        if self.failing.get(contestant.name) == len(contestant.rounds):
-            raise WorkerError("out of memory")
-
-
-def entrants() -> list[Contestant]:
-    return [Contestant(name, name.upper(), "r", Path(name), {}, ours=name == "ivit") for name in ("ivit", "a", "b")]
-
-
-def test_turns_rotate() -> None:
-    turns = Turns({})
-    race.race(entrants(), [], turns.start, turns.turn, rounds=2, label="m", say=lambda text: None)
-    assert turns.order == [("ivit", 4), ("a", 4), ("b", 4), ("a", 2), ("b", 2), ("ivit", 2)]
-
-
-@pytest.mark.parametrize("when", [0, 1, 2])
-def test_a_peer_that_fails_is_skipped(when: int) -> None:
-    turns = Turns({"a": when})
-    field, skipped = entrants(), []
-    race.race(field, skipped, turns.start, turns.turn, rounds=3, label="m", say=lambda text: None)
-    assert [contestant.name for contestant in field] == ["ivit", "b"]
-    assert skipped == [
-        {"name": "a", "title": "A", "reason": f"failed: {'out of memory' if when else 'does not start'}"}
-    ]
-    assert all(len(contestant.rounds) == 3 for contestant in field)
-
-
-@pytest.mark.parametrize("when", [0, 2])
-def test_our_own_failure_ends_the_race(when: int) -> None:
-    turns = Turns({"ivit": when})
-    with pytest.raises(IvitError, match="IVIT failed: "):
-        race.race(entrants(), [], turns.start, turns.turn, rounds=3, label="m", say=lambda text: None)
-
-
-# -- time by kernel
-
-LONG = (
-    "void ivit::cuda::(anonymous namespace)::gemm_kernel<ivit::cuda::Tile<(int)128, (int)64>, (bool)1>"
-    "(signed char const*, int)"
-)
-
-
-def event(name: str, start: float, duration: float, category: str = "kernel", **arguments: Any) -> dict[str, Any]:
-    return {"ph": "X", "cat": category, "name": name, "ts": start, "dur": duration, "args": arguments}
-
-
-TRACE = [
-    {"ph": "M", "name": "process_name", "args": {"name": "python"}},
-    event("cudaGraphLaunch", 0.0, 50.0, "cuda_runtime"),
-    event(LONG, 10.0, 8.0, **{"grid": [4, 1, 1], "block": [256, 1, 1], "registers per thread": 96}),
-    event(LONG, 20.0, 10.0),
-    event("Memset (Device)", 30.0, 1.0, "gpu_memset"),
-    event(LONG, 60.0, 12.0),
-    event(LONG, 72.0, 10.0),
-    event("small(int)", 90.0, 20.0),
-]
-
-
-def test_kernels_are_grouped_by_name() -> None:
-    profile = kernels.read_trace(TRACE, runs=2)
-    assert profile["run_us"] == (110 - 10) / 2
-    assert profile["busy_us"] == 61 / 2
-    gemm, small, memset = profile["kernels"]
-    assert gemm["name"] == "ivit::cuda::gemm_kernel<ivit::cuda::Tile<128, 64>, 1>"
-    assert gemm["full_name"] == LONG
-    assert (gemm["count"], gemm["median_us"], gemm["total_us"]) == (2, 10, 20)
-    assert (gemm["registers"], gemm["grid"], gemm["shared_bytes"]) == (96, [4, 1, 1], None)
-    assert gemm["share"] == pytest.approx(40 / 61, abs=1e-4)
-    assert (small["name"], small["count"]) == ("small", 0.5)
-    assert memset["name"] == "Memset (Device)"
-
-
-def test_a_trace_without_kernels() -> None:
-    with pytest.raises(kernels.NoKernelsError, match="CUPTI is missing"):
-        kernels.read_trace(TRACE[:2], runs=1)
-
-
-@pytest.mark.parametrize(
-    ("name", "short"),
-    [
-        ("kernel", "kernel"),
-        (
-            "void at::native::f<float, at::native::(anonymous namespace)::G>(float*)",
-            "at::native::f<float, at::native::G>",
-        ),
-        ("std::enable_if<(a)>::g(int)", "std::enable_if<(a)>::g"),
-        ("f<{lambda(int)#1}>::{lambda(float)#2}::operator", "f<{lambda(int)#1}>::{lambda(float)#2}::operator"),
-        ("Memcpy DtoD (Device -> Device)", "Memcpy DtoD (Device -> Device)"),
-        ("sm90_xmma_gemm_i8i8_i8i32_f32_tn_n", "sm90_xmma_gemm_i8i8_i8i32_f32_tn_n"),
-    ],
-)
-def test_short_names(name: str, short: str) -> None:
-    assert kernels.short_name(name) == short
-
-
-def test_profiler_writes_a_trace_that_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the installed PyTorch, whose profiler may have no GPU to see here: processors instead."""
-    activity = torch.profiler.ProfilerActivity
-    assert activity.CUDA
-    monkeypatch.setattr(torch.profiler, "ProfilerActivity", SimpleNamespace(CUDA=activity.CPU))
-    events = kernels.traced(lambda: torch.zeros(3) + 1)
-    (addition,) = [event for event in events if event.get("cat") == "cpu_op" and event["name"] == "aten::add"]
-    assert addition["dur"] >= 0
-    assert {"ts", "args"} <= addition.keys()
-
-
-def test_profile_starts_before_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    order: list[str] = []
-
-    def traced(work: Any) -> list[Any]:
-        order.append("traced")
-        work()
-        return TRACE
-
-    monkeypatch.setattr(kernels, "traced", traced)
-
-    def start() -> Any:
-        order.append("start")
-        return lambda: order.append("run")
-
-    found = kernels.record(start, lambda: order.append("wait"), runs=2)
-    assert order == ["traced", "wait", "start", "run", "run", "run", "wait", "traced", "run", "run", "wait"]
-    assert found["runs"] == 2
 
 
 def test_profile_of_models(pretended: list[bool], monkeypatch: pytest.MonkeyPatch, model: Path, tmp_path: Path) -> None:
