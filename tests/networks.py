@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from timm.models.deit import VisionTransformerDistilled
+from timm.models.swin_transformer import SwinTransformer as TimmSwin
 from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
 
 from ivit_onnx.architectures import Preprocess
 from ivit_onnx.calibration import apply_calibration, collect_statistics
 from ivit_onnx.checkpoints import read_architecture
-from ivit_onnx.models import VisionTransformer, from_state_dict
+from ivit_onnx.models import Twin, VisionTransformer, from_state_dict
 
 DATA = Path(__file__).parent / "data"
 DIGITS_CHECKPOINT = DATA / "deit_micro_fp.pth"
@@ -35,6 +37,17 @@ def timm_network(*, distilled: bool = False, seed: int = 0, **changes: Any) -> T
     return network.eval()
 
 
+def timm_swin(**changes: Any) -> TimmSwin:
+    """A small timm Swin with parameters that all matter, in eval mode."""
+    torch.manual_seed(0)
+    settings = {"img_size": 32, "patch_size": 4, "embed_dim": 16, "depths": (2, 2), "num_heads": (2, 4)}
+    network = TimmSwin(**{**settings, "window_size": 4, "num_classes": 7, **changes})
+    for name, parameter in network.named_parameters():
+        mean = 1.0 if re.search(r"norm\d?\.weight$", name) else 0.0
+        torch.nn.init.normal_(parameter, mean=mean, std=0.3 if parameter.ndim == 1 or "table" in name else 0.15)
+    return network.eval()
+
+
 def images(count: int, seed: int = 0) -> list[np.ndarray[Any, Any]]:
     """Normalised random images, smooth enough to have structure: float32 [3, 32, 32]."""
     coarse = np.random.default_rng(seed).normal(size=(count, 3, 4, 4)).astype(np.float32)
@@ -52,6 +65,12 @@ def save_checkpoint(network: torch.nn.Module, path: Path) -> Path:
     return path
 
 
+def uncalibrated_twin(**changes: Any) -> VisionTransformer:
+    """The twin of a small network of `timm_network(**changes)`, without scales."""
+    state_dict = timm_network(**changes).state_dict()
+    return from_state_dict(state_dict, read_architecture(state_dict, heads=3), Preprocess(SIZE))
+
+
 def calibrated_twin(network: torch.nn.Module, *, softmax_bits: int = 15, heads: int = 3) -> VisionTransformer:
     """The twin of a small network, calibrated on `images`."""
     state_dict = network.state_dict()
@@ -59,6 +78,22 @@ def calibrated_twin(network: torch.nn.Module, *, softmax_bits: int = 15, heads: 
     twin = from_state_dict(state_dict, arch, Preprocess(SIZE), softmax_bits)
     apply_calibration(twin, collect_statistics(twin, images(16), "test"), "mse")
     return twin
+
+
+def gradients_of_training(twin: Twin, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The gradient of every parameter in training mode, whose logits have to be near those of the integers."""
+    with torch.inference_mode():
+        integers = twin(x) * twin.output_scale
+    twin.train()
+    logits = twin(x)
+    assert (logits - integers).pow(2).mean() < 0.01 * integers.pow(2).mean()
+    torch.nn.functional.cross_entropy(logits, torch.arange(len(x)) % 7).backward()
+    gradients = {}
+    for name, parameter in twin.named_parameters():
+        assert parameter.grad is not None, f"{name} has no gradient"
+        assert torch.isfinite(parameter.grad).all(), name
+        gradients[name] = parameter.grad
+    return gradients
 
 
 def digits() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -85,8 +120,11 @@ __all__ = [
     "SIZE",
     "calibrated_twin",
     "digits",
+    "gradients_of_training",
     "images",
     "pixels",
     "save_checkpoint",
     "timm_network",
+    "timm_swin",
+    "uncalibrated_twin",
 ]

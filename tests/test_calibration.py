@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from ivit_onnx.architectures import Preprocess
 from ivit_onnx.calibration import (
     Calibration,
     apply_calibration,
@@ -16,39 +15,32 @@ from ivit_onnx.calibration import (
     load_calibration,
     save_calibration,
 )
-from ivit_onnx.checkpoints import read_architecture
 from ivit_onnx.errors import CalibrationError
-from ivit_onnx.models import VisionTransformer, from_state_dict
 from ivit_onnx.quant.observers import METHODS, Method
-from networks import SIZE, images, pixels, timm_network
-
-
-def twin(**changes: int) -> VisionTransformer:
-    network = timm_network(**changes)
-    return from_state_dict(network.state_dict(), read_architecture(network.state_dict(), heads=3), Preprocess(SIZE))
+from networks import SIZE, images, pixels, uncalibrated_twin
 
 
 def statistics(count: int = 12) -> Calibration:
-    return collect_statistics(twin(), iter(images(count)), "fingerprint")
+    return collect_statistics(uncalibrated_twin(), iter(images(count)), "fingerprint")
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_activation_gets_a_scale(method: Method) -> None:
-    model = twin()
+    model = uncalibrated_twin()
     apply_calibration(model, statistics(), method)
     assert all(value > 0 for value in model.quantization_state().values())
 
 
 def test_batches_do_not_matter_for_the_maximum() -> None:
     together = statistics()
-    alone = twin()
+    alone = uncalibrated_twin()
     single = collect_statistics(alone, (image for image in images(12)), "fingerprint")
     for name, histogram in together.histograms.items():
         assert histogram.maximum == pytest.approx(single.histograms[name].maximum, rel=1e-5)
 
 
 def test_observers_are_gone_afterwards() -> None:
-    model = twin()
+    model = uncalibrated_twin()
     apply_calibration(model, collect_statistics(model, images(2), "fingerprint"), "mse")
     before = model.quantization_state()
     with torch.inference_mode():
@@ -63,7 +55,7 @@ def test_the_cache_gives_the_same_scales(tmp_path: Path) -> None:
     loaded = load_calibration(tmp_path / "cache", "fingerprint")
     assert loaded.images == 12
     for method in METHODS:
-        first, second = twin(), twin()
+        first, second = uncalibrated_twin(), uncalibrated_twin()
         apply_calibration(first, calibration, method)
         apply_calibration(second, loaded, method)
         assert first.quantization_state() == second.quantization_state()
@@ -84,19 +76,19 @@ def test_a_damaged_cache_is_an_error(tmp_path: Path, content: bytes) -> None:
 
 def test_a_cache_of_another_architecture_is_refused() -> None:
     with pytest.raises(CalibrationError, match="another architecture"):
-        apply_calibration(twin(depth=3), statistics(1), "mse")
+        apply_calibration(uncalibrated_twin(depth=3), statistics(1), "mse")
 
 
 def test_no_images_is_an_error() -> None:
     with pytest.raises(CalibrationError, match="at least one"):
-        collect_statistics(twin(), [], "fingerprint")
+        collect_statistics(uncalibrated_twin(), [], "fingerprint")
 
 
 def test_infinite_activations_are_an_error() -> None:
     with pytest.raises(CalibrationError, match="infinite or NaN"):
-        collect_statistics(twin(), [np.full((3, SIZE, SIZE), np.inf, np.float32)], "fingerprint")
+        collect_statistics(uncalibrated_twin(), [np.full((3, SIZE, SIZE), np.inf, np.float32)], "fingerprint")
 
 
 def test_an_unknown_method_is_an_error() -> None:
     with pytest.raises(CalibrationError, match="minmax, percentile, mse, entropy"):
-        apply_calibration(twin(), statistics(1), "nearest")  # type: ignore[arg-type]
+        apply_calibration(uncalibrated_twin(), statistics(1), "nearest")  # type: ignore[arg-type]

@@ -26,9 +26,8 @@ from ivit_onnx.bench.cuda.binding import BoundSession, cuda_providers
 from ivit_onnx.errors import IvitError, ModelError
 from ivit_onnx.opset import OPERATORS
 from ivit_onnx.runtime import DEVICES
-from networks import SIZE, images, pixels, save_checkpoint, timm_network
+from networks import SIZE, images, pixels, save_checkpoint, timm_network, timm_swin
 from sessions import assert_equal, expected, run
-from test_swin import timm_swin
 
 pytestmark = pytest.mark.gpu
 

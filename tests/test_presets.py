@@ -41,18 +41,13 @@ from ivit_onnx.models import Twin, from_state_dict
 from ivit_onnx.quant.exponents import exp_x0, gelu_x0
 from ivit_onnx.quant.statistics import Channels, EvenSample
 from ivit_onnx.verification import verify
-from networks import DATA, DIGITS_MEAN, DIGITS_STD, SIZE, images, pixels, timm_network
+from networks import DATA, DIGITS_MEAN, DIGITS_STD, SIZE, images, pixels, timm_network, uncalibrated_twin
 
 DIGITS = {
     "vit": {"checkpoint": DATA / "deit_micro_fp.pth", "num_heads": 2},
     "swin": {"checkpoint": DATA / "swin_micro_timm_fp.pth", "img_size": SIZE},
 }
 NORMALISATION = {"mean": DIGITS_MEAN, "std": DIGITS_STD}
-
-
-def twin(**changes: int) -> Twin:
-    network = timm_network(**changes)
-    return from_state_dict(network.state_dict(), read_architecture(network.state_dict(), heads=3), Preprocess(SIZE))
 
 
 def calibration(model: Twin, count: int = 16) -> Calibration:
@@ -102,7 +97,7 @@ def test_factors_are_powers_of_two_with_two_bits_more(factors: list[float]) -> N
 @pytest.mark.parametrize("ingredient", ["balance_heads", "smoothing"])
 @pytest.mark.parametrize("distilled", [False, True])
 def test_smoothing_does_not_change_the_function(ingredient: str, distilled: bool) -> None:
-    model, x = twin(distilled=distilled), torch.from_numpy(np.stack(images(4, seed=1)))
+    model, x = uncalibrated_twin(distilled=distilled), torch.from_numpy(np.stack(images(4, seed=1)))
     before, weights = real(model, x), {name: p.clone() for name, p in model.named_parameters()}
     apply_calibration(model, calibration(model), replace(Recipe(), **{ingredient: True}))
     assert any(not torch.equal(p, weights[name]) for name, p in model.named_parameters())
@@ -110,14 +105,14 @@ def test_smoothing_does_not_change_the_function(ingredient: str, distilled: bool
 
 
 def test_statistics_leave_the_model_as_it_was() -> None:
-    model = twin()
+    model = uncalibrated_twin()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     calibration(model)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_keys_are_centered() -> None:
-    model = twin()
+    model = uncalibrated_twin()
     with torch.no_grad():
         model.get_submodule("blocks.0.attn.qkv").bias[48:96] += 50
     channels = calibration(model).channels["blocks.0.attn.qkv.output"]
@@ -164,7 +159,7 @@ def test_whole_scales_have_the_right_temperature(inverse: int) -> None:
 
 
 def test_fitted_exponentials_have_whole_scales_and_do_not_clip_scores() -> None:
-    model = twin()
+    model = uncalibrated_twin()
     seen = calibration(model)
     apply_calibration(model, seen, Recipe(fit_exponentials=True))
     for name, activation in model.activations().items():
@@ -194,7 +189,7 @@ def test_clipped_weights_have_less_error() -> None:
 def test_corrected_biases_have_less_mean_error() -> None:
     lost = {}
     for correct in (False, True):
-        model = twin()
+        model = uncalibrated_twin()
         seen = calibration(model, 16)
         sample = torch.from_numpy(seen.sample.astype(np.float32))
         # The biases of keys are centered, so that their means are not those of the checkpoint.
@@ -213,7 +208,7 @@ def test_corrected_biases_have_less_mean_error() -> None:
 
 def test_reconstruction_moves_weights_by_at_most_a_step_and_lowers_the_error() -> None:
     steps = Recipe(correct_biases=True, fit_exponentials=True)
-    plain, rebuilt = twin(), twin()
+    plain, rebuilt = uncalibrated_twin(), uncalibrated_twin()
     seen = calibration(plain, 64)
     x = torch.from_numpy(np.stack(images(64, seed=4)))
     exact = real(plain, x)
@@ -226,7 +221,7 @@ def test_reconstruction_moves_weights_by_at_most_a_step_and_lowers_the_error() -
 
 
 def test_adjustments_are_made_once() -> None:
-    model = twin()
+    model = uncalibrated_twin()
     seen = calibration(model)
     apply_calibration(model, seen, "minmax")
     with pytest.raises(CalibrationError, match="adjusted already"):
@@ -234,12 +229,12 @@ def test_adjustments_are_made_once() -> None:
 
 
 def test_adjustments_of_another_network_are_refused() -> None:
-    model = twin()
+    model = uncalibrated_twin()
     apply_calibration(model, calibration(model), recipe("default"))
     with pytest.raises(CalibrationError, match="another architecture"):
-        replay(twin(depth=1), model.adjustments)
+        replay(uncalibrated_twin(depth=1), model.adjustments)
     with pytest.raises(CalibrationError, match="another architecture"):
-        replay(twin(embed_dim=96), model.adjustments)
+        replay(uncalibrated_twin(embed_dim=96), model.adjustments)
     with pytest.raises(ValueError, match="damaged"):
         adjustments_from_text("AAAA")
 

@@ -26,8 +26,8 @@ from ivit_onnx.checkpoints import load_checkpoint
 from ivit_onnx.errors import CalibrationError, CheckpointError, ModelError
 from ivit_onnx.models import from_checkpoint
 from ivit_onnx.opset import DOMAIN, OPERATORS
-from ivit_onnx.quant import operators
 from networks import DATA
+from published import quantized_images, recorded_integers
 from sessions import session
 
 CHECKPOINT = DATA / "deit_micro_ivit.pth.tar"
@@ -51,11 +51,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def images(reference: dict[str, Array]) -> Array:
-    """The 64 images quantised as the published code does it: round((1 / scale) * x)."""
-    inverse = np.float32(1) / reference["scale/qact_input"]
-    quantized = np.clip(np.rint(inverse * reference["x"]), -128, 127).astype(np.int8)
-    np.testing.assert_array_equal(quantized[:4], reference["exact_num2p31/qact_input"])
-    return quantized
+    return quantized_images(reference)
 
 
 @pytest.fixture
@@ -100,16 +96,7 @@ def test_scales_are_those_of_the_file(model: Path, reference: dict[str, Array]) 
 def test_every_integer_of_the_twin(
     model: Path, images: Array, reference: dict[str, Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the PyTorch operators every quantisation point ends in `saturate`."""
-    found: list[Array] = []
-    saturate: Callable[..., torch.Tensor] = operators.saturate
-
-    def recording(x: torch.Tensor, bits: int) -> torch.Tensor:
-        y = saturate(x, bits)
-        found.append(y.numpy())
-        return y
-
-    monkeypatch.setattr(operators, "saturate", recording)
+    found = recorded_integers(monkeypatch)
     twin = load_twin(model, CHECKPOINT)
     with torch.inference_mode():
         twin(torch.from_numpy(images[:4]))

@@ -8,7 +8,7 @@ put into it before they are compared.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from ivit_onnx.api import export, load_twin, read_metadata
 from ivit_onnx.architectures import SwinArchitecture
 from ivit_onnx.checkpoints import load_checkpoint
 from ivit_onnx.opset import DOMAIN, OPERATORS, token_places
-from ivit_onnx.quant import operators
 from networks import DATA
+from published import quantized_images, recorded_integers
 from sessions import session
 
 CHECKPOINT = DATA / "swin_micro_ivit.pth.tar"
@@ -69,11 +69,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def images(reference: dict[str, Array]) -> Array:
-    """The 64 images quantised as the published code does it: round((1 / scale) * x)."""
-    inverse = np.float32(1) / reference["scale/qact_input"]
-    quantized = np.clip(np.rint(inverse * reference["x"]), -128, 127).astype(np.int8)
-    np.testing.assert_array_equal(quantized[:4], reference["exact_num2p31/qact_input"])
-    return quantized
+    return quantized_images(reference)
 
 
 def assert_points_equal(names: list[str], found: Iterator[Array], reference: dict[str, Array]) -> None:
@@ -102,16 +98,7 @@ def test_what_the_file_tells(model: Path, reference: dict[str, Array]) -> None:
 def test_every_integer_of_the_twin(
     model: Path, images: Array, reference: dict[str, Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the PyTorch operators every quantisation point ends in `saturate`."""
-    found: list[Array] = []
-    saturate: Callable[..., torch.Tensor] = operators.saturate
-
-    def recording(x: torch.Tensor, bits: int) -> torch.Tensor:
-        y = saturate(x, bits)
-        found.append(y.numpy())
-        return y
-
-    monkeypatch.setattr(operators, "saturate", recording)
+    found = recorded_integers(monkeypatch)
     with torch.inference_mode():
         load_twin(model, CHECKPOINT)(torch.from_numpy(images[:4]))
     # Two 16-bit results are clamped to 8 bits in a step of their own; the last array is the logits.

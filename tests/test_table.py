@@ -28,12 +28,13 @@ from networks import (
     DIGITS_MEAN,
     DIGITS_STD,
     digits,
+    gradients_of_training,
     images,
     pixels,
     save_checkpoint,
     timm_network,
+    timm_swin,
 )
-from test_swin import timm_swin
 
 Array = np.ndarray[Any, Any]
 
@@ -144,15 +145,7 @@ def test_training_follows_the_integers_and_reaches_every_parameter(
     assert twin.nonlinear == "table"
     size = twin.preprocess.size
     x = torch.from_numpy(np.stack([np.resize(image, (3, size, size)) for image in images(8, seed=3)]))
-    with torch.inference_mode():
-        integers = twin(x) * twin.output_scale
-    twin.train()
-    logits = twin(x)
-    assert (logits - integers).pow(2).mean() < 0.01 * integers.pow(2).mean()
-    torch.nn.functional.cross_entropy(logits, torch.arange(8) % 7).backward()
-    for name, parameter in twin.named_parameters():
-        assert parameter.grad is not None, f"{name} has no gradient"
-        assert torch.isfinite(parameter.grad).all(), name
+    gradients_of_training(twin, x)
 
 
 def signal_to_noise(found: Array, exact: Array) -> float:
