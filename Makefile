@@ -103,7 +103,7 @@ lint: $(VENV)/.dev
 docs: $(VENV)/.dev $(VENV)/.browser
 	$(BIN)/python -P -m ivit_onnx.opset.document
 	$(BIN)/python -P -m ivit_onnx.opset.patterns
-	IVIT_SCREENSHOTS=docs/images $(BIN)/pytest tests/test_netron.py tests/test_report.py
+	IVIT_SCREENSHOTS=docs/images $(BIN)/pytest tests/test_netron.py tests/test_report_page.py
 
 # -- set-up: each stamp is remade only when what it stands on has changed
 
