@@ -88,9 +88,9 @@ void CpuProgram::run(const OrtKernelContext* context, const std::shared_ptr<cons
       const Step& step = plan_.steps()[number];
       ort::Call& call = workspace->calls[number];
       for (const Step::Activation& input : step.inputs) call.inputs[input.input].data = address(input.value);
-      if (step.outputs.size() > 1) call.second_output = address(step.outputs[1]);
+      for (size_t i = 0; i < step.outputs.size(); ++i) call.outputs[i] = address(step.outputs[i]);
       const Profile::Timer timer(profile_.get(), number);
-      kernels_[number]->compute(call, team, address(step.outputs[0]));
+      kernels_[number]->compute(call, team);
     }
   });
   give_back(std::move(workspace));

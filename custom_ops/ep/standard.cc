@@ -43,10 +43,10 @@ template <class T>
 class SliceKernel final : public ort::Kernel {
  public:
   explicit SliceKernel(const ort::Call&) {}
-  void compute(const ort::Call& call, const cpu::Parallel&, void* output) const override {
+  void compute(const ort::Call& call, const cpu::Parallel&) const override {
     const int64_t width = call.dims['C'];
     const T* x = call.data<T>(0) + call.attributes[kFrom] * width;
-    T* y = static_cast<T*>(output);
+    T* y = call.output<T>();
     for (int64_t n = 0; n < call.dims['N']; ++n) {
       std::copy_n(x + n * call.dims['T'] * width, call.dims['S'] * width, y + n * call.dims['S'] * width);
     }
@@ -63,8 +63,8 @@ template <class T>
 class FlattenKernel final : public ort::Kernel {
  public:
   explicit FlattenKernel(const ort::Call&) {}
-  void compute(const ort::Call& call, const cpu::Parallel&, void* output) const override {
-    std::copy_n(call.data<T>(0), call.dims['N'] * call.dims['F'], static_cast<T*>(output));
+  void compute(const ort::Call& call, const cpu::Parallel&) const override {
+    std::copy_n(call.data<T>(0), call.dims['N'] * call.dims['F'], call.output<T>());
   }
 };
 
@@ -72,8 +72,8 @@ template <class T>
 class CastKernel final : public ort::Kernel {
  public:
   explicit CastKernel(const ort::Call&) {}
-  void compute(const ort::Call& call, const cpu::Parallel&, void* output) const override {
-    std::copy_n(call.data<T>(0), call.dims.rows() * call.dims['C'], static_cast<int32_t*>(output));
+  void compute(const ort::Call& call, const cpu::Parallel&) const override {
+    std::copy_n(call.data<T>(0), call.dims.rows() * call.dims['C'], call.output<int32_t>());
   }
 };
 

@@ -36,17 +36,14 @@ OrtStatus* ORT_API_CALL compute(void* kernel, OrtKernelContext* context) noexcep
   return guarded([&] {
     const KernelInstance& instance = *static_cast<const KernelInstance*>(kernel);
     Call call = bind_run(instance.constants, context);
-    void* data[2] = {nullptr, nullptr};
     for (size_t index = 0; index < call.spec.output_count(); ++index) {
       const std::vector<int64_t> shape = call.dims.shape(call.spec.output_at(index).shape);
       OrtValue* output = nullptr;
       check(api().KernelContext_GetOutput(context, index, shape.data(), shape.size(), &output));
       if (std::find(shape.begin(), shape.end(), 0) != shape.end()) continue;
-      check(api().GetTensorMutableData(output, &data[index]));
+      check(api().GetTensorMutableData(output, &call.outputs[index]));
     }
-    if (data[0] == nullptr) return;
-    call.second_output = data[1];
-    instance.kernel->compute(call, SessionThreadPool(context), data[0]);
+    if (call.outputs[0] != nullptr) instance.kernel->compute(call, SessionThreadPool(context));
   });
 }
 

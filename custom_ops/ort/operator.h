@@ -54,7 +54,7 @@ struct AttributeSpec {
 struct OperatorSpec;
 
 // A checked call: pointers, dimensions and attributes. When a kernel is created, only the inputs that are constant in
-// the model are there.
+// the model are there, and no outputs.
 class Call {
  public:
   static constexpr size_t kMaxInputs = 19;
@@ -72,6 +72,11 @@ class Call {
     return static_cast<const T*>(inputs[input].data);
   }
 
+  template <class T>
+  T* output(size_t index = 0) const {
+    return static_cast<T*>(outputs[index]);
+  }
+
   // The dyadic numbers whose multiplier is input `multiplier`; the shift is always the input after it.
   Dyadic dyadic(size_t multiplier) const {
     return {data<int32_t>(multiplier), inputs[multiplier].scalar ? 0 : 1, data<int8_t>(multiplier + 1),
@@ -84,15 +89,15 @@ class Call {
   std::array<Input, kMaxInputs> inputs;
   std::vector<int64_t> attributes;
   Dims dims;
-  // The data of the second output, where the operator has one.
-  void* second_output = nullptr;
+  // The data of the outputs; an operator has one or two.
+  std::array<void*, 2> outputs = {};
 };
 
 // One node's computation. Several threads may call compute at the same time.
 class Kernel {
  public:
   virtual ~Kernel() = default;
-  virtual void compute(const Call& call, const cpu::Parallel& parallel, void* output) const = 0;
+  virtual void compute(const Call& call, const cpu::Parallel& parallel) const = 0;
 };
 
 struct OperatorSpec {

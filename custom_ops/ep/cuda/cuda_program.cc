@@ -83,8 +83,8 @@ void CudaProgram::enqueue(const Layout& layout, const std::vector<Tensor>& input
     const Step& step = plan_.steps()[number];
     ort::Call call = layout.calls[number];
     for (const Step::Activation& input : step.inputs) call.inputs[input.input].data = address(input.value);
-    ort::CudaRun run{stream, const_cast<uint8_t*>(buffers.scratch.get()), {}};
-    for (const size_t output : step.outputs) run.outputs.push_back(address(output));
+    for (size_t i = 0; i < step.outputs.size(); ++i) call.outputs[i] = address(step.outputs[i]);
+    const ort::CudaRun run{stream, const_cast<uint8_t*>(buffers.scratch.get())};
     const Profile::Timer timer(profile_.get(), number);
     kernels_[number]->compute(call, run);
     if (profile_ != nullptr) cuda::synchronize(stream);

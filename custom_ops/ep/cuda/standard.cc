@@ -14,7 +14,7 @@ class SliceCuda final : public ort::CudaKernel {
     const int64_t bytes = element_bytes(call.spec.output.type) * call.dims['C'];
     const int64_t from = call.attributes[0];
     cuda::copy_rows(call.data<uint8_t>(0) + from * bytes, call.dims['T'] * bytes, call.dims['N'],
-                    call.dims['S'] * bytes, run.output<uint8_t>(), run.stream);
+                    call.dims['S'] * bytes, call.output<uint8_t>(), run.stream);
   }
 };
 
@@ -22,7 +22,7 @@ class FlattenCuda final : public ort::CudaKernel {
  public:
   void compute(const ort::Call& call, const ort::CudaRun& run) const override {
     const int64_t bytes = element_bytes(call.spec.output.type) * call.dims['N'] * call.dims['F'];
-    cuda::copy_on_device(run.output<uint8_t>(), call.data<uint8_t>(0), static_cast<size_t>(bytes), run.stream);
+    cuda::copy_on_device(call.output<uint8_t>(), call.data<uint8_t>(0), static_cast<size_t>(bytes), run.stream);
   }
 };
 
@@ -30,7 +30,7 @@ template <class T>
 class CastCuda final : public ort::CudaKernel {
  public:
   void compute(const ort::Call& call, const ort::CudaRun& run) const override {
-    cuda::widen(call.data<T>(0), call.dims.rows() * call.dims['C'], run.output<int32_t>(), run.stream);
+    cuda::widen(call.data<T>(0), call.dims.rows() * call.dims['C'], call.output<int32_t>(), run.stream);
   }
 };
 

@@ -16,7 +16,7 @@ class AddRequantizeCuda final : public CudaKernel {
         b_scale_(constants, kBMultiplier, constants.dims['C']) {}
   void compute(const Call& call, const CudaRun& run) const override {
     cuda::add_requantize(call.data<int16_t>(kA), a_scale_.get(), call.data<int16_t>(kB), b_scale_.get(),
-                         call.dims.rows(), call.dims['C'], run.output<int16_t>(), run.stream);
+                         call.dims.rows(), call.dims['C'], call.output<int16_t>(), run.stream);
   }
 
  private:

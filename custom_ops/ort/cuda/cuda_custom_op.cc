@@ -63,17 +63,15 @@ OrtStatus* ORT_API_CALL create(const OrtCustomOp* op, const OrtApi*, const OrtKe
 OrtStatus* ORT_API_CALL compute(void* kernel, OrtKernelContext* context) noexcept {
   return guarded([&] {
     const KernelInstance& instance = *static_cast<const KernelInstance*>(kernel);
-    const Call call = bind_run(instance.constants, context);
+    Call call = bind_run(instance.constants, context);
     bool empty = false;
-    CudaRun run{nullptr, nullptr, {}};
+    CudaRun run{nullptr, nullptr};
     for (size_t index = 0; index < call.spec.output_count(); ++index) {
       const std::vector<int64_t> shape = call.dims.shape(call.spec.output_at(index).shape);
       OrtValue* output = nullptr;
       check(api().KernelContext_GetOutput(context, index, shape.data(), shape.size(), &output));
-      void* data = nullptr;
-      check(api().GetTensorMutableData(output, &data));
+      check(api().GetTensorMutableData(output, &call.outputs[index]));
       empty = empty || std::find(shape.begin(), shape.end(), 0) != shape.end();
-      run.outputs.push_back(data);
     }
     // Every output is asked for first: the runtime wants one of each.
     if (empty) return;

@@ -2,30 +2,22 @@
 #pragma once
 
 #include <memory>
-#include <vector>
 
 #include "kernels/cuda/runtime.h"
 #include "ort/operator.h"
 
 namespace ivit::ort {
 
-// Where one call runs. All pointers are of the device.
+// Where one call runs.
 struct CudaRun {
   cuda::Stream stream;
-  // As many bytes as scratch_bytes() wanted, aligned to 256.
+  // As many bytes as scratch_bytes() wanted, aligned to 256, of the device.
   void* scratch;
-  // The outputs, in their order.
-  std::vector<void*> outputs;
-
-  template <class T>
-  T* output(size_t index = 0) const {
-    return static_cast<T*>(outputs[index]);
-  }
 };
 
 // One node's computation on a GPU. When it is created, the call holds the parameters, all of them, in memory of the
-// host; what kernels need of them is copied to the device then. In a run, the data of activations are on the device,
-// and the parameters are as before. Several threads may call compute at the same time.
+// host; what kernels need of them is copied to the device then. In a run, the data of activations and the outputs are
+// on the device, and the parameters are as before. Several threads may call compute at the same time.
 class CudaKernel {
  public:
   virtual ~CudaKernel() = default;

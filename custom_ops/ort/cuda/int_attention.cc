@@ -18,7 +18,7 @@ class IntAttentionCuda final : public CudaKernel {
   void compute(const Call& call, const CudaRun& run) const override {
     check_heads(call, call.attributes[kHeads]);
     cuda::int_attention(call.data<int8_t>(kQkv), call.dims['N'], call.dims['T'], constants_.get(call.dims['C']),
-                        run.output<int8_t>(), run.stream);
+                        call.output<int8_t>(), run.stream);
   }
 
  private:

@@ -15,7 +15,7 @@ class IntLayerNormCuda final : public CudaKernel {
  public:
   explicit IntLayerNormCuda(const Call& constants) : affine_(constants, kMultiplier, constants.dims['C']) {}
   void compute(const Call& call, const CudaRun& run) const override {
-    Normalize(call.data<int16_t>(kX), call.dims.rows(), call.dims['C'], affine_.get(), run.output<Out>(), run.stream);
+    Normalize(call.data<int16_t>(kX), call.dims.rows(), call.dims['C'], affine_.get(), call.output<Out>(), run.stream);
   }
 
  private:

@@ -16,7 +16,7 @@ class IntLinearCuda final : public CudaKernel {
   explicit IntLinearCuda(const Call& constants) : linear_(pack_linear(constants, kWeight, 'K', 'N')) {}
   void compute(const Call& call, const CudaRun& run) const override {
     cuda::matmul(call.data<int8_t>(kX), linear_.inner(), call.dims.rows(), linear_,
-                 cuda::requantize_to(run.output<Out>()), run.stream);
+                 cuda::requantize_to(call.output<Out>()), run.stream);
   }
 
  private:
@@ -38,7 +38,7 @@ class IntLinearAddCuda : public CudaKernel {
   void compute(const Call& call, const CudaRun& run) const override {
     const cuda::Residual residual = scales_.with(call.data<int16_t>(kAddResidual));
     cuda::matmul(call.data<int8_t>(kAddX), linear_.inner(), call.dims.rows(), linear_,
-                 cuda::add_residual_to(run.output<int16_t>(), residual), run.stream);
+                 cuda::add_residual_to(call.output<int16_t>(), residual), run.stream);
   }
 
  private:
@@ -52,7 +52,7 @@ class IntLinearAddNormCuda final : public IntLinearAddCuda {
       : IntLinearAddCuda(constants), norm_(constants, kNormMultiplier, constants.dims['N']) {}
   void compute(const Call& call, const CudaRun& run) const override {
     IntLinearAddCuda::compute(call, run);
-    cuda::int_layer_norm(run.output<int16_t>(), call.dims.rows(), call.dims['N'], norm_.get(), run.output<int8_t>(1),
+    cuda::int_layer_norm(call.output<int16_t>(), call.dims.rows(), call.dims['N'], norm_.get(), call.output<int8_t>(1),
                          run.stream);
   }
 

@@ -59,7 +59,7 @@ class IntMlpAddCuda : public CudaKernel {
     const cuda::Residual residual = scales_.with(call.data<int16_t>(kResidual));
     cuda::matmul(call.data<int8_t>(kX), fc1_.inner(), rows, fc1_, cuda::requantize_to(hidden), run.stream);
     activation_.apply(hidden, rows, fc1_.columns(), run.stream);
-    cuda::matmul(hidden, fc2_.inner(), rows, fc2_, cuda::add_residual_to(run.output<int16_t>(), residual), run.stream);
+    cuda::matmul(hidden, fc2_.inner(), rows, fc2_, cuda::add_residual_to(call.output<int16_t>(), residual), run.stream);
   }
 
  protected:
@@ -81,7 +81,7 @@ class IntMlpAddNormCuda final : public IntMlpAddCuda<Activation> {
       : IntMlpAddCuda<Activation>(constants), norm_(constants, this->kNormMultiplier, constants.dims['C']) {}
   void compute(const Call& call, const CudaRun& run) const override {
     IntMlpAddCuda<Activation>::compute(call, run);
-    cuda::int_layer_norm(run.output<int16_t>(), call.dims.rows(), call.dims['C'], norm_.get(), run.output<int8_t>(1),
+    cuda::int_layer_norm(call.output<int16_t>(), call.dims.rows(), call.dims['C'], norm_.get(), call.output<int8_t>(1),
                          run.stream);
   }
 

@@ -24,7 +24,7 @@ class PatchEmbedCuda final : public CudaKernel {
   void compute(const Call& call, const CudaRun& run) const override {
     check_positions(call, patch_grid(call));
     const Dims& dims = call.dims;
-    int16_t* const tokens = run.output<int16_t>();
+    int16_t* const tokens = call.output<int16_t>();
     cuda::place_prefix(prefix_.get(), dims['J'], dims['N'], dims['T'], dims['D'], tokens, run.stream);
     const PatchRows rows = gather_rows(images_, call, run.scratch, run.stream);
     cuda::matmul(rows.data, rows.stride, rows.count, projection_,

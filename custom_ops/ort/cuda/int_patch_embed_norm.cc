@@ -28,7 +28,7 @@ class PatchEmbedNormCuda final : public CudaKernel {
   // The projection stands in the output and is normalised there.
   void compute(const Call& call, const CudaRun& run) const override {
     const int64_t channels = projection_.columns();
-    int16_t* const tokens = run.output<int16_t>();
+    int16_t* const tokens = call.output<int16_t>();
     const PatchRows rows = gather_rows(images_, call, run.scratch, run.stream);
     cuda::matmul(rows.data, rows.stride, rows.count, projection_, cuda::requantize_to_bits(tokens, bits_), run.stream);
     cuda::int_layer_norm16(tokens, rows.count, channels, norm_.get(), tokens, run.stream);

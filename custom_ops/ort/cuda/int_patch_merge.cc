@@ -26,7 +26,7 @@ class IntPatchMergeCuda final : public CudaKernel {
     int8_t* const merged = static_cast<int8_t*>(run.scratch);
     cuda::merge_rows(call.data<int16_t>(kX), call.dims['N'], height_, width_, call.dims['C'], norm_.get(), merged,
                      stride(), run.stream);
-    cuda::matmul(merged, stride(), rows(call), linear_, cuda::requantize_to_bits(run.output<int16_t>(), bits_),
+    cuda::matmul(merged, stride(), rows(call), linear_, cuda::requantize_to_bits(call.output<int16_t>(), bits_),
                  run.stream);
   }
 

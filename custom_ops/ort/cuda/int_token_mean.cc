@@ -16,7 +16,7 @@ class IntTokenMeanCuda final : public CudaKernel {
   explicit IntTokenMeanCuda(const Call& constants) : scale_(constants, kMultiplier, constants.dims['C']) {}
   void compute(const Call& call, const CudaRun& run) const override {
     cuda::int_token_mean(call.data<T>(kX), call.dims['N'], mean_tokens(call), call.dims['C'], scale_.get(),
-                         run.output<T>(), run.stream);
+                         call.output<T>(), run.stream);
   }
 
  private:

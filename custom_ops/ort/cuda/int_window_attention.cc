@@ -35,7 +35,7 @@ class IntWindowAttentionCuda final : public CudaKernel {
     check_grid(call, call.dims['L'], grid_.height, grid_.width);
     cuda::int_window_attention(call.data<int8_t>(kQkv), call.dims['N'], constants_.get(call.dims['C']),
                                {grid_, padding_.get(), bias_.get(), placed_multiplier_, placed_shift_},
-                               run.output<int8_t>(), run.stream);
+                               call.output<int8_t>(), run.stream);
   }
 
  private:

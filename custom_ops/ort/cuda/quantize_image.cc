@@ -14,7 +14,7 @@ class QuantizeImageCuda final : public CudaKernel {
   explicit QuantizeImageCuda(const Call& constants) : tables_(pixel_tables(constants, kMultiplier)) {}
   void compute(const Call& call, const CudaRun& run) const override {
     const cuda::ImageShape shape{call.dims['N'], call.dims['C'], call.dims['H'], call.dims['W']};
-    cuda::quantize_image(call.data<uint8_t>(kImage), shape, tables_, run.output<int8_t>(), run.stream);
+    cuda::quantize_image(call.data<uint8_t>(kImage), shape, tables_, call.output<int8_t>(), run.stream);
   }
 
  private:

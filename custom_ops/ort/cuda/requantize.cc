@@ -14,7 +14,7 @@ class RequantizeCuda final : public CudaKernel {
  public:
   explicit RequantizeCuda(const Call& constants) : scale_(constants, kMultiplier, constants.dims['C']) {}
   void compute(const Call& call, const CudaRun& run) const override {
-    cuda::requantize(call.data<int32_t>(kX), call.dims.rows(), call.dims['C'], scale_.get(), run.output<Out>(),
+    cuda::requantize(call.data<int32_t>(kX), call.dims.rows(), call.dims['C'], scale_.get(), call.output<Out>(),
                      run.stream);
   }
 

@@ -11,7 +11,7 @@ class ShiftGeluCuda final : public CudaKernel {
  public:
   explicit ShiftGeluCuda(const Call& constants) : values_(constants.attributes[kX0], constants.attributes[kN]) {}
   void compute(const Call& call, const CudaRun& run) const override {
-    cuda::shift_gelu(call.data<int8_t>(0), call.dims.rows(), call.dims['C'], values_, run.output<int16_t>(),
+    cuda::shift_gelu(call.data<int8_t>(0), call.dims.rows(), call.dims['C'], values_, call.output<int16_t>(),
                      run.stream);
   }
 

@@ -11,7 +11,7 @@ class SoftmaxCuda final : public CudaKernel {
  public:
   explicit SoftmaxCuda(const Call& constants) : softmax_(bind_softmax(constants)) {}
   void compute(const Call& call, const CudaRun& run) const override {
-    cuda::softmax_rows(call.data<int8_t>(0), call.dims.rows(), call.dims['T'], softmax_, run.output<int16_t>(),
+    cuda::softmax_rows(call.data<int8_t>(0), call.dims.rows(), call.dims['T'], softmax_, call.output<int16_t>(),
                        run.stream);
   }
 

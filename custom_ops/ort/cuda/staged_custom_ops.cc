@@ -65,7 +65,7 @@ OrtStatus* ORT_API_CALL compute(void* instance, OrtKernelContext* context) noexc
     };
     std::vector<Output> outputs;
     bool empty = false;
-    CudaRun run{nullptr, nullptr, {}};
+    CudaRun run{nullptr, nullptr};
     for (size_t index = 0; index < spec.output_count(); ++index) {
       const std::vector<int64_t> shape = call.dims.shape(spec.output_at(index).shape);
       OrtValue* value = nullptr;
@@ -75,7 +75,7 @@ OrtStatus* ORT_API_CALL compute(void* instance, OrtKernelContext* context) noexc
       void* host = nullptr;
       check(api().GetTensorMutableData(value, &host));
       outputs.push_back({host, Bytes(bytes)});
-      run.outputs.push_back(outputs.back().device.get());
+      call.outputs[index] = outputs.back().device.get();
     }
     if (empty) return;
     std::vector<Bytes> inputs;

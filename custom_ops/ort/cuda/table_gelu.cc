@@ -12,7 +12,7 @@ class TableGeluCuda final : public CudaKernel {
  public:
   explicit TableGeluCuda(const Call& constants) : table_(constants.data<int8_t>(kTable)) {}
   void compute(const Call& call, const CudaRun& run) const override {
-    cuda::table_gelu(call.data<int8_t>(kX), call.dims.rows() * call.dims['C'], table_, run.output<int8_t>(),
+    cuda::table_gelu(call.data<int8_t>(kX), call.dims.rows() * call.dims['C'], table_, call.output<int8_t>(),
                      run.stream);
   }
 

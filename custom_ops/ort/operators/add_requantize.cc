@@ -11,9 +11,9 @@ enum Input { kA, kAMultiplier, kAShift, kB, kBMultiplier, kBShift };
 class AddRequantizeKernel final : public Kernel {
  public:
   explicit AddRequantizeKernel(const Call&) {}
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     cpu::add_requantize(parallel, call.data<int16_t>(kA), call.dyadic(kAMultiplier), call.data<int16_t>(kB),
-                        call.dyadic(kBMultiplier), call.dims.rows(), call.dims['C'], static_cast<int16_t*>(output));
+                        call.dyadic(kBMultiplier), call.dims.rows(), call.dims['C'], call.output<int16_t>());
   }
 };
 

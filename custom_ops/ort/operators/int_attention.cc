@@ -14,7 +14,7 @@ enum Attribute { kHeads };
 class IntAttentionKernel final : public Kernel {
  public:
   explicit IntAttentionKernel(const Call& constants) : softmax_(constants) {}
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     const int64_t heads = call.attributes[kHeads];
     const int64_t channels = call.dims['C'];
     check_heads(call, heads);
@@ -26,7 +26,7 @@ class IntAttentionKernel final : public Kernel {
                                    call.dyadic(kScoreMultiplier),
                                    call.dyadic(kContextMultiplier),
                                    softmax_.get(call, storage)};
-    cpu::int_attention(parallel, call.data<int8_t>(kQkv), attention, static_cast<int8_t*>(output));
+    cpu::int_attention(parallel, call.data<int8_t>(kQkv), attention, call.output<int8_t>());
   }
 
  private:

@@ -14,9 +14,9 @@ template <class Out, auto Normalize>
 class IntLayerNormKernel final : public Kernel {
  public:
   explicit IntLayerNormKernel(const Call&) {}
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     const cpu::Affine affine = bind_affine(call, kMultiplier);
-    Normalize(parallel, call.data<int16_t>(kX), call.dims.rows(), call.dims['C'], affine, static_cast<Out*>(output));
+    Normalize(parallel, call.data<int16_t>(kX), call.dims.rows(), call.dims['C'], affine, call.output<Out>());
   }
 };
 

@@ -14,11 +14,11 @@ template <class Out>
 class IntLinearKernel final : public Kernel {
  public:
   explicit IntLinearKernel(const Call& constants) : linear_(constants, kWeight, 'K', 'N') {}
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     cpu::PackedLinear storage;
     const cpu::PackedLinear& linear = linear_.packed(call, storage);
     cpu::matmul(parallel, call.data<int8_t>(kX), call.dims.rows(), linear,
-                cpu::requantize_to(static_cast<Out*>(output), linear));
+                cpu::requantize_to(call.output<Out>(), linear));
   }
 
  private:
@@ -56,11 +56,11 @@ cpu::Residual bind_residual(const Call& call) {
 class IntLinearAddKernel final : public Kernel {
  public:
   explicit IntLinearAddKernel(const Call& constants) : linear_(constants, kAddWeight, 'K', 'N') {}
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     cpu::PackedLinear storage;
     const cpu::PackedLinear& linear = linear_.packed(call, storage);
     cpu::matmul(parallel, call.data<int8_t>(kAddX), call.dims.rows(), linear,
-                cpu::add_residual_to(static_cast<int16_t*>(output), linear, bind_residual(call)));
+                cpu::add_residual_to(call.output<int16_t>(), linear, bind_residual(call)));
   }
 
  private:
@@ -70,11 +70,11 @@ class IntLinearAddKernel final : public Kernel {
 class IntLinearAddNormKernel final : public Kernel {
  public:
   explicit IntLinearAddNormKernel(const Call& constants) : linear_(constants, kAddWeight, 'K', 'N') {}
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     cpu::PackedLinear storage;
-    const cpu::Norm norm{bind_affine(call, kNormMultiplier), static_cast<int8_t*>(call.second_output)};
+    const cpu::Norm norm{bind_affine(call, kNormMultiplier), call.output<int8_t>(1)};
     cpu::int_linear_add_norm(parallel, call.data<int8_t>(kAddX), call.dims.rows(), linear_.packed(call, storage),
-                             bind_residual(call), static_cast<int16_t*>(output), norm);
+                             bind_residual(call), call.output<int16_t>(), norm);
   }
 
  private:

@@ -68,7 +68,7 @@ class IntMlpAddKernel final : public Kernel {
       : fc1_(constants, kFc1Weight, 'C', 'H'),
         activation_(constants),
         fc2_(constants, kFollowing + kFc2Weight, 'H', 'C') {}
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     cpu::PackedLinear fc1_storage;
     cpu::PackedLinear fc2_storage;
     cpu::ByBits table_storage;
@@ -78,10 +78,9 @@ class IntMlpAddKernel final : public Kernel {
                                  call.dyadic(kFollowing + kResidualMultiplier)};
     cpu::Norm norm{};
     if constexpr (kWithNorm) {
-      norm = {bind_affine(call, kFollowing + kNormMultiplier), static_cast<int8_t*>(call.second_output)};
+      norm = {bind_affine(call, kFollowing + kNormMultiplier), call.output<int8_t>(1)};
     }
-    cpu::int_mlp_add(parallel, call.data<int8_t>(kX), call.dims.rows(), mlp, residual, static_cast<int16_t*>(output),
-                     norm);
+    cpu::int_mlp_add(parallel, call.data<int8_t>(kX), call.dims.rows(), mlp, residual, call.output<int16_t>(), norm);
   }
 
  private:

@@ -30,12 +30,12 @@ cpu::PatchEmbed bind_embed(const Call& call, const cpu::PatchGrid& grid, const c
 class IntPatchEmbedKernel final : public Kernel {
  public:
   explicit IntPatchEmbedKernel(const Call& constants) : projection_(constants, kPatchWeight, 'K', 'D') {}
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     const cpu::QuantizedPatches patches(call.data<int8_t>(kImage), patch_grid(call));
     cpu::PackedLinear storage;
     cpu::int_patch_embed(parallel, patches,
                          bind_embed(call, patches.grid(), projection_.packed(call, storage), kPatchWeight),
-                         static_cast<int16_t*>(output));
+                         call.output<int16_t>());
   }
 
  private:
@@ -46,13 +46,13 @@ class IntPixelEmbedKernel final : public Kernel {
  public:
   explicit IntPixelEmbedKernel(const Call& constants)
       : pixels_(constants, kImage + 1), projection_(constants, kPixelWeight, 'K', 'D') {}
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     cpu::PixelTables tables;
     cpu::PackedLinear storage;
     const cpu::PixelPatches patches(call.data<uint8_t>(kImage), patch_grid(call), pixels_.tables(call, tables));
     cpu::int_patch_embed(parallel, patches,
                          bind_embed(call, patches.grid(), projection_.packed(call, storage), kPixelWeight),
-                         static_cast<int16_t*>(output));
+                         call.output<int16_t>());
   }
 
  private:

@@ -31,11 +31,11 @@ cpu::PatchEmbedNorm bind_embed(const Call& call, const cpu::PackedLinear& projec
 class IntPatchEmbedNormKernel final : public Kernel {
  public:
   explicit IntPatchEmbedNormKernel(const Call& constants) : projection_(constants, kPatchWeight, 'K', 'D') {}
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     cpu::PackedLinear storage;
     cpu::int_patch_embed_norm(parallel, cpu::QuantizedPatches(call.data<int8_t>(kImage), patch_grid(call)),
                               bind_embed(call, projection_.packed(call, storage), kPatchWeight),
-                              static_cast<int16_t*>(output));
+                              call.output<int16_t>());
   }
 
  private:
@@ -46,12 +46,12 @@ class IntPixelEmbedNormKernel final : public Kernel {
  public:
   explicit IntPixelEmbedNormKernel(const Call& constants)
       : pixels_(constants, kImage + 1), projection_(constants, kPixelWeight, 'K', 'D') {}
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     cpu::PixelTables tables;
     cpu::PackedLinear storage;
     const cpu::PixelPatches patches(call.data<uint8_t>(kImage), patch_grid(call), pixels_.tables(call, tables));
     cpu::int_patch_embed_norm(parallel, patches, bind_embed(call, projection_.packed(call, storage), kPixelWeight),
-                              static_cast<int16_t*>(output));
+                              call.output<int16_t>());
   }
 
  private:

@@ -16,7 +16,7 @@ enum Attribute { kHeight, kWidth, kBits };
 class IntPatchMergeKernel final : public Kernel {
  public:
   explicit IntPatchMergeKernel(const Call& constants) : linear_(constants, kWeight, 'K', 'D') {}
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     const int64_t height = call.attributes[kHeight];
     const int64_t width = call.attributes[kWidth];
     check_merge(call, height, width);
@@ -28,7 +28,7 @@ class IntPatchMergeKernel final : public Kernel {
                                 bind_affine(call, kNormMultiplier),
                                 linear_.packed(call, storage),
                                 static_cast<int>(call.attributes[kBits])};
-    cpu::int_patch_merge(parallel, call.data<int16_t>(kX), merge, static_cast<int16_t*>(output));
+    cpu::int_patch_merge(parallel, call.data<int16_t>(kX), merge, call.output<int16_t>());
   }
 
  private:

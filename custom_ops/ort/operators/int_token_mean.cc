@@ -13,9 +13,9 @@ template <class T>
 class IntTokenMeanKernel final : public Kernel {
  public:
   explicit IntTokenMeanKernel(const Call&) {}
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     cpu::int_token_mean(parallel, call.data<T>(kX), call.dims['N'], mean_tokens(call), call.dims['C'],
-                        call.dyadic(kMultiplier), static_cast<T*>(output));
+                        call.dyadic(kMultiplier), call.output<T>());
   }
 };
 

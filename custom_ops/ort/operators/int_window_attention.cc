@@ -39,7 +39,7 @@ class IntWindowAttentionKernel final : public Kernel {
     if (constant_) placed_ = place(constants);
   }
 
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     check(call);
     cpu::PlacedScores storage;
     if (!constant_) storage = place(call);
@@ -54,7 +54,7 @@ class IntWindowAttentionKernel final : public Kernel {
                                          constant_ ? placed_ : storage,
                                          call.dyadic(kContextMultiplier),
                                          softmax_.get(call, softmax_storage)};
-    cpu::int_window_attention(parallel, call.data<int8_t>(kQkv), attention, static_cast<int8_t*>(output));
+    cpu::int_window_attention(parallel, call.data<int8_t>(kQkv), attention, call.output<int8_t>());
   }
 
  private:

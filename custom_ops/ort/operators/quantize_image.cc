@@ -12,11 +12,11 @@ enum Input { kImage, kMultiplier };
 class QuantizeImageKernel final : public Kernel {
  public:
   explicit QuantizeImageKernel(const Call& constants) : pixels_(constants, kMultiplier) {}
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     const cpu::ImageShape shape{call.dims['N'], call.dims['C'], call.dims['H'], call.dims['W']};
     cpu::PixelTables storage;
     cpu::quantize_image(parallel, call.data<uint8_t>(kImage), shape, pixels_.tables(call, storage),
-                        static_cast<int8_t*>(output));
+                        call.output<int8_t>());
   }
 
  private:

@@ -12,9 +12,9 @@ template <class Out>
 class RequantizeKernel final : public Kernel {
  public:
   explicit RequantizeKernel(const Call&) {}
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     cpu::requantize(parallel, call.data<int32_t>(kX), call.dims.rows(), call.dims['C'], call.dyadic(kMultiplier),
-                    static_cast<Out*>(output));
+                    call.output<Out>());
   }
 };
 

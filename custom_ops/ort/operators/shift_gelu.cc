@@ -12,9 +12,9 @@ enum Attribute { kX0, kN };
 class ShiftGeluKernel final : public Kernel {
  public:
   explicit ShiftGeluKernel(const Call& constants) : exponential_(constants.attributes[kX0], constants.attributes[kN]) {}
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     cpu::shift_gelu(parallel, call.data<int8_t>(0), call.dims.rows(), call.dims['C'], exponential_,
-                    static_cast<int16_t*>(output));
+                    call.output<int16_t>());
   }
 
  private:

@@ -10,10 +10,10 @@ namespace {
 class SoftmaxKernel final : public Kernel {
  public:
   explicit SoftmaxKernel(const Call& constants) : softmax_(constants) {}
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     Softmax storage;
     cpu::softmax_rows(parallel, call.data<int8_t>(0), call.dims.rows(), call.dims['T'], softmax_.get(call, storage),
-                      static_cast<int16_t*>(output));
+                      call.output<int16_t>());
   }
 
  private:

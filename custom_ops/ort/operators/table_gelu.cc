@@ -13,10 +13,9 @@ class TableGeluKernel final : public Kernel {
   explicit TableGeluKernel(const Call& constants) : constant_(constants.is_constant(kTable)) {
     if (constant_) table_ = cpu::ByBits(constants.data<int8_t>(kTable));
   }
-  void compute(const Call& call, const cpu::Parallel& parallel, void* output) const override {
+  void compute(const Call& call, const cpu::Parallel& parallel) const override {
     const cpu::ByBits table = constant_ ? table_ : cpu::ByBits(call.data<int8_t>(kTable));
-    cpu::table_gelu(parallel, call.data<int8_t>(kX), call.dims.rows(), call.dims['C'], table,
-                    static_cast<int8_t*>(output));
+    cpu::table_gelu(parallel, call.data<int8_t>(kX), call.dims.rows(), call.dims['C'], table, call.output<int8_t>());
   }
 
  private:
