@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
-
-INT32_MAX = 2**31 - 1
+from drawing import Array, Draw, exponentials
 
 
 @dataclass
@@ -21,258 +19,209 @@ class Case:
     attributes: dict[str, int]
 
 
-def integers(rng: np.random.Generator, shape: tuple[int, ...], dtype: type, extreme: bool) -> Array:
-    """Values over the whole range of `dtype`; with `extreme`, mostly the two ends and zero."""
-    info = np.iinfo(dtype)
-    values = rng.integers(info.min, info.max, shape, dtype=dtype, endpoint=True)
-    if extreme:
-        ends = rng.choice(np.array([info.min, info.max, 0], dtype), shape)
-        values = np.where(rng.random(shape) < 0.8, ends, values)
-    return values.astype(dtype)
+#: Inputs and attributes.
+Arguments = tuple[dict[str, Array], dict[str, int]]
 
 
-def dyadic(
-    rng: np.random.Generator, shape: tuple[int, ...], magnitude: float, extreme: bool, negative: bool = True
-) -> tuple[Array, Array]:
-    """Multipliers and shifts whose ratio brings values of `magnitude` near 8 bits; with `extreme`, any valid pair."""
-    if extreme:
-        m = rng.choice(np.array([-INT32_MAX, INT32_MAX, 0, 1, -1, 2**30], np.int32), shape)
-        return np.asarray(m, np.int32), np.asarray(rng.integers(1, 63, shape), np.int8)
-    mantissa = rng.integers(2**30, INT32_MAX, shape)
-    sign = rng.choice([-1, 1], shape) if negative else np.ones(shape, np.int64)
-    exponent = np.clip(31 + np.log2(magnitude / 128).round() + rng.integers(-1, 2, shape), 1, 62)
-    return np.asarray(mantissa * sign, np.int32), np.asarray(exponent, np.int8)
+def requantize(draw: Draw, operator: str) -> Arguments:
+    scale = draw.scale("", draw.one_or_each(draw.c, 0.3), 2**30)
+    return {"x": draw.rows(draw.c, np.int32), **scale}, {}
 
 
-def exp_attributes(rng: np.random.Generator, extreme: bool) -> dict[str, int]:
-    if extreme:
-        return {"x0": int(rng.choice([-1, -2, -3, -1000, -(2**29)])), "n": int(rng.choice([1, 2, 15, 23, 31]))}
-    return {"x0": -int(rng.integers(1, 200)), "n": int(rng.integers(8, 24))}
+def add_requantize(draw: Draw, operator: str) -> Arguments:
+    a_scale = draw.scale("a_", draw.one_or_each(draw.c, 0.5), 128)
+    b_scale = draw.scale("b_", draw.one_or_each(draw.c, 0.5), 128)
+    return {"a": draw.rows(draw.c, np.int16), **a_scale, "b": draw.rows(draw.c, np.int16), **b_scale}, {}
 
 
-def exponentials(rng: np.random.Generator, extreme: bool) -> Array:
-    """A table of exponentials: that of a scale, or with `extreme` any that never rises, sums beyond int32 included."""
-    if not extreme:
-        return np.rint(2.0**14 * np.exp(-np.arange(256) * rng.uniform(0.005, 0.5))).astype(np.int32)
-    top = int(rng.choice([1, 2, 3, 255, 2**14, 2**24, INT32_MAX // 7, INT32_MAX]))
-    table = np.sort(rng.integers(0, top, 256, endpoint=True))[::-1]
-    table[rng.integers(1, 257) :] = rng.choice([0, table[-1]])
-    table[0] = top
-    return table.astype(np.int32)
+def quantize_image(draw: Draw, operator: str) -> Arguments:
+    colours = draw.dim(1, 4)
+    image = draw.integers((draw.n, colours, draw.t, draw.dim(1, 9)), np.uint8)
+    return {"image": image, **draw.affine("", colours, 256, 40)}, {}
 
 
-def _linear(
-    rng: np.random.Generator, prefix: str, k: int, n: int, extreme: bool, target: float = 128
-) -> dict[str, Array]:
-    bias_limit = 2**20
-    shape = () if rng.random() < 0.3 else (n,)
-    m, e = dyadic(rng, shape, 5000 * k**0.5 * 128 / target, extreme)
-    return {
-        f"{prefix}weight": integers(rng, (k, n), np.int8, extreme),
-        f"{prefix}bias": rng.integers(-bias_limit, bias_limit, n).astype(np.int32),
-        f"{prefix}multiplier": m,
-        f"{prefix}shift": e,
+def shiftmax(draw: Draw, operator: str) -> Arguments:
+    x = draw.rows(draw.c, np.int8)
+    return {"x": x}, {**draw.exponent(), **draw.frac_bits()}
+
+
+def table_softmax(draw: Draw, operator: str) -> Arguments:
+    x = {"x": draw.rows(draw.c, np.int8), "exponentials": exponentials(draw.rng, draw.extreme)}
+    return x, draw.frac_bits()
+
+
+def table_gelu(draw: Draw, operator: str) -> Arguments:
+    return {"x": draw.rows(draw.c, np.int8), "table": draw.integers((256,), np.int8)}, {}
+
+
+def shift_gelu(draw: Draw, operator: str) -> Arguments:
+    x = draw.rows(draw.c, np.int8)
+    return {"x": x}, draw.exponent()
+
+
+def int_layer_norm(draw: Draw, operator: str) -> Arguments:
+    values = draw.rows(draw.c, np.int16)
+    if not draw.extreme:
+        values = (values >> draw.rng.integers(0, 14)).astype(np.int16)
+    return {"x": values, **draw.norm("", draw.c)}, {}
+
+
+def int_linear(draw: Draw, operator: str) -> Arguments:
+    k = draw.dim(1, 70)
+    return {"x": draw.rows(k, np.int8), **draw.linear("", k, draw.c)}, {}
+
+
+def int_linear_add(draw: Draw, operator: str) -> Arguments:
+    k = draw.dim(1, 70)
+    x = {
+        "x": draw.rows(k, np.int8),
+        "residual": draw.rows(draw.c, np.int16),
+        **draw.linear("", k, draw.c, target=32768),
+        **draw.residual(),
+        **(draw.norm("norm_", draw.c) if operator.endswith("Norm") else {}),
     }
+    return x, {}
 
 
-def _residual(rng: np.random.Generator, extreme: bool) -> dict[str, Array]:
-    bm, be = dyadic(rng, (), 128, extreme, negative=False)
-    rm, re = dyadic(rng, (), 128, extreme, negative=False)
-    return {"branch_multiplier": bm, "branch_shift": be, "residual_multiplier": rm, "residual_shift": re}
+def int_attention(draw: Draw, operator: str) -> Arguments:
+    heads, head_dim = draw.dim(1, 4), draw.dim(1, 20)
+    score = draw.scale("score_", (), 5000 * head_dim**0.5)
+    softmax, table = draw.softmax(operator)
+    context = draw.scale("context_", draw.one_or_each(heads * head_dim, 0.5), 2 ** softmax["frac_bits"] * 40)
+    x = {"qkv": draw.rows(3 * heads * head_dim, np.int8), **score, **context, **table}
+    return x, {"heads": heads, **softmax}
 
 
-def _affine(
-    rng: np.random.Generator, prefix: str, channels: int, magnitude: float, offset_bits: int, extreme: bool
-) -> dict[str, Array]:
-    m, e = dyadic(rng, (channels,), magnitude, extreme)
-    offset = rng.integers(-(2**offset_bits), 2**offset_bits, channels)
-    if extreme:
-        offset = rng.choice(np.array([-(2**62), 2**62, 0], np.int64), channels)
-    return {f"{prefix}multiplier": m, f"{prefix}offset": offset, f"{prefix}shift": e}
+def int_window_attention(draw: Draw, operator: str) -> Arguments:
+    heads, head_dim = draw.dim(1, 4), draw.dim(1, 20)
+    height, width, window = draw.dim(1, 5), draw.dim(1, 5), draw.dim(1, 3)
+    channels = heads * head_dim
+    softmax, table = draw.softmax(operator)
+    shift = int(draw.rng.integers(0, window))
+    score = draw.scale("score_", (), 5000 * head_dim**0.5)
+    placed = draw.scale("placed_", (), 128, negative=False)
+    context = draw.scale("context_", draw.one_or_each(channels, 0.5), 2 ** softmax["frac_bits"] * 40)
+    limit = 2**15 if draw.extreme else 100
+    x = {
+        "qkv": draw.integers((draw.n, height * width, 3 * channels), np.int8),
+        "padding": draw.integers((3 * channels,), np.int8),
+        "relative_position": draw.rng.integers(-limit, limit, ((2 * window - 1) ** 2, heads)).astype(np.int16),
+        **score,
+        **placed,
+        **context,
+        **table,
+    }
+    return x, {"heads": heads, "height": height, "width": width, "window": window, "shift": shift, **softmax}
 
 
-def _norm(rng: np.random.Generator, prefix: str, channels: int, extreme: bool) -> dict[str, Array]:
-    return _affine(rng, prefix, channels, 2**30 / max(1.0, channels**0.5), 36, extreme)
-
-
-def _softmax(rng: np.random.Generator, operator: str, extreme: bool) -> tuple[dict[str, int], dict[str, Array]]:
-    """Attributes and inputs of the softmax of an attention."""
-    frac_bits = {"frac_bits": int(rng.choice([7, 8, 15]))}
+def int_mlp_add(draw: Draw, operator: str) -> Arguments:
+    h = draw.dim(1, 70)
+    attributes: dict[str, int] = {}
     if operator.startswith("IntTable"):
-        return frac_bits, {"exponentials": exponentials(rng, extreme)}
-    return {**exp_attributes(rng, extreme), **frac_bits}, {}
+        gelu = {"gelu_table": draw.integers((256,), np.int8)}
+    else:
+        gelu = draw.scale("gelu_", draw.one_or_each(h, 0.5), 2**14)
+        attributes = draw.exponent()
+    x = {
+        "x": draw.rows(draw.c, np.int8),
+        "residual": draw.rows(draw.c, np.int16),
+        **draw.linear("fc1_", draw.c, h),
+        **gelu,
+        **draw.linear("fc2_", h, draw.c, target=32768),
+        **draw.residual(),
+        **(draw.norm("norm_", draw.c) if operator.endswith("Norm") else {}),
+    }
+    return x, attributes
+
+
+def int_patch_embed(draw: Draw, operator: str) -> Arguments:
+    patch, colours = draw.dim(1, 5), draw.dim(1, 3)
+    rows, columns, prefix = draw.dim(1, 3), draw.dim(1, 3), draw.dim(0, 2)
+    token = draw.scale("token_", (), 128, negative=False)
+    pixels = operator == "IntPixelEmbed"
+    shape = (draw.n, colours, rows * patch, columns * patch)
+    x = {
+        "image": draw.integers(shape, np.uint8 if pixels else np.int8),
+        **(draw.affine("pixel_", colours, 256, 40) if pixels else {}),
+        **draw.linear("", colours * patch * patch, draw.c, target=32768),
+        **token,
+        "position": draw.rng.integers(-(2**17), 2**17, (rows * columns, draw.c)).astype(np.int32),
+        "prefix_tokens": draw.integers((prefix, draw.c), np.int16),
+    }
+    return x, {"patch_size": patch}
+
+
+def int_patch_embed_norm(draw: Draw, operator: str) -> Arguments:
+    patch, colours = draw.dim(1, 5), draw.dim(1, 3)
+    token = draw.scale("token_", (), 128, negative=False)
+    bits = int(draw.rng.choice([8, 16]))
+    pixels = operator == "IntPixelEmbedNorm16"
+    shape = (draw.n, colours, draw.dim(1, 3) * patch, draw.dim(1, 3) * patch)
+    x = {
+        "image": draw.integers(shape, np.uint8 if pixels else np.int8),
+        **(draw.affine("pixel_", colours, 256, 40) if pixels else {}),
+        **draw.linear("", colours * patch * patch, draw.c, target=2 ** (bits - 1)),
+        **draw.affine("norm_", draw.c, 2**22 / max(1.0, draw.c**0.5), 32),
+        **token,
+    }
+    return x, {"patch_size": patch, "bits": bits}
+
+
+def int_token_mean(draw: Draw, operator: str) -> Arguments:
+    scale = draw.scale("", draw.one_or_each(draw.c, 0.3), 64)
+    return {"x": draw.rows(draw.c, np.int8 if operator == "IntTokenMean" else np.int16), **scale}, {}
+
+
+def int_patch_merge(draw: Draw, operator: str) -> Arguments:
+    height, width = draw.dim(1, 5), draw.dim(1, 5)
+    bits = int(draw.rng.choice([8, 16]))
+    x = {
+        "x": draw.integers((draw.n, height * width, draw.c), np.int16),
+        **draw.norm("norm_", 4 * draw.c),
+        **draw.linear("", 4 * draw.c, draw.dim(1, 30), target=2 ** (bits - 1)),
+    }
+    return x, {"height": height, "width": width, "bits": bits}
+
+
+#: How the call of each operator is drawn.
+CALLS: dict[str, Callable[[Draw, str], Arguments]] = {
+    "Requantize": requantize,
+    "Requantize16": requantize,
+    "Requantize32": requantize,
+    "AddRequantize": add_requantize,
+    "QuantizeImage": quantize_image,
+    "Shiftmax": shiftmax,
+    "TableSoftmax": table_softmax,
+    "TableGELU": table_gelu,
+    "ShiftGELU": shift_gelu,
+    "IntLayerNorm": int_layer_norm,
+    "IntLayerNorm16": int_layer_norm,
+    "IntLinear": int_linear,
+    "IntLinear16": int_linear,
+    "IntLinear32": int_linear,
+    "IntLinearAdd": int_linear_add,
+    "IntLinearAddNorm": int_linear_add,
+    "IntAttention": int_attention,
+    "IntTableAttention": int_attention,
+    "IntWindowAttention": int_window_attention,
+    "IntTableWindowAttention": int_window_attention,
+    "IntMlpAdd": int_mlp_add,
+    "IntMlpAddNorm": int_mlp_add,
+    "IntTableMlpAdd": int_mlp_add,
+    "IntTableMlpAddNorm": int_mlp_add,
+    "IntPatchEmbed": int_patch_embed,
+    "IntPixelEmbed": int_patch_embed,
+    "IntPatchEmbedNorm16": int_patch_embed_norm,
+    "IntPixelEmbedNorm16": int_patch_embed_norm,
+    "IntPatchMerge": int_patch_merge,
+    "IntTokenMean": int_token_mean,
+    "IntTokenMean16": int_token_mean,
+}
 
 
 def random_case(operator: str, rng: np.random.Generator, *, extreme: bool = False, size: int = 1) -> Case:
     """A valid call of `operator` with small random dimensions (odd sizes included), scaled by `size`."""
-
-    def dim(low: int, high: int) -> int:
-        return int(rng.integers(low, high * size + 1))
-
-    n, t, c = dim(1, 3), dim(1, 9), dim(1, 40)
-    x: dict[str, Array]
-    attributes: dict[str, int] = {}
-    if operator in ("Requantize", "Requantize16", "Requantize32"):
-        shape = () if rng.random() < 0.3 else (c,)
-        m, e = dyadic(rng, shape, 2**30, extreme)
-        x = {"x": integers(rng, (n, t, c), np.int32, extreme), "multiplier": m, "shift": e}
-    elif operator == "AddRequantize":
-        am, ae = dyadic(rng, () if rng.random() < 0.5 else (c,), 128, extreme)
-        bm, be = dyadic(rng, () if rng.random() < 0.5 else (c,), 128, extreme)
-        x = {
-            "a": integers(rng, (n, t, c), np.int16, extreme),
-            "a_multiplier": am,
-            "a_shift": ae,
-            "b": integers(rng, (n, t, c), np.int16, extreme),
-            "b_multiplier": bm,
-            "b_shift": be,
-        }
-    elif operator == "QuantizeImage":
-        colours = dim(1, 4)
-        x = {
-            "image": integers(rng, (n, colours, t, dim(1, 9)), np.uint8, extreme),
-            **_affine(rng, "", colours, 256, 40, extreme),
-        }
-    elif operator == "Shiftmax":
-        x = {"x": integers(rng, (n, t, c), np.int8, extreme)}
-        attributes = {**exp_attributes(rng, extreme), "frac_bits": int(rng.choice([7, 8, 15]))}
-    elif operator == "TableSoftmax":
-        x = {"x": integers(rng, (n, t, c), np.int8, extreme), "exponentials": exponentials(rng, extreme)}
-        attributes = {"frac_bits": int(rng.choice([7, 8, 15]))}
-    elif operator == "TableGELU":
-        x = {"x": integers(rng, (n, t, c), np.int8, extreme), "table": integers(rng, (256,), np.int8, extreme)}
-    elif operator == "ShiftGELU":
-        x = {"x": integers(rng, (n, t, c), np.int8, extreme)}
-        attributes = exp_attributes(rng, extreme)
-    elif operator in ("IntLayerNorm", "IntLayerNorm16"):
-        values = integers(rng, (n, t, c), np.int16, extreme)
-        if not extreme:
-            values = (values >> rng.integers(0, 14)).astype(np.int16)
-        x = {"x": values, **_norm(rng, "", c, extreme)}
-    elif operator in ("IntLinear", "IntLinear16", "IntLinear32"):
-        k = dim(1, 70)
-        x = {"x": integers(rng, (n, t, k), np.int8, extreme), **_linear(rng, "", k, c, extreme)}
-    elif operator in ("IntLinearAdd", "IntLinearAddNorm"):
-        k = dim(1, 70)
-        x = {
-            "x": integers(rng, (n, t, k), np.int8, extreme),
-            "residual": integers(rng, (n, t, c), np.int16, extreme),
-            **_linear(rng, "", k, c, extreme, target=32768),
-            **_residual(rng, extreme),
-            **(_norm(rng, "norm_", c, extreme) if operator == "IntLinearAddNorm" else {}),
-        }
-    elif operator in ("IntAttention", "IntTableAttention"):
-        heads, head_dim = dim(1, 4), dim(1, 20)
-        sm, se = dyadic(rng, (), 5000 * head_dim**0.5, extreme)
-        softmax, table = _softmax(rng, operator, extreme)
-        attributes = {"heads": heads, **softmax}
-        cm, ce = dyadic(
-            rng,
-            () if rng.random() < 0.5 else (heads * head_dim,),
-            2 ** attributes["frac_bits"] * 40,
-            extreme,
-        )
-        x = {
-            "qkv": integers(rng, (n, t, 3 * heads * head_dim), np.int8, extreme),
-            "score_multiplier": sm,
-            "score_shift": se,
-            "context_multiplier": cm,
-            "context_shift": ce,
-            **table,
-        }
-    elif operator in ("IntWindowAttention", "IntTableWindowAttention"):
-        heads, head_dim = dim(1, 4), dim(1, 20)
-        height, width, window = dim(1, 5), dim(1, 5), dim(1, 3)
-        channels = heads * head_dim
-        softmax, table = _softmax(rng, operator, extreme)
-        attributes = {
-            "heads": heads,
-            "height": height,
-            "width": width,
-            "window": window,
-            "shift": int(rng.integers(0, window)),
-            **softmax,
-        }
-        sm, se = dyadic(rng, (), 5000 * head_dim**0.5, extreme)
-        pm, pe = dyadic(rng, (), 128, extreme, negative=False)
-        shape = () if rng.random() < 0.5 else (channels,)
-        cm, ce = dyadic(rng, shape, 2 ** attributes["frac_bits"] * 40, extreme)
-        limit = 2**15 if extreme else 100
-        x = {
-            "qkv": integers(rng, (n, height * width, 3 * channels), np.int8, extreme),
-            "padding": integers(rng, (3 * channels,), np.int8, extreme),
-            "relative_position": rng.integers(-limit, limit, ((2 * window - 1) ** 2, heads)).astype(np.int16),
-            "score_multiplier": sm,
-            "score_shift": se,
-            "placed_multiplier": pm,
-            "placed_shift": pe,
-            "context_multiplier": cm,
-            "context_shift": ce,
-            **table,
-        }
-    elif operator in ("IntMlpAdd", "IntMlpAddNorm", "IntTableMlpAdd", "IntTableMlpAddNorm"):
-        h = dim(1, 70)
-        if operator.startswith("IntTable"):
-            gelu = {"gelu_table": integers(rng, (256,), np.int8, extreme)}
-        else:
-            gm, ge = dyadic(rng, () if rng.random() < 0.5 else (h,), 2**14, extreme)
-            gelu = {"gelu_multiplier": gm, "gelu_shift": ge}
-            attributes = exp_attributes(rng, extreme)
-        x = {
-            "x": integers(rng, (n, t, c), np.int8, extreme),
-            "residual": integers(rng, (n, t, c), np.int16, extreme),
-            **_linear(rng, "fc1_", c, h, extreme),
-            **gelu,
-            **_linear(rng, "fc2_", h, c, extreme, target=32768),
-            **_residual(rng, extreme),
-            **(_norm(rng, "norm_", c, extreme) if operator.endswith("Norm") else {}),
-        }
-    elif operator in ("IntPatchEmbed", "IntPixelEmbed"):
-        patch, colours = dim(1, 5), dim(1, 3)
-        rows, columns, prefix = dim(1, 3), dim(1, 3), dim(0, 2)
-        tm, te = dyadic(rng, (), 128, extreme, negative=False)
-        attributes = {"patch_size": patch}
-        pixels = operator == "IntPixelEmbed"
-        x = {
-            "image": integers(
-                rng, (n, colours, rows * patch, columns * patch), np.uint8 if pixels else np.int8, extreme
-            ),
-            **(_affine(rng, "pixel_", colours, 256, 40, extreme) if pixels else {}),
-            **_linear(rng, "", colours * patch * patch, c, extreme, target=32768),
-            "token_multiplier": tm,
-            "token_shift": te,
-            "position": rng.integers(-(2**17), 2**17, (rows * columns, c)).astype(np.int32),
-            "prefix_tokens": integers(rng, (prefix, c), np.int16, extreme),
-        }
-    elif operator in ("IntTokenMean", "IntTokenMean16"):
-        m, e = dyadic(rng, () if rng.random() < 0.3 else (c,), 64, extreme)
-        dtype = np.int8 if operator == "IntTokenMean" else np.int16
-        x = {"x": integers(rng, (n, t, c), dtype, extreme), "multiplier": m, "shift": e}
-    elif operator in ("IntPatchEmbedNorm16", "IntPixelEmbedNorm16"):
-        patch, colours = dim(1, 5), dim(1, 3)
-        tm, te = dyadic(rng, (), 128, extreme, negative=False)
-        bits = int(rng.choice([8, 16]))
-        attributes = {"patch_size": patch, "bits": bits}
-        pixels = operator == "IntPixelEmbedNorm16"
-        shape = (n, colours, dim(1, 3) * patch, dim(1, 3) * patch)
-        target = 2 ** (bits - 1)
-        x = {
-            "image": integers(rng, shape, np.uint8 if pixels else np.int8, extreme),
-            **(_affine(rng, "pixel_", colours, 256, 40, extreme) if pixels else {}),
-            **_linear(rng, "", colours * patch * patch, c, extreme, target=target),
-            **_affine(rng, "norm_", c, 2**22 / max(1.0, c**0.5), 32, extreme),
-            "token_multiplier": tm,
-            "token_shift": te,
-        }
-    elif operator == "IntPatchMerge":
-        height, width = dim(1, 5), dim(1, 5)
-        bits = int(rng.choice([8, 16]))
-        attributes = {"height": height, "width": width, "bits": bits}
-        x = {
-            "x": integers(rng, (n, height * width, c), np.int16, extreme),
-            **_norm(rng, "norm_", 4 * c, extreme),
-            **_linear(rng, "", 4 * c, dim(1, 30), extreme, target=2 ** (bits - 1)),
-        }
-    else:
+    if operator not in CALLS:
         raise KeyError(f"no random case is known for operator {operator}; add one to tests/cases.py")
-    return Case(operator, x, attributes)
+    inputs, attributes = CALLS[operator](Draw(rng, extreme, size), operator)
+    return Case(operator, inputs, attributes)

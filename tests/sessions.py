@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from cases import Array, Case
+from cases import Case
+from drawing import Array
 from ivit_onnx import library_path
 from ivit_onnx.opset import OPERATORS
 

@@ -8,7 +8,8 @@ from itertools import cycle
 
 import numpy as np
 
-from cases import Array, Case, dyadic, exp_attributes, exponentials, integers, random_case
+from cases import Case, random_case
+from drawing import Array, dyadic, exp_attributes, exponentials, integers
 from ivit_onnx.opset import OPERATORS
 
 __all__ = ["attention_case", "deit_case", "odd_cases", "random_cases"]

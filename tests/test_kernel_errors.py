@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cases import Array, Case, random_case
+from cases import Case, random_case
+from drawing import Array
 from graphs import single_operator_model
 from ivit_onnx.opset import OPERATORS, Attribute
 from sessions import run, session

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cases import Case, integers, random_case
+from cases import Case, random_case
+from drawing import integers
 from graphs import single_operator_model
 from ivit_onnx.bench.machine import cpu_variants
 from ivit_onnx.opset import OPERATORS

@@ -10,7 +10,8 @@ import onnxruntime
 import torch
 
 import ivit_onnx
-from cases import Case, integers, random_case
+from cases import Case, random_case
+from drawing import integers
 from fuzz.devices import cuda_session
 from graphs import single_operator_model
 from ivit_onnx.bench.machine import cpu_variant
