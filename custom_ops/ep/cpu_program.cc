@@ -34,7 +34,7 @@ CpuProgram::CpuProgram(Plan plan, const Options& options) : Program(std::move(pl
       if (!call.is_constant(index) || is_packed(input)) continue;
       const int64_t bytes = byte_count(call, index);
       cpu::AlignedArray<uint8_t>& copy = parameters_.emplace_back(bytes);
-      std::memcpy(copy.get(), call.inputs[index].data, static_cast<size_t>(bytes));
+      if (bytes > 0) std::memcpy(copy.get(), call.inputs[index].data, static_cast<size_t>(bytes));
       call.inputs[index].data = copy.get();
       memory_.parameters += bytes;
     }
