@@ -44,10 +44,6 @@ _NO_CALIBRATION = (
     "this checkpoint of ivit-train or of the I-ViT code has the scales of its activations from training: expected no "
     "calibration; leave out --calib and --calib-cache"
 )
-_TRAINED_WITH_SHIFTS = (
-    "the weights of this checkpoint were trained with the softmax and GELU of the paper: expected "
-    "--nonlinear ivit, found {nonlinear}; tables are for floating-point checkpoints"
-)
 
 
 @dataclass(frozen=True)
@@ -115,7 +111,7 @@ def export(
     calib_images: int | None = None,
     calib_cache: PathLike | None = None,
     softmax_bits: int | None = None,
-    nonlinear: Nonlinear = "ivit",
+    nonlinear: Nonlinear | None = None,
     input: InputType = "uint8",
     num_heads: int | None = None,
     img_size: int | None = None,
@@ -144,7 +140,8 @@ def export(
         softmax_bits: fractional bits of attention probabilities, 7, 8 or 15 (default: 15, or those of a published
             I-ViT checkpoint).
         nonlinear: how softmax and GELU are computed: "ivit", by the shifts of the paper, or "table", by tables of
-            their exact values; a published I-ViT checkpoint was trained with the former and takes no other.
+            their exact values (default: as the checkpoint was trained, "ivit" for a floating-point one). A trained
+            checkpoint takes no other than it was trained with.
         input: type of the graph's input: "uint8" pixels, quantised "int8" or normalised "float32".
         num_heads: attention heads, where the file does not tell (default: 64 channels a head).
         img_size: image size to use the network at (default: that of the file); its position table is resized to it.
@@ -164,8 +161,6 @@ def export(
     check_output(output, force=force)
     loaded = load_checkpoint(checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act)
     preprocess, assumptions = loaded.preprocess(mean, std)
-    if loaded.calibrated and nonlinear != "ivit":
-        raise ExportError(_TRAINED_WITH_SHIFTS.format(nonlinear=nonlinear))
     model = from_checkpoint(loaded, preprocess, softmax_bits, nonlinear)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if loaded.calibrated:
@@ -204,10 +199,10 @@ def export(
     )
 
 
-def _check_options(softmax_bits: int | None, nonlinear: str, input_type: str) -> None:
+def _check_options(softmax_bits: int | None, nonlinear: str | None, input_type: str) -> None:
     if softmax_bits is not None and softmax_bits not in SOFTMAX_BITS:
         raise ExportError(f"expected softmax bits of 7, 8 or 15, found {softmax_bits}")
-    if nonlinear not in NONLINEAR:
+    if nonlinear not in (None, *NONLINEAR):
         raise ExportError(f"expected non-linear functions of {', '.join(NONLINEAR)}, found {nonlinear!r}")
     if input_type not in INPUT_TYPES:
         raise ExportError(f"expected an input type of {', '.join(INPUT_TYPES)}, found {input_type!r}")

@@ -19,7 +19,7 @@ from ivit_onnx.errors import CalibrationError, CheckpointError, ModelError
 from ivit_onnx.metadata import check_metadata
 from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.opset import OPSET_VERSION
-from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
+from ivit_onnx.quant.tables import nonlinear_named
 
 __all__ = ["load_twin", "read_metadata", "write_metadata"]
 
@@ -98,7 +98,7 @@ def load_twin(model: PathLike, checkpoint: PathLike) -> Twin:
         preprocess = Preprocess.from_json(json.loads(metadata["ivit.preprocess"]))
         state = json.loads(metadata["ivit.quantization"])
         softmax_bits = int(metadata["ivit.softmax_bits"])
-        nonlinear = _nonlinear(metadata.get("ivit.nonlinear", "ivit"))
+        nonlinear = nonlinear_named(metadata.get("ivit.nonlinear", "ivit"))
         fingerprint = metadata["ivit.checkpoint"]
         adjustments = adjustments_from_text(metadata["ivit.adjustments"]) if "ivit.adjustments" in metadata else {}
     except (KeyError, ValueError) as error:
@@ -126,10 +126,3 @@ def _integer_weights(model: PathLike) -> dict[str, np.ndarray[Any, Any]]:
         for tensor in proto.graph.initializer
         if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 2
     }
-
-
-def _nonlinear(name: str) -> Nonlinear:
-    for known in NONLINEAR:
-        if name == known:
-            return known
-    raise ValueError(f"ivit.nonlinear is {name!r}")

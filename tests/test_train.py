@@ -22,7 +22,7 @@ from timm.models.swin_transformer import SwinTransformer as TimmSwin
 from torch import Tensor
 
 from commands import call, installed
-from ivit_onnx.api import export
+from ivit_onnx.api import export, read_metadata
 from ivit_onnx.checkpoints import load_checkpoint
 from ivit_onnx.errors import CheckpointError, TrainingError
 from ivit_onnx.models import from_checkpoint, from_timm
@@ -232,6 +232,36 @@ def test_swin_trains_and_exports(data: Path, tmp_path: Path, capsys: pytest.Capt
     assert verify(tmp_path / "swin.onnx", checkpoint, count=2).passed
 
 
+def test_tables_are_trained_with_and_exported(
+    data: Path, start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = arguments(data, start, tmp_path / "out", "--nonlinear", "table", "--json")
+    result = call(capsys, "train", *command)
+    assert result.status == 0, result.err
+    agreement = json.loads(result.out)["agreement"]
+    assert agreement["argmax"] == 1
+    assert agreement["relative"] < 0.03
+
+    # The checkpoint says which functions it has; the export takes them, and no others.
+    checkpoint, model = tmp_path / "out" / "model.safetensors", tmp_path / "model.onnx"
+    export(checkpoint, model)
+    assert read_metadata(model)["ivit.nonlinear"] == "table"
+    assert verify(model, checkpoint, count=2).passed
+    contradiction = "trained with the softmax and GELU of tables: expected --nonlinear table, found ivit"
+    refusal = call(capsys, "export", checkpoint, "-o", tmp_path / "other.onnx", "--nonlinear", "ivit").error()
+    assert contradiction in " ".join(refusal.split())
+    assert not (tmp_path / "other.onnx").exists()
+
+    # So do resumed runs, and those that start from it.
+    ivit = [word if word != "table" else "ivit" for word in command]
+    assert "had --nonlinear table, this one has ivit" in refused(capsys, *ivit, "--resume")
+    again = arguments(data, checkpoint, tmp_path / "again", "--epochs", "1")
+    assert contradiction in " ".join(refused(capsys, *again, "--nonlinear", "ivit").split())
+    assert call(capsys, "train", *again).status == 0
+    export(tmp_path / "again" / "model.safetensors", model, force=True)
+    assert read_metadata(model)["ivit.nonlinear"] == "table"
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -324,6 +354,8 @@ def test_a_damaged_checkpoint_is_refused(
         load_checkpoint(rewritten("weights", {}, other))
     with pytest.raises(CheckpointError, match="damaged metadata"):
         load_checkpoint(rewritten("json", {"arch": "{"}))
+    with pytest.raises(CheckpointError, match=r"damaged metadata .*expected non-linear functions of ivit, table"):
+        load_checkpoint(rewritten("functions", {"nonlinear": "magic"}))
     with pytest.raises(CheckpointError, match="format 2, expected 1"):
         load_checkpoint(rewritten("format", {"format": "ivit-onnx-qat 2"}))
     loaded = load_checkpoint(rewritten("state", {"quantization": "{}"}))

@@ -43,13 +43,18 @@ def float_logits(path: str, heads: int | None, images: torch.Tensor) -> np.ndarr
         return torch.cat([model.eval()(normalise(batch)) for batch in images.split(64)]).numpy()
 
 
-def integer_logits(path: str, heads: int | None, images: torch.Tensor, options: dict[str, Any]) -> np.ndarray[Any, Any]:
+def calibrated_logits(path: str, heads: int | None, images: torch.Tensor, **options: Any) -> np.ndarray[Any, Any]:
     """float32 [N, classes] of uint8 images, by an exported model; 128 training images calibrate it."""
     examples = tensors("train")[0][:128].numpy()
     size = {"num_heads": heads, "img_size": images.shape[-1], "mean": (MEAN,) * 3, "std": (STD,) * 3}
+    return exported_logits(path, images, calib=examples, **size, **options)
+
+
+def exported_logits(path: str, images: torch.Tensor, **options: Any) -> np.ndarray[Any, Any]:
+    """float32 [N, classes] of uint8 images, by a model exported with these options and run by the kernels."""
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
-        report = ivit_onnx.export(path, model, calib=examples, **size, **options)
+        report = ivit_onnx.export(path, model, **options)
         session = ivit_onnx.create_session(model)
         name = session.get_inputs()[0].name
         found = [session.run(None, {name: batch.numpy()})[0] for batch in images.split(64)]
@@ -68,7 +73,7 @@ def main() -> None:
         exact = float_logits(path, heads, images)
         wanted = 100 * float((exact.argmax(1) == labels.numpy()).mean())
         for name, options in EXPORTS.items():
-            found = integer_logits(path, heads, images, options)
+            found = calibrated_logits(path, heads, images, **options)
             accuracy = 100 * float((found.argmax(1) == labels.numpy()).mean())
             row = {
                 "model": Path(path).stem,

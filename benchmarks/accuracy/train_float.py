@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from ivit_onnx.datasets import open_dataset
 from ivit_onnx.datasets.base import ArrayDataset
+from ivit_onnx.datasets.generated import FILLINGS, OUTLINES, draw
 
 MODELS: dict[str, Any] = {
     "vit": lambda: VisionTransformer(
@@ -38,6 +39,8 @@ MODELS: dict[str, Any] = {
     ),
 }
 MEAN, STD = 0.5, 0.25
+#: The first seed of images that are neither trained nor evaluated on.
+_FURTHER = 20_000_000
 
 
 def tensors(split: Any) -> tuple[Tensor, Tensor]:
@@ -45,6 +48,13 @@ def tensors(split: Any) -> tuple[Tensor, Tensor]:
     data = open_dataset("generated", split)
     assert isinstance(data, ArrayDataset)
     return torch.from_numpy(data.pixels).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(data.labels)
+
+
+def further_images(count: int = 9600) -> tuple[Tensor, Tensor]:
+    """Images and labels as `tensors` has them, of neither split: settings are chosen on them."""
+    labels = torch.arange(count) % (len(OUTLINES) * len(FILLINGS))
+    images = [torch.from_numpy(draw(int(label), _FURTHER + index)) for index, label in enumerate(labels)]
+    return torch.stack(images).permute(0, 3, 1, 2).contiguous(), labels
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, loa
 from ivit_onnx.checkpoints.trained import Trained, read_trained, write_trained
 from ivit_onnx.checkpoints.vit import VIT
 from ivit_onnx.errors import CheckpointError
+from ivit_onnx.quant.tables import Nonlinear
 
 __all__ = [
     "Checkpoint",
@@ -45,6 +46,7 @@ __all__ = [
 
 #: By family name; the first that detects a checkpoint reads it.
 FAMILIES: dict[str, Family] = {"swin": SWIN, "vit": VIT}
+_NONLINEAR: dict[Nonlinear, str] = {"ivit": "the paper", "table": "tables"}
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,22 @@ class Checkpoint:
         if self.trained is not None:
             return self.trained.softmax_bits
         return 15 if self.scales is None else FAMILIES[self.arch.family].published_softmax_bits
+
+    def nonlinear(self, asked: Nonlinear | None = None) -> Nonlinear:
+        """How softmax and GELU are computed: as the checkpoint was trained, or as asked, by default by shifts.
+
+        Raises CheckpointError when it was trained with others than those asked for.
+        """
+        if not self.calibrated:
+            return asked or "ivit"
+        own = "ivit" if self.trained is None else self.trained.nonlinear
+        if asked not in (None, own):
+            raise CheckpointError(
+                f"the weights of this checkpoint were trained with the softmax and GELU of {_NONLINEAR[own]}: "
+                f"expected --nonlinear {own}, found {asked}; leave the option out, or start from the floating-point "
+                "checkpoint"
+            )
+        return own
 
     def preprocess(
         self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
@@ -188,7 +206,9 @@ def _checked_trained(tensors: Tensors, trained: Trained, flags: Flags) -> Checkp
             raise CheckpointError(f"this checkpoint of ivit-train is of a network with {own}, found {flag} {given}")
     checked = _checked(tensors, None, arch, [], named=True)
     # The state is part of what a model is exported from.
-    content = json.dumps([trained.state, trained.softmax_bits, trained.preprocess.to_json()]).encode()
+    content = json.dumps(
+        [trained.state, trained.softmax_bits, trained.nonlinear, trained.preprocess.to_json()]
+    ).encode()
     fingerprint = hashlib.sha256(checked.fingerprint.encode() + content).hexdigest()
     return replace(checked, fingerprint=fingerprint, trained=trained)
 

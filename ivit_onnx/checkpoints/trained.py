@@ -3,7 +3,7 @@
 A safetensors file, so that nothing is unpickled. Its metadata holds JSON by key:
 
 * `format`: `ivit-onnx-qat 1`; `version`: that of ivit-onnx;
-* `arch`, `preprocess`, `softmax_bits`: as in the metadata of an exported model;
+* `arch`, `preprocess`, `softmax_bits`, `nonlinear`: as in the metadata of an exported model;
 * `quantization`: the quantisation state of the twin, every scale and every n by name;
 * `fingerprint`: that of the tensors, to find damage.
 """
@@ -26,6 +26,7 @@ from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint
 from ivit_onnx.errors import CheckpointError, IvitError
 from ivit_onnx.files import atomic_write
 from ivit_onnx.quant.exponents import SOFTMAX_BITS
+from ivit_onnx.quant.tables import Nonlinear, nonlinear_named
 
 __all__ = ["Trained", "read_trained", "write_trained"]
 
@@ -40,6 +41,7 @@ class Trained:
     arch: Architecture
     preprocess: Preprocess
     softmax_bits: int
+    nonlinear: Nonlinear
     state: dict[str, Any]
 
 
@@ -58,6 +60,7 @@ def write_trained(path: str | os.PathLike[str], weights: Mapping[str, Tensor], t
         "arch": json.dumps(trained.arch.to_json()),
         "preprocess": json.dumps(trained.preprocess.to_json()),
         "softmax_bits": str(trained.softmax_bits),
+        "nonlinear": trained.nonlinear,
         "quantization": json.dumps(trained.state),
         "fingerprint": checkpoint_fingerprint(tensors),
     }
@@ -84,6 +87,7 @@ def read_trained(path: str | os.PathLike[str], tensors: StateDict) -> Trained | 
             arch=architecture_from_json(json.loads(metadata["arch"])),
             preprocess=Preprocess.from_json(json.loads(metadata["preprocess"])),
             softmax_bits=_softmax_bits(metadata["softmax_bits"]),
+            nonlinear=nonlinear_named(metadata.get("nonlinear", "ivit")),
             state=dict(json.loads(metadata["quantization"])),
         )
         fingerprint = metadata["fingerprint"]

@@ -87,12 +87,12 @@ def export(
         ),
     ] = None,
     nonlinear: Annotated[
-        Literal["ivit", "table"],
+        Literal["ivit", "table"] | None,
         typer.Option(
             help="Softmax and GELU by the shifts of the I-ViT paper (ivit), or by tables of their exact values "
-            "(table): more accurate, as fast, not for I-ViT checkpoints."
+            "(table): more accurate, as fast; a trained checkpoint has its own.  \\[default: ivit, or as trained]"
         ),
-    ] = "ivit",
+    ] = None,
     input_type: Annotated[
         Literal["uint8", "int8", "float32"],
         typer.Option(

@@ -88,6 +88,14 @@ def train(
             rich_help_panel=_QUANTIZATION,
         ),
     ] = None,
+    nonlinear: Annotated[
+        Literal["ivit", "table"] | None,
+        typer.Option(
+            help="Softmax and GELU by the shifts of the I-ViT paper (ivit), or by tables of their exact values "
+            "(table).  \\[default: ivit, or as the checkpoint was trained]",
+            rich_help_panel=_QUANTIZATION,
+        ),
+    ] = None,
     calib_preset: Annotated[
         Literal["fast", "default", "best"],
         typer.Option(help="How the network is calibrated before it is trained.", rich_help_panel=_QUANTIZATION),
@@ -229,6 +237,7 @@ def train(
 _OPTIONS = frozenset(
     {
         *("data", "checkpoint", "model", "pretrained", "floating", "num_heads", "img_size", "act", "softmax_bits"),
+        "nonlinear",
         *("calib_preset", "calib_method", "calib_images", "scales", "scale_lr", "epochs", "batch_size", "accumulate"),
         *("lr", "min_lr"),
         *("warmup", "weight_decay", "clip_grad", "ema", "distill", "teacher", "distill_weight", "temperature"),

@@ -34,15 +34,19 @@ def from_state_dict(
 
 
 def from_checkpoint(
-    checkpoint: Checkpoint, preprocess: Preprocess, softmax_bits: int | None = None, nonlinear: Nonlinear = "ivit"
+    checkpoint: Checkpoint,
+    preprocess: Preprocess,
+    softmax_bits: int | None = None,
+    nonlinear: Nonlinear | None = None,
 ) -> Twin:
     """The twin of a checkpoint, in eval mode; calibrated if the checkpoint has scales.
 
-    `softmax_bits`: None takes the checkpoint's default.
+    `softmax_bits` and `nonlinear`: None takes the checkpoint's default. Raises CheckpointError when it was trained with
+    other non-linear functions.
     """
     bits = checkpoint.default_softmax_bits if softmax_bits is None else softmax_bits
     twin = from_state_dict(checkpoint.state_dict, checkpoint.arch, preprocess, bits)
-    twin.set_nonlinear(nonlinear)
+    twin.set_nonlinear(checkpoint.nonlinear(nonlinear))
     if checkpoint.scales is not None:
         twin.load_published(checkpoint.scales)
     if checkpoint.trained is not None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ivit_onnx.opset.arithmetic import Array
 
-__all__ = ["EXP_BITS", "NONLINEAR", "Nonlinear", "exponentials", "gelu_table"]
+__all__ = ["EXP_BITS", "NONLINEAR", "Nonlinear", "exponentials", "gelu_table", "nonlinear_named"]
 
 #: How softmax and GELU are computed: by the shifts of the I-ViT paper, or by tables of their exact values.
 Nonlinear = Literal["ivit", "table"]
@@ -32,6 +32,14 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "gelu_tanh": lambda x: x * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + 0.044715 * x**3))) / 2,
     "quick_gelu": lambda x: x / (1 + mpmath.exp(-1.702 * x)),
 }
+
+
+def nonlinear_named(name: str) -> Nonlinear:
+    """The member of NONLINEAR of this name. Raises ValueError when there is none."""
+    for known in NONLINEAR:
+        if name == known:
+            return known
+    raise ValueError(f"expected non-linear functions of {', '.join(NONLINEAR)}, found {name!r}")
 
 
 def exponentials(scale: np.float32) -> Array:

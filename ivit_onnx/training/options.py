@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from ivit_onnx.calibration import Preset, recipe
 from ivit_onnx.errors import TrainingError
 from ivit_onnx.quant.observers import Method
+from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
 
 __all__ = ["DISTILLATIONS", "SCALES", "Distillation", "Options", "Scales"]
 
@@ -45,6 +46,7 @@ class Options:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     softmax_bits: int | None = None
+    nonlinear: Nonlinear | None = None
     calib_preset: Preset = "default"
     calib_method: Method | None = None
     calib_images: int = 256
@@ -85,9 +87,11 @@ class Options:
             if not low <= value <= high:
                 raise TrainingError(f"expected {_flag(name)} in {low:g}..{high:g}, found {value:g}")
         recipe(self.calib_preset, self.calib_method)
-        for name, allowed in (("distill", DISTILLATIONS), ("scales", SCALES)):
+        for name, allowed in (("distill", DISTILLATIONS), ("scales", SCALES), ("nonlinear", (*NONLINEAR, None))):
             if getattr(self, name) not in allowed:
-                raise TrainingError(f"expected {_flag(name)} of {', '.join(allowed)}, found {getattr(self, name)!r}")
+                raise TrainingError(
+                    f"expected {_flag(name)} of {', '.join(filter(None, allowed))}, found {getattr(self, name)!r}"
+                )
         if self.pretrained and self.checkpoint is not None:
             raise TrainingError("--pretrained and --checkpoint both say where to start; leave one out")
         if self.pretrained and self.model is None:

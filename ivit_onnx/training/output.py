@@ -36,7 +36,8 @@ def open_folder(folder: Path, *, resume: bool) -> None:
 def write_model(folder: Path, network: nn.Module, preprocess: Preprocess) -> None:
     """Replace the checkpoint: a twin's weights with its quantisation, or the state_dict of a timm model."""
     if isinstance(network, Twin):
-        decided = Trained(network.arch, preprocess, network.softmax_bits, network.quantization_state())
+        state = network.quantization_state()
+        decided = Trained(network.arch, preprocess, network.softmax_bits, network.nonlinear, state)
         write_trained(folder / MODEL, network.timm_weights(), decided)
         return
     from safetensors.torch import save

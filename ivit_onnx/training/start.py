@@ -75,6 +75,7 @@ def _twin(options: Options, data: tuple[ImageDataset, ImageDataset]) -> tuple[Tw
     if options.checkpoint is None:
         model = _timm(options, pretrained=True, classes=None)
         twin = from_timm(model, 15 if options.softmax_bits is None else options.softmax_bits)
+        twin.set_nonlinear(options.nonlinear or "ivit")
         preprocess = _normalisation(twin.preprocess, options)
         twin.prepare_images(whole_images(preprocess, data))
         return twin, [], False
@@ -89,7 +90,7 @@ def _twin(options: Options, data: tuple[ImageDataset, ImageDataset]) -> tuple[Tw
             "floating-point checkpoint or one of ivit-train"
         )
     preprocess, warnings = loaded.preprocess(options.mean, options.std)
-    twin = from_checkpoint(loaded, whole_images(preprocess, data), options.softmax_bits)
+    twin = from_checkpoint(loaded, whole_images(preprocess, data), options.softmax_bits, options.nonlinear)
     return twin, [*loaded.warnings, *warnings], loaded.calibrated
 
 
