@@ -48,6 +48,7 @@ def options(checkpoint: Path, arguments: argparse.Namespace) -> Options:
         mean=(0.5,) * 3,
         std=(0.25,) * 3,
         softmax_bits=arguments.softmax_bits,
+        nonlinear=arguments.nonlinear,
         calib_preset=arguments.calib_preset,
         calib_method=arguments.calib_method,
         calib_images=128,
@@ -95,6 +96,7 @@ def main() -> None:
     parser.add_argument("--calib-preset", default="default")
     parser.add_argument("--calib-method")
     parser.add_argument("--softmax-bits", type=int)
+    parser.add_argument("--nonlinear")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()

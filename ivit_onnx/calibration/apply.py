@@ -125,17 +125,22 @@ def _ranges(model: Twin, recipe: Recipe, seen: dict[str, _Seen]) -> None:
             activation.set_range(HEADROOM_16_BIT * statistics.histogram.maximum)
         else:
             activation.set_range(statistics.histogram.range(recipe.method, activation.levels))
-    # Tables have the exact functions at any scale.
-    if not recipe.fit_exponentials or model.nonlinear == "table":
+    if not recipe.fit_exponentials:
         model.choose_exponents()
         return
-    for name, module in model.named_modules():
+    # Tables have the exact functions at any scale.
+    shifting = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, Attention | WindowAttention | MlpAdd) and module.nonlinear == "ivit"
+    ]
+    for name, module in shifting:
         if isinstance(module, Attention | WindowAttention):
             point = f"{name}.score" if isinstance(module, Attention) else f"{name}.placed"
             if (scale := fit_softmax(seen[point].histogram.maximum)) is not None:
                 activations[point].scale.fill_(float(scale))
     model.choose_exponents()
-    for name, module in model.named_modules():
+    for name, module in shifting:
         if isinstance(module, MlpAdd):
             rows, largest = seen[f"{name}.hidden"].rows, seen[f"{name}.hidden"].histogram.maximum
             if rows is not None and (found := fit_gelu(rows, largest, module.act)) is not None:
