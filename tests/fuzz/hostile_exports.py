@@ -24,6 +24,7 @@ from ivit_onnx.errors import IvitError
 from ivit_onnx.metadata import describe
 from ivit_onnx.models import Twin, from_timm
 from ivit_onnx.proof import load_with_weights, prove
+from ivit_onnx.quant.tables import nonlinear_named
 from ivit_onnx.verification import verify
 from networks import SIZE, images, timm_network
 
@@ -31,6 +32,8 @@ DATA = Path(__file__).parents[1] / "data"
 PUBLISHED = ("deit_micro_ivit.pth.tar", "swin_micro_ivit.pth.tar")
 NUMBERS = [0, -1, 1, 2, 7, 16, 31, 64, 1e-30, 1e-6, 0.5, 3e4, 1e30, 2**31, 2**63, float("nan"), float("inf")]
 NUMBERS += [None, "1", [], True]
+#: What is spoiled of the metadata of a training, scales and n more often than the rest.
+DECISIONS = ("quantization", "quantization", "quantization", "arch", "preprocess", "softmax_bits", "nonlinear")
 
 Rng = np.random.Generator
 _prepared: dict[str, Any] = {}
@@ -45,11 +48,12 @@ def prepare(folder: Path) -> None:
     vit = timm_network(embed_dim=12, depth=1)
     swin = SwinTransformer(img_size=32, patch_size=4, embed_dim=12, depths=(2, 1), num_heads=(2, 4), window_size=3)
     _prepared["float"] = [dict(vit.state_dict()), dict(swin.eval().state_dict())]
-    for network in (vit, swin):
+    for network, nonlinear in ((vit, "ivit"), (vit, "table"), (swin, "ivit")):
         twin = from_timm(network)
         assert isinstance(twin, Twin)
+        twin.set_nonlinear(nonlinear_named(nonlinear))
         apply_calibration(twin, collect_statistics(twin, images(2), "fingerprint"), "minmax")
-        decided = Trained(twin.arch, Preprocess(SIZE), 15, twin.quantization_state())
+        decided = Trained(twin.arch, Preprocess(SIZE), 15, twin.nonlinear, twin.quantization_state())
         path = folder / "trained.safetensors"
         write_trained(path, twin.timm_weights(), decided)
         _prepared.setdefault("trained", []).append(path.read_bytes())
@@ -148,7 +152,10 @@ def spoil_decisions(content: bytes, rng: Rng) -> bytes:
     header: dict[str, Any] = json.loads(content[8 : 8 + length])
     metadata = header["__metadata__"]
     for _ in range(1 + below(rng, 3)):
-        key = ("quantization", "quantization", "quantization", "arch", "preprocess", "softmax_bits")[below(rng, 6)]
+        key = DECISIONS[below(rng, len(DECISIONS))]
+        if key == "nonlinear":
+            metadata[key] = ("ivit", "table", "exact")[below(rng, 3)]
+            continue
         value = json.loads(metadata[key])
         if not isinstance(value, dict):
             metadata[key] = json.dumps(NUMBERS[below(rng, len(NUMBERS))])
