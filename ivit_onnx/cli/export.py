@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ivit_onnx.architectures import KNOWN, architecture_from_json
+from ivit_onnx.cli._colours import colours
 from ivit_onnx.cli._output import megabytes, print_json, print_lines, print_pairs, print_table
-from ivit_onnx.errors import ExportError, IvitError
+from ivit_onnx.errors import ExportError
 from ivit_onnx.files import check_output
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def export(
     """
     check_output(output, force=force)
     _refuse_overwriting(output, checkpoint, calib, calib_cache)
-    normalisation = {name: _numbers(name, text) for name, text in (("mean", mean), ("std", std))}
+    normalisation = {name: colours(name, text) for name, text in (("mean", mean), ("std", std))}
     from ivit_onnx import api
 
     report = api.export(
@@ -228,14 +229,3 @@ def _refuse_overwriting(output: Path, *inputs: Path | None) -> None:
     for path in inputs:
         if path is not None and output.resolve() == path.resolve():
             raise ExportError(f"the output {output} is also an input; choose another name")
-
-
-def _numbers(name: str, text: str | None) -> tuple[float, float, float] | None:
-    """Three numbers, separated by commas or spaces."""
-    if text is None:
-        return None
-    try:
-        red, green, blue = (float(part) for part in text.replace(",", " ").split())
-    except ValueError:
-        raise IvitError(f"--{name} expects three numbers such as 0.5,0.5,0.5, found {text!r}") from None
-    return red, green, blue

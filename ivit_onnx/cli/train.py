@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ivit_onnx.cli._colours import colours
 from ivit_onnx.cli._output import print_json, print_lines, print_pairs
 from ivit_onnx.datasets import DESCRIPTION
-from ivit_onnx.errors import IvitError, TrainingError
+from ivit_onnx.errors import TrainingError
 
 if TYPE_CHECKING:
     from ivit_onnx.training import TrainReport
@@ -216,7 +217,7 @@ def train(
     """
     values: dict[str, Any] = {name: value for name, value in locals().items() if name in _OPTIONS}
     values |= {name: None if values[name] is None else str(values[name]) for name in ("checkpoint", "teacher")}
-    values |= {"output": str(output), "mean": _numbers("mean", mean), "std": _numbers("std", std)}
+    values |= {"output": str(output), "mean": colours("mean", mean), "std": colours("std", std)}
     values["model_kwargs"] = _arguments(model_kwargs)
     if no_augment:
         values |= _WHOLE
@@ -282,17 +283,6 @@ def _print_report(report: TrainReport) -> None:
     )
     print_pairs(f"wrote {report.checkpoint}", rows)
     print_lines([f"warning: {warning}" for warning in report.warnings], style="yellow")
-
-
-def _numbers(name: str, text: str | None) -> tuple[float, float, float] | None:
-    """Three numbers, separated by commas or spaces."""
-    if text is None:
-        return None
-    try:
-        red, green, blue = (float(part) for part in text.replace(",", " ").split())
-    except ValueError:
-        raise IvitError(f"--{name} expects three numbers such as 0.5,0.5,0.5, found {text!r}") from None
-    return red, green, blue
 
 
 def _arguments(text: str | None) -> dict[str, Any]:
