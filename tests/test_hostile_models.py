@@ -23,6 +23,7 @@ from ivit_onnx.errors import ModelError
 from ivit_onnx.float_audit import audit, load_graph
 from ivit_onnx.proof import METADATA_KEY, mismatch, prove
 from sessions import assert_equal, expected, run, session
+from test_provider_flat import flat_model
 
 LEVELS = onnxruntime.GraphOptimizationLevel
 
@@ -201,6 +202,27 @@ def test_names_that_are_no_text(provider: str, tmp_path: Path) -> None:
     path.write_bytes(content.replace(b"absent", b"abs\xe2nt"))
     with pytest.raises(ModelError, match="names that are no text"):
         ivit_onnx.create_session(path, provider=provider)
+
+
+@pytest.mark.parametrize("operator", ["IntLinear", "IntLayerNorm", "IntAttention", "IntPixelEmbed"])
+@pytest.mark.parametrize("flat", [False, True], ids=["operators", "flat"])
+def test_weights_that_begin_at_any_byte(operator: str, flat: bool, tmp_path: Path) -> None:
+    """Those of a file beside the model are where the file has them, and need not be aligned."""
+    case = random_case(operator, np.random.default_rng(0))
+    model = flat_model(case) if flat else single_operator_model(case, constants=True, functions=True)
+    content = b"\0"
+    for tensor in model.graph.initializer:
+        data = onnx.numpy_helper.to_array(tensor).tobytes()
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", "weights"), ("offset", len(content)), ("length", len(data))):
+            tensor.external_data.add(key=key, value=str(value))
+        content += data + b"\0" * (len(data) % 2)  # the next one begins at an odd byte
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    (tmp_path / "weights").write_bytes(content)
+    for provider in ("cpu", "ivit-cpu"):
+        assert_equal(run(ivit_onnx.create_session(path, provider=provider), case), expected(case))
 
 
 def doubling(levels: int, first: str) -> onnx.ModelProto:

@@ -36,6 +36,7 @@ CpuProgram::CpuProgram(Plan plan, const Options& options) : Program(std::move(pl
       cpu::AlignedArray<uint8_t>& copy = parameters_.emplace_back(bytes);
       if (bytes > 0) std::memcpy(copy.get(), call.inputs[index].data, static_cast<size_t>(bytes));
       call.inputs[index].data = copy.get();
+      call.inputs[index].copy = nullptr;
       memory_.parameters += bytes;
     }
     const int64_t before = cpu::allocated_bytes;

@@ -10,10 +10,6 @@
 namespace ivit::ep {
 namespace {}  // namespace
 
-int64_t element_bytes(ONNXTensorElementDataType type) {
-  return type == ort::kInt64 ? 8 : type == ort::kInt32 ? 4 : type == ort::kInt16 ? 2 : 1;
-}
-
 Plan::Plan(const OrtGraph* graph) {
   std::map<std::string, size_t> numbers;
   const auto add = [&](const std::string& name, Value::Home home, size_t index) {

@@ -47,7 +47,7 @@ struct Layout {
   bool empty = true;
 };
 
-int64_t element_bytes(ONNXTensorElementDataType type);
+using ort::element_bytes;
 
 class Plan {
  public:

@@ -2,6 +2,7 @@
 #include "ort/binding.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 
 #include "ort/status.h"
@@ -44,12 +45,20 @@ TensorView view_of(const OrtValue* value) {
   check(api().GetTensorTypeAndShape(value, &info));
   const std::unique_ptr<OrtTensorTypeAndShapeInfo, void (*)(OrtTensorTypeAndShapeInfo*)> owner(
       info, [](OrtTensorTypeAndShapeInfo* owned) { api().ReleaseTensorTypeAndShapeInfo(owned); });
-  TensorView result{ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED, {}, data_of(value)};
+  TensorView result{ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED, {}, data_of(value), nullptr};
   check(api().GetTensorElementType(info, &result.type));
   size_t rank = 0;
   check(api().GetDimensionsCount(info, &rank));
   result.shape.resize(rank);
   check(api().GetDimensions(info, result.shape.data(), rank));
+  const int64_t bytes = element_bytes(result.type);
+  if (reinterpret_cast<uintptr_t>(result.data) % static_cast<uintptr_t>(bytes) != 0) {
+    const auto count = static_cast<size_t>(element_count(result.shape));
+    const auto copy = std::make_shared<std::vector<int64_t>>(count);  // 8 bytes are enough for any element
+    if (count > 0) std::memcpy(copy->data(), result.data, count * static_cast<size_t>(bytes));
+    result.data = copy->data();
+    result.copy = copy;
+  }
   return result;
 }
 
@@ -77,7 +86,7 @@ void bind_input(Call& call, size_t index, const OrtValue* value) { bind_input(ca
 
 void bind_input(Call& call, size_t index, const TensorView& tensor) {
   const TensorSpec& input = call.spec.inputs[index];
-  const auto& [type, shape, data] = tensor;
+  const auto& [type, shape, data, copy] = tensor;
   const std::string what = std::string("input ") + input.name;
   if (type != input.type) {
     fail(call.spec, "element type of " + what, std::to_string(input.type), std::to_string(type));
@@ -87,6 +96,7 @@ void bind_input(Call& call, size_t index, const TensorView& tensor) {
   }
   call.inputs[index].scalar = shape.empty();
   call.inputs[index].data = data;
+  call.inputs[index].copy = copy;
   const size_t count = static_cast<size_t>(element_count(shape));
   if (input.range.minimum != INT64_MIN) {
     if (type == kInt8) check_values(call.spec, input, call.data<int8_t>(index), count);

@@ -3,6 +3,7 @@
 
 #include <onnxruntime_c_api.h>
 
+#include <memory>
 #include <vector>
 
 #include "ort/operator.h"
@@ -20,6 +21,8 @@ struct TensorView {
   ONNXTensorElementDataType type;
   std::vector<int64_t> shape;
   const void* data;
+  // Owner of the data where it had to be copied: that of weights in a file of their own may begin at any byte.
+  std::shared_ptr<const void> copy = nullptr;
 };
 
 TensorView view_of(const OrtValue* value);

@@ -21,6 +21,10 @@ constexpr ONNXTensorElementDataType kInt16 = ONNX_TENSOR_ELEMENT_DATA_TYPE_INT16
 constexpr ONNXTensorElementDataType kInt32 = ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32;
 constexpr ONNXTensorElementDataType kInt64 = ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64;
 
+inline int64_t element_bytes(ONNXTensorElementDataType type) {
+  return type == kInt64 ? 8 : type == kInt32 ? 4 : type == kInt16 ? 2 : 1;
+}
+
 // Inclusive bounds of the values of an input or attribute.
 struct Range {
   int64_t minimum = INT64_MIN;
@@ -63,6 +67,7 @@ class Call {
     const void* data = nullptr;
     bool constant = false;
     bool scalar = false;
+    std::shared_ptr<const void> copy = nullptr;  // see TensorView
   };
 
   explicit Call(const OperatorSpec& spec) : spec(spec) {}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+from onnx.checker import ValidationError
 
 Model = onnx.ModelProto
 Rng = np.random.Generator
@@ -329,6 +330,10 @@ MUTATIONS: list[Callable[[Model, Rng], None]] = [
 ]
 
 
+#: What changing a model that was changed before may raise.
+MISFITS = (IndexError, ValueError, TypeError, OverflowError, StopIteration, AttributeError, KeyError, ValidationError)
+
+
 def mutate(model: Model, rng: Rng) -> list[str]:
     """Applies one to three mutations; those that do not fit the model are left out. Returns their names."""
     names = []
@@ -336,7 +341,7 @@ def mutate(model: Model, rng: Rng) -> list[str]:
         mutation = MUTATIONS[int(rng.integers(len(MUTATIONS)))]
         try:
             mutation(model, rng)
-        except (IndexError, ValueError, TypeError, OverflowError, StopIteration, AttributeError, KeyError):
+        except MISFITS:
             continue
         names.append(mutation.__name__)
     return names
