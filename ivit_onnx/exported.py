@@ -16,6 +16,7 @@ from ivit_onnx.architectures import Preprocess, architecture_from_json
 from ivit_onnx.calibration import adjustments_from_text, adjustments_to_text, is_reconstructed, replay
 from ivit_onnx.checkpoints import load_as
 from ivit_onnx.errors import CalibrationError, CheckpointError, ModelError
+from ivit_onnx.files import parse_json
 from ivit_onnx.metadata import check_metadata
 from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.opset import OPSET_VERSION
@@ -94,9 +95,9 @@ def load_twin(model: PathLike, checkpoint: PathLike) -> Twin:
     """
     metadata = read_metadata(model)
     try:
-        arch = architecture_from_json(json.loads(metadata["ivit.arch"]))
-        preprocess = Preprocess.from_json(json.loads(metadata["ivit.preprocess"]))
-        state = json.loads(metadata["ivit.quantization"])
+        arch = architecture_from_json(parse_json(metadata["ivit.arch"]))
+        preprocess = Preprocess.from_json(parse_json(metadata["ivit.preprocess"]))
+        state = parse_json(metadata["ivit.quantization"])
         softmax_bits = int(metadata["ivit.softmax_bits"])
         nonlinear = nonlinear_named(metadata.get("ivit.nonlinear", "ivit"))
         fingerprint = metadata["ivit.checkpoint"]

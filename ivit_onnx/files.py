@@ -1,17 +1,19 @@
-"""Output files that appear whole or not at all."""
+"""Output files that appear whole or not at all, and text that anybody may have written."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ivit_onnx.errors import ExportError
 
-__all__ = ["atomic_write", "check_output"]
+__all__ = ["atomic_write", "check_output", "parse_json"]
 
 
 def check_output(path: str | os.PathLike[str], *, force: bool = False) -> Path:
@@ -86,3 +88,11 @@ def _temporary_folder(path: Path) -> Path:
 def _cannot_write(path: Path, error: Exception) -> ExportError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return ExportError(f"cannot write {path}: {reason}")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What the text says. Raises ValueError for text that is no JSON, or nested more deeply than Python can follow."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from ivit_onnx.architectures import Preprocess
 from ivit_onnx.errors import IvitError, ModelError
+from ivit_onnx.files import parse_json
 
 __all__ = ["ModelDescription", "check_metadata", "describe"]
 
@@ -71,8 +71,8 @@ def describe(session: Any, model: object) -> ModelDescription:
     check_metadata(metadata, model)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     try:
-        preprocess = Preprocess.from_json(json.loads(metadata["ivit.preprocess"]))
-        architecture = json.loads(metadata["ivit.arch"])
+        preprocess = Preprocess.from_json(parse_json(metadata["ivit.preprocess"]))
+        architecture = parse_json(metadata["ivit.arch"])
         return ModelDescription(
             input_name=inputs[0].name,
             input_type=_INPUT_TYPES[inputs[0].type],

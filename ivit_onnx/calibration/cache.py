@@ -11,7 +11,7 @@ import numpy as np
 
 from ivit_onnx.calibration.statistics import Calibration
 from ivit_onnx.errors import CalibrationError
-from ivit_onnx.files import atomic_write
+from ivit_onnx.files import atomic_write, parse_json
 from ivit_onnx.quant.observers import BINS, Histogram
 from ivit_onnx.quant.statistics import Channels
 
@@ -70,9 +70,9 @@ def load_calibration(path: str | os.PathLike[str], fingerprint: str) -> Calibrat
             f"calibration cache {path} was made for another checkpoint; delete it or name another file"
         )
     try:
-        names, images = json.loads(metadata["names"]), int(metadata["images"])
+        names, images = parse_json(metadata["names"]), int(metadata["images"])
         counts, limits, maxima, sample = (tensors.pop(name) for name in ("counts", "limits", "maxima", "sample"))
-    except (KeyError, RecursionError, ValueError):
+    except (KeyError, ValueError):
         raise damaged from None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or images < 1:
         raise damaged

@@ -24,7 +24,7 @@ from ivit_onnx._version import __version__
 from ivit_onnx.architectures import Architecture, Preprocess, architecture_from_json
 from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint
 from ivit_onnx.errors import CheckpointError, IvitError
-from ivit_onnx.files import atomic_write
+from ivit_onnx.files import atomic_write, parse_json
 from ivit_onnx.quant.exponents import SOFTMAX_BITS
 from ivit_onnx.quant.tables import Nonlinear, nonlinear_named
 
@@ -84,11 +84,11 @@ def read_trained(path: str | os.PathLike[str], tensors: StateDict) -> Trained | 
         )
     try:
         found = Trained(
-            arch=architecture_from_json(json.loads(metadata["arch"])),
-            preprocess=Preprocess.from_json(json.loads(metadata["preprocess"])),
+            arch=architecture_from_json(parse_json(metadata["arch"])),
+            preprocess=Preprocess.from_json(parse_json(metadata["preprocess"])),
             softmax_bits=_softmax_bits(metadata["softmax_bits"]),
             nonlinear=nonlinear_named(metadata.get("nonlinear", "ivit")),
-            state=dict(json.loads(metadata["quantization"])),
+            state=dict(parse_json(metadata["quantization"])),
         )
         fingerprint = metadata["fingerprint"]
         if found.preprocess.size != found.arch.image_size:
@@ -113,7 +113,7 @@ def _metadata(path: Path) -> dict[str, str]:
         if len(head) < 9 or head[8:] != b"{":
             return {}
         try:
-            header = json.loads(b"{" + file.read(int.from_bytes(head[:8], "little") - 1))
+            header = parse_json(b"{" + file.read(int.from_bytes(head[:8], "little") - 1))
         except ValueError:
             return {}
     found = header.get("__metadata__")

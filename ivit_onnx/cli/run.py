@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ import typer
 from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_table
 from ivit_onnx.cli._run import DeviceOption, NoKernels, Threads
 from ivit_onnx.errors import IvitError, ModelError
+from ivit_onnx.files import parse_json
 from ivit_onnx.images import find_images, read_images
 from ivit_onnx.metadata import ModelDescription, describe
 
@@ -106,7 +106,7 @@ def _read_labels(path: Path, classes: int) -> list[str]:
     """One name for each class; IvitError when the file is unreadable or their number differs."""
     try:
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix.lower() == ".json" else text.splitlines()
+        content = parse_json(text) if path.suffix.lower() == ".json" else text.splitlines()
     except (OSError, ValueError) as error:
         raise IvitError(f"cannot read labels {path}: {getattr(error, 'strerror', None) or error}") from None
     if isinstance(content, dict):

@@ -11,7 +11,7 @@ from typing import Any
 
 from ivit_onnx.errors import IvitError
 from ivit_onnx.evaluation.counts import Counts
-from ivit_onnx.files import atomic_write, check_output
+from ivit_onnx.files import atomic_write, check_output, parse_json
 
 __all__ = ["State", "file_hash"]
 
@@ -39,7 +39,7 @@ class State:
 
     def _read(self, path: Path) -> Counts:
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
             if content["format"] != _FORMAT:
                 raise ValueError("another format")
             identity, counts = content["identity"], Counts.from_json(content["counts"])

@@ -8,7 +8,6 @@ model again and compares.
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from onnx import numpy_helper
 
 from ivit_onnx._version import __version__
 from ivit_onnx.errors import damaged_model
+from ivit_onnx.files import parse_json
 from ivit_onnx.proof.bodies import canonical_function, canonical_node
 from ivit_onnx.proof.report import ProofReport
 
@@ -76,7 +76,7 @@ def read_certificate(model: onnx.ModelProto) -> dict[str, Any] | None:
     for entry in model.metadata_props:
         if entry.key == METADATA_KEY:
             try:
-                found = json.loads(entry.value)
+                found = parse_json(entry.value)
             except ValueError:
                 return {}
             return found if isinstance(found, dict) else {}

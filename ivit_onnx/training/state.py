@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ivit_onnx.errors import TrainingError
-from ivit_onnx.files import atomic_write
+from ivit_onnx.files import atomic_write, parse_json
 
 __all__ = ["STATE", "load_state", "save_state"]
 
@@ -38,7 +38,7 @@ def load_state(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         if state.pop("format") != _FORMAT:
             raise ValueError("of another version")
-        options = json.loads(state.pop("options"))
+        options = parse_json(state.pop("options"))
     except Exception as error:  # a damaged file raises whatever its bytes lead to
         reason = " ".join(str(error).split()[:20]) or type(error).__name__
         raise TrainingError(f"{path} is no training state ({reason}); delete it to start again") from None
