@@ -20,8 +20,9 @@ from fuzz.hostile_exports import DATA
 from ivit_onnx.api import export
 from ivit_onnx.calibration import Calibration, load_calibration, save_calibration
 from ivit_onnx.checkpoints import load_checkpoint
-from ivit_onnx.errors import CalibrationError, CheckpointError
+from ivit_onnx.errors import CalibrationError, CheckpointError, IvitError
 from ivit_onnx.quant.observers import Histogram
+from networks import images, timm_network
 
 
 def test_a_few_bytes_for_many_elements(tmp_path: Path) -> None:
@@ -185,3 +186,12 @@ def test_numbers_of_a_training_that_cannot_be(key: str, number: float, tmp_path:
     )
     with pytest.raises((CalibrationError, CheckpointError), match=expected):
         export(path, tmp_path / "model.onnx")
+
+
+def test_weights_whose_products_leave_float32(tmp_path: Path) -> None:
+    state_dict = dict(timm_network(embed_dim=12, depth=1).state_dict())
+    state_dict["blocks.0.attn.proj.weight"].view(-1)[0] = 3e38
+    torch.save(state_dict, tmp_path / "model.pth")
+    with pytest.raises(IvitError, match="expected finite values on the calibration images"):
+        export(tmp_path / "model.pth", tmp_path / "model.onnx", calib=images(3), num_heads=3)
+    assert not (tmp_path / "model.onnx").exists()

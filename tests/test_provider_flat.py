@@ -236,6 +236,20 @@ def test_one_channel_without_a_bias(operator: str, log: Any) -> None:
     assert log() == [1]
 
 
+@pytest.mark.parametrize("operator", ["IntAttention", "IntWindowAttention", "Requantize"])
+def test_vectors_of_one_element(operator: str, log: Any) -> None:
+    """What the body broadcasts, the operator takes as a scalar."""
+    case = random_case(operator, np.random.default_rng(9))
+    wanted_case = Case(case.operator, dict(case.inputs), case.attributes)
+    for name in ("context_multiplier", "context_shift", "multiplier", "shift"):
+        if name in case.inputs:
+            one = case.inputs[name].reshape(-1)[:1]
+            case.inputs[name], wanted_case.inputs[name] = one, one.reshape(())
+    model = flat_model(case)
+    assert_equal(result(session(model).run(None, feed(case, model))), expected(wanted_case))
+    assert log() == [1]
+
+
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flat")

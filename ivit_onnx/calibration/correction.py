@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ivit_onnx.calibration.simulation import simulate
 from ivit_onnx.calibration.sites import linear_sites
+from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
 
 __all__ = ["correct_biases"]
@@ -23,10 +25,11 @@ def correct_biases(model: Twin, images: Tensor, means: Mapping[str, Tensor]) -> 
     """Add to the bias of every linear layer what its mean output lacks, in one run of the quantised network.
 
     `images`: normalised float32 [N, C, H, W]; `means`: what the floating-point network has on them, see `References`.
+    Raises CalibrationError where values leave float32, as with weights of 1e30.
     """
     activations = model.activations()
 
-    def correct(bias: Tensor, mean: Tensor) -> Any:
+    def correct(name: str, bias: Tensor, mean: Tensor) -> Any:
         corrected = False
 
         def hook(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor] | None:
@@ -36,13 +39,15 @@ def correct_biases(model: Twin, images: Tensor, means: Mapping[str, Tensor]) -> 
                 return None
             corrected = True
             lost = mean - inputs[0].flatten(0, -2).mean(0)
+            if not torch.isfinite(lost).all():
+                raise CalibrationError(f"{name}: expected finite values on the calibration images, found others")
             bias.add_(lost)
             return (inputs[0] + lost,)
 
         return hook
 
     hooks = [
-        activations[site.target].register_forward_pre_hook(correct(site.bias, means[site.target]))
+        activations[site.target].register_forward_pre_hook(correct(site.target, site.bias, means[site.target]))
         for site in linear_sites(model)
         if site.bias is not None and site.target in means
     ]

@@ -85,6 +85,11 @@ Solution solution(const Terms& terms, const Source& source) {
     } else if (!(result.views.back() = source.view(terms.value_of(term)))) {
       result.computed.back() = *source.constant(terms.value_of(term));
     }
+    // In the graph, one number for all channels may be a vector of one element.
+    if (*pattern.spec->inputs[i].shape == '?') {
+      std::vector<int64_t>& shape = result.views.back() ? result.views.back()->shape : result.computed.back()->shape;
+      if (shape == std::vector<int64_t>{1}) shape.clear();
+    }
   }
   return result;
 }
