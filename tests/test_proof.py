@@ -176,6 +176,16 @@ def test_what_is_not_covered_is_found() -> None:
     assert "not known" in prove(free).findings[0].message
 
 
+def test_a_range_of_many_numbers_is_a_finding() -> None:
+    """A few bytes of a model would be gigabytes of the analysis."""
+    ends = [
+        numpy_helper.from_array(np.asarray(end, np.int64), name) for end, name in ((0, "a"), (2**33, "b"), (1, "c"))
+    ]
+    y = helper.make_tensor_value_info("y", onnx.TensorProto.INT64, [2**33])
+    graph = helper.make_graph([helper.make_node("Range", ["a", "b", "c"], ["y"])], "graph", [], [y], ends)
+    assert "at most 16777216 numbers" in prove(helper.make_model(graph)).findings[0].message
+
+
 def test_floats_are_not_taken_for_integers() -> None:
     nodes = [helper.make_node("Cast", ["f"], ["w"], to=6), helper.make_node("Mul", ["w", "w"], ["y"])]
     for model in (

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES"]
 
+#: Of a constant that a few bytes of the model stand for.
+MOST_NUMBERS = 1 << 24
+
 
 def constant(node: Node) -> Value:
     for name in ("value", "value_int", "value_ints"):
@@ -47,6 +50,8 @@ def range_(node: Node, start: Value, limit: Value, delta: Value) -> Value:
     first, last, step = (int(number) for number in numbers if number is not None)
     if step == 0:
         return node.stop("the step is 0")
+    if (last - first) // step > MOST_NUMBERS:
+        return node.stop(f"expected at most {MOST_NUMBERS} numbers")
     return Value.of(np.arange(first, last, step, dtype=np.int64))
 
 

@@ -42,7 +42,7 @@ std::optional<ONNXTensorElementDataType> type_of(int64_t number) {
 
 std::optional<Constant> reshape(const Attributes& attributes, const Inputs& inputs) {
   const Constant &x = *inputs[0], &target = *inputs[1];
-  if (number(attributes, "allowzero") != 0) return std::nullopt;
+  if (number(attributes, "allowzero") != 0 || target.shape.size() != 1) return std::nullopt;
   const int64_t count = static_cast<int64_t>(x.values.size());
   Constant y{x.type, target.values, x.values};
   int64_t known = 1;
