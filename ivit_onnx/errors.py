@@ -58,6 +58,6 @@ def damaged_model() -> Iterator[None]:
     """Whatever an analysis trips over in a model that does not fit together, as a ModelError."""
     try:
         yield
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"the model is not valid ({type(error).__name__}: {reason})") from error

@@ -279,6 +279,14 @@ def test_proof_of_models_that_do_not_fit_together(tmp_path: Path) -> None:
     ):
         with pytest.raises(ModelError, match="the model is not valid"):
             prove(helper.make_model(helper.make_graph(nodes, "graph", inputs, [y])))
+    case = random_case("IntLinear32", np.random.default_rng(0))
+    empty = single_operator_model(case, constants=True, functions=True)
+    for tensor in empty.graph.initializer:
+        if tensor.name == "weight":
+            tensor.ClearField("raw_data")
+            tensor.dims[:] = [0, 2**31]
+    with pytest.raises(ModelError, match="tensor weight without elements"):
+        prove(empty)
     unused = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "graph", [x], [y], [weight])
     model = helper.make_model(unused)
     report = prove(model)

@@ -28,6 +28,8 @@ _RULES: dict[str, Callable[..., Value]] = {
 #: Results of these are arithmetic, and compared with the limits of their types.
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Neg", "Cast", "ReduceSum", "MatMulInteger"})
 _STANDARD = ("", "ai.onnx")
+#: A dimension of a tensor without elements, which costs a file nothing and results of it something.
+_MOST_OF_NOTHING = 1 << 24
 
 _DTYPES: dict[int, str] = {
     onnx.TensorProto.INT8: "int8",
@@ -192,6 +194,8 @@ class Walk:
     def _initializer(self, tensor: onnx.TensorProto) -> Value:
         if tensor.data_type not in _DTYPES:
             return Value.unknown(tuple(tensor.dims))
+        if 0 in tensor.dims and max(tensor.dims) > _MOST_OF_NOTHING:
+            raise ValueError(f"tensor {tensor.name} without elements has dimensions {list(tensor.dims)}")
         return Value.of(numpy_helper.to_array(tensor), _DTYPES[tensor.data_type])
 
     def _run_node(
