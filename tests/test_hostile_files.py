@@ -16,13 +16,12 @@ from safetensors.numpy import save_file
 
 from commands import MICRO
 from fuzz import hostile_exports, hostile_files
-from fuzz.hostile_exports import DATA
 from ivit_onnx.api import export
 from ivit_onnx.calibration import Calibration, load_calibration, save_calibration
 from ivit_onnx.checkpoints import load_checkpoint
 from ivit_onnx.errors import CalibrationError, CheckpointError, IvitError
 from ivit_onnx.quant.observers import Histogram
-from networks import images, timm_network
+from networks import DATA, images, timm_network
 
 
 def test_a_few_bytes_for_many_elements(tmp_path: Path) -> None:

@@ -26,9 +26,8 @@ from ivit_onnx.models import Twin, from_timm
 from ivit_onnx.proof import load_with_weights, prove
 from ivit_onnx.quant.tables import nonlinear_named
 from ivit_onnx.verification import verify
-from networks import SIZE, images, timm_network
+from networks import DATA, SIZE, images, timm_network, timm_swin
 
-DATA = Path(__file__).parents[1] / "data"
 PUBLISHED = ("deit_micro_ivit.pth.tar", "swin_micro_ivit.pth.tar")
 NUMBERS = [0, -1, 1, 2, 7, 16, 31, 64, 1e-30, 1e-6, 0.5, 3e4, 1e30, 2**31, 2**63, float("nan"), float("inf")]
 NUMBERS += [None, "1", [], True]
@@ -41,13 +40,10 @@ _prepared: dict[str, Any] = {}
 
 def prepare(folder: Path) -> None:
     """A floating-point network, one as `ivit-train` writes it, and the published ones."""
-    from timm.models.swin_transformer import SwinTransformer
-
     torch.set_num_threads(1)
-    torch.manual_seed(0)
     vit = timm_network(embed_dim=12, depth=1)
-    swin = SwinTransformer(img_size=32, patch_size=4, embed_dim=12, depths=(2, 1), num_heads=(2, 4), window_size=3)
-    _prepared["float"] = [dict(vit.state_dict()), dict(swin.eval().state_dict())]
+    swin = timm_swin(embed_dim=12, depths=(2, 1), window_size=3)
+    _prepared["float"] = [dict(vit.state_dict()), dict(swin.state_dict())]
     for network, nonlinear in ((vit, "ivit"), (vit, "table"), (swin, "ivit")):
         twin = from_timm(network)
         assert isinstance(twin, Twin)

@@ -16,7 +16,7 @@ from ivit_onnx.calibration import apply_calibration, collect_statistics, load_ca
 from ivit_onnx.checkpoints import load_checkpoint
 from ivit_onnx.errors import CheckpointError, IvitError
 from ivit_onnx.models import Twin, from_checkpoint, from_timm
-from networks import SIZE, images, timm_network
+from networks import SIZE, images, timm_network, timm_swin
 
 FINGERPRINT = "fingerprint"
 
@@ -26,12 +26,9 @@ _prepared: dict[str, Any] = {}
 
 def prepare(folder: Path) -> None:
     """Good files of every kind, in memory."""
-    from timm.models.swin_transformer import SwinTransformer
-
     torch.set_num_threads(1)
-    torch.manual_seed(0)
     vit = timm_network(embed_dim=12, depth=1)
-    swin = SwinTransformer(img_size=32, patch_size=4, embed_dim=12, depths=(2, 1), num_heads=(2, 4), window_size=3)
+    swin = timm_swin(embed_dim=12, depths=(2, 1), window_size=3)
     _prepared["tensors"] = [dict(vit.state_dict()), dict(swin.state_dict())]
     twin = from_timm(vit)
     save_calibration(folder / "cache", collect_statistics(twin, images(2), FINGERPRINT))

@@ -40,23 +40,19 @@ TYPES = {
 def prepare(folder: Path) -> None:
     """Small models of every kind of export."""
     import torch
-    from timm.models.swin_transformer import SwinTransformer
 
     from ivit_onnx.api import export
-    from networks import images, save_checkpoint, timm_network
+    from networks import images, save_checkpoint, timm_network, timm_swin
 
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    swin = SwinTransformer(
-        img_size=32, patch_size=4, embed_dim=12, depths=(2, 1), num_heads=(2, 4), window_size=3, num_classes=5
-    )
+    swin = timm_swin(embed_dim=12, depths=(2, 1), window_size=3, num_classes=5)
     small = {"embed_dim": 12, "depth": 1}
     networks: dict[str, tuple[Any, dict[str, Any]]] = {
         "vit": (timm_network(**small), {"num_heads": 3}),
         "deit": (timm_network(distilled=True, **small), {"num_heads": 3}),
         "average": (timm_network(global_pool="avg", **small), {"num_heads": 3, "input": "int8"}),
         "flat": (timm_network(**small), {"num_heads": 3, "flat": True}),
-        "swin": (swin.eval(), {"img_size": 32}),
+        "swin": (swin, {"img_size": 32}),
     }
     for name, (network, options) in networks.items():
         if not (folder / f"{name}.onnx").exists():
