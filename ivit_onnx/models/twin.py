@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from ivit_onnx.architectures import Architecture, Preprocess
 from ivit_onnx.errors import CalibrationError
+from ivit_onnx.quant.exponents import MOST_N
 from ivit_onnx.quant.modules import Activation, Classifier, ImageInput, QuantModule
 from ivit_onnx.quant.tables import Nonlinear
 from ivit_onnx.quant.tensors import QuantTensor
 
 __all__ = ["Twin"]
 
-#: What the operators take as n, and float32 as a scale.
-_MOST_N = 31
+#: What float32 takes as a scale.
 _LARGEST_SCALE = float(np.finfo(np.float32).max)
 
 
@@ -154,8 +154,8 @@ class Twin(nn.Module):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise CalibrationError(f"{name}: expected a number, found {value!r}")
             if name.endswith(".n"):
-                if value not in range(_MOST_N + 1):
-                    raise CalibrationError(f"{name}: expected a whole number from 0 to {_MOST_N}, found {value!r}")
+                if value not in range(MOST_N + 1):
+                    raise CalibrationError(f"{name}: expected a whole number from 0 to {MOST_N}, found {value!r}")
             elif not 0 <= value <= _LARGEST_SCALE:
                 raise CalibrationError(f"{name}: expected a scale from 0 to {_LARGEST_SCALE}, found {value!r}")
             buffer.fill_(value)

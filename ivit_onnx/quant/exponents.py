@@ -14,12 +14,23 @@ import numpy as np
 from ivit_onnx.opset import OPERATORS
 from ivit_onnx.opset.arithmetic import INT32_MAX, shift_exp
 
-__all__ = ["SOFTMAX_BITS", "choose_gelu_n", "choose_shiftmax_n", "exp_x0", "fitting_n", "gelu_limit", "gelu_x0"]
+__all__ = [
+    "MOST_N",
+    "SOFTMAX_BITS",
+    "choose_gelu_n",
+    "choose_shiftmax_n",
+    "exp_x0",
+    "fitting_n",
+    "gelu_limit",
+    "gelu_x0",
+]
 
 _SIGMOID_SLOPE = np.float32(1.702)
 _N_RANGE = range(4, 31)
-#: Fractional bits that a probability may have.
-SOFTMAX_BITS = (7, 8, 15)
+_SHIFTMAX = {attribute.name: attribute for attribute in OPERATORS["Shiftmax"].attributes}
+#: Fractional bits that a probability may have, and the largest n.
+SOFTMAX_BITS = _SHIFTMAX["frac_bits"].allowed
+MOST_N = _SHIFTMAX["n"].maximum
 
 
 def exp_x0(scale: np.float32) -> int:
