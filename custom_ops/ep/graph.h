@@ -48,7 +48,7 @@ std::vector<std::string> value_names(const std::vector<const OrtValueInfo*>& val
 std::vector<const OrtValueInfo*> graph_inputs(const OrtGraph* graph);
 std::vector<const OrtValueInfo*> graph_outputs(const OrtGraph* graph);
 
-// The version of a domain that the graph was written for; kDomainVersion where it names none.
+// The version of kDomain that the graph was written for; kDomainVersion where it names none.
 int64_t domain_version(const OrtGraph* graph);
 
 // An integer attribute. Throws InvalidArgument if there is none.

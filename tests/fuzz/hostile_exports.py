@@ -54,8 +54,7 @@ def prepare(folder: Path) -> None:
         write_trained(path, twin.timm_weights(), decided)
         _prepared.setdefault("trained", []).append(path.read_bytes())
     for name in PUBLISHED:
-        content = torch.load(DATA / name, weights_only=True)
-        _prepared.setdefault("published", []).append(dict(content.get("model", content.get("state_dict", content))))
+        _prepared.setdefault("published", []).append(dict(torch.load(DATA / name, weights_only=True)))
 
 
 def check(seed: int, folder: Path) -> str:
