@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from onnx import TensorProto, inliner, shape_inference
 
 from ivit_onnx.errors import ModelError
@@ -64,8 +64,24 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
         raise ModelError(f"cannot read {path}: {' '.join(str(error).split())}") from None
     if not model.graph.node:
         raise ModelError(f"{path} is not an ONNX model, or an empty one")
+    if not _is_text(model):
+        raise ModelError(f"{path} is damaged: it has names that are no text")
     check_calls(model)
     return model
+
+
+def _is_text(message: Message) -> bool:
+    """Whether every string in the message is text; bytes that are not UTF-8 come as bytes, or not at all."""
+    try:
+        for field, value in message.ListFields():
+            if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+                continue
+            for item in (value,) if isinstance(value, (str, bytes, Message)) else value:
+                if isinstance(item, bytes) or (isinstance(item, Message) and not _is_text(item)):
+                    return False
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def audit(model: onnx.ModelProto) -> FloatAudit:
@@ -74,13 +90,6 @@ def audit(model: onnx.ModelProto) -> FloatAudit:
     The only exception is the boundary of a model with a float32 input: one standard QuantizeLinear that alone reads
     this input, with its scale. Raises ModelError when the model is not valid.
     """
-    try:
-        return _audit(model)
-    except UnicodeDecodeError:
-        raise ModelError("the model is damaged: it has names that are no text") from None
-
-
-def _audit(model: onnx.ModelProto) -> FloatAudit:
     boundary = _boundary(model)
     allowed: set[str] = set()
     if boundary is not None:

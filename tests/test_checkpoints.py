@@ -231,6 +231,7 @@ def test_wrong_flags(micro: StateDict) -> None:
         ({"heads": 3}, "3 heads do not divide the width 64.*--num-heads"),
         ({"heads": 0}, "heads must be a positive integer.*--num-heads"),
         ({"image_size": 50}, "patches of 8 pixels do not divide an image of 50"),
+        ({"image_size": 8 * 513}, "image_size must be at most 512 patches of 8 pixels, found 4104; pass --img-size"),
         ({"name": "vit_tiny_patch16_224"}, "not vit_tiny_patch16_224: image_size is 32, expected 224"),
         ({"name": "vit_tiny_patch16_22"}, "did you mean vit_tiny_patch16_224"),
         ({"name": "resnet50"}, "unknown architecture 'resnet50'"),

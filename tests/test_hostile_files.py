@@ -164,25 +164,32 @@ def test_published_scales_that_are_no_dense_tensors(scale: torch.Tensor, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("key", "number"), [("softmax_bits", 2**63), ("n", 2**63), ("n", 4.5), ("scale", float("nan")), ("scale", -1.0)]
+    ("key", "number", "expected"),
+    [
+        ("softmax_bits", 2**63, "softmax_bits: expected one of 7, 8, 15"),
+        ("quantization.n", 2**63, "n: expected a whole"),
+        ("quantization.n", 4.5, "n: expected a whole"),
+        ("quantization.scale", float("nan"), "scale: expected a scale"),
+        ("quantization.scale", -1.0, "scale: expected a scale"),
+        ("arch.depth", 2**40, "at most 1024 blocks"),
+        ("arch.reg_tokens", 16, "reg_token is missing"),
+    ],
 )
-def test_numbers_of_a_training_that_cannot_be(key: str, number: float, tmp_path: Path) -> None:
+def test_numbers_of_a_training_that_cannot_be(key: str, number: float, expected: str, tmp_path: Path) -> None:
     hostile_exports.prepare(tmp_path)
-    content = (tmp_path / "trained.safetensors").read_bytes()
+    content = hostile_exports.trained_vit()
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
-    if key == "softmax_bits":
-        header["__metadata__"][key] = str(number)
+    part, _, name = key.partition(".")
+    decided = json.loads(header["__metadata__"][part])
+    if name:
+        decided[next(entry for entry in decided if entry.split(".")[-1] == name)] = number
     else:
-        state = json.loads(header["__metadata__"]["quantization"])
-        state[next(name for name in state if name.endswith(f".{key}"))] = number
-        header["__metadata__"]["quantization"] = json.dumps(state)
+        decided = number
+    header["__metadata__"][part] = json.dumps(decided)
     text = json.dumps(header).encode()
     path = tmp_path / "spoiled.safetensors"
     path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
-    expected = (
-        r"softmax_bits: expected one of 7, 8, 15" if key == "softmax_bits" else f"{key}: expected a (whole|scale)"
-    )
     with pytest.raises((CalibrationError, CheckpointError), match=expected):
         export(path, tmp_path / "model.onnx")
 

@@ -204,6 +204,17 @@ def test_names_that_are_no_text(provider: str, tmp_path: Path) -> None:
         ivit_onnx.create_session(path, provider=provider)
 
 
+@pytest.mark.parametrize("what", ["output", "symbol", "author", "comment"])
+def test_what_is_no_text_anywhere(what: str, tmp_path: Path) -> None:
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["symbol"]) for name in ("x", "output"))
+    node = helper.make_node("Relu", ["x"], ["output"], doc_string="comment")
+    model = helper.make_model(helper.make_graph([node], "graph", [x], [y]), producer_name="author")
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString().replace(what.encode(), what.encode()[:-1] + b"\xe2"))
+    with pytest.raises(ModelError, match="names that are no text"):
+        load_graph(path)
+
+
 @pytest.mark.parametrize("operator", ["IntLinear", "IntLayerNorm", "IntAttention", "IntPixelEmbed"])
 @pytest.mark.parametrize("flat", [False, True], ids=["operators", "flat"])
 def test_weights_that_begin_at_any_byte(operator: str, flat: bool, tmp_path: Path) -> None:

@@ -186,6 +186,18 @@ def test_a_range_of_many_numbers_is_a_finding() -> None:
     assert "at most 16777216 numbers" in prove(helper.make_model(graph)).findings[0].message
 
 
+@pytest.mark.parametrize("axes", [[1, 1], [1, -1], [2], [-3]])
+@pytest.mark.parametrize("kind", ["Slice", "Unsqueeze", "ReduceSum"])
+def test_axes_that_stand_twice_or_nowhere(kind: str, axes: list[int]) -> None:
+    """The analysis took off an end for each of them, exact integers for the last one; ONNX Runtime refuses."""
+    axes = [axis * 2 for axis in axes] if kind == "Unsqueeze" else axes  # of the result, which has more of them
+    constants = {"one": np.ones(len(axes), np.int64), "axes": np.asarray(axes)}
+    inputs = ["w", *(["one", "one"] if kind == "Slice" else []), "axes"]
+    nodes = [helper.make_node("Cast", ["x"], ["w"], to=7), helper.make_node(kind, inputs, ["y"])]
+    model = model_of(nodes, {"x": ("int8", [5, 5])}, constants, ("y", "int64"))
+    assert "expected different axes" in prove(model).findings[0].message
+
+
 def test_floats_are_not_taken_for_integers() -> None:
     nodes = [helper.make_node("Cast", ["f"], ["w"], to=6), helper.make_node("Mul", ["w", "w"], ["y"])]
     for model in (

@@ -11,6 +11,10 @@ from ivit_onnx.errors import CheckpointError
 __all__ = ["Architecture"]
 
 _FLAGS = {"image_size": "; pass --img-size", "heads": "; pass --num-heads"}
+#: Most patches along a side: 8192 pixels at patches of 16. A larger image is a mistake, and takes gigabytes.
+_MOST_PATCHES = 512
+#: Most blocks of a network. Known ones have up to 40.
+_MOST_BLOCKS = 1024
 #: Numbers that may be 0: no classes is a network that returns features.
 _OPTIONAL = ("classes", "reg_tokens")
 
@@ -50,6 +54,19 @@ class Architecture:
             raise CheckpointError(
                 f"patches of {self.patch_size} pixels do not divide an image of {self.image_size}; pass --img-size"
             )
+        if self.image_size > _MOST_PATCHES * self.patch_size:
+            raise CheckpointError(
+                f"image_size must be at most {_MOST_PATCHES} patches of {self.patch_size} pixels, "
+                f"found {self.image_size}; pass --img-size"
+            )
+
+        if self.blocks > _MOST_BLOCKS:
+            raise CheckpointError(f"expected at most {_MOST_BLOCKS} blocks, found {self.blocks}")
+
+    @property
+    def blocks(self) -> int:
+        """Number of transformer blocks."""
+        raise NotImplementedError
 
     @property
     def tokens(self) -> int:

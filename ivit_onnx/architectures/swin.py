@@ -59,13 +59,13 @@ class SwinArchitecture(Architecture):
     mlp_ratio: int
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         for name in ("depths", "heads", "windows"):
             values = getattr(self, name)
             if not isinstance(values, tuple) or len(values) != len(self.depths) or not values:
                 raise CheckpointError(f"{name} must have one number a stage, found {values!r}")
             if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in values):
                 raise CheckpointError(f"{name} must be positive integers, found {list(values)}")
+        super().__post_init__()
         for stage in self.stages:
             if stage.width % stage.heads:
                 raise CheckpointError(f"{stage.heads} heads do not divide width {stage.width} of stage {stage.index}")
@@ -79,6 +79,10 @@ class SwinArchitecture(Architecture):
                 grid = -(-grid // 2)
             stages.append(Stage(index, depth, self.width * 2**index, heads, grid, min(window, grid)))
         return tuple(stages)
+
+    @property
+    def blocks(self) -> int:
+        return sum(self.depths)
 
     @property
     def tokens(self) -> int:

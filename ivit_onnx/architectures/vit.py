@@ -59,6 +59,10 @@ class VitArchitecture(Architecture):
             )
 
     @property
+    def blocks(self) -> int:
+        return self.depth
+
+    @property
     def patches(self) -> int:
         """Number of image patches."""
         return (self.image_size // self.patch_size) ** 2

@@ -184,7 +184,7 @@ def _weights(state_dict: Tensors, arch: VitArchitecture) -> dict[str, torch.Tens
         return adapted
     prefix = 0 if arch.no_embed_class else arch.prefix_tokens
     grid, new_grid = math.isqrt(max(table.shape[1] - prefix, 0)), arch.image_size // arch.patch_size
-    if grid * grid == table.shape[1] - prefix and table.is_floating_point():
+    if table.shape[0] == 1 and 0 < grid * grid == table.shape[1] - prefix and table.is_floating_point():
         # As timm's resample_abs_pos_embed; float64, so that every machine gets the same float32 numbers.
         patches = table[:, prefix:].double().reshape(1, grid, grid, -1).permute(0, 3, 1, 2)
         patches = torch.nn.functional.interpolate(patches, (new_grid, new_grid), mode="bicubic", antialias=True)

@@ -56,24 +56,8 @@ def load_with_weights(path: str | os.PathLike[str]) -> onnx.ModelProto:
     from ivit_onnx.float_audit import load_graph
 
     model = load_graph(path)
-    if not _is_text(model):
-        raise ModelError(f"{path} is damaged: it has names that are no text")
     try:
         onnx.load_external_data_for_model(model, str(Path(path).resolve().parent))
     except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as error:
         raise ModelError(f"cannot read the weights of {path}: {' '.join(str(error).split())}") from None
     return model
-
-
-def _is_text(model: onnx.ModelProto) -> bool:
-    """Whether all names of the main graph and of functions are text; others come as bytes, or not at all."""
-    try:
-        nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
-        names = [name for node in nodes for name in (node.name, node.op_type, node.domain, *node.input, *node.output)]
-        names += [tensor.name for tensor in model.graph.initializer]
-        names += [entry.name for node in nodes for entry in node.attribute]
-        names += [value.name for value in (*model.graph.input, *model.graph.output)]
-        names += [text for entry in model.metadata_props for text in (entry.key, entry.value)]
-    except UnicodeDecodeError:
-        return False
-    return all(isinstance(name, str) for name in names)

@@ -19,7 +19,7 @@ __all__ = ["RULES"]
 def transpose(node: Node, x: Value) -> Value:
     if x.shape is None:
         return x.moved(None, *x.ends())
-    order = list(node.attribute("perm", list(reversed(range(len(x.shape))))))
+    order = node.axes(node.attribute("perm", list(reversed(range(len(x.shape))))), len(x.shape))
     result = tuple(x.shape[axis] for axis in order)
     if x.constant is not None:
         return Value.of(x.constant.transpose(order), x.dtype)
@@ -30,7 +30,7 @@ def transpose(node: Node, x: Value) -> Value:
 def gather(node: Node, data: Value, index: Value) -> Value:
     if data.shape is None:
         return node.stop("the shape of the data is not known")
-    axis = node.attribute("axis", 0) % len(data.shape)
+    (axis,) = node.axes([node.attribute("axis", 0)], len(data.shape))
     size = data.shape[axis]
     if not isinstance(size, int):
         return node.stop("the number of elements to choose from is not known")
@@ -76,7 +76,7 @@ def concat(node: Node, *inputs: Value) -> Value:
         return node.stop("the shape of an input is not known")
     shapes = [value.shape for value in inputs if value.shape is not None]
     rank = len(shapes[0])
-    axis %= rank
+    (axis,) = node.axes([axis], rank)
     dims = [of[axis] for of in shapes]
     total: Dim = sum(dim for dim in dims if isinstance(dim, int)) if all(isinstance(d, int) for d in dims) else None
     others = broadcast(*((*of[:axis], 1, *of[axis + 1 :]) for of in shapes))
@@ -109,7 +109,7 @@ def slice_(node: Node, x: Value, starts: Value, ends: Value, *rest: Value) -> Va
     if x.shape is None or any(constant is None for constant in constants):
         return node.stop("expected constant bounds and a known rank")
     bounds = [[int(i) for i in array.reshape(-1)] for array in constants if array is not None]
-    axes = bounds[2] if len(bounds) > 2 else list(range(len(bounds[0])))
+    axes = node.axes(bounds[2] if len(bounds) > 2 else range(len(bounds[0])), len(x.shape))
     steps = bounds[3] if len(bounds) > 3 else [1] * len(axes)
     shape = list(x.shape)
     for start, end, axis, step in zip(bounds[0], bounds[1], axes, steps, strict=True):
@@ -121,10 +121,9 @@ def slice_(node: Node, x: Value, starts: Value, ends: Value, *rest: Value) -> Va
 def _uniform_axes(x: Value, axes: list[int]) -> tuple[Array, Array]:
     """Ranges merged along some axes."""
     assert x.shape is not None
-    chosen = tuple(axis % len(x.shape) for axis in axes)
     ends = []
     for end, merge in ((x.low, np.min), (x.high, np.max)):
-        ends.append(end if end.size == 1 else np.asarray(merge(x.full_rank(end), axis=chosen, keepdims=True)))
+        ends.append(end if end.size == 1 else np.asarray(merge(x.full_rank(end), axis=tuple(axes), keepdims=True)))
     return ends[0], ends[1]
 
 

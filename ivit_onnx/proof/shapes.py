@@ -113,7 +113,7 @@ def _reshaped(x: Value, end: Array, dims: tuple[Dim, ...]) -> Array:
 def squeeze(node: Node, x: Value, *axes: Value) -> Value:
     if x.shape is None or not axes or axes[0].constant is None:
         return node.stop("expected constant axes and a known rank")
-    chosen = {int(axis) % len(x.shape) for axis in axes[0].constant.reshape(-1)}
+    chosen = node.axes(axes[0].constant.reshape(-1), len(x.shape))
     return x.moved(tuple(dim for axis, dim in enumerate(x.shape) if axis not in chosen), *x.ends())
 
 
@@ -121,7 +121,7 @@ def unsqueeze(node: Node, x: Value, axes: Value) -> Value:
     if x.shape is None or axes.constant is None:
         return node.stop("expected constant axes and a known rank")
     rank = len(x.shape) + axes.constant.size
-    chosen = {int(axis) % rank for axis in axes.constant.reshape(-1)}
+    chosen = node.axes(axes.constant.reshape(-1), rank)
     rest = iter(x.shape)
     return x.moved(tuple(1 if axis in chosen else next(rest) for axis in range(rank)), *x.ends())
 

@@ -23,7 +23,7 @@ def _axes(node: Node, x: Value, inputs: tuple[Value, ...]) -> list[int] | None:
         return None if node.attribute("noop_with_empty_axes", 0) else list(range(len(x.shape)))
     if inputs[0].constant is None:
         return None
-    return [int(axis) % len(x.shape) for axis in inputs[0].constant.reshape(-1)]
+    return node.axes(inputs[0].constant.reshape(-1), len(x.shape))
 
 
 def _reduced(x: Value, axes: list[int], keep: bool) -> tuple[Any, ...]:

@@ -90,6 +90,13 @@ class Node:
             self.stop(f"a result of element type {number} is no integer")
         return _DTYPES[number]
 
+    def axes(self, given: Iterable[int], rank: int) -> list[int]:
+        """Axes counted from the first; ONNX Runtime refuses a node that has others, or one of them twice."""
+        axes = [int(axis) for axis in given]
+        if len({axis % rank for axis in axes if -rank <= axis < rank}) < len(axes):
+            self.stop(f"expected different axes from {-rank} to {rank - 1}, found {axes}")
+        return [axis % rank for axis in axes]
+
     def count(self) -> None:
         """One more check."""
         self._walk.checks += 1

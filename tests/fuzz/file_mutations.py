@@ -126,7 +126,7 @@ def spoil_tensors(tensors: dict[str, torch.Tensor], rng: Rng) -> Any:
         tensor = spoiled[name]
         if not isinstance(tensor, torch.Tensor) or tensor.ndim == 0 or tensor.numel() > 2**24:
             continue
-        if tensor.is_quantized or tensor.layout is not torch.strided:
+        if tensor.is_quantized or tensor.is_meta or tensor.layout is not torch.strided:
             continue  # by an earlier change; PyTorch cannot do much with it
         kind = int(rng.integers(14))
         shape = list(tensor.shape)

@@ -57,6 +57,11 @@ def prepare(folder: Path) -> None:
         _prepared.setdefault("published", []).append(dict(torch.load(DATA / name, weights_only=True)))
 
 
+def trained_vit() -> bytes:
+    """A checkpoint of `ivit-train`, after `prepare`."""
+    return bytes(_prepared["trained"][0])
+
+
 def check(seed: int, folder: Path) -> str:
     torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
