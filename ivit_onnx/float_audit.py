@@ -6,19 +6,16 @@ functions that no node calls. The second inlines all functions and lets strict s
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError, Message
 from onnx import TensorProto, inliner, shape_inference
 
 from ivit_onnx.errors import ModelError
-from ivit_onnx.function_calls import check_calls
 
-__all__ = ["FloatAudit", "audit", "load_graph"]
+__all__ = ["FloatAudit", "audit"]
 
 #: Element types an integer-only model may have.
 INTEGER_TYPES = frozenset(
@@ -50,38 +47,6 @@ class FloatAudit:
     boundary: str | None
     values: int
     functions: int
-
-
-def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
-    """The model without external data; ModelError when the file is missing, damaged or not ONNX."""
-    try:
-        model = onnx.load(os.fspath(path), format="protobuf", load_external_data=False)
-    except FileNotFoundError:
-        raise ModelError(f"model {path} does not exist") from None
-    except IsADirectoryError:
-        raise ModelError(f"{path} is a folder, expected an ONNX file") from None
-    except (OSError, DecodeError, ValueError) as error:
-        raise ModelError(f"cannot read {path}: {' '.join(str(error).split())}") from None
-    if not model.graph.node:
-        raise ModelError(f"{path} is not an ONNX model, or an empty one")
-    if not _is_text(model):
-        raise ModelError(f"{path} is damaged: it has names that are no text")
-    check_calls(model)
-    return model
-
-
-def _is_text(message: Message) -> bool:
-    """Whether every string in the message is text; bytes that are not UTF-8 come as bytes, or not at all."""
-    try:
-        for field, value in message.ListFields():
-            if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
-                continue
-            for item in (value,) if isinstance(value, (str, bytes, Message)) else value:
-                if isinstance(item, bytes) or (isinstance(item, Message) and not _is_text(item)):
-                    return False
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def audit(model: onnx.ModelProto) -> FloatAudit:

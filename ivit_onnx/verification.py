@@ -10,10 +10,11 @@ from typing import Any, overload
 import numpy as np
 
 from ivit_onnx.errors import ImageError, ModelError
-from ivit_onnx.float_audit import FloatAudit, audit, load_graph
+from ivit_onnx.float_audit import FloatAudit, audit
 from ivit_onnx.images import ImageSource, normalize, read_images
 from ivit_onnx.metadata import ModelDescription, describe
-from ivit_onnx.proof import ProofReport, load_with_weights, mismatch, prove, read_certificate
+from ivit_onnx.model_files import load_graph, load_with_weights
+from ivit_onnx.proof import ProofReport, mismatch, prove, read_certificate
 
 __all__ = ["Comparison", "Proof", "VerificationReport", "prove_file", "random_images", "verify"]
 

@@ -20,7 +20,8 @@ from fuzz import hostile_models
 from fuzz.worker import peak, reset_peak
 from graphs import single_operator_model
 from ivit_onnx.errors import ModelError
-from ivit_onnx.float_audit import audit, load_graph
+from ivit_onnx.float_audit import audit
+from ivit_onnx.model_files import load_graph
 from ivit_onnx.proof import METADATA_KEY, mismatch, prove
 from sessions import assert_equal, expected, run, session
 from test_provider_flat import flat_model
@@ -215,6 +216,20 @@ def test_what_is_no_text_anywhere(what: str, tmp_path: Path) -> None:
         load_graph(path)
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_absent_inputs_of_largest_and_least(inside: bool, tmp_path: Path) -> None:
+    """ONNX Runtime takes the model and crashes when it runs."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.INT32, ["n"]) for name in "xy")
+    largest = helper.make_node("Max", ["x", ""], ["y"], name="largest")
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("own", 1)]
+    functions = [helper.make_function("own", "F", ["x"], ["y"], [largest], opsets[:1])] if inside else []
+    call = helper.make_node("F", ["x"], ["y"], domain="own") if inside else largest
+    graph = helper.make_graph([call], "graph", [x], [y])
+    onnx.save(helper.make_model(graph, functions=functions, opset_imports=opsets), tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match="an input of Max 'largest' is left out"):
+        load_graph(tmp_path / "model.onnx")
+
+
 @pytest.mark.parametrize("operator", ["IntLinear", "IntLayerNorm", "IntAttention", "IntPixelEmbed"])
 @pytest.mark.parametrize("flat", [False, True], ids=["operators", "flat"])
 def test_weights_that_begin_at_any_byte(operator: str, flat: bool, tmp_path: Path) -> None:
@@ -284,12 +299,10 @@ def test_proof_of_models_that_do_not_fit_together(tmp_path: Path) -> None:
     weight = helper.make_tensor("w", TensorProto.INT64, [1], [1])
     number = helper.make_node("Constant", [], ["y"], value=1)
     number.attribute[0].CopyFrom(helper.make_attribute("value", b"1"))
-    for nodes, inputs in (
-        ([helper.make_node("Gather", ["x", "x"], ["y"])], [scalar]),
-        ([number], [x]),
-    ):
-        with pytest.raises(ModelError, match="the model is not valid"):
-            prove(helper.make_model(helper.make_graph(nodes, "graph", inputs, [y])))
+    gather = helper.make_graph([helper.make_node("Gather", ["x", "x"], ["y"])], "graph", [scalar], [y])
+    assert "expected different axes" in prove(helper.make_model(gather)).findings[0].message
+    with pytest.raises(ModelError, match="the model is not valid"):
+        prove(helper.make_model(helper.make_graph([number], "graph", [x], [y])))
     case = random_case("IntLinear32", np.random.default_rng(0))
     empty = single_operator_model(case, constants=True, functions=True)
     for tensor in empty.graph.initializer:

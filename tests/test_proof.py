@@ -17,8 +17,9 @@ from onnx import helper, inliner, numpy_helper
 from cases import random_case
 from commands import MICRO, call
 from ivit_onnx.errors import ExportError
+from ivit_onnx.model_files import load_with_weights
 from ivit_onnx.opset import OPERATORS
-from ivit_onnx.proof import METADATA_KEY, graph_hash, load_with_weights, mismatch, prove
+from ivit_onnx.proof import METADATA_KEY, graph_hash, mismatch, prove
 from ivit_onnx.proof.walk import Walk
 from ivit_onnx.verification import verify
 from proofs import assert_in_ranges, assert_inside, model_of, operator_model

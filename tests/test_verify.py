@@ -20,7 +20,8 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 import ivit_onnx  # noqa: E402
 from commands import MICRO, call, installed  # noqa: E402
 from ivit_onnx.errors import ImageError, ModelError  # noqa: E402
-from ivit_onnx.float_audit import audit, load_graph  # noqa: E402
+from ivit_onnx.float_audit import audit  # noqa: E402
+from ivit_onnx.model_files import load_graph  # noqa: E402
 from ivit_onnx.verification import verify  # noqa: E402
 
 Model = Any

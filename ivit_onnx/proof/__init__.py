@@ -5,13 +5,9 @@ docs/trust.md says what is proven, with the lemmas on which the ranges stand.
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import onnx
-from google.protobuf.message import DecodeError
 
-from ivit_onnx.errors import ModelError, damaged_model
+from ivit_onnx.errors import damaged_model
 from ivit_onnx.proof.bodies import foreign_functions
 from ivit_onnx.proof.certificate import METADATA_KEY, certificate, graph_hash, mismatch, read_certificate
 from ivit_onnx.proof.report import Finding, NodeRoom, ProofReport
@@ -24,7 +20,6 @@ __all__ = [
     "ProofReport",
     "certificate",
     "graph_hash",
-    "load_with_weights",
     "mismatch",
     "prove",
     "read_certificate",
@@ -49,15 +44,3 @@ def prove(model: onnx.ModelProto) -> ProofReport:
         message = "the body is not that of the operator set: kernels, which replace it, compute something else"
         findings.append(Finding(f"function {name}", name, message))
     return ProofReport(tuple(findings), walk.checks, walk.values, tuple(walk.rooms.values()))
-
-
-def load_with_weights(path: str | os.PathLike[str]) -> onnx.ModelProto:
-    """The model with external data; ModelError when anything of it is missing or damaged."""
-    from ivit_onnx.float_audit import load_graph
-
-    model = load_graph(path)
-    try:
-        onnx.load_external_data_for_model(model, str(Path(path).resolve().parent))
-    except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"cannot read the weights of {path}: {' '.join(str(error).split())}") from None
-    return model

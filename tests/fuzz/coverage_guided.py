@@ -24,9 +24,10 @@ with atheris.instrument_imports(include=["ivit_onnx"]):
     from cases import random_case
     from fuzz import hostile_files, hostile_models
     from ivit_onnx.errors import IvitError
-    from ivit_onnx.float_audit import audit, load_graph
+    from ivit_onnx.float_audit import audit
+    from ivit_onnx.model_files import load_graph, load_with_weights
     from ivit_onnx.opset import OPERATORS
-    from ivit_onnx.proof import load_with_weights, mismatch, prove
+    from ivit_onnx.proof import mismatch, prove
     from proofs import operator_model
 
 #: Of PyTorch, whose instrumentation as a whole takes a quarter of an hour.

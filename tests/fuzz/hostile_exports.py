@@ -22,8 +22,9 @@ from ivit_onnx.calibration import apply_calibration, collect_statistics
 from ivit_onnx.checkpoints import Trained, write_trained
 from ivit_onnx.errors import IvitError
 from ivit_onnx.metadata import describe
+from ivit_onnx.model_files import load_with_weights
 from ivit_onnx.models import Twin, from_timm
-from ivit_onnx.proof import load_with_weights, prove
+from ivit_onnx.proof import prove
 from ivit_onnx.quant.tables import nonlinear_named
 from ivit_onnx.verification import verify
 from networks import DATA, SIZE, images, timm_network, timm_swin

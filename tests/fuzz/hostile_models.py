@@ -18,8 +18,9 @@ from cases import random_case
 from fuzz.model_mutations import mutate
 from graphs import single_operator_model
 from ivit_onnx.errors import IvitError
-from ivit_onnx.float_audit import audit, load_graph
+from ivit_onnx.float_audit import audit
 from ivit_onnx.metadata import describe
+from ivit_onnx.model_files import load_graph
 from ivit_onnx.opset import OPERATORS
 
 #: Elements of an input; inputs that have to be larger are not made.

@@ -21,9 +21,10 @@ from cases import random_case
 from fuzz import hostile_models
 from fuzz.model_mutations import mutate
 from ivit_onnx.errors import IvitError
-from ivit_onnx.float_audit import audit, load_graph
+from ivit_onnx.float_audit import audit
+from ivit_onnx.model_files import load_graph, load_with_weights
 from ivit_onnx.opset import OPERATORS
-from ivit_onnx.proof import load_with_weights, mismatch, prove
+from ivit_onnx.proof import mismatch, prove
 from proofs import assert_inside, exact_outputs, operator_model
 
 #: Elements of an input; larger ones take the exact integers too long.

@@ -1,0 +1,73 @@
+"""Reads model files of anybody: what would crash or occupy a reader, or ONNX Runtime, is refused here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError, Message
+
+from ivit_onnx.errors import ModelError
+from ivit_onnx.function_calls import check_calls
+
+__all__ = ["load_graph", "load_with_weights"]
+
+#: Operators of any number of inputs. Kernels of ONNX Runtime crash where one of these is left out.
+_VARIADIC = frozenset({"Max", "Mean", "Min", "Sum"})
+
+
+def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
+    """The model without external data; ModelError when the file is missing, damaged or not ONNX."""
+    try:
+        model = onnx.load(os.fspath(path), format="protobuf", load_external_data=False)
+    except FileNotFoundError:
+        raise ModelError(f"model {path} does not exist") from None
+    except IsADirectoryError:
+        raise ModelError(f"{path} is a folder, expected an ONNX file") from None
+    except (OSError, DecodeError, ValueError) as error:
+        raise ModelError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+    if not model.graph.node:
+        raise ModelError(f"{path} is not an ONNX model, or an empty one")
+    if not _is_text(model):
+        raise ModelError(f"{path} is damaged: it has names that are no text")
+    check_calls(model)
+    for nodes in (model.graph.node, *(function.node for function in model.functions)):
+        for node in _with_inner(nodes):
+            if node.op_type in _VARIADIC and "" in node.input:
+                raise ModelError(f"the model is not valid: an input of {node.op_type} {node.name!r} is left out")
+    return model
+
+
+def load_with_weights(path: str | os.PathLike[str]) -> onnx.ModelProto:
+    """The model with external data; ModelError when anything of it is missing or damaged."""
+    model = load_graph(path)
+    try:
+        onnx.load_external_data_for_model(model, str(Path(path).resolve().parent))
+    except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"cannot read the weights of {path}: {' '.join(str(error).split())}") from None
+    return model
+
+
+def _with_inner(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """The nodes, and those of graphs in their attributes."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                yield from _with_inner(graph.node)
+
+
+def _is_text(message: Message) -> bool:
+    """Whether every string in the message is text; bytes that are not UTF-8 come as bytes, or not at all."""
+    try:
+        for field, value in message.ListFields():
+            if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+                continue
+            for item in (value,) if isinstance(value, (str, bytes, Message)) else value:
+                if isinstance(item, bytes) or (isinstance(item, Message) and not _is_text(item)):
+                    return False
+    except UnicodeDecodeError:
+        return False
+    return True
