@@ -226,8 +226,10 @@ def _check_values(batch: list[int] | None, softmax_bits: list[int] | None, *, co
         if size < 1:
             raise IvitError(f"a batch has at least 1 image, found {size}")
     for bits in softmax_bits or []:
-        if bits not in (7, 8, 15):
-            raise IvitError(f"expected softmax bits of 7, 8 or 15, found {bits}")
+        from ivit_onnx.quant.exponents import SOFTMAX_BITS
+
+        if bits not in SOFTMAX_BITS:
+            raise IvitError(f"expected softmax bits of {', '.join(map(str, SOFTMAX_BITS))}, found {bits}")
     if compare and other:
         raise IvitError("--compare does not go with --profile or --kernels")
 
