@@ -102,7 +102,8 @@ def create_session(
             docs/execution-provider.md.
         provider: One of `DEVICES` instead: "cpu", "cuda", or, compiled, "ivit-cpu" and "ivit-cuda".
         threads: Threads of the session's pool; by default one per core.
-        session_options: Options to start from; the kernel library is added to them.
+        session_options: Options to start from; the kernel library is added to them. They serve for several sessions
+            with the same kernels and the same options of `IVitExecutionProvider`.
         kernels: False runs the integer operators of the file's own functions: slow, the same integers.
 
     Raises:
@@ -110,6 +111,7 @@ def create_session(
         IvitError: The kernels of this installation are those for CPUs only, and the CUDA provider is asked for.
         ModelError: The file is missing, damaged, or rejected by ONNX Runtime or by a kernel.
         IvitError: A provider is there but does not start, for want of a device, a driver or CUDA's libraries.
+        IvitError: `session_options` come from a session with other kernels.
     """
     ort = _onnxruntime()
     if not Path(path).is_file():
@@ -135,10 +137,14 @@ def create_session(
     options = ort.SessionOptions() if session_options is None else session_options
     if threads is not None:
         options.intra_op_num_threads = threads
-    if kernels:
-        options.register_custom_ops_library(library_path())
-    if compiled:
-        _add_compiler(options, next((dict(p[1]) for p in wanted if not isinstance(p, str) and p[0] == IVIT), {}))
+    compiler = next((dict(p[1]) for p in wanted if not isinstance(p, str) and p[0] == IVIT), {})
+    prepared = f"kernels {kernels}, {IVIT} {sorted(compiler.items()) if compiled else None}"
+    if not _is_prepared(options, prepared):
+        if kernels:
+            options.register_custom_ops_library(library_path())
+        if compiled:
+            _add_compiler(options, compiler)
+        options.add_session_config_entry(_PREPARED, prepared)
     try:
         session: onnxruntime.InferenceSession = ort.InferenceSession(
             os.fspath(path), options, providers=None if compiled else wanted, enable_fallback=0
@@ -156,6 +162,24 @@ def create_session(
     if absent:
         raise IvitError(f"{absent[0]} does not start, and ONNX Runtime would run on the CPU: {_advice(absent[0])}")
     return session
+
+
+#: The entry of session options that says what `create_session` has added to them.
+_PREPARED = "ivit.prepared"
+
+
+def _is_prepared(options: Any, wanted: str) -> bool:
+    """Whether session options have the library already, from a session before: adding it twice is an error."""
+    try:
+        found = options.get_session_config_entry(_PREPARED)
+    except RuntimeError:  # what ONNX Runtime raises for an entry that is not there
+        return False
+    if found != wanted:
+        raise IvitError(
+            f"create_session: session_options were used for a session with {found}, and keep that; expected new ones "
+            f"for {wanted}"
+        )
+    return True
 
 
 def _add_compiler(options: Any, provider_options: dict[str, Any]) -> None:

@@ -46,6 +46,19 @@ def test_create_session_extends_given_options(tmp_path: Path) -> None:
     assert (tmp_path / "optimized.onnx").is_file()
 
 
+@pytest.mark.parametrize("provider", ["cpu", "ivit-cpu"])
+def test_session_options_serve_for_several_sessions(provider: str, tmp_path: Path) -> None:
+    case = random_case("IntLayerNorm", np.random.default_rng(0))
+    model = tmp_path / "model.onnx"
+    onnx.save(single_operator_model(case), model)
+    options = onnxruntime.SessionOptions()
+    for _ in range(2):
+        session = ivit_onnx.create_session(model, provider=provider, session_options=options)
+        assert_equal(run(session, case), expected(case))
+    with pytest.raises(IvitError, match="session_options were used for a session with kernels True"):
+        ivit_onnx.create_session(model, provider=provider, session_options=options, kernels=False)
+
+
 def test_missing_model(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"absent\.onnx: no such model file"):
         ivit_onnx.create_session(tmp_path / "absent.onnx")

@@ -175,7 +175,8 @@ def _weights(state_dict: Tensors, arch: SwinArchitecture) -> dict[str, torch.Ten
             continue
         stage = arch.stages[int(match[1])]
         expected = _mask(stage) if match[3] == "attn_mask" else torch.from_numpy(window_offsets(stage.window))
-        if tensor.shape != expected.shape or not torch.equal(tensor.to(expected.dtype), expected):
+        dense = tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_meta or tensor.is_complex())
+        if not dense or tensor.shape != expected.shape or not torch.equal(tensor.to(expected.dtype), expected):
             raise CheckpointError(
                 f"{name} is not what follows from windows of {stage.window} tokens a side on a grid of {stage.grid}, "
                 f"for images of {arch.image_size} pixels"

@@ -25,6 +25,8 @@ from ivit_onnx.opset import OPERATORS
 
 #: Elements of an input; inputs that have to be larger are not made.
 MOST_ELEMENTS = 1 << 20
+#: What ONNX Runtime says when sizes at run time are not those it planned memory for. The provider plans its own.
+REUSE = "attempting to re-use buffer"
 #: How often a good model is run in between.
 GOOD_EVERY = 50
 
@@ -111,13 +113,19 @@ def attempt(path: Path, rng: np.random.Generator, level: Any, **options: Any) ->
     inputs = feeds(session, rng)
     if inputs is None:
         return "loaded", None
-    try:
-        first = session.run(None, inputs)
-        second = session.run(None, inputs)
-    except Exception as error:
-        if not is_refusal(error):
-            raise
-        return "failed", error
+    for reuse in (True, False):
+        try:
+            first = session.run(None, inputs)
+            second = session.run(None, inputs)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            if not reuse or REUSE not in str(error):
+                return "failed", error
+            settings.enable_mem_reuse = False
+            session = ivit_onnx.create_session(path, session_options=settings, **options)
+        else:
+            break
     same(first, second)
     return "ran", first
 
