@@ -29,7 +29,7 @@ from ivit_onnx.exporters import INPUT_TYPES, InputType, build_graph, certify, fi
 from ivit_onnx.files import atomic_write, check_output
 from ivit_onnx.images import ImageSource, count_images, read_images
 from ivit_onnx.models import Twin, from_checkpoint
-from ivit_onnx.quant.exponents import SOFTMAX_BITS, gelu_limit
+from ivit_onnx.quant.exponents import check_softmax_bits, gelu_limit
 from ivit_onnx.quant.modules import Attention, MlpAdd
 from ivit_onnx.quant.observers import Method
 from ivit_onnx.quant.swin import WindowAttention
@@ -200,8 +200,8 @@ def export(
 
 
 def _check_options(softmax_bits: int | None, nonlinear: str | None, input_type: str) -> None:
-    if softmax_bits is not None and softmax_bits not in SOFTMAX_BITS:
-        raise ExportError(f"expected softmax bits of 7, 8 or 15, found {softmax_bits}")
+    if softmax_bits is not None:
+        check_softmax_bits(softmax_bits)
     if nonlinear not in (None, *NONLINEAR):
         raise ExportError(f"expected non-linear functions of {', '.join(NONLINEAR)}, found {nonlinear!r}")
     if input_type not in INPUT_TYPES:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from onnx import load, numpy_helper
 from onnx import save as save_onnx
 
+from ivit_onnx import create_session
 from ivit_onnx.api import calibrate, export, load_twin
 from ivit_onnx.architectures import Preprocess
 from ivit_onnx.calibration import (
@@ -37,11 +38,23 @@ from ivit_onnx.calibration.smoothing import expected_error, smoothing_codes
 from ivit_onnx.calibration.weights import clip_codes
 from ivit_onnx.checkpoints import read_architecture
 from ivit_onnx.errors import CalibrationError, ModelError
+from ivit_onnx.images import normalize
+from ivit_onnx.metadata import describe
 from ivit_onnx.models import Twin, from_state_dict
 from ivit_onnx.quant.exponents import exp_x0, gelu_x0
 from ivit_onnx.quant.statistics import Channels, EvenSample
 from ivit_onnx.verification import verify
-from networks import DATA, DIGITS_MEAN, DIGITS_STD, SIZE, images, pixels, timm_network, uncalibrated_twin
+from networks import (
+    DATA,
+    DIGITS_MEAN,
+    DIGITS_STD,
+    SIZE,
+    images,
+    pixels,
+    save_checkpoint,
+    timm_network,
+    uncalibrated_twin,
+)
 
 DIGITS = {
     "vit": {"checkpoint": DATA / "deit_micro_fp.pth", "num_heads": 2},
@@ -167,6 +180,27 @@ def test_fitted_exponentials_have_whole_scales_and_do_not_clip_scores() -> None:
             inverse = 1 / float(activation.scale)
             assert inverse == pytest.approx(round(inverse), rel=1e-5)
             assert 127 * float(activation.scale) >= 0.999 * seen.histograms[name].maximum
+
+
+@pytest.mark.parametrize("part", ["attn.qkv", "mlp.fc1", "norm1"])
+@pytest.mark.parametrize("factor", [0.0, 1e-12, 1e-6])
+@pytest.mark.parametrize("preset", ["fast", "default"])
+def test_parts_that_compute_nothing(part: str, factor: float, preset: Preset, tmp_path: Path) -> None:
+    """Pruned layers, and such as were not trained: all scores, or all inputs of GELU, are nearly 0."""
+    network = timm_network()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.mul_(factor if part in name else 1)
+    checkpoint, model = save_checkpoint(network, tmp_path / "network.pth"), tmp_path / "model.onnx"
+    preprocess = Preprocess(SIZE)
+    calib = list(normalize(pixels(8, seed=1), preprocess))
+    export(checkpoint, model, calib=calib, num_heads=3, calib_preset=preset)
+    assert verify(model, against=checkpoint, count=2, threads=1).passed
+    session = create_session(model, threads=1)
+    found = session.run(None, {"image": pixels(8)})[0] * describe(session, model).output_scale
+    with torch.inference_mode():
+        exact = network(torch.from_numpy(normalize(pixels(8), preprocess))).numpy()
+    assert np.square(exact - found).sum() < 0.01 * np.square(exact).sum()
 
 
 def test_clipped_weights_have_less_error() -> None:

@@ -138,13 +138,13 @@ def _ranges(model: Twin, recipe: Recipe, seen: dict[str, _Seen]) -> None:
         if isinstance(module, Attention | WindowAttention):
             point = f"{name}.score" if isinstance(module, Attention) else f"{name}.placed"
             if (scale := fit_softmax(seen[point].histogram.maximum)) is not None:
-                activations[point].scale.fill_(float(scale))
+                activations[point].set_scale(float(scale))
     model.choose_exponents()
     for name, module in shifting:
         if isinstance(module, MlpAdd):
             rows, largest = seen[f"{name}.hidden"].rows, seen[f"{name}.hidden"].histogram.maximum
             if rows is not None and (found := fit_gelu(rows, largest, module.act)) is not None:
-                module.hidden.scale.fill_(float(found[0]))
+                module.hidden.set_scale(float(found[0]))
                 module.n.fill_(found[1])
 
 

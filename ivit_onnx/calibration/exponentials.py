@@ -26,6 +26,8 @@ _N_RANGE = range(4, 31)
 #: Ranges that are tried, in parts of the largest value seen.
 _RANGES = (1.0, 0.5)
 _CANDIDATES = 8
+#: The largest -x0 with which two exponentials of the least n can be added up.
+_MOST_INVERSE = INT32_MAX >> (min(_N_RANGE) + 1)
 #: Values of a row that are enough to choose the scale of a ShiftGELU, beside the largest, which the others depend on.
 _GELU_COLUMNS = 256
 
@@ -40,7 +42,11 @@ def whole_scale(inverse: int, x0: Callable[[np.float32], int], slope: float) -> 
 
 def fit_softmax(largest: float) -> np.float32 | None:
     """Scale of Shiftmax for scores up to `largest`, which are not clipped: they are what attention attends to."""
-    return whole_scale(max(1, int(127 / largest)), exp_x0, 1.0) if 0 < largest <= 127 else None
+    return whole_scale(_inverse(127 / largest), exp_x0, 1.0) if 0 < largest <= 127 else None
+
+
+def _inverse(wanted: float) -> int:
+    return int(min(max(1.0, wanted), _MOST_INVERSE))
 
 
 def fit_gelu(rows: Array, largest: float, act: Callable[[Tensor], Tensor]) -> tuple[np.float32, int] | None:
@@ -51,7 +57,7 @@ def fit_gelu(rows: Array, largest: float, act: Callable[[Tensor], Tensor]) -> tu
     real = torch.from_numpy(np.concatenate([rows.max(1, keepdims=True), some], axis=1).astype(np.float32))
     exact = act(real)
     best, best_error = None, np.inf
-    low, high = (max(1, int(127 / (1.702 * largest * part))) for part in _RANGES)
+    low, high = (_inverse(127 / (1.702 * largest * part)) for part in _RANGES)
     for inverse in sorted({round(v) for v in np.geomspace(low, high, _CANDIDATES)}):
         scale = whole_scale(inverse, gelu_x0, 1.702)
         integers = torch.round(real / float(scale)).clamp(-128, 127).long()

@@ -226,10 +226,9 @@ def _check_values(batch: list[int] | None, softmax_bits: list[int] | None, *, co
         if size < 1:
             raise IvitError(f"a batch has at least 1 image, found {size}")
     for bits in softmax_bits or []:
-        from ivit_onnx.quant.exponents import SOFTMAX_BITS
+        from ivit_onnx.quant.exponents import check_softmax_bits
 
-        if bits not in SOFTMAX_BITS:
-            raise IvitError(f"expected softmax bits of {', '.join(map(str, SOFTMAX_BITS))}, found {bits}")
+        check_softmax_bits(bits)
     if compare and other:
         raise IvitError("--compare does not go with --profile or --kernels")
 

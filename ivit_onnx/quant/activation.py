@@ -23,9 +23,11 @@ class Activation(nn.Module):
     #: The logarithm of the scale where that is trained.
     log_scale: nn.Parameter | None
 
-    def __init__(self, bits: int = 8) -> None:
+    def __init__(self, bits: int = 8, least_scale: float = 0.0) -> None:
+        """`least_scale`: what calibration and training take for smaller scales."""
         super().__init__()
         self.bits = bits
+        self.least_scale = least_scale
         self.levels = 2 ** (bits - 1) - 1
         self.quantized = True
         #: In training, follow the largest absolute value with this momentum; 0 keeps the calibrated scale.
@@ -42,11 +44,15 @@ class Activation(nn.Module):
         """Take the trained scale, if there is one, for `scale`."""
         if self.log_scale is not None:
             with torch.no_grad():
-                self.scale.copy_(self.log_scale.exp())
+                self.scale.copy_(self.log_scale.exp().clamp(min=self.least_scale))
 
     def set_range(self, maximum: float) -> None:
         """Take a scale that represents [-maximum, maximum]; a range of zero becomes a tiny one."""
-        self.scale.fill_(max(maximum, 1e-8) / self.levels)
+        self.set_scale(max(maximum, 1e-8) / self.levels)
+
+    def set_scale(self, scale: float) -> None:
+        """Take a scale, or the least one."""
+        self.scale.fill_(max(scale, self.least_scale))
 
     def forward(self, x: Tensor) -> Tensor:
         """Observe in floating-point mode, fake-quantise in training mode."""
@@ -70,7 +76,7 @@ class Activation(nn.Module):
             self.settle()
         elif self.training and self.momentum > 0:
             current = x.detach().abs().amax() / self.levels
-            self.scale.mul_(1 - self.momentum).add_(current, alpha=self.momentum)
+            self.scale.mul_(1 - self.momentum).add_(current, alpha=self.momentum).clamp_(min=self.least_scale)
 
     def number(self, layer: str) -> np.float32:
         """The scale as a number.

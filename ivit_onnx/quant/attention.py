@@ -9,7 +9,7 @@ from torch import Tensor
 from ivit_onnx.quant import training
 from ivit_onnx.quant.activation import Activation
 from ivit_onnx.quant.base import QuantModule
-from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0, fitting_n
+from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0, fitting_n, least_softmax_scale
 from ivit_onnx.quant.softmax import IntegerSoftmax
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
@@ -28,7 +28,7 @@ class Attention(QuantModule):
     def __init__(self, heads: int, head_dim: int, tokens: int, softmax_bits: int) -> None:
         super().__init__()
         self.heads, self.head_dim, self.tokens, self.softmax_bits = heads, head_dim, tokens, softmax_bits
-        self.score = Activation(8)
+        self.score = Activation(8, least_softmax_scale(tokens))
         self.output = Activation(8)
         self.register_buffer("n", torch.zeros((), dtype=torch.int64))
 

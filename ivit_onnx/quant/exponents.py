@@ -11,18 +11,22 @@ from functools import lru_cache
 
 import numpy as np
 
+from ivit_onnx.errors import ExportError
 from ivit_onnx.opset import OPERATORS
 from ivit_onnx.opset.arithmetic import INT32_MAX, shift_exp
 
 __all__ = [
+    "LEAST_GELU_SCALE",
     "MOST_N",
     "SOFTMAX_BITS",
+    "check_softmax_bits",
     "choose_gelu_n",
     "choose_shiftmax_n",
     "exp_x0",
     "fitting_n",
     "gelu_limit",
     "gelu_x0",
+    "least_softmax_scale",
 ]
 
 _SIGMOID_SLOPE = np.float32(1.702)
@@ -31,16 +35,40 @@ _SHIFTMAX = {attribute.name: attribute for attribute in OPERATORS["Shiftmax"].at
 #: Fractional bits that a probability may have, and the largest n.
 SOFTMAX_BITS = _SHIFTMAX["frac_bits"].allowed
 MOST_N = _SHIFTMAX["n"].maximum
+_LEAST_X0 = _SHIFTMAX["x0"].minimum
+#: The least scale of ShiftGELU whose two exponentials can be added up.
+LEAST_GELU_SCALE = 2.0 ** (min(_N_RANGE) - 30)
+
+
+def check_softmax_bits(bits: int) -> None:
+    """Raises ExportError where a probability cannot have so many fractional bits."""
+    if bits not in SOFTMAX_BITS:
+        *others, last = SOFTMAX_BITS
+        raise ExportError(f"expected softmax bits of {', '.join(map(str, others))} or {last}, found {bits}")
 
 
 def exp_x0(scale: np.float32) -> int:
-    """x0 = floor(-1 / scale) of Shiftmax, in float32."""
-    return int(np.floor(np.float32(-1.0) / np.float32(scale)))
+    """x0 = floor(-1 / scale) of Shiftmax, in float32. Raises ExportError where the operator has no such x0."""
+    return _whole(np.float32(-1.0) / np.float32(scale), scale)
 
 
 def gelu_x0(scale: np.float32) -> int:
-    """x0 = floor(-1 / (1.702 * scale)) of ShiftGELU, in float32."""
-    return int(np.floor(np.float32(-1.0) / (np.float32(scale) * _SIGMOID_SLOPE)))
+    """x0 = floor(-1 / (1.702 * scale)) of ShiftGELU, in float32. Raises ExportError as `exp_x0`."""
+    return _whole(np.float32(-1.0) / (np.float32(scale) * _SIGMOID_SLOPE), scale)
+
+
+def _whole(inverse: np.float32, scale: np.float32) -> int:
+    if inverse < _LEAST_X0:
+        raise ExportError(f"a scale of {scale} is too small for the shift exponential: x0 would be below {_LEAST_X0}")
+    return int(np.floor(inverse))
+
+
+def least_softmax_scale(tokens: int) -> float:
+    """The least scale at which rows of so many exponentials can be added up; its x0 is whole.
+
+    Smaller scales are those of scores that are all nearly equal: this one tells them apart as well as it takes.
+    """
+    return 2.0 ** ((tokens - 1).bit_length() - 30 + min(_N_RANGE))
 
 
 def fitting_n(n: int, x0: int, tokens: int, frac_bits: int) -> int:

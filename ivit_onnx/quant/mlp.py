@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ivit_onnx.quant import training
 from ivit_onnx.quant.activation import Activation
 from ivit_onnx.quant.base import ResidualMixin
-from ivit_onnx.quant.exponents import choose_gelu_n, gelu_x0
+from ivit_onnx.quant.exponents import LEAST_GELU_SCALE, choose_gelu_n, gelu_x0
 from ivit_onnx.quant.tables import gelu_table
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
@@ -42,7 +42,7 @@ class MlpAdd(ResidualMixin):
         self.act_name = act
         self.act = ACTIVATIONS[act]
         self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
-        self.hidden = Activation(8)
+        self.hidden = Activation(8, LEAST_GELU_SCALE)
         self.activated = Activation(8)
         self.register_buffer("n", torch.zeros((), dtype=torch.int64))
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 from ivit_onnx.quant import training
 from ivit_onnx.quant.dyadic import dyadic
-from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0, fitting_n
+from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0, fitting_n, least_softmax_scale
 from ivit_onnx.quant.modules import Activation, LayerNorm, QuantModule, WeightedModule
 from ivit_onnx.quant.softmax import IntegerSoftmax
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
@@ -44,7 +44,7 @@ class WindowAttention(QuantModule):
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         self.score = Activation(8)
         self.table = Activation(8)
-        self.placed = Activation(8)
+        self.placed = Activation(8, least_softmax_scale(window**2))
         self.output = Activation(8)
         self.register_buffer("n", torch.zeros((), dtype=torch.int64))
 
