@@ -2,9 +2,10 @@
 # make test   sets everything up and runs all tests
 # make gpu    compiles the library for GPUs into build/gpu; make gpu ARCHITECTURES=all for every architecture
 # make fuzz   looks for errors with random models, inputs and files; FUZZ_SECONDS=600 for each kind
+# make coverage  looks for files that reach new code, in readers and in the library; FUZZ_SECONDS=600 for each kind
 # make sanitize  runs tests of kernels and sessions with the address, undefined-behaviour and thread sanitizers
 # make soak   many threads on one session, many sessions at once; SOAK_MINUTES=20 in all
-# make leaks  memory after 1000 sessions of each kind
+# make leaks  memory after 1000 sessions of each kind, and memory that was lost
 # make wheel  builds dist/*.whl for CPUs, with a manylinux tag, and checks it; make wheel-gpu the one for GPUs too
 # make sdist  builds dist/*.tar.gz, and from it, without a network, a wheel
 # make matrix installs the wheel beside the oldest and the newest packages, with every Python found here, and tests it
@@ -41,7 +42,7 @@ need = { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 install = $(BIN)/python -m pip install --quiet --force-reinstall --no-deps $(WHEELS)/*.whl && \
 	$(BIN)/python -m pip install --quiet "$$(echo $(WHEELS)/*.whl)[$(1)]"
 
-.PHONY: help demo test gpu wheel wheel-gpu sdist matrix fuzz sanitize soak leaks lint docs clean distclean
+.PHONY: help demo test gpu wheel wheel-gpu sdist matrix fuzz coverage sanitize soak leaks lint docs clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -71,30 +72,50 @@ fuzz: $(VENV)/.dev
 soak: $(VENV)/.dev
 	$(in_tests) fuzz.soak --minutes $(SOAK_MINUTES)
 
-leaks: $(VENV)/.dev
+leaks: $(VENV)/.dev build/sanitize-address/.built
 	$(in_tests) fuzz.leaks --sessions $(LEAK_SESSIONS)
+	$(call sanitized,address,$(asan)) -m fuzz.lost_memory --sessions $(LEAK_SESSIONS)
+
+COVERAGE := checkpoint cache model session
+coverage: $(VENV)/.dev $(VENV)/.atheris build/sanitize-fuzzer/.built
+	@mkdir -p build/findings
+	for kind in $(COVERAGE); do $(call sanitized,fuzzer,$(fuzzer)) -m fuzz.coverage_guided $$kind build/corpus/$$kind \
+	-max_total_time=$(FUZZ_SECONDS) -timeout=60 -rss_limit_mb=8192 -artifact_prefix=build/findings/$$kind-; done
 
 # The thread sanitizer has to do with tests that use threads; it makes them ten times slower.
 THREADED := several_threads or takes_more_rows or concurrent or batches_of_every_size or equals_function_bodies
 sanitize: $(VENV)/.dev build/sanitize-address/.built build/sanitize-thread/.built
-	$(call sanitized,address,asan) -m pytest -q tests/test_kernels.py tests/test_kernel_errors.py tests/test_provider.py \
+	$(call sanitized,address,$(asan)) -m pytest -q tests/test_kernels.py tests/test_kernel_errors.py tests/test_provider.py \
 	tests/test_hostile_models.py -k "not example and not sanitizer and not growth"
-	$(call sanitized,address,asan) -m fuzz hostile_models --seconds 60 --findings build/findings
-	$(call sanitized,thread,tsan) -m pytest -q tests/test_kernels.py tests/test_provider.py -k "$(THREADED)"
+	$(call sanitized,address,$(asan)) -m fuzz hostile_models --seconds 60 --findings build/findings
+	$(call sanitized,thread,$(tsan)) -m pytest -q tests/test_kernels.py tests/test_provider.py -k "$(THREADED)"
 
 # $(call sanitized,KIND,RUNTIME) is Python with a sanitizer's run-time library and our library built with it.
 sanitized = IVIT_SANITIZER=$(1) PYTHONPATH=$(abspath build/sanitize-$(1)/package):$(abspath tests) PYTHONSAFEPATH=1 \
 	OMP_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	TSAN_OPTIONS=suppressions=$(abspath tests/fuzz/thread_sanitizer.txt) \
-	LD_PRELOAD="$$(c++ -print-file-name=lib$(2).so) $$(c++ -print-file-name=libstdc++.so)" $(BIN)/python -P
+	LD_PRELOAD="$(2) $$(c++ -print-file-name=libstdc++.so)" $(BIN)/python -P
+asan = $$(c++ -print-file-name=libasan.so)
+tsan = $$(c++ -print-file-name=libtsan.so)
+# That of atheris, with libFuzzer in it.
+fuzzer = $$($(BIN)/python -c "import atheris; print(atheris.path())")/asan_with_fuzzer.so
+
+checks_address := address,undefined
+checks_thread := thread
+checks_fuzzer := address,undefined,fuzzer-no-link -DCMAKE_CXX_COMPILER=clang++
 
 # The package as links to its sources, with a library of its own.
 build/sanitize-%/.built: $(NATIVE_SOURCES) $(VENV)/.cmake
 	@mkdir -p build && echo "building the library with sanitizers: $*"
-	@$(call cmake,$(@D),-DIVIT_CUDA=OFF -DIVIT_SANITIZE=$(if $(filter address,$*),address$(comma)undefined,$*)) >/dev/null
+	@[ $* != fuzzer ] || command -v clang++ >/dev/null || $(call need,clang)
+	@$(call cmake,$(@D),-DIVIT_CUDA=OFF -DIVIT_SANITIZE=$(checks_$*)) >/dev/null
 	@rm -rf $(@D)/package && mkdir -p $(@D)/package && cp -rs $(abspath ivit_onnx) $(@D)/package/
 	@ln -s $(abspath exporters) $(@D)/package/ivit_onnx/exporters && mkdir -p $(@D)/package/ivit_onnx/lib
 	@ln -sf $(abspath $(@D))/libivit_ort.so $(@D)/package/ivit_onnx/lib/
+	@touch $@
+
+$(VENV)/.atheris: $(VENV)/.created
+	$(BIN)/python -m pip install --quiet atheris
 	@touch $@
 
 lint: $(VENV)/.dev

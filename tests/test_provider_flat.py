@@ -250,6 +250,24 @@ def test_vectors_of_one_element(operator: str, log: Any) -> None:
     assert log() == [1]
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_channels_that_are_not_known(size: int, log: Any) -> None:
+    """The body broadcasts one channel to three, on either side; the operator does not, so only its end is taken."""
+    case = random_case("IntPixelEmbed", np.random.default_rng(10))
+    channels = case.inputs["image"].shape[1]
+    assert channels > 1
+    if size == 1:
+        for name in ("pixel_multiplier", "pixel_offset", "pixel_shift"):
+            case.inputs[name] = case.inputs[name][:1]
+    else:
+        case.inputs["image"] = case.inputs["image"][:, :1]
+    model = flat_model(case)
+    model.graph.input[0].type.tensor_type.shape.dim[1].Clear()
+    wanted = result(session(model, compiled=False).run(None, feed(case, model)))
+    assert_equal(result(session(model).run(None, feed(case, model))), wanted)
+    assert log() == [1]
+
+
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flat")

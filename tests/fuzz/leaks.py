@@ -45,7 +45,8 @@ def growth(once: Callable[[], object], count: int) -> float:
     return (resident() - before) / count
 
 
-def measure(folder: Path, count: int) -> dict[str, float]:
+def workloads(folder: Path) -> dict[str, Callable[[], object]]:
+    """What is done again and again, by name: sessions made and run, runs of one session, and models refused."""
     prepare(folder)
     image = {"image": np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32), dtype=np.uint8)}
     good, bad = folder / "swin.onnx", folder / "bad.onnx"
@@ -59,6 +60,9 @@ def measure(folder: Path, count: int) -> dict[str, float]:
         options.log_severity_level = 4
         return ivit_onnx.create_session(path, provider=provider, session_options=options)
 
+    def made(provider: str) -> None:
+        session(good, provider).run(None, image)
+
     def refused(provider: str) -> None:
         try:
             session(bad, provider)
@@ -66,13 +70,12 @@ def measure(folder: Path, count: int) -> dict[str, float]:
             return
         raise AssertionError("a shift of 63 was accepted")
 
-    result = {}
+    found: dict[str, Callable[[], object]] = {}
     for provider in ("cpu", "ivit-cpu"):
-        created = partial(session, good, provider)
-        result[f"{provider}: sessions created and run"] = growth(lambda make=created: make().run(None, image), count)  # type: ignore[misc]
-        result[f"{provider}: runs of one session"] = growth(partial(created().run, None, image), count)
-        result[f"{provider}: sessions refused"] = growth(partial(refused, provider), count)
-    return result
+        found[f"{provider}: sessions created and run"] = partial(made, provider)
+        found[f"{provider}: runs of one session"] = partial(session(good, provider).run, None, image)
+        found[f"{provider}: sessions refused"] = partial(refused, provider)
+    return found
 
 
 def main() -> int:
@@ -80,7 +83,7 @@ def main() -> int:
     parser.add_argument("--sessions", type=int, default=1000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        result = measure(Path(folder), options.sessions)
+        result = {name: growth(once, options.sessions) for name, once in workloads(Path(folder)).items()}
     for name, size in result.items():
         print(f"{name}: {size:+.0f} bytes each of {options.sessions}")
     return 0 if max(result.values()) <= MOST_BYTES else 1

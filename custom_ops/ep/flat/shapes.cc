@@ -28,7 +28,10 @@ bool Shapes::fit(const char* pattern, const std::vector<Dim>& shape) {
     }
   }
   for (size_t axis = 0; axis < rank; ++axis) {
-    Dim& known = letters_.emplace(pattern[axis], Dim{call_.dims[pattern[axis]], ""}).first->second;
+    const Dim of_parameters{call_.dims[pattern[axis]], ""};
+    // Standard operators would broadcast a dimension of 1, which those of the domain refuse.
+    if (of_parameters.known() && !shape[first + axis].known()) return false;
+    Dim& known = letters_.emplace(pattern[axis], of_parameters).first->second;
     if (!agree(known, shape[first + axis])) return false;
   }
   return true;
