@@ -97,8 +97,9 @@ sanitized = IVIT_SANITIZER=$(1) PYTHONPATH=$(abspath build/sanitize-$(1)/package
 	LD_PRELOAD="$(2) $$(c++ -print-file-name=libstdc++.so)" $(BIN)/python -P
 asan = $$(c++ -print-file-name=libasan.so)
 tsan = $$(c++ -print-file-name=libtsan.so)
-# That of atheris, with libFuzzer in it.
-fuzzer = $$($(BIN)/python -c "import atheris; print(atheris.path())")/asan_with_fuzzer.so
+# That of atheris, with libFuzzer in it, which looks for a mutator when it is loaded.
+fuzzer = $$($(BIN)/python -c "import atheris; print(atheris.path())")/asan_with_fuzzer.so \
+	$$($(BIN)/python -c "from atheris import custom_mutator; print(custom_mutator.__file__)")
 
 checks_address := address,undefined
 checks_thread := thread

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from commands import MICRO
 from fuzz import hostile_exports, hostile_files
 from ivit_onnx.api import export
-from ivit_onnx.calibration import Calibration, load_calibration, save_calibration
+from ivit_onnx.calibration import Calibration, Preset, load_calibration, save_calibration
 from ivit_onnx.checkpoints import load_checkpoint
 from ivit_onnx.errors import CalibrationError, CheckpointError, ExportError, IvitError
 from ivit_onnx.quant.observers import Histogram
@@ -195,10 +195,13 @@ def test_numbers_of_a_training_that_cannot_be(key: str, number: float, expected:
         export(path, tmp_path / "model.onnx")
 
 
-def test_weights_whose_products_leave_float32(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("tensor", "preset"), [("blocks.0.attn.proj.weight", "default"), ("patch_embed.proj.bias", "best")]
+)
+def test_weights_whose_products_leave_float32(tensor: str, preset: Preset, tmp_path: Path) -> None:
     state_dict = dict(timm_network(embed_dim=12, depth=1).state_dict())
-    state_dict["blocks.0.attn.proj.weight"].view(-1)[0] = 3e38
+    state_dict[tensor].view(-1)[0] = 3e38
     torch.save(state_dict, tmp_path / "model.pth")
     with pytest.raises(IvitError, match="expected finite values on the calibration images"):
-        export(tmp_path / "model.pth", tmp_path / "model.onnx", calib=images(3), num_heads=3)
+        export(tmp_path / "model.pth", tmp_path / "model.onnx", calib=images(3), num_heads=3, calib_preset=preset)
     assert not (tmp_path / "model.onnx").exists()

@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ivit_onnx.calibration.simulation import simulate
+from ivit_onnx.calibration.simulation import check_finite, simulate
 from ivit_onnx.calibration.sites import linear_sites
-from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
 
 __all__ = ["correct_biases"]
@@ -39,8 +38,7 @@ def correct_biases(model: Twin, images: Tensor, means: Mapping[str, Tensor]) -> 
                 return None
             corrected = True
             lost = mean - inputs[0].flatten(0, -2).mean(0)
-            if not torch.isfinite(lost).all():
-                raise CalibrationError(f"{name}: expected finite values on the calibration images, found others")
+            check_finite(name, lost)
             bias.add_(lost)
             return (inputs[0] + lost,)
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ivit_onnx.calibration.adjustments import round_weights, weight_scales
-from ivit_onnx.calibration.simulation import simulate
+from ivit_onnx.calibration.simulation import check_finite, simulate
 from ivit_onnx.calibration.sites import LinearSite, blocks, linear_sites
 from ivit_onnx.models import Twin
 from ivit_onnx.quant.tensors import QuantTensor
@@ -44,7 +44,7 @@ def reconstruct(
     def improve(name: str) -> Any:
         def hook(block: nn.Module, inputs: tuple[QuantTensor]) -> None:
             own = [site for site in sites if site.name.startswith(f"{name}.")]
-            moves.update(_block(block, own, inputs[0], targets[name], steps, seed))
+            moves.update(_block(name, block, own, inputs[0], targets[name], steps, seed))
 
         return hook
 
@@ -54,9 +54,9 @@ def reconstruct(
 
 
 def _block(
-    block: nn.Module, sites: list[LinearSite], x: QuantTensor, target: Tensor, steps: int, seed: int
+    name: str, block: nn.Module, sites: list[LinearSite], x: QuantTensor, target: Tensor, steps: int, seed: int
 ) -> dict[str, Array]:
-    """Reconstruct one block in place."""
+    """Reconstruct one block in place. Raises CalibrationError where values leave float32."""
     forward: Any = type(block).forward
     start = [(site, site.weight.detach().clone()) for site in sites]
     groups, bounds = [], []
@@ -82,6 +82,8 @@ def _block(
             optimizer.step()
             schedule.step()
             with torch.no_grad():
+                for group in groups:
+                    check_finite(name, group["params"][0].sum())
                 for site, low, high in bounds:
                     site.weight.copy_(torch.minimum(torch.maximum(site.weight, low), high))
     moves: dict[str, Array] = {}

@@ -8,9 +8,16 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
 
-__all__ = ["simulate"]
+__all__ = ["check_finite", "simulate"]
+
+
+def check_finite(name: str, value: Tensor) -> None:
+    """Raises CalibrationError where values of a layer or block leave float32, as with weights of 1e30."""
+    if not torch.isfinite(value).all():
+        raise CalibrationError(f"{name}: expected finite values on the calibration images, found others")
 
 
 def simulate(model: Twin, images: Tensor, hooks: Iterable[RemovableHandle]) -> None:
