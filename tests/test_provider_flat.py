@@ -268,6 +268,16 @@ def test_channels_that_are_not_known(size: int, log: Any) -> None:
     assert log() == [1]
 
 
+def test_one_position_for_all_patches(log: Any) -> None:
+    """The body broadcasts it; the operator refuses it, so only its beginning is taken."""
+    case = random_case("IntPixelEmbed", np.random.default_rng(10))
+    case.inputs["position"] = case.inputs["position"][:1]
+    model = flat_model(case)
+    wanted = result(session(model, compiled=False).run(None, feed(case, model)))
+    assert_equal(result(session(model).run(None, feed(case, model))), wanted)
+    assert sum(log()) <= 2
+
+
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flat")

@@ -65,13 +65,9 @@ class Raiser {
     Operation operation{"", ort::Call(spec), {}, {}, {}, found->nodes};
     try {
       bind(operation, *found, *solution);
+      if (!shapes_fit(operation.call, *found)) return false;
     } catch (const ort::InvalidArgument&) {
       return false;
-    }
-    Shapes shapes(operation.call);
-    for (size_t i = 0; i < spec.inputs.size(); ++i) {
-      if (!spec.inputs[i].activation) continue;
-      if (!shapes.fit(spec.inputs[i].shape, source_.shape(found->values[pattern.input(i)]))) return false;
     }
     for (const size_t output : pattern.outputs) {
       operation.outputs.push_back(source_.values()[found->values[output]].name);
@@ -80,6 +76,19 @@ class Raiser {
     for (const size_t taken : operation.nodes) taken_[taken] = true;
     raised_.push_back({&pattern, node});
     operations_.push_back(std::move(operation));
+    return true;
+  }
+
+  // Whether the activations have the shapes of the call, as far as they are known. May throw InvalidArgument instead.
+  bool shapes_fit(const ort::Call& call, const Match& found) const {
+    const ort::OperatorSpec& spec = call.spec;
+    Shapes shapes(call);
+    for (size_t i = 0; i < spec.inputs.size(); ++i) {
+      if (!spec.inputs[i].activation) continue;
+      if (!shapes.fit(spec.inputs[i].shape, source_.shape(found.values[found.pattern->input(i)]))) return false;
+    }
+    ort::Dims known = shapes.dims();
+    if (spec.derive != nullptr) spec.derive(spec, call.attributes, known);
     return true;
   }
 

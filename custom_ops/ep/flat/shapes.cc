@@ -27,14 +27,25 @@ bool Shapes::fit(const char* pattern, const std::vector<Dim>& shape) {
       if (!agree((*leading_)[axis], leading[axis])) return false;
     }
   }
+  const bool image = std::strcmp(pattern, "NCHW") == 0;
   for (size_t axis = 0; axis < rank; ++axis) {
     const Dim of_parameters{call_.dims[pattern[axis]], ""};
-    // Standard operators would broadcast a dimension of 1, which those of the domain refuse.
+    // Standard operators broadcast dimensions of 1, and one position to all patches of an image; those of the domain do
+    // not.
     if (of_parameters.known() && !shape[first + axis].known()) return false;
+    if (image && axis > 0 && shape[first + axis].value < 0) return false;
     Dim& known = letters_.emplace(pattern[axis], of_parameters).first->second;
     if (!agree(known, shape[first + axis])) return false;
   }
   return true;
+}
+
+ort::Dims Shapes::dims() const {
+  ort::Dims known = call_.dims;
+  for (const auto& [letter, dim] : letters_) {
+    if (dim.value >= 0) known[letter] = dim.value;
+  }
+  return known;
 }
 
 }  // namespace ivit::ep::flat

@@ -18,6 +18,9 @@ class Shapes {
   // Whether a shape fits a pattern of ort/shape.h and the shapes before it; what is known of it is kept.
   bool fit(const char* pattern, const std::vector<Dim>& shape);
 
+  // The dimensions that are known by value.
+  ort::Dims dims() const;
+
  private:
   const ort::Call& call_;
   std::map<char, Dim> letters_;

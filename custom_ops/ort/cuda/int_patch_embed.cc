@@ -22,7 +22,6 @@ class PatchEmbedCuda final : public CudaKernel {
         prefix_(table<int16_t>(constants, kPrefixTokens, 'J')) {}
   size_t scratch_bytes(const Call& call) const override { return patch_row_bytes(call); }
   void compute(const Call& call, const CudaRun& run) const override {
-    check_positions(call, patch_grid(call));
     const Dims& dims = call.dims;
     int16_t* const tokens = call.output<int16_t>();
     cuda::place_prefix(prefix_.get(), dims['J'], dims['N'], dims['T'], dims['D'], tokens, run.stream);

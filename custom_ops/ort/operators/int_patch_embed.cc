@@ -1,6 +1,7 @@
 // IntPatchEmbed, IntPixelEmbed: contract and call of the CPU kernel.
 #include "kernels/cpu/int_patch_embed.h"
 
+#include <string>
 #include <utility>
 
 #include "ort/operators/families.h"
@@ -20,9 +21,7 @@ constexpr size_t kPatchWeight = 1;
 constexpr size_t kPixelWeight = 4;
 
 // D channels; P patches, J prefix tokens, T tokens.
-cpu::PatchEmbed bind_embed(const Call& call, const cpu::PatchGrid& grid, const cpu::PackedLinear& projection,
-                           size_t weight) {
-  check_positions(call, grid);
+cpu::PatchEmbed bind_embed(const Call& call, const cpu::PackedLinear& projection, size_t weight) {
   return {projection, call.dyadic(weight + kTokenMultiplier), call.data<int32_t>(weight + kPosition),
           call.data<int16_t>(weight + kPrefixTokens), call.dims['J']};
 }
@@ -34,7 +33,7 @@ class IntPatchEmbedKernel final : public Kernel {
     const cpu::QuantizedPatches patches(call.data<int8_t>(kImage), patch_grid(call));
     cpu::PackedLinear storage;
     cpu::int_patch_embed(parallel, patches,
-                         bind_embed(call, patches.grid(), projection_.packed(call, storage), kPatchWeight),
+                         bind_embed(call, projection_.packed(call, storage), kPatchWeight),
                          call.output<int16_t>());
   }
 
@@ -51,7 +50,7 @@ class IntPixelEmbedKernel final : public Kernel {
     cpu::PackedLinear storage;
     const cpu::PixelPatches patches(call.data<uint8_t>(kImage), patch_grid(call), pixels_.tables(call, tables));
     cpu::int_patch_embed(parallel, patches,
-                         bind_embed(call, patches.grid(), projection_.packed(call, storage), kPixelWeight),
+                         bind_embed(call, projection_.packed(call, storage), kPixelWeight),
                          call.output<int16_t>());
   }
 
@@ -67,8 +66,18 @@ std::vector<TensorSpec> embed_constants() {
           {"position", kInt32, "PD"},       {"prefix_tokens", kInt16, "JD"}};
 }
 
-void derive_tokens(const OperatorSpec&, const std::vector<int64_t>&, Dims& dims) {
-  if (dims['J'] != Dims::kUnknown && dims['P'] != Dims::kUnknown) dims['T'] = checked_sum(dims['J'], dims['P']);
+void derive_tokens(const OperatorSpec& spec, const std::vector<int64_t>& attributes, Dims& dims) {
+  if (dims['J'] == Dims::kUnknown || dims['P'] == Dims::kUnknown) return;
+  dims['T'] = checked_sum(dims['J'], dims['P']);
+  for (const char letter : {'C', 'H', 'W', 'K'}) {
+    if (dims[letter] == Dims::kUnknown) return;
+  }
+  const cpu::PatchGrid grid = patch_grid(spec, attributes, dims);
+  if (dims['P'] != grid.count()) {
+    throw InvalidArgument(std::string(spec.name) + ": rows of input position: expected one per patch of " +
+                          square(grid.patch_size) + " of the image of " + format_shape(dims.shape("HW")) + ", found " +
+                          std::to_string(dims['P']));
+  }
 }
 
 OperatorSpec embed_operator(const char* name, std::vector<TensorSpec> inputs,

@@ -14,11 +14,10 @@ inline AttributeSpec patch_size_attribute() { return {"patch_size", {1, 1024}}; 
 inline std::string square(int64_t size) { return std::to_string(size) + " x " + std::to_string(size); }
 
 // Images of N times C colours of H x W pixels, K rows of the weight. The first attribute is the size of a patch.
-inline cpu::PatchGrid patch_grid(const Call& call) {
-  const Dims& dims = call.dims;
-  const int64_t size = call.attributes[0];
+inline cpu::PatchGrid patch_grid(const OperatorSpec& spec, const std::vector<int64_t>& attributes, const Dims& dims) {
+  const int64_t size = attributes[0];
   const auto fail = [&](const std::string& what, const std::string& expected, int64_t found) {
-    throw InvalidArgument(std::string(call.spec.name) + ": " + what + ": expected " + expected + ", found " +
+    throw InvalidArgument(std::string(spec.name) + ": " + what + ": expected " + expected + ", found " +
                           std::to_string(found));
   };
   if (dims['H'] % size != 0 || dims['W'] % size != 0) {
@@ -30,13 +29,6 @@ inline cpu::PatchGrid patch_grid(const Call& call) {
   return {{dims['N'], dims['C'], dims['H'], dims['W']}, size};
 }
 
-// Throws InvalidArgument unless the position table, of P rows, has one for each patch.
-inline void check_positions(const Call& call, const cpu::PatchGrid& grid) {
-  if (call.dims['P'] != grid.count()) {
-    throw InvalidArgument(std::string(call.spec.name) + ": rows of input position: expected one per patch of " +
-                          square(grid.patch_size) + " of the image of " + format_shape(call.dims.shape("HW")) +
-                          ", found " + std::to_string(call.dims['P']));
-  }
-}
+inline cpu::PatchGrid patch_grid(const Call& call) { return patch_grid(call.spec, call.attributes, call.dims); }
 
 }  // namespace ivit::ort
