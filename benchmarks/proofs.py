@@ -2,8 +2,8 @@
 
     python benchmarks/proofs.py [--models NAME ...] [--images N] [--output results.json]
 
-Each model is exported three times: as it is, with `--flat`, and with `--nonlinear table`. `ivit-verify --prove` makes the
-proof of each file; its time is that of the whole command.
+Each model is exported three times: as it is, with `--flat`, and with `--nonlinear table`. `ivit-verify --prove` makes
+the proof of each file; its time is that of the whole command.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ def prove(name: str, images: int, folder: Path) -> list[dict[str, Any]]:
     del network
     rows = []
     for kind, options in KINDS.items():
-        export = ["ivit-export", str(checkpoint), "-o", str(model), "--arch", name, "--calib", str(data), "--force"]
-        code, text, _, _ = measured([*export, "--calib-images", str(images), "--calib-preset", "fast", "--json", *options])
+        export = ["ivit-export", str(checkpoint), "-o", str(model), "--arch", name, "--force", "--json", *options]
+        export += ["--calib", str(data), "--calib-images", str(images), "--calib-preset", "fast"]
+        code, text, _, _ = measured(export)
         if code:
             raise SystemExit(f"{name}: ivit-export failed with {code}")
         code, text, seconds, memory = measured(["ivit-verify", "--prove", str(model), "--json"])

@@ -60,6 +60,7 @@ def _block(
     forward: Any = type(block).forward
     start = [(site, site.weight.detach().clone()) for site in sites]
     groups, bounds = [], []
+    trained: list[Tensor] = []
     for site in sites:
         scale = weight_scales(site.weight.detach())[:, None]
         nearest = torch.round(site.weight.detach() / scale)
@@ -69,6 +70,7 @@ def _block(
         groups.append({"params": [site.weight], "lr": WEIGHT_RATE * float(scale.median())})
         bias = site.bias_parameter()
         groups.append({"params": [bias], "lr": BIAS_RATE * float(bias.abs().mean() + scale.median())})
+        trained += [site.weight, bias]
     optimizer = torch.optim.Adam(groups)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = torch.Generator().manual_seed(seed)
@@ -82,8 +84,8 @@ def _block(
             optimizer.step()
             schedule.step()
             with torch.no_grad():
-                for group in groups:
-                    check_finite(name, group["params"][0].sum())
+                for parameter in trained:
+                    check_finite(name, parameter.sum())
                 for site, low, high in bounds:
                     site.weight.copy_(torch.minimum(torch.maximum(site.weight, low), high))
     moves: dict[str, Array] = {}

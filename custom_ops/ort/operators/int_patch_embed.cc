@@ -32,8 +32,7 @@ class IntPatchEmbedKernel final : public Kernel {
   void compute(const Call& call, const cpu::Parallel& parallel) const override {
     const cpu::QuantizedPatches patches(call.data<int8_t>(kImage), patch_grid(call));
     cpu::PackedLinear storage;
-    cpu::int_patch_embed(parallel, patches,
-                         bind_embed(call, projection_.packed(call, storage), kPatchWeight),
+    cpu::int_patch_embed(parallel, patches, bind_embed(call, projection_.packed(call, storage), kPatchWeight),
                          call.output<int16_t>());
   }
 
@@ -49,8 +48,7 @@ class IntPixelEmbedKernel final : public Kernel {
     cpu::PixelTables tables;
     cpu::PackedLinear storage;
     const cpu::PixelPatches patches(call.data<uint8_t>(kImage), patch_grid(call), pixels_.tables(call, tables));
-    cpu::int_patch_embed(parallel, patches,
-                         bind_embed(call, projection_.packed(call, storage), kPixelWeight),
+    cpu::int_patch_embed(parallel, patches, bind_embed(call, projection_.packed(call, storage), kPixelWeight),
                          call.output<int16_t>());
   }
 
