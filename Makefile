@@ -229,7 +229,7 @@ sdist: $(VENV)/.package $(VENV)/.cmake
 	@mkdir -p dist && cp build/sdist/*.tar.gz dist/ && ls -l dist/*.tar.gz
 
 matrix: $(VENV)/.package
-	@ls dist/*manylinux*.whl >/dev/null 2>&1 || $(MAKE) --no-print-directory wheel
+	@ls dist/*[0-9]-py3-none-manylinux*.whl 2>/dev/null | grep -qv + || $(MAKE) --no-print-directory wheel
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/matrix.py $(MATRIX)
 
 # The Netron test needs a browser; without one it is skipped, so this never fails.

@@ -223,7 +223,8 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "matrix", help="where environments are made")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "matrix.json")
     options = parser.parse_args()
-    wheel = options.wheel or next((ROOT / "dist").glob("ivit_onnx-[0-9.]*-py3-none-manylinux*.whl"))
+    wheels = sorted((ROOT / "dist").glob("ivit_onnx-*-py3-none-manylinux*.whl"))
+    wheel = options.wheel or next(wheel for wheel in wheels if "+" not in wheel.name)  # a label is that of GPUs
     options.work.mkdir(parents=True, exist_ok=True)
 
     pythons = find(options.python)
