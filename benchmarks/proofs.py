@@ -80,12 +80,12 @@ def main() -> int:
         for name in arguments.models:
             rows += prove(name, arguments.images, Path(folder))
             print(f"{name}: {sum(row['proven'] for row in rows)} of {len(rows)} files proven", flush=True)
+            if arguments.output:
+                arguments.output.write_text(json.dumps(rows, indent=1) + "\n")
     table = Table(*(key.replace("_", " ") for key in rows[0]))
     for row in rows:
         table.add_row(*map(str, row.values()))
     Console().print(table)
-    if arguments.output:
-        arguments.output.write_text(json.dumps(rows, indent=1) + "\n")
     return int(not all(row["proven"] for row in rows))
 
 

@@ -237,6 +237,7 @@ def main() -> int:
         before = json.loads(options.output.read_text())
         if before["wheel"] == wheel.name and options.only:
             results |= before["configurations"]
+            results = {name: result for name, result in results.items() if name.removeprefix("Python ") not in pythons}
     for configuration in configurations(pythons):
         if options.only and not configuration.name.startswith(tuple(options.only)):
             continue

@@ -11,6 +11,7 @@ sanitizer end the run; the bytes that did it are written to a file.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,8 +20,10 @@ from pathlib import Path
 import atheris
 import numpy as np
 import onnx
+import onnx_ir as ir
 import torch
 from google.protobuf.message import DecodeError, EncodeError
+from onnx_ir.passes.common import RemoveUnusedFunctionsPass
 from torch._weights_only_unpickler import Unpickler
 
 #: Python's own code would only slow sessions down.
@@ -75,8 +78,14 @@ def good_models(folder: Path, *, functions: bool) -> dict[str, bytes]:
     for operator in OPERATORS:
         case = random_case(operator, np.random.default_rng(0))
         model = operator_model(case) if functions else single_operator_model(case, constants=True, functions=False)
-        models[operator] = model.SerializeToString()
+        needed = ir.from_proto(model)
+        RemoveUnusedFunctionsPass()(needed)
+        models[operator] = ir.to_proto(needed).SerializeToString()
     return models
+
+
+def change_bytes(data: bytes, max_size: int, seed: int) -> bytes:
+    return bytes(atheris.Mutate(data, max_size))
 
 
 def change_model(data: bytes, max_size: int, seed: int) -> bytes:
@@ -89,10 +98,11 @@ def change_model(data: bytes, max_size: int, seed: int) -> bytes:
             content = model.SerializeToString()
             if len(content) <= max_size:
                 return content
-    return bytes(atheris.Mutate(data, max_size))
+    return change_bytes(data, max_size, seed)
 
 
 def main() -> None:
+    os.environ.pop("LD_PRELOAD", None)  # programs that sanitizers call have none of Python's symbols
     kind, corpus = sys.argv[1], Path(sys.argv[2])
     models = kind in ("model", "session")
     corpus.mkdir(parents=True, exist_ok=True)
@@ -114,8 +124,8 @@ def main() -> None:
             path.write_bytes(data)
             read(path)
 
-        mutator = {"custom_mutator": change_model} if models else {}
-        atheris.Setup([sys.argv[0], str(corpus), *sys.argv[3:]], once, **mutator)
+        change = change_model if models else change_bytes
+        atheris.Setup([sys.argv[0], str(corpus), *sys.argv[3:]], once, custom_mutator=change)
         atheris.Fuzz()
 
 
