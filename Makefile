@@ -3,7 +3,8 @@
 # make gpu    compiles the library for GPUs into build/gpu; make gpu ARCHITECTURES=all for every architecture
 # make fuzz   looks for errors with random models, inputs and files; FUZZ_SECONDS=600 for each kind
 # make coverage  looks for files that reach new code, in readers and in the library; FUZZ_SECONDS=600 for each kind
-# make sanitize  runs tests of kernels and sessions with the address, undefined-behaviour and thread sanitizers
+# make sanitize  runs tests of kernels and sessions with the address, undefined-behaviour and thread sanitizers;
+#             sanitize-address and sanitize-thread are its two halves
 # make soak   many threads on one session, many sessions at once; SOAK_MINUTES=20 in all
 # make leaks  memory after 1000 sessions of each kind, and memory that was lost
 # make wheel  builds dist/*.whl for CPUs, with a manylinux tag, and checks it; make wheel-gpu the one for GPUs too
@@ -42,7 +43,8 @@ need = { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 install = $(BIN)/python -m pip install --quiet --force-reinstall --no-deps $(WHEELS)/*.whl && \
 	$(BIN)/python -m pip install --quiet "$$(echo $(WHEELS)/*.whl)[$(1)]"
 
-.PHONY: help demo test gpu wheel wheel-gpu sdist matrix fuzz coverage sanitize soak leaks lint docs clean distclean
+.PHONY: help demo test gpu wheel wheel-gpu sdist matrix fuzz coverage \
+	sanitize sanitize-address sanitize-thread soak leaks lint docs clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -84,10 +86,14 @@ coverage: $(VENV)/.dev $(VENV)/.atheris build/sanitize-fuzzer/.built
 
 # The thread sanitizer has to do with tests that use threads; it makes them ten times slower.
 THREADED := several_threads or takes_more_rows or concurrent or batches_of_every_size or equals_function_bodies
-sanitize: $(VENV)/.dev build/sanitize-address/.built build/sanitize-thread/.built
+sanitize: sanitize-address sanitize-thread
+
+sanitize-address: $(VENV)/.dev build/sanitize-address/.built
 	$(call sanitized,address,$(asan)) -m pytest -q tests/test_kernels.py tests/test_kernel_errors.py tests/test_provider.py \
 	tests/test_hostile_models.py -k "not example and not sanitizer and not growth"
 	$(call sanitized,address,$(asan)) -m fuzz hostile_models --seconds 60 --findings build/findings
+
+sanitize-thread: $(VENV)/.dev build/sanitize-thread/.built
 	$(call sanitized,thread,$(tsan)) -m pytest -q tests/test_kernels.py tests/test_provider.py -k "$(THREADED)"
 
 # $(call sanitized,KIND,RUNTIME) is Python with a sanitizer's run-time library and our library built with it.
