@@ -43,8 +43,7 @@ need = { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 install = $(BIN)/python -m pip install --quiet --force-reinstall --no-deps $(WHEELS)/*.whl && \
 	$(BIN)/python -m pip install --quiet "$$(echo $(WHEELS)/*.whl)[$(1)]"
 
-.PHONY: help demo test gpu wheel wheel-gpu sdist matrix fuzz coverage \
-	sanitize sanitize-address sanitize-thread soak leaks lint docs clean distclean
+.PHONY: help demo test gpu wheel wheel-gpu sdist matrix fuzz coverage sanitize sanitize-address sanitize-thread soak leaks lint docs clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile

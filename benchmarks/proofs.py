@@ -49,7 +49,7 @@ def prove(name: str, images: int, folder: Path) -> list[dict[str, Any]]:
         code, text, _, _ = measured(export)
         if code:
             raise SystemExit(f"{name}: ivit-export failed with {code}")
-        code, text, seconds, memory = measured(["ivit-verify", "--prove", str(model), "--json"])
+        code, text, seconds, _ = measured(["ivit-verify", "--prove", str(model), "--json"])
         result = json.loads(text)
         rows.append(
             {
@@ -61,7 +61,6 @@ def prove(name: str, images: int, folder: Path) -> list[dict[str, Any]]:
                 "spare_bits_int32": spare_bits(result["nodes"], "int32"),
                 "spare_bits_int64": spare_bits(result["nodes"], "int64"),
                 "seconds": round(seconds, 1),
-                "peak_mib": round(memory),
             }
         )
     for path in (checkpoint, model, data):
