@@ -3,7 +3,7 @@
 #include <thread>
 #include <utility>
 
-#include "ort/status.h"
+#include "ort/thread_pool.h"
 
 namespace ivit::ep {
 namespace {
@@ -103,7 +103,7 @@ void run_with_team(const OrtKernelContext* context, int64_t threads,
   if (threads <= 1) {
     join(&shared, 0);
   } else {
-    ort::check(ort::api().KernelContext_ParallelFor(context, join, static_cast<size_t>(threads), 0, &shared));
+    ort::parallel_for(context, join, static_cast<size_t>(threads), &shared);
   }
   if (shared.error) std::rethrow_exception(shared.error);
 }

@@ -7,6 +7,12 @@
 
 namespace ivit::ort {
 
+// One of the tasks of `parallel_for`.
+using ParallelTask = void (*)(void* data, size_t index) noexcept;
+
+// Runs tasks 0 .. count - 1 on the session's threads, KernelContext_ParallelFor.
+void parallel_for(const OrtKernelContext* context, ParallelTask task, size_t count, void* data);
+
 class SessionThreadPool final : public cpu::Parallel {
  public:
   explicit SessionThreadPool(const OrtKernelContext* context) : context_(context) {}
