@@ -1,4 +1,4 @@
-"""`python -P -m fuzz.lost_memory [--sessions N]`: memory of the library that nobody can free any more, by LeakSanitizer.
+"""`python -P -m fuzz.lost_memory [--sessions N]`: memory of the library that nobody can free any more.
 
 For the library of `make sanitize`, with the sanitizer's run-time library preloaded. A process does what `fuzz.leaks`
 does, and has LeakSanitizer look, when it ends, for blocks that nothing points to. Python and ONNX Runtime lose some of
