@@ -90,7 +90,7 @@ sanitize: sanitize-address sanitize-thread
 sanitize-address: $(VENV)/.dev build/sanitize-address/.built
 	$(call sanitized,address,$(asan)) -m pytest -q tests/test_kernels.py tests/test_kernel_errors.py tests/test_provider.py \
 	tests/test_hostile_models.py -k "not example and not sanitizer and not growth"
-	$(call sanitized,address,$(asan)) -m fuzz hostile_models --seconds 60 --findings build/findings
+	$(call sanitized,address,$(asan)) -m fuzz hostile_models --seed 1 --cases 300 --findings build/findings
 
 sanitize-thread: $(VENV)/.dev build/sanitize-thread/.built
 	$(call sanitized,thread,$(tsan)) -m pytest -q tests/test_kernels.py tests/test_provider.py -k "$(THREADED)"
