@@ -4,7 +4,7 @@
 # make fuzz   looks for errors with random models, inputs and files; FUZZ_SECONDS=600 for each kind
 # make coverage  looks for files that reach new code, in readers and in the library; FUZZ_SECONDS=600 for each kind
 # make sanitize  runs tests of kernels and sessions with the address, undefined-behaviour and thread sanitizers;
-#             sanitize-address and sanitize-thread are its two halves
+#             sanitize-address and sanitize-thread are its two halves; the first with BRIEF=1 takes three minutes
 # make soak   many threads on one session, many sessions at once; SOAK_MINUTES=20 in all
 # make leaks  memory after 1000 sessions of each kind, and memory that was lost
 # make wheel  builds dist/*.whl for CPUs, with a manylinux tag, and checks it; make wheel-gpu the one for GPUs too
@@ -53,7 +53,10 @@ demo: $(VENV)/.demo
 
 # The safe path keeps the source tree out of subprocesses: what is tested is the installed package.
 test: $(VENV)/.dev $(VENV)/.browser $(EMULATOR)/.built
-	$(call with_libraries) PYTHONSAFEPATH=1 $(BIN)/pytest
+	$(call with_libraries) PYTHONSAFEPATH=1 OMP_NUM_THREADS=1 $(BIN)/pytest $(parallel)
+
+# A process of tests for each core, four at most: some need 3 GB. One that is done takes over from the others.
+parallel := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 # The libraries that tests of the GPU part look for; those that are not built are skipped and counted.
 with_libraries = IVIT_EMULATED_LIBRARY=$(abspath $(EMULATOR))/libivit_cuda_emulated.so \
@@ -88,9 +91,10 @@ THREADED := several_threads or takes_more_rows or concurrent or batches_of_every
 sanitize: sanitize-address sanitize-thread
 
 sanitize-address: $(VENV)/.dev build/sanitize-address/.built
-	$(call sanitized,address,$(asan)) -m pytest -q tests/test_kernels.py tests/test_kernel_errors.py tests/test_provider.py \
-	tests/test_hostile_models.py -k "not example and not sanitizer and not growth"
-	$(call sanitized,address,$(asan)) -m fuzz hostile_models --seed 1 --cases 300 --findings build/findings
+	$(call sanitized,address,$(asan)) -m pytest -q $(parallel) tests/test_kernels.py tests/test_kernel_errors.py \
+	tests/test_provider.py tests/test_hostile_models.py -k "not example and not sanitizer and not growth$(if $(BRIEF), and not variant_equals)"
+	$(call sanitized,address,$(asan)) -m fuzz hostile_models --seed 1 --cases $(if $(BRIEF),100,300) \
+	--findings build/findings
 
 sanitize-thread: $(VENV)/.dev build/sanitize-thread/.built
 	$(call sanitized,thread,$(tsan)) -m pytest -q tests/test_kernels.py tests/test_provider.py -k "$(THREADED)"
@@ -143,14 +147,17 @@ $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(WHEELS)/.built: $(SOURCES) $(VENV)/.created
-	@rm -rf $(WHEELS) && mkdir -p $(WHEELS)
+# $(call cpu_wheel,FOLDER,MANYLINUX) builds a wheel; what was compiled for the last one and has not changed is used again.
+cpu_wheel = rm -rf $(1) && mkdir -p $(1) && PATH="$(abspath $(BIN)):$$PATH" pip wheel --quiet --no-deps \
+	--no-build-isolation --wheel-dir $(1) -C cmake.define.IVIT_CUDA=OFF -C cmake.define.IVIT_MANYLINUX=$(2) .
+
+$(WHEELS)/.built: $(SOURCES) $(VENV)/.cmake
 	@echo "building the wheel with the native library"
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(WHEELS) -C cmake.define.IVIT_CUDA=OFF .
+	$(call cpu_wheel,$(WHEELS),OFF)
 	@touch $@
 
 $(VENV)/.cmake: $(VENV)/.created
-	$(BIN)/python -m pip install --quiet cmake ninja
+	$(BIN)/python -m pip install --quiet cmake ninja "scikit-build-core>=0.11"
 	@touch $@
 
 # $(call cmake,FOLDER,OPTIONS) configures and builds the native part alone.
@@ -206,10 +213,8 @@ publish = rm -rf $(1)/repaired && PATH="$(abspath $(BIN)):$$PATH" auditwheel rep
 	mkdir -p dist && cp $(1)/repaired/*.whl dist/ && ls -l dist/*.whl
 
 wheel: $(VENV)/.package
-	@rm -rf build/wheel-cpu && mkdir -p build/wheel-cpu
 	@echo "building the wheel that loads on older distributions"
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel-cpu -C build-dir=build/{wheel_tag}-cpu \
-	-C cmake.define.IVIT_CUDA=OFF -C cmake.define.IVIT_MANYLINUX=ON .
+	$(call cpu_wheel,build/wheel-cpu,ON)
 	$(call publish,build/wheel-cpu)
 
 WHEEL_ARCHITECTURES ?= all

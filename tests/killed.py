@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import resource
 import signal
 import sys
-import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,46 +19,52 @@ from ivit_onnx import cli
 #: File operations that change what a folder holds, as Python's audit hooks name them.
 CHANGES = frozenset({"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.truncate", "shutil.rmtree", "shutil.move"})
 SECONDS = 300
+#: Forks of a process that has imported what commands import and has done nothing else. A fork of this process could
+#: wait for ever: the threads of OpenMP are not in it.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    ["ivit_onnx.api", "ivit_onnx.bench.measure", "ivit_onnx.cli.export", "ivit_onnx.cli.verify"]
+)
 
 
 def run_and_kill(command: str, arguments: Sequence[str | Path], folder: Path, at: int, *, after: bool = False) -> int:
-    """The wait status of `ivit-<command>`, killed at its `at`-th change of something in `folder`, if it comes to it.
+    """The status of `ivit-<command>`, killed at its `at`-th change of something in `folder`, if it comes to it.
 
-    0 kills never. With `after`, it is killed one event later than the change, whatever that is. The process is a fork:
-    what this process has imported is there.
+    0 kills never. With `after`, it is killed one event later than the change, whatever that is. A negative status is
+    that of a signal.
     """
-
-    def prepare() -> None:
-        count, due = 0, False
-
-        def watch(event: str, details: tuple[Any, ...]) -> None:
-            nonlocal count, due
-            if event == "os.kill":  # the one that this function sends
-                return
-            if due:
-                os.kill(os.getpid(), signal.SIGKILL)
-            if not is_change(event, details) or not str(details[0]).startswith(str(folder)):
-                return
-            count += 1
-            if count == at:
-                due = True
-                if not after:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        if at:
-            sys.addaudithook(watch)
-
-    return forked(command, arguments, folder, prepare)
+    return forked(command, arguments, folder, partial(kill_at, str(folder), at, after))
 
 
 def run_with_small_files(command: str, arguments: Sequence[str | Path], folder: Path, size: int) -> int:
-    """The wait status of `ivit-<command>` where no file can become larger than `size` bytes, as on a full disk."""
+    """The status of `ivit-<command>` where no file can become larger than `size` bytes, as on a full disk."""
+    return forked(command, arguments, folder, partial(limit_files, size))
 
-    def prepare() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
-    return forked(command, arguments, folder, prepare)
+def kill_at(folder: str, at: int, after: bool) -> None:
+    count, due = 0, False
+
+    def watch(event: str, details: tuple[Any, ...]) -> None:
+        nonlocal count, due
+        if event == "os.kill":  # the one that this function sends
+            return
+        if due:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if not is_change(event, details) or not str(details[0]).startswith(folder):
+            return
+        count += 1
+        if count == at:
+            due = True
+            if not after:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    if at:
+        sys.addaudithook(watch)
+
+
+def limit_files(size: int) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def is_change(event: str, details: tuple[Any, ...]) -> bool:
@@ -67,33 +74,31 @@ def is_change(event: str, details: tuple[Any, ...]) -> bool:
     return bool(flags & (os.O_WRONLY | os.O_RDWR))
 
 
-def forked(command: str, arguments: Sequence[str | Path], folder: Path, prepare: Any) -> int:
-    """Runs the command in a fork, output into files beside `folder`."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    process = os.fork()
-    if process == 0:
-        status = 99
-        try:
-            # Those of this process may be a test's.
-            sys.stdout = sys.stderr = (folder.parent / "output.txt").open("w", encoding="utf-8")
-            prepare()
-            status = getattr(cli, f"{command}_main")([str(argument) for argument in arguments])
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            with contextlib.suppress(OSError):
-                sys.stdout.flush()
-            os._exit(status)
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        found, status = os.waitpid(process, os.WNOHANG)
-        if found:
-            return status
-        time.sleep(0.01)
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
-    raise AssertionError(f"ivit-{command} did not end within {SECONDS} s")
+def forked(command: str, arguments: Sequence[str | Path], folder: Path, prepare: Callable[[], None]) -> int:
+    """Runs the command in a fork, output into a file beside `folder`; returns its status, negative for a signal."""
+    output = folder.parent / "output.txt"
+    process = FORKS.Process(target=run, args=(command, [str(argument) for argument in arguments], output, prepare))
+    process.start()
+    process.join(SECONDS)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        raise AssertionError(f"ivit-{command} did not end within {SECONDS} s")
+    return process.exitcode
+
+
+def run(command: str, arguments: list[str], output: Path, prepare: Callable[[], None]) -> None:
+    status = 99
+    try:
+        sys.stdout = sys.stderr = output.open("w", encoding="utf-8")
+        prepare()
+        status = getattr(cli, f"{command}_main")(arguments)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(status)
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -5,7 +5,6 @@ A killed command leaves every file whole or not there, and can be run again. COM
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -93,8 +92,8 @@ def test_killed_at_every_change(name: str, inputs: Path, tmp_path: Path, after: 
     whole = files(outputs)
     assert set(command.makes) <= set(whole)
     kills = 0
-    while os.WIFSIGNALED(status := start(kills + 1)):
-        assert os.WTERMSIG(status) == signal.SIGKILL
+    while (status := start(kills + 1)) < 0:
+        assert status == -signal.SIGKILL
         kills += 1
         for path, content in files(outputs).items():
             if path in command.makes:
@@ -128,8 +127,7 @@ def test_full_disk(name: str, inputs: Path, tmp_path: Path, size: int) -> None:
     # The command's own messages go to a file too; they are short, and are lost where nothing can be written.
     status = run_with_small_files(command.name, command.arguments(inputs, outputs), outputs, size)
     message = (tmp_path / "output.txt").read_text(encoding="utf-8")
-    assert os.WEXITSTATUS(status) == (2 if size else os.WEXITSTATUS(status)), message
-    assert os.WEXITSTATUS(status) != 0
+    assert status == 2 if size else status > 0, message
     assert "Traceback" not in message
     if size:
         assert "cannot write" in message
@@ -145,6 +143,6 @@ def test_read_only_disk(name: str, inputs: Path, tmp_path: Path) -> None:
     arguments = command.arguments(inputs, Path("/proc/self"))
     status = run_and_kill(command.name, arguments, tmp_path / "outputs", 0)
     message = (tmp_path / "output.txt").read_text(encoding="utf-8")
-    assert os.WEXITSTATUS(status) == 2, message
+    assert status == 2, message
     assert message.startswith("error: cannot write /proc/self/")
     assert message.count("\n") == 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ CACHE = Path(__file__).parents[1] / ".cache"
 #: Runs in a process of its own: imports the onnxruntime that PYTHONPATH names, writes its logits.
 SCRIPT = """
 import sys
+import tempfile
 import numpy as np
 import onnxruntime
 model, library, threads, image, output, version = sys.argv[1:]
@@ -38,6 +41,7 @@ np.save(output, session.run(None, {"image": np.load(image)})[0])
 #: The same, compiled by the provider.
 PROVIDER_SCRIPT = """
 import sys
+import tempfile
 import numpy as np
 import onnxruntime
 model, library, threads, image, output, version = sys.argv[1:]
@@ -70,11 +74,15 @@ print(count.value, get_message(status).decode() if status else "")
 def installed(version: str) -> Path:
     """A folder with an onnxruntime, installed once beside the environment's own."""
     folder = CACHE / f"onnxruntime-{version}"
-    if not (folder / "onnxruntime").is_dir():
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
-        done = subprocess.run([*command, f"onnxruntime=={version}"], capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"onnxruntime {version} cannot be installed here: {done.stderr.strip().splitlines()[-1:]}")
+    if not folder.is_dir():
+        CACHE.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as new:
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", f"{new}/packages"]
+            done = subprocess.run([*command, f"onnxruntime=={version}"], capture_output=True, text=True, check=False)
+            if done.returncode:
+                pytest.skip(f"onnxruntime {version} cannot be installed here: {done.stderr.strip().splitlines()[-1:]}")
+            with contextlib.suppress(OSError):  # another process was first
+                Path(new, "packages").rename(folder)
     return folder
 
 

@@ -185,7 +185,8 @@ def test_two_processes_compute_what_one_does(
     assert call(capsys, "train", *arguments(data, start, tmp_path / "one", "--distill", "soft")).status == 0
     command = arguments(data, start, tmp_path / "two", "--distill", "soft", "--json")
     launch = [*LAUNCH, "-m", "ivit_onnx.cli.train", *command]
-    two = subprocess.run(launch, capture_output=True, text=True, check=True)
+    two = subprocess.run(launch, capture_output=True, text=True, check=False)
+    assert two.returncode == 0, two.stderr
     assert json.loads(two.stdout)["processes"] == 2
     # Gradients are summed in another order; rounding to integers makes that visible.
     assert largest_difference(tmp_path / "one", tmp_path / "two") < 2e-3
