@@ -25,7 +25,6 @@ CACHE = Path(__file__).parents[1] / ".cache"
 #: Runs in a process of its own: imports the onnxruntime that PYTHONPATH names, writes its logits.
 SCRIPT = """
 import sys
-import tempfile
 import numpy as np
 import onnxruntime
 model, library, threads, image, output, version = sys.argv[1:]
@@ -41,7 +40,6 @@ np.save(output, session.run(None, {"image": np.load(image)})[0])
 #: The same, compiled by the provider.
 PROVIDER_SCRIPT = """
 import sys
-import tempfile
 import numpy as np
 import onnxruntime
 model, library, threads, image, output, version = sys.argv[1:]
