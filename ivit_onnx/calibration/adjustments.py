@@ -5,7 +5,10 @@ Every change is elementwise and in float32: repeating it gives the same weights 
     LINEAR.center      float16 [C]     subtracted from the biases of the keys
     LINEAR.balance     int8 [2, C]     factors (codes): queries divided and keys multiplied by the first row, values
                                        divided and the columns of the output projection multiplied by the second
+    NORM.shift         float16 [C]     subtracted from the outputs of a normalisation; the bias after it makes up for it
     NORM.smoothing     int8 [C]        factors (codes): weight and bias of a normalisation divided, columns multiplied
+    MLP.neurons        int8 [H]        factors (codes): neurons divided before their activation function, columns after it
+                                       multiplied; changes the function a little
     LINEAR.clip        uint8 [out]     rows of weights clipped to (1 - code / 256) of their largest absolute value
     LINEAR.rounding    int8 [out, in]  integer weights of a reconstruction less those of rounding to nearest, -1, 0 or 1
     LINEAR.correction  float16 [out]   added to the biases
@@ -24,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ivit_onnx.calibration.sites import LinearSite, attention_sites, linear_sites
+from ivit_onnx.calibration.sites import LinearSite, MlpSite, attention_sites, linear_sites, mlp_sites
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
 
@@ -42,7 +45,9 @@ __all__ = [
     "replay",
     "recovered_offsets",
     "representable",
+    "scale_neurons",
     "round_weights",
+    "shift",
     "smooth",
     "weight_scales",
 ]
@@ -88,6 +93,24 @@ def balance(qkv: LinearSite, proj: LinearSite, codes: Array) -> None:
         proj.weight.mul_(values)
 
 
+def shift(site: LinearSite, shifts: Array) -> None:
+    """Subtract `shifts` from the outputs of the normalisation, add what they amount to to the bias after it."""
+    assert site.norm is not None
+    assert site.bias is not None
+    with torch.no_grad():
+        site.norm.bias.sub_(_tensor(shifts))
+        site.bias.add_(_exact_product(site.weight.detach().numpy(), shifts))
+
+
+def _exact_product(weight: Array, vector: Array) -> Tensor:
+    """float32 [out] of weights [out, in] and a float16 vector [in], in integers: the same in any order of addition."""
+    products = weight.astype(np.float64) * vector.astype(np.float64)
+    _, exponent = np.frexp(np.abs(products).max(1))
+    # 2^44 for the largest product of a row leaves room for 2^18 of them.
+    sums = np.rint(np.ldexp(products, 44 - exponent[:, None])).astype(np.int64).sum(1)
+    return torch.from_numpy(np.ldexp(sums.astype(np.float64), exponent - 44).astype(np.float32))
+
+
 def smooth(site: LinearSite, codes: Array) -> None:
     """Divide the outputs of the normalisation, multiply the weights that read them."""
     assert site.norm is not None
@@ -96,6 +119,16 @@ def smooth(site: LinearSite, codes: Array) -> None:
         site.norm.weight.div_(factors)
         site.norm.bias.div_(factors)
         site.weight.mul_(factors)
+
+
+def scale_neurons(mlp: MlpSite, codes: Array) -> None:
+    """Divide the arguments of the activation function, multiply the weights that read its results."""
+    assert mlp.fc1.bias is not None
+    factors = _tensor(decode_factors(codes))
+    with torch.no_grad():
+        mlp.fc1.weight.div_(factors[:, None])
+        mlp.fc1.bias.div_(factors)
+        mlp.fc2.weight.mul_(factors)
 
 
 def clip(site: LinearSite, codes: Array) -> None:
@@ -159,13 +192,18 @@ def replay(model: Twin, adjustments: Mapping[str, Array], integers: Mapping[str,
     todo = dict(adjustments)
     try:
         for attention in attention_sites(model):
-            if (shift := todo.pop(f"{attention.qkv.name}.center", None)) is not None:
-                center(attention.qkv, shift)
+            if (means := todo.pop(f"{attention.qkv.name}.center", None)) is not None:
+                center(attention.qkv, means)
             if (codes := todo.pop(f"{attention.qkv.name}.balance", None)) is not None:
                 balance(attention.qkv, attention.proj, codes)
         for site in linear_sites(model):
-            if site.norm_name and (codes := todo.pop(f"{site.norm_name}.smoothing", None)) is not None:
-                smooth(site, codes)
+            for kind, change in (("shift", shift), ("smoothing", smooth)) if site.norm_name else ():
+                if (array := todo.pop(f"{site.norm_name}.{kind}", None)) is not None:
+                    change(site, array)
+        for mlp in mlp_sites(model):
+            if (codes := todo.pop(f"{mlp.name}.neurons", None)) is not None:
+                scale_neurons(mlp, codes)
+        for site in linear_sites(model):
             for kind, change in (("clip", clip), ("rounding", round_weights), ("correction", correct)):
                 if (array := todo.pop(f"{site.name}.{kind}", None)) is not None:
                     if kind == "rounding" and array.size == 0:

@@ -11,13 +11,14 @@ import torch
 from ivit_onnx.calibration import adjustments as adjust
 from ivit_onnx.calibration.adjustments import Adjustments
 from ivit_onnx.calibration.correction import correct_biases
-from ivit_onnx.calibration.exponentials import fit_gelu, fit_softmax
+from ivit_onnx.calibration.exponentials import fit_gelu, fit_softmax, flat_below
+from ivit_onnx.calibration.neurons import neuron_codes
 from ivit_onnx.calibration.presets import Recipe
 from ivit_onnx.calibration.reconstruction import reconstruct
 from ivit_onnx.calibration.references import References
 from ivit_onnx.calibration.shapes import check_shapes
-from ivit_onnx.calibration.sites import attention_sites, linear_sites
-from ivit_onnx.calibration.smoothing import balance_codes, smoothing_codes
+from ivit_onnx.calibration.sites import attention_sites, linear_sites, mlp_sites
+from ivit_onnx.calibration.smoothing import balance_codes, shifts, smoothing_codes
 from ivit_onnx.calibration.statistics import Calibration
 from ivit_onnx.calibration.weights import clip_codes
 from ivit_onnx.errors import CalibrationError
@@ -48,13 +49,20 @@ class _Seen:
 
     def divide(self, factors: Array) -> None:
         """The activation is divided by a factor a channel."""
+        self._transform(factors, np.zeros_like(factors))
+
+    def subtract(self, shift: Array) -> None:
+        """A number a channel is subtracted from the activation."""
+        self._transform(np.ones_like(shift), -shift)
+
+    def _transform(self, factors: Array, offsets: Array) -> None:
         assert self.channels is not None
         assert self.rows is not None
-        self.channels = self.channels.transformed(factors)
-        self.rows = self.rows.astype(np.float32) / factors.astype(np.float32)
+        self.channels = self.channels.transformed(factors, offsets)
+        self.rows = (self.rows.astype(np.float32) + offsets.astype(np.float32)) / factors.astype(np.float32)
         histogram = Histogram()
         histogram.update(torch.from_numpy(self.rows))
-        histogram.maximum = float(self.channels.largest.max())
+        histogram.low, histogram.high = float(self.channels.minimum.min()), float(self.channels.maximum.max())
         histogram.limit = max(histogram.limit, 1e-30)
         self.histogram = histogram
 
@@ -82,8 +90,11 @@ def apply_calibration(model: Twin, calibration: Calibration, recipe: Recipe | Me
     }
     made: Adjustments = {}
     _preserving(model, recipe, calibration, seen, made)
+    references = _references(model, recipe, calibration)
+    if recipe.scale_neurons:
+        _scale_neurons(model, seen, references, made)
     _ranges(model, recipe, seen)
-    _weights(model, recipe, calibration, seen, made)
+    _weights(model, recipe, references, seen, made)
     model.adjustments = made
 
 
@@ -104,10 +115,18 @@ def _preserving(
             queries, values = (adjust.decode_factors(row).astype(np.float64) for row in codes)
             seen[f"{name}.output"].divide(np.concatenate([queries, 1 / queries, values]))
             seen[attention.proj.source].divide(values)
-    for site in linear_sites(model) if recipe.smoothing else ():
+    for site in linear_sites(model):
         channels = seen[site.source].channels
-        if site.norm is not None and channels is not None:
-            codes = smoothing_codes(channels, site.weight.detach().numpy())
+        if site.norm is None or channels is None:
+            continue
+        if recipe.shifting and site.bias is not None and not site.padded:
+            shift = shifts(channels, site.weight.detach().numpy())
+            made[f"{site.norm_name}.shift"] = shift
+            adjust.shift(site, shift)
+            for name in {f"{site.norm_name}.output", site.source}:
+                seen[name].subtract(shift.astype(np.float64))
+        if recipe.smoothing and (channels := seen[site.source].channels) is not None:
+            codes, _ = smoothing_codes(channels, site.weight.detach().numpy())
             made[f"{site.norm_name}.smoothing"] = codes
             adjust.smooth(site, codes)
             factors = adjust.decode_factors(codes).astype(np.float64)
@@ -125,6 +144,10 @@ def _ranges(model: Twin, recipe: Recipe, seen: dict[str, _Seen]) -> None:
             activation.set_range(HEADROOM_16_BIT * statistics.histogram.maximum)
         else:
             activation.set_range(statistics.histogram.range(recipe.method, activation.levels))
+    if recipe.zero_points:
+        for name, module in model.named_modules():
+            if isinstance(module, MlpAdd) and module.nonlinear == "table":
+                _one_sided(module, seen[f"{name}.hidden"].histogram, seen[f"{name}.activated"].histogram)
     if not recipe.fit_exponentials:
         model.choose_exponents()
         return
@@ -148,28 +171,63 @@ def _ranges(model: Twin, recipe: Recipe, seen: dict[str, _Seen]) -> None:
                 module.n.fill_(found[1])
 
 
-def _weights(model: Twin, recipe: Recipe, calibration: Calibration, seen: dict[str, _Seen], made: Adjustments) -> None:
-    """The adjustments that change the function of the network."""
+def _one_sided(mlp: MlpAdd, hidden: Histogram, activated: Histogram) -> None:
+    """Ranges of the argument and the result of a GELU by table: what was seen, inside the symmetric ranges."""
+    for activation, seen in ((mlp.activated, activated), (mlp.hidden, hidden)):
+        largest = float(activation.scale) * activation.levels
+        low, high = max(-largest, seen.low), min(largest, seen.high)
+        if activation is mlp.hidden:
+            # Below, the result is rounded to 0, even if the range itself is rounded.
+            low = max(low, flat_below(mlp.act, float(mlp.activated.scale) / 4))
+        activation.set_bounds(low, high)
+
+
+def _references(model: Twin, recipe: Recipe, calibration: Calibration) -> References | None:
+    """What the floating-point network computes on the images of corrections, if there are any."""
     images = torch.from_numpy(calibration.sample.astype(np.float32))
+    if not len(images) or not (recipe.correct_biases or recipe.reconstruction_steps):
+        return None
     if not recipe.reconstruction_steps:
         fewest, most = CORRECTION_IMAGES
         count = min(max(CORRECTION_TOKENS // model.arch.tokens, fewest), most)
         images = images[:: -(-len(images) // count) or 1]
-    on_images = len(images) > 0 and (recipe.correct_biases or recipe.reconstruction_steps > 0)
+    return References.collect(model, images, with_blocks=recipe.reconstruction_steps > 0)
+
+
+def _scale_neurons(model: Twin, seen: dict[str, _Seen], references: References | None, made: Adjustments) -> None:
+    for mlp in mlp_sites(model):
+        hidden, activated = seen[f"{mlp.name}.hidden"], seen[f"{mlp.name}.activated"]
+        if hidden.channels is None or hidden.rows is None or activated.channels is None:
+            continue
+        outgoing = mlp.fc2.weight.detach().square().sum(0).double().numpy()
+        codes = neuron_codes(hidden.channels, hidden.rows, outgoing, mlp.module.act)
+        if not codes.any():
+            continue
+        made[f"{mlp.name}.neurons"] = codes
+        adjust.scale_neurons(mlp, codes)
+        factors = adjust.decode_factors(codes).astype(np.float64)
+        hidden.divide(factors)
+        activated.divide(factors)
+        if references is not None:
+            references.means[mlp.fc1.target].div_(torch.from_numpy(factors).float())
+
+
+def _weights(
+    model: Twin, recipe: Recipe, references: References | None, seen: dict[str, _Seen], made: Adjustments
+) -> None:
+    """The adjustments that change the function of the network."""
     sites = linear_sites(model)
-    if on_images:
-        references = References.collect(model, images, with_blocks=recipe.reconstruction_steps > 0)
     for site in sites if recipe.clip_weights else ():
         if (channels := seen[site.source].channels) is not None:
             made[f"{site.name}.clip"] = clip_codes(site.weight.detach(), channels.mean_square)
             adjust.clip(site, made[f"{site.name}.clip"])
-    if not on_images:
+    if references is None:
         return
     biases = {site.name: site.bias.detach().clone() for site in sites if site.bias is not None}
     if recipe.correct_biases:
-        correct_biases(model, images, references.means)
+        correct_biases(model, references.images, references.means)
     if recipe.reconstruction_steps:
-        moves = reconstruct(model, images, references.blocks, recipe.reconstruction_steps)
+        moves = reconstruct(model, references.images, references.blocks, recipe.reconstruction_steps)
         made.update({f"{name}.rounding": moved for name, moved in moves.items()})
     for site in sites:
         if site.bias is not None and site.target:

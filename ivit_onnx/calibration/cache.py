@@ -19,7 +19,7 @@ __all__ = ["load_calibration", "save_calibration"]
 
 Array = np.ndarray[Any, Any]
 
-_VERSION = 2
+_VERSION = 3
 
 
 def save_calibration(path: str | os.PathLike[str], calibration: Calibration) -> None:
@@ -30,7 +30,8 @@ def save_calibration(path: str | os.PathLike[str], calibration: Calibration) -> 
     tensors = {
         "counts": np.stack([calibration.histograms[name].counts for name in names]),
         "limits": np.array([calibration.histograms[name].limit for name in names], np.float64),
-        "maxima": np.array([calibration.histograms[name].maximum for name in names], np.float64),
+        "lows": np.array([calibration.histograms[name].low for name in names], np.float64),
+        "highs": np.array([calibration.histograms[name].high for name in names], np.float64),
         "sample": calibration.sample,
         **{f"{name}.channels": channels.to_array() for name, channels in calibration.channels.items()},
         **{f"{name}.rows": rows for name, rows in calibration.rows.items()},
@@ -71,12 +72,13 @@ def load_calibration(path: str | os.PathLike[str], fingerprint: str) -> Calibrat
         )
     try:
         names, images = parse_json(metadata["names"]), int(metadata["images"])
-        counts, limits, maxima, sample = (tensors.pop(name) for name in ("counts", "limits", "maxima", "sample"))
+        counts, limits, lows, highs = (tensors.pop(name) for name in ("counts", "limits", "lows", "highs"))
+        sample = tensors.pop("sample")
     except (KeyError, ValueError):
         raise damaged from None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or images < 1:
         raise damaged
-    if len(set(names)) != len(names) or not _are_histograms(counts, limits, maxima, len(names)):
+    if len(set(names)) != len(names) or not _are_histograms(counts, limits, lows, highs, len(names)):
         raise damaged
     if any(array.dtype not in (np.float16, np.float64) or not np.isfinite(array).all() for array in tensors.values()):
         raise damaged
@@ -84,22 +86,24 @@ def load_calibration(path: str | os.PathLike[str], fingerprint: str) -> Calibrat
         raise damaged
     if sample.dtype != np.float16 or not np.isfinite(sample).all() or (sample.size and sample.ndim != 4):
         raise damaged
-    histograms = {name: Histogram(counts[i], float(limits[i]), float(maxima[i])) for i, name in enumerate(names)}
+    histograms = {
+        name: Histogram(counts[i], float(limits[i]), float(lows[i]), float(highs[i])) for i, name in enumerate(names)
+    }
     channels = {name: Channels.from_array(array) for name, array in _ending(tensors, ".channels").items()}
     rows, centers = _ending(tensors, ".rows"), _ending(tensors, ".center")
     return Calibration(fingerprint, images, histograms, channels, rows, centers, sample)
 
 
-def _are_histograms(counts: Array, limits: Array, maxima: Array, number: int) -> bool:
+def _are_histograms(counts: Array, limits: Array, lows: Array, highs: Array, number: int) -> bool:
     """Whether the arrays are what `number` histograms can hold."""
     if counts.shape != (number, BINS) or counts.dtype != np.int64:
         return False
-    if any(values.shape != (number,) or values.dtype != np.float64 for values in (limits, maxima)):
+    if any(values.shape != (number,) or values.dtype != np.float64 for values in (limits, lows, highs)):
         return False
     sums = counts.sum(1, dtype=np.float64)
     filled = (limits == 0) | (sums > 0)
     most = float(np.finfo(np.float32).max)
-    in_range = all(((values >= 0) & (values <= 2 * most)).all() for values in (limits, maxima))
+    in_range = all(((values >= 0) & (values <= 2 * most)).all() for values in (limits, -lows, highs))
     return bool((counts >= 0).all() and (sums < 2**62).all() and filled.all() and in_range)
 
 

@@ -18,7 +18,7 @@ from ivit_onnx.opset.arithmetic import INT32_MAX
 from ivit_onnx.quant import operators
 from ivit_onnx.quant.exponents import exp_x0, gelu_x0
 
-__all__ = ["fit_gelu", "fit_softmax", "whole_scale"]
+__all__ = ["fit_gelu", "fit_softmax", "flat_below", "whole_scale"]
 
 Array = np.ndarray[Any, Any]
 
@@ -28,6 +28,8 @@ _RANGES = (1.0, 0.5)
 _CANDIDATES = 8
 #: The largest -x0 with which two exponentials of the least n can be added up.
 _MOST_INVERSE = INT32_MAX >> (min(_N_RANGE) + 1)
+#: Below minus this every GELU is flat.
+_FLAT = 10.0
 #: Values of a row that are enough to choose the scale of a ShiftGELU, beside the largest, which the others depend on.
 _GELU_COLUMNS = 256
 
@@ -43,6 +45,13 @@ def whole_scale(inverse: int, x0: Callable[[np.float32], int], slope: float) -> 
 def fit_softmax(largest: float) -> np.float32 | None:
     """Scale of Shiftmax for scores up to `largest`, which are not clipped: they are what attention attends to."""
     return whole_scale(_inverse(127 / largest), exp_x0, 1.0) if 0 < largest <= 127 else None
+
+
+def flat_below(act: Callable[[Tensor], Tensor], small: float) -> float:
+    """The negative number below which an activation function's absolute value is less than `small`."""
+    x = torch.linspace(-_FLAT, 0, 1001, dtype=torch.float64)
+    (large,) = torch.nonzero(act(x).abs() >= small, as_tuple=True)
+    return float(x[large[0]]) if len(large) else 0.0
 
 
 def _inverse(wanted: float) -> int:

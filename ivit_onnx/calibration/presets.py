@@ -21,7 +21,10 @@ class Recipe:
     Attributes:
         method: how the range of an 8-bit activation follows from its statistics.
         balance_heads: spread queries, keys and values over the one scale that they share.
+        zero_points: ranges of the arguments and results of a GELU by table that need not be symmetric.
+        shifting: subtract the middle of each channel of a normalisation, add what it amounts to to the bias after it.
         smoothing: divide the outputs of a normalisation by a factor a channel, multiply the weights after it.
+        scale_neurons: divide neurons that reach far beyond the others before their GELU, multiply the columns after it.
         fit_exponentials: scale and n of each Shiftmax and ShiftGELU from the layer's own rows.
         clip_weights: the range of each row of weights with the least squared error of the layer's output.
         correct_biases: add to each bias what the mean output of its quantised layer lacks.
@@ -29,26 +32,32 @@ class Recipe:
     """
 
     method: Method = "minmax"
+    zero_points: bool = False
     balance_heads: bool = False
+    shifting: bool = False
     smoothing: bool = False
+    scale_neurons: bool = False
     fit_exponentials: bool = False
     clip_weights: bool = False
     correct_biases: bool = False
     reconstruction_steps: int = 0
 
 
-#: With smoothed channels nothing is left that would be worth clipping: what is large carries information.
+#: Nothing is worth clipping: what is large carries information, such as the massive activations of a large ViT.
 _DEFAULT = Recipe(
     method="minmax",
+    zero_points=True,
     balance_heads=True,
+    shifting=True,
     smoothing=True,
+    scale_neurons=True,
     fit_exponentials=True,
     clip_weights=True,
     correct_biases=True,
 )
 
 RECIPES: dict[Preset, Recipe] = {
-    "fast": Recipe(method="mse"),
+    "fast": Recipe(method="minmax", zero_points=True),
     "default": _DEFAULT,
     "best": replace(_DEFAULT, reconstruction_steps=100),
 }

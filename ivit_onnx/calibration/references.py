@@ -17,16 +17,20 @@ __all__ = ["References"]
 
 @dataclass(frozen=True)
 class References:
-    """`means` [out] of the outputs of each linear layer with a bias, by the name of the activation that they become;
-    `blocks` [N, tokens, C], the outputs of each block, by its name; empty if nobody wants them."""
+    """What is computed on normalised `images` [N, C, H, W].
 
+    `means` [out] of the outputs of each linear layer with a bias, by the name of the activation that they become;
+    `blocks` [N, tokens, C], the outputs of each block, by its name; empty if nobody wants them.
+    """
+
+    images: Tensor
     means: dict[str, Tensor]
     blocks: dict[str, Tensor]
 
     @classmethod
     def collect(cls, model: Twin, images: Tensor, *, with_blocks: bool) -> References:
         """Run normalised float32 images [N, C, H, W] through the network in floating point."""
-        found = cls({}, {})
+        found = cls(images, {}, {})
         activations = model.activations()
         targets = [site.target for site in linear_sites(model) if site.bias is not None and site.target]
         hooks = [activations[name].register_forward_pre_hook(found._mean(name)) for name in targets]

@@ -9,10 +9,10 @@ from torch import Tensor
 from ivit_onnx.models import Twin
 from ivit_onnx.models.swin import SwinBlock
 from ivit_onnx.models.vit import Block
-from ivit_onnx.quant.modules import Activation, LayerNorm
+from ivit_onnx.quant.modules import Activation, LayerNorm, MlpAdd
 from ivit_onnx.quant.swin import PatchMerge
 
-__all__ = ["AttentionSite", "LinearSite", "attention_sites", "blocks", "linear_sites"]
+__all__ = ["AttentionSite", "LinearSite", "MlpSite", "attention_sites", "blocks", "linear_sites", "mlp_sites"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class LinearSite:
     """One matrix product: parameters `weight` [out, in] and `bias` [out], the names of the activations around it.
 
     `source` is its input, `target` its output, "" for the head, whose logits are not quantised. `norm` is the
-    normalisation that makes the input, if one does; `norm_name` its name in the network.
+    normalisation that makes the input, if one does; `norm_name` its name in the network. `padded`: zeros stand beside
+    its inputs, around a grid.
     """
 
     name: str
@@ -30,6 +31,7 @@ class LinearSite:
     target: str
     norm: LayerNorm | None = None
     norm_name: str = ""
+    padded: bool = False
 
     def bias_parameter(self) -> Tensor:
         """The bias of a layer that has one."""
@@ -45,6 +47,16 @@ class AttentionSite:
     heads: int
     qkv: LinearSite
     proj: LinearSite
+
+
+@dataclass(frozen=True)
+class MlpSite:
+    """One feed-forward network: the layers before and after its activation function."""
+
+    name: str
+    module: MlpAdd
+    fc1: LinearSite
+    fc2: LinearSite
 
 
 def blocks(model: Twin) -> dict[str, Block | SwinBlock]:
@@ -81,11 +93,22 @@ def attention_sites(model: Twin) -> list[AttentionSite]:
     ]
 
 
+def mlp_sites(model: Twin) -> list[MlpSite]:
+    """Every feed-forward network, in network order."""
+    linear = {site.name: site for site in linear_sites(model)}
+    return [
+        MlpSite(f"{name}.mlp", block.mlp, linear[f"{name}.mlp.fc1"], linear[f"{name}.mlp.fc2"])
+        for name, block in blocks(model).items()
+    ]
+
+
 def _block(name: str, block: Block | SwinBlock) -> list[LinearSite]:
     attn, mlp, norm1, norm2 = f"{name}.attn", f"{name}.mlp", f"{name}.norm1", f"{name}.norm2"
     qkv, proj, fc1, fc2 = block.attn.qkv, block.attn.proj, block.mlp.fc1, block.mlp.fc2
+    padded = isinstance(block, SwinBlock) and block.attn.padded
+    inside = (f"{norm1}.output", f"{attn}.qkv.output", block.norm1, norm1, padded)
     return [
-        LinearSite(f"{attn}.qkv", qkv.weight, qkv.bias, f"{norm1}.output", f"{attn}.qkv.output", block.norm1, norm1),
+        LinearSite(f"{attn}.qkv", qkv.weight, qkv.bias, *inside),
         LinearSite(f"{attn}.proj", proj.weight, proj.bias, f"{attn}.core.output", f"{attn}.proj.branch"),
         LinearSite(f"{mlp}.fc1", fc1.weight, fc1.bias, f"{norm2}.output", f"{mlp}.hidden", block.norm2, norm2),
         LinearSite(f"{mlp}.fc2", fc2.weight, fc2.bias, f"{mlp}.activated", f"{mlp}.branch"),

@@ -13,7 +13,7 @@ import numpy as np
 from ivit_onnx.calibration.adjustments import decode_factors, encode_factors
 from ivit_onnx.quant.statistics import Channels
 
-__all__ = ["balance_codes", "expected_error", "smoothing_codes"]
+__all__ = ["balance_codes", "expected_error", "shifts", "smoothing_codes"]
 
 Array = np.ndarray[Any, Any]
 
@@ -34,8 +34,9 @@ def expected_error(channels: Channels, weight: Array, factors: Array) -> float:
     return float((step_x**2 * np.vdot(scaled, scaled) + np.square(step_w).sum() * inputs) / 12)
 
 
-def smoothing_codes(channels: Channels, weight: Array) -> Array:
-    """int8 codes [in] of the factors of a linear layer with weights [out, in], for inputs of these channels."""
+def smoothing_codes(channels: Channels, weight: Array) -> tuple[Array, float]:
+    """int8 codes [in] of the factors of a linear layer with weights [out, in], for inputs of these channels, and the
+    error that they predict."""
     magnitude = np.abs(weight)
     largest = np.maximum(channels.largest, 1e-5 * max(channels.largest.max(), 1e-30))
     columns = magnitude.max(0).astype(np.float64)
@@ -45,7 +46,21 @@ def smoothing_codes(channels: Channels, weight: Array) -> Array:
         factors = largest**strength / columns ** (1 - strength)
         candidates.append(decode_factors(encode_factors(factors / np.exp(np.log(factors).mean()))).astype(np.float64))
     errors = [expected_error(channels, magnitude, factors) for factors in candidates]
-    return encode_factors(candidates[int(np.argmin(errors))])
+    return encode_factors(candidates[int(np.argmin(errors))]), min(errors)
+
+
+def shifts(channels: Channels, weight: Array) -> Array:
+    """float16 [in]: what is best subtracted from the inputs of a linear layer: nothing, their mean, or their middle.
+
+    The middle of a channel gives it the smallest range, but moves values that are mostly near 0 away from it, and with
+    them the error of the weights. The least predicted error with the best factors decides, for the whole layer.
+    """
+    limit = float(np.finfo(np.float16).max)
+    middle = (channels.minimum + channels.maximum) / 2
+    candidates = [np.zeros_like(middle), channels.mean, middle]
+    rounded = [candidate.clip(-limit, limit).astype(np.float16) for candidate in candidates]
+    errors = [smoothing_codes(channels.transformed(1.0, -shift.astype(np.float64)), weight)[1] for shift in rounded]
+    return rounded[int(np.argmin(errors))]
 
 
 def balance_codes(channels: Channels) -> Array:

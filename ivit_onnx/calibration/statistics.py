@@ -30,7 +30,7 @@ CENTERING = 4
 #: Images kept for the recipes that run the quantised network.
 SAMPLE = 32
 #: What the last axis is not channels of, or no linear layer reads.
-_NO_CHANNELS = (".score", ".placed", ".hidden")
+_NO_CHANNELS = (".score", ".placed")
 #: Tables of parameters, the same for all images.
 _NO_ROWS = (".table",)
 

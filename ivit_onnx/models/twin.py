@@ -19,6 +19,7 @@ __all__ = ["Twin"]
 
 #: What float32 takes as a scale.
 _LARGEST_SCALE = float(np.finfo(np.float32).max)
+_ZERO_POINT = ".zero_point"
 
 
 class Twin(nn.Module):
@@ -131,19 +132,20 @@ class Twin(nn.Module):
                     module.get_buffer("n").fill_(module.published_n)
 
     def quantization_state(self) -> dict[str, float | int]:
-        """Every activation scale and every n by buffer name: with the weights, all that the integers depend on.
+        """Every scale, zero point and n by buffer name: with the weights, all that the integers depend on.
 
         Calibration changes weights; `adjustments` has what is to be repeated on those of the checkpoint.
         """
         return {name: buffer.item() for name, buffer in self._quantization_buffers().items()}
 
     def load_quantization_state(self, state: Mapping[str, float | int]) -> None:
-        """The reverse of `quantization_state`.
+        """The reverse of `quantization_state`; zero points that are absent are 0, as before there were any.
 
         Raises:
             CalibrationError: names or values do not fit this network.
         """
         buffers = self._quantization_buffers()
+        state = {name: 0 for name in buffers if name.endswith(_ZERO_POINT)} | dict(state)
         if set(state) != set(buffers):
             odd = sorted(set(state) ^ set(buffers))
             raise CalibrationError(
@@ -156,9 +158,14 @@ class Twin(nn.Module):
             if name.endswith(".n"):
                 if value not in range(MOST_N + 1):
                     raise CalibrationError(f"{name}: expected a whole number from 0 to {MOST_N}, found {value!r}")
+            elif name.endswith(_ZERO_POINT):
+                low, high = (-128, 127) if self.nonlinear == "table" else (0, 0)
+                if value not in range(low, high + 1):
+                    raise CalibrationError(f"{name}: expected a whole number from {low} to {high}, found {value!r}")
             elif not 0 <= value <= _LARGEST_SCALE:
                 raise CalibrationError(f"{name}: expected a scale from 0 to {_LARGEST_SCALE}, found {value!r}")
             buffer.fill_(value)
 
     def _quantization_buffers(self) -> dict[str, Tensor]:
-        return {name: buffer for name, buffer in self.named_buffers() if name.endswith((".scale", ".n"))}
+        kept = (".scale", ".n", _ZERO_POINT)
+        return {name: buffer for name, buffer in self.named_buffers() if name.endswith(kept)}

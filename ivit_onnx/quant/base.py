@@ -80,17 +80,19 @@ class WeightedModule(QuantModule):
         if not self.quantized:
             return weight
         scale = weight.detach().abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / 127
-        return training.quantize(weight, scale, 127)
+        return training.quantize(weight, scale, -128, 127)
 
     def lower_linear(
-        self, weight: Tensor, bias: Tensor, s_x: np.float32, s_y: np.float32, prefix: str = ""
+        self, weight: Tensor, bias: Tensor, s_x: np.float32, s_y: np.float32, prefix: str = "", zero: int = 0
     ) -> dict[str, Array]:
         """Constants of one linear layer: int8 weight [in, out], int32 bias, requantisation s_x * s_w -> s_y.
+
+        `zero`: the zero point of the inputs, which the bias absorbs.
 
         Raises:
             ExportError: an accumulator could leave int32.
         """
-        weight_int, bias_int, s_acc = self.quantize_linear(weight, bias, s_x)
+        weight_int, bias_int, s_acc = self.quantize_linear(weight, bias, s_x, zero)
         ratio = s_acc.astype(np.float64) / np.float64(s_y)
         return {
             f"{prefix}weight": weight_int,
@@ -98,7 +100,9 @@ class WeightedModule(QuantModule):
             **self._dyadic(ratio, prefix),
         }
 
-    def quantize_linear(self, weight: Tensor, bias: Tensor, s_x: np.float32) -> tuple[Array, Array, Array]:
+    def quantize_linear(
+        self, weight: Tensor, bias: Tensor, s_x: np.float32, zero: int = 0
+    ) -> tuple[Array, Array, Array]:
         """int8 weight [in, out], int32 bias [out], and the scale of the accumulator per output channel."""
         w, b = weight.detach().float().cpu().numpy(), bias.detach().float().cpu().numpy()
         largest = np.maximum(-w.min(axis=1), w.max(axis=1))
@@ -108,8 +112,8 @@ class WeightedModule(QuantModule):
             smallest = np.maximum(smallest, np.finfo(np.float32).eps)
         s_w = np.maximum(largest / np.float32(127), smallest).astype(np.float32)
         s_acc = (s_w * s_x).astype(np.float32)
-        weight_int = np.rint((np.float32(1) / s_w)[:, None] * w)
-        bias_int = np.rint((np.float32(1) / s_acc) * b).astype(np.float64)
+        weight_int = np.clip(np.rint((np.float32(1) / s_w)[:, None] * w), -128, 127)
+        bias_int = np.rint((np.float32(1) / s_acc) * b).astype(np.float64) - zero * weight_int.sum(1, dtype=np.float64)
         bound = np.abs(weight_int).sum(1) * 128 + np.abs(bias_int)
         if (bound >= 2**31).any():
             channel = int(np.argmax(bound))
@@ -117,8 +121,7 @@ class WeightedModule(QuantModule):
                 f"{self.path}: the accumulator of output channel {channel} can reach {bound[channel]:.3g}, "
                 f"expected less than 2^31; {w.shape[1]} inputs with these weights are too many for int32"
             )
-        clipped = np.clip(weight_int, -128, 127).astype(np.int8)
-        return np.ascontiguousarray(clipped.T), bias_int.astype(np.int32), s_acc
+        return np.ascontiguousarray(weight_int.astype(np.int8).T), bias_int.astype(np.int32), s_acc
 
 
 class ResidualMixin(WeightedModule):

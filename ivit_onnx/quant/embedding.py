@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ivit_onnx.opset.arithmetic import Array, scale_round
 from ivit_onnx.quant import training
-from ivit_onnx.quant.activation import ROUND_ONLY, Activation
+from ivit_onnx.quant.activation import Activation
 from ivit_onnx.quant.base import QuantModule, WeightedModule
 from ivit_onnx.quant.dyadic import dyadic, dyadic_affine
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
@@ -110,7 +110,7 @@ class PatchEmbed(WeightedModule):
         patches = F.conv2d(image, weight, self.bias, stride=self.patch_size).flatten(2).transpose(1, 2)
         prefix: Tensor = self.prefix_tokens
         if self.quantized:
-            prefix = training.quantize(prefix, self.projection.scale, ROUND_ONLY)
+            prefix = training.round_to(prefix, self.projection.scale)
         tokens = torch.cat([prefix.expand(len(image), *prefix.shape), self.projection(patches)], dim=1)
         position = F.pad(self.position(self.pos_embed), (0, 0, tokens.shape[1] - len(self.pos_embed), 0))
         return QuantTensor(self.output.add(tokens, position), self.output.scale)

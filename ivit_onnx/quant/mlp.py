@@ -32,6 +32,9 @@ class MlpAdd(ResidualMixin):
     """IntMlpAdd or IntTableMlpAdd: fc1, GELU, fc2, residual. Buffer `n` as in Attention.
 
     `act` names the activation function of the floating-point network: that of the table, and what ShiftGELU stands for.
+
+    With a table, its arguments `hidden` and its results `activated` may have zero points: the bias of fc1 adds the one,
+    the table takes it off and adds the other, and the bias of fc2 takes that off. The operators know nothing of it.
     """
 
     n: Tensor
@@ -42,22 +45,24 @@ class MlpAdd(ResidualMixin):
         self.act_name = act
         self.act = ACTIVATIONS[act]
         self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
-        self.hidden = Activation(8, LEAST_GELU_SCALE)
-        self.activated = Activation(8)
+        self.hidden = Activation(8, LEAST_GELU_SCALE, one_sided=True)
+        self.activated = Activation(8, one_sided=True)
         self.register_buffer("n", torch.zeros((), dtype=torch.int64))
 
     def lower(self, *scales: np.float32) -> Lowered:
         s_x, s_residual = scales
         s_hidden, s_act, s_branch = (a.number(self.path) for a in (self.hidden, self.activated, self.branch))
         table = self.nonlinear == "table"
+        zeros = self.hidden.zero, self.activated.zero
+        assert table or zeros == (0, 0)
         constants = {
-            **self.lower_linear(self.fc1.weight, self.fc1.bias, s_x, s_hidden, "fc1_"),
+            **self.lower_linear(self.fc1.weight, self.fc1.bias + zeros[0] * float(s_hidden), s_x, s_hidden, "fc1_"),
             **(
-                {"gelu_table": gelu_table(self.act_name, s_hidden, s_act)}
+                {"gelu_table": gelu_table(self.act_name, s_hidden, s_act, *zeros)}
                 if table
                 else self._dyadic(np.float64(s_hidden * _GELU_SCALE) / np.float64(s_act), "gelu_")
             ),
-            **self.lower_linear(self.fc2.weight, self.fc2.bias, s_act, s_branch, "fc2_"),
+            **self.lower_linear(self.fc2.weight, self.fc2.bias, s_act, s_branch, "fc2_", zeros[1]),
             **self.lower_residual(s_residual),
         }
         scale = self.output.number(self.path)

@@ -24,25 +24,33 @@ class Histogram:
     """Histogram of absolute values over [0, limit), in one pass: the limit doubles when a larger value comes.
 
     Doubling merges neighbouring bins, so counts stay exact whatever the order of the data.
-    Attributes: `counts` int64 [2048], `limit` (real units), `maximum` the largest absolute value seen, infinite once
-    an infinite value or a NaN was among them.
+    Attributes: `counts` int64 [2048], `limit` (real units), `low` and `high` the least and the largest value seen and
+    0, infinite once an infinite value or a NaN was among them.
     """
 
-    def __init__(self, counts: np.ndarray[Any, Any] | None = None, limit: float = 0.0, maximum: float = 0.0) -> None:
+    def __init__(
+        self, counts: np.ndarray[Any, Any] | None = None, limit: float = 0.0, low: float = 0.0, high: float = 0.0
+    ) -> None:
         self.counts = np.zeros(BINS, np.int64) if counts is None else counts
         self.limit = limit
-        self.maximum = maximum
+        self.low, self.high = low, high
+
+    @property
+    def maximum(self) -> float:
+        """The largest absolute value."""
+        return max(-self.low, self.high)
 
     def update(self, x: torch.Tensor) -> None:
         """Add the values of a floating-point tensor of any shape."""
-        values = x.detach().abs().flatten()
+        values = x.detach().flatten()
         if values.numel() == 0:
             return
-        maximum = float(values.max())
+        low, high = (float(v) for v in torch.aminmax(values))
+        maximum = max(-low, high)
         if not np.isfinite(maximum):
-            self.maximum = np.inf
+            self.low, self.high = -np.inf, np.inf
             return
-        self.maximum = max(self.maximum, maximum)
+        self.low, self.high = min(self.low, low), max(self.high, high)
         if maximum > _SMALLEST:
             self._extend(maximum)
         if self.limit == 0:
@@ -50,7 +58,7 @@ class Histogram:
             return
         stride = -(-values.numel() // MAX_SAMPLES)
         # An odd stride does not walk along one column of a tensor with a power of two of channels.
-        values = values[:: stride | 1]
+        values = values[:: stride | 1].abs()
         bins = (values * (BINS / self.limit)).to(torch.int64).clamp_(max=BINS - 1)
         self.counts += torch.bincount(bins, minlength=BINS).cpu().numpy()
 

@@ -58,7 +58,7 @@ class Channels:
         """The largest absolute value of each channel."""
         return np.maximum(-self.minimum, self.maximum)
 
-    def transformed(self, factor: Array, shift: Array | float = 0.0) -> Channels:
+    def transformed(self, factor: Array | float, shift: Array | float = 0.0) -> Channels:
         """The channels of (x + shift) / factor."""
         result = Channels()
         result.count = self.count

@@ -47,12 +47,12 @@ def exponentials(scale: np.float32) -> Array:
     return np.array(_exponentials(float(scale)), np.int32)
 
 
-def gelu_table(act: str, s_x: np.float32, s_y: np.float32) -> Array:
-    """act(x * s_x) / s_y for x = -128..127, rounded, halves to the even integer, and clamped; int8 [256].
+def gelu_table(act: str, s_x: np.float32, s_y: np.float32, zero_x: int = 0, zero_y: int = 0) -> Array:
+    """act((x - zero_x) * s_x) / s_y + zero_y for x = -128..127, rounded, halves to even, and clamped; int8 [256].
 
-    `act` is "gelu", "gelu_tanh" or "quick_gelu".
+    `act` is "gelu", "gelu_tanh" or "quick_gelu"; halves are those of the quotient, before the zero point is added.
     """
-    return np.array(_gelu_table(act, float(s_x), float(s_y)), np.int8)
+    return np.array(_gelu_table(act, float(s_x), float(s_y), zero_x, zero_y), np.int8)
 
 
 @lru_cache(maxsize=256)
@@ -62,8 +62,8 @@ def _exponentials(scale: float) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=256)
-def _gelu_table(act: str, s_x: float, s_y: float) -> tuple[int, ...]:
+def _gelu_table(act: str, s_x: float, s_y: float, zero_x: int, zero_y: int) -> tuple[int, ...]:
     function = _FUNCTIONS[act]
     with mpmath.workprec(_PRECISION):
-        exact = (function(x * mpmath.mpf(s_x)) / mpmath.mpf(s_y) for x in range(-128, 128))
-        return tuple(min(max(int(mpmath.nint(y)), -128), 127) for y in exact)
+        exact = (function((x - zero_x) * mpmath.mpf(s_x)) / mpmath.mpf(s_y) for x in range(-128, 128))
+        return tuple(min(max(int(mpmath.nint(y)) + zero_y, -128), 127) for y in exact)

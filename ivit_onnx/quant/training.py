@@ -20,18 +20,25 @@ from torch import Tensor
 from ivit_onnx.opset import MASKED
 from ivit_onnx.quant import operators
 
-__all__ = ["layer_norm", "quantize", "shift_gelu", "shiftmax", "softmax"]
+__all__ = ["layer_norm", "quantize", "round_to", "shift_gelu", "shiftmax", "softmax"]
 
 _BIAS = 128
+#: Steps that nothing is clipped to.
+_FAR = 2**24
 
 
-def quantize(x: Tensor, scale: Tensor, levels: int, log_scale: Tensor | None = None) -> Tensor:
-    """x rounded to multiples of `scale` in [-(levels + 1), levels]; gradient 1 inside the range, 0 outside.
+def quantize(x: Tensor, scale: Tensor, low: int, high: int, log_scale: Tensor | None = None) -> Tensor:
+    """x rounded to multiples low .. high of `scale`; gradient 1 inside the range, 0 outside.
 
     `scale` broadcasts against x. `log_scale`, if the scale is trained, is its logarithm [].
     """
-    y: Tensor = _Quantize.apply(x, scale, levels, log_scale)  # type: ignore[no-untyped-call]
+    y: Tensor = _Quantize.apply(x, scale, low, high, log_scale)  # type: ignore[no-untyped-call]
     return y
+
+
+def round_to(x: Tensor, scale: Tensor) -> Tensor:
+    """x rounded to multiples of `scale`, which nothing is clipped to."""
+    return quantize(x, scale, -_FAR, _FAR)
 
 
 def softmax(score: Tensor, scale: Tensor, visible: Tensor | None, probabilities: Callable[[Tensor], Tensor]) -> Tensor:
@@ -92,23 +99,23 @@ def _inside(grad: Tensor, steps: Tensor, low: int, high: int) -> Tensor:
 
 class _Quantize(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, levels: int, log_scale: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, scale: Tensor, low: int, high: int, log_scale: Tensor | None) -> Tensor:
         steps = x / scale
-        ctx.levels = levels
+        ctx.bounds = low, high
         # A network may change its scale in place before it runs backwards.
         ctx.save_for_backward(steps, scale.clone())
-        return steps.round().clamp_(-levels - 1, levels).mul_(scale)
+        return steps.round().clamp_(low, high).mul_(scale)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (grad,) = grads
         steps, scale = ctx.saved_tensors
-        low, high = -ctx.levels - 1, ctx.levels
+        low, high = ctx.bounds
         grad_log = None
-        if ctx.needs_input_grad[3]:
+        if ctx.needs_input_grad[4]:
             slope = steps.round().clamp_(low, high).sub_(_inside(steps, steps, low, high))
-            grad_log = _scale_gradient(grad, slope, scale, high)
-        return (_inside(grad, steps, low, high) if ctx.needs_input_grad[0] else None), None, None, grad_log
+            grad_log = _scale_gradient(grad, slope, scale, (high - low) // 2)
+        return (_inside(grad, steps, low, high) if ctx.needs_input_grad[0] else None), None, None, None, grad_log
 
 
 class _Softmax(torch.autograd.Function):

@@ -1,0 +1,119 @@
+"""How near the integers come to the floating-point network, on images that calibration did not see.
+
+Two figures of the output: the signal to noise ratio, 10 log10(sum x^2 / sum (x - y)^2) over all images, and the cosine of
+each image's outputs. Where they are low, the noise that each layer adds to the residual stream says where it arises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ivit_onnx.models import Twin
+from ivit_onnx.quant.modules import Activation
+from ivit_onnx.quant.tensors import QuantTensor
+
+__all__ = ["LOW_DB", "Quality", "Reference"]
+
+#: Outputs with less than this many decibels of signal over noise deserve a warning: a hundredth of their energy is noise.
+LOW_DB = 20.0
+#: What an output without any noise is said to have.
+_MOST_DB = 99.0
+_WORST = 3
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Signal to noise ratio in dB and cosines of the output; `layers` add most noise, and which part of all (0..1)."""
+
+    images: int
+    held_back: bool
+    sqnr_db: float
+    cosine: float
+    worst_cosine: float
+    layers: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Rounded to what is worth reading, so that the order of additions does not show."""
+        return {
+            "images": self.images,
+            "held_back": self.held_back,
+            "sqnr_db": round(self.sqnr_db, 1),
+            "cosine": round(self.cosine, 4),
+            "worst_cosine": round(self.worst_cosine, 3),
+            "layers": {name: round(part, 2) for name, part in self.layers.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the floating-point network computes on normalised images: its output [N, C], its residual stream by layer."""
+
+    images: Tensor
+    held_back: bool
+    output: Tensor
+    stream: dict[str, Tensor]
+
+    @classmethod
+    def collect(cls, model: Twin, images: Tensor, *, held_back: bool) -> Reference:
+        """Run float32 images [N, C, H, W] through a twin whose weights are those of its checkpoint."""
+        model.set_quantized(False)
+        try:
+            with torch.inference_mode(), _stream(model) as stream:
+                return cls(images, held_back, model.eval()(images), {name: x.value for name, x in stream.items()})
+        finally:
+            model.set_quantized(True)
+
+    def compare(self, model: Twin) -> Quality:
+        """The quality of the integers of a calibrated twin."""
+        with torch.inference_mode(), _stream(model) as stream:
+            output = model.eval()(self.images) * model.output_scale
+        cosines = torch.nn.functional.cosine_similarity(self.output.double(), output.double(), dim=1)
+        noise = [_noise(self.stream[name], x.value * x.scale) for name, x in stream.items()]
+        added = np.diff(noise, prepend=0.0).clip(min=0)
+        parts = dict(zip(stream, added / max(float(added.sum()), 1e-30), strict=True))
+        worst = sorted(parts, key=lambda name: -parts[name])[:_WORST]
+        return Quality(
+            len(self.images),
+            self.held_back,
+            _decibels(_noise(self.output, output)),
+            float(cosines.mean()),
+            float(cosines.min()),
+            {name: float(parts[name]) for name in worst},
+        )
+
+
+@contextmanager
+def _stream(model: Twin) -> Iterator[dict[str, QuantTensor]]:
+    """The residual stream after each module that makes it, filled by a run of the model."""
+    found: dict[str, QuantTensor] = {}
+
+    def keep(name: str) -> Any:
+        def hook(_: nn.Module, inputs: Any, output: QuantTensor) -> None:
+            found[name] = output
+
+        return hook
+
+    makers = [(n, m) for n, m in model.named_modules() if isinstance(getattr(m, "output", None), Activation)]
+    hooks = [m.register_forward_hook(keep(n)) for n, m in makers if m.output.bits == 16]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _noise(exact: Tensor, found: Tensor) -> float:
+    """Energy of the difference over that of the exact values."""
+    exact = exact.double()
+    return float((found.double() - exact).square().sum() / exact.square().sum().clamp(min=1e-30))
+
+
+def _decibels(noise: float) -> float:
+    return min(_MOST_DB, -10 * float(np.log10(max(noise, 1e-30))))
