@@ -96,7 +96,7 @@ def _measure(twin: Twin, images: Tensor, on_progress: Callable[[int, int], None]
         images=len(images),
         sqnr=output.sqnr,
         cosine=output.cosine,
-        agreement=None if twin.head is None else mean(same),
+        agreement=None if twin.head is None else float(mean(same)),
         mean_cosine=mean(cosines) if twin.head is None else None,
         worst_cosine=min(cosines) if twin.head is None else None,
         sum_sqnr=decibels(1.0, noise),
