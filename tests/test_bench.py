@@ -16,14 +16,18 @@ onnx = pytest.importorskip("onnx", reason="the export extra is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 from commands import MICRO, MICRO_OPTIONS, call  # noqa: E402
+from ivit_onnx.api import export, read_metadata  # noqa: E402
 from ivit_onnx.architectures import KNOWN, Architecture, SwinArchitecture, VitArchitecture  # noqa: E402
-from ivit_onnx.bench import contestants, document, machine, tables  # noqa: E402
+from ivit_onnx.bench import contestants, document, machine, models, tables  # noqa: E402
 from ivit_onnx.bench.kernel_models import kernel_cases, kernel_model  # noqa: E402
 from ivit_onnx.bench.macs import count_macs  # noqa: E402
 from ivit_onnx.bench.network import build_network, float_images, generated_images  # noqa: E402
-from ivit_onnx.bench.products import Subject, make, product_path  # noqa: E402
+from ivit_onnx.bench.products import CALIBRATION_IMAGES, Subject, make, our_product, product_path  # noqa: E402
 from ivit_onnx.bench.profile import layer_of, read_profile, totals  # noqa: E402
+from ivit_onnx.bench.settings import Settings, functions  # noqa: E402
 from ivit_onnx.bench.timing import summarise, turn  # noqa: E402
+from ivit_onnx.checkpoints import Checkpoint  # noqa: E402
+from ivit_onnx.quant.tables import Nonlinear  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ("--rounds", "2", "--seconds", "0", "--repeat", "3", "--starts", "1", "--threads", "1", "--json")
@@ -56,14 +60,15 @@ TINY_SWIN = SwinArchitecture(
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The micro checkpoint, exported."""
-    from ivit_onnx.api import calibrate, export
+    """The micro checkpoint, exported with tables and 8 bits."""
+    from ivit_onnx.api import calibrate
 
     path = tmp_path_factory.mktemp("models") / "digits.onnx"
     images = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8)
     options: dict[str, Any] = {"num_heads": 2, "mean": (0.3,) * 3, "std": (0.4,) * 3}
     assert options["num_heads"] == int(MICRO_OPTIONS[1])
-    export(MICRO, path, calib=calibrate(MICRO, images, **options), softmax_bits=8, **options)
+    calibration = calibrate(MICRO, images, **options)
+    export(MICRO, path, calib=calibration, nonlinear="table", softmax_bits=8, **options)
     return path
 
 
@@ -165,7 +170,7 @@ def test_comparison_fields(compared: dict[str, Any]) -> None:
             assert entry["start_samples"] == 2
             assert entry["start_seconds"] > 0
             assert entry["memory_mib"].keys() == {"process_before", "session", "start_peak", "running", "peak"}
-        assert case["contestants"][0]["notes"]["softmax_bits"] == 8
+        assert Settings.of(case["contestants"][0]["notes"]) == Settings("table", 8)
 
 
 def test_ratios_are_of_medians(compared: dict[str, Any]) -> None:
@@ -204,7 +209,78 @@ def test_quantised_peers_are_made_from_the_float_model(tmp_path: Path) -> None:
         assert path == product_path(subject, product)
         assert operator in {node.op_type for node in onnx.load(path).graph.node}
     assert {file.suffix for file in subject.folder.iterdir()} == {".pt", ".onnx"}
-    assert make(subject, "ivit-8").is_file()
+
+
+def export_by_default(subject: Subject, path: Path, **options: Any) -> dict[str, str]:
+    """The metadata of an export of the subject's weights that leaves its functions to the exporter."""
+    images = generated_images(CALIBRATION_IMAGES, 3, subject.arch.image_size)
+    named = {"num_heads": subject.arch.heads} if isinstance(subject.arch, VitArchitecture) else {"img_size": 32}
+    export(make(subject, "weights"), path, calib=images, **named, **options)
+    return read_metadata(path)
+
+
+@pytest.mark.parametrize("arch", [TINY, TINY_SWIN], ids=["vit", "swin"])
+def test_what_is_timed_is_what_the_exporter_writes(tmp_path: Path, arch: Architecture) -> None:
+    subject = Subject.at(tmp_path, arch, None)
+    timed = make(subject, our_product(Settings.default(arch)))
+    assert read_metadata(timed) == export_by_default(subject, tmp_path / "fast.onnx", calib_preset="fast")
+    export_by_default(subject, tmp_path / "default.onnx")
+    graphs = [onnx.load(path).graph for path in (timed, tmp_path / "default.onnx")]
+    # Calibration decides constants, not what there is to compute.
+    first, second = ([(node.op_type, [a.name for a in node.attribute]) for node in graph.node] for graph in graphs)
+    assert first == second
+    first, second = ([(t.name, t.data_type, [*t.dims]) for t in graph.initializer] for graph in graphs)
+    assert first == second
+
+
+@pytest.mark.parametrize("settings", [Settings("ivit", 8), Settings("table", 15)], ids=str)
+def test_other_settings_than_the_default(tmp_path: Path, settings: Settings) -> None:
+    subject = Subject.at(tmp_path, TINY, None)
+    path = make(subject, our_product(settings))
+    assert f"ivit-{settings.nonlinear}-{settings.softmax_bits}-" in path.name
+    assert Settings.of_metadata(read_metadata(path)) == settings
+    assert models.model_file(path, tmp_path, None, []).variants[0].notes == {"file": path.name, **settings.to_json()}
+
+
+@pytest.mark.parametrize("nonlinear", ["ivit", "table"])
+def test_the_default_is_that_of_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nonlinear: Nonlinear
+) -> None:
+    monkeypatch.setattr(Checkpoint, "nonlinear", lambda self: nonlinear)
+    monkeypatch.setattr(Checkpoint, "default_softmax_bits", 7)
+    (variant,) = models.named_model("deit_tiny_patch16_224", tmp_path, None, []).variants
+    assert (variant.name, variant.title) == ("ivit", "ivit-onnx")
+    assert Settings.of(variant.notes) == Settings(nonlinear, 7)
+    assert variant.path.name.startswith(f"ivit-{nonlinear}-7-")
+
+
+def test_settings_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Settings, "default", lambda arch: Settings("table", 15))
+
+    def names(nonlinear: list[Nonlinear], softmax_bits: list[int], kernels: list[str] | None = None) -> list[str]:
+        model = models.named_model(
+            "deit_tiny_patch16_224", tmp_path, None, kernels or [], nonlinear=nonlinear, softmax_bits=softmax_bits
+        )
+        return [variant.name for variant in model.variants]
+
+    assert names([], []) == names(["table"], [15]) == ["ivit"]
+    assert names([], [8]) == ["ivit-softmax8"]
+    assert names([], [15, 8], ["avx2"]) == ["ivit-softmax15-avx2", "ivit-softmax8-avx2"]
+    assert names(["ivit"], []) == ["ivit-shifts"]
+    assert names(["ivit", "table"], [8]) == ["ivit-shifts-softmax8", "ivit-tables-softmax8"]
+
+
+def test_functions_of_a_result_are_said_once() -> None:
+    def case(model: str, *entries: tuple[str, Settings]) -> dict[str, Any]:
+        ours = [{"title": title, "notes": settings.to_json()} for title, settings in entries]
+        return {"model": model, "contestants": [*ours, {"title": "OpenVINO fp32", "notes": {}}]}
+
+    table, shifts = Settings("table", 15), Settings("ivit", 8)
+    words = "softmax of 15 bits and GELU by tables", "softmax of 8 bits and GELU by shifts"
+    assert functions([]) == []
+    assert functions([case("a", ("ivit-onnx", table)), case("b", ("ivit-onnx", table))]) == [f"ivit-onnx: {words[0]}"]
+    assert functions([case("a", ("x", table), ("y", shifts))]) == [f"x: {words[0]}", f"y: {words[1]}"]
+    assert functions([case("a", ("x", table)), case("b", ("x", shifts))]) == [f"a, x: {words[0]}", f"b, x: {words[1]}"]
 
 
 def test_subjects_differ_by_weights(tmp_path: Path) -> None:
@@ -218,7 +294,8 @@ def test_profile(capsys: pytest.CaptureFixture[str], model: Path) -> None:
     assert (result.status, result.err) == (0, "")
     (profile,) = json.loads(result.out)["profiles"]
     operators = {entry["name"]: entry for entry in profile["operators"]}
-    assert operators["IntAttention"]["count"] >= 2
+    assert operators["IntTableAttention"]["count"] >= 2
+    assert Settings.of(profile["notes"]) == Settings("table", 8)
     assert {"patch_embed", "blocks.0", "blocks.1", "head"} <= {entry["name"] for entry in profile["layers"]}
     for key in ("operators", "layers"):
         assert sum(entry["share"] for entry in profile[key]) == pytest.approx(1, abs=0.01)
@@ -249,25 +326,32 @@ def test_kernels(capsys: pytest.CaptureFixture[str], model: Path) -> None:
     options = ("--rounds", "1", "--seconds", "0", "--json", "--cpu", "portable")
     result = call(capsys, "bench", "--kernels", model, *options)
     assert (result.status, result.err) == (0, "")
-    (variant,) = json.loads(result.out)["variants"]
+    content = json.loads(result.out)
+    assert content["functions"] == [{"nonlinear": "table", "softmax_bits": 8}]
+    (variant,) = content["variants"]
     assert variant["variant"] == "portable"
     assert {entry["operator"] for entry in variant["kernels"]} == {
         "IntLinear",
-        "IntAttention",
-        "IntMlpAdd",
+        "IntTableAttention",
+        "IntTableMlpAdd",
         "IntLayerNorm",
     }
+    assert any(entry["shape"].endswith(" heads, 8 bits") for entry in variant["kernels"])
+    (listing,) = tables.listings(content)
+    assert listing.notes == ["ivit-onnx: softmax of 8 bits and GELU by tables"]
+    assert "\n\nivit-onnx: softmax of 8 bits and GELU by tables.\n\n" in document.render("7-kernels", content)
     for entry in variant["kernels"]:
         assert (entry["gmacs_per_second"] is None) == (entry["operator"] == "IntLayerNorm")
         assert entry["median_us"] >= entry["min_us"] > 0
 
 
+@pytest.mark.parametrize("settings", [Settings("table", 15), Settings("table", 8), Settings("ivit", 8)], ids=str)
 @pytest.mark.parametrize("arch", [TINY, TINY_SWIN], ids=["vit", "swin"])
-def test_kernel_models_have_varied_outputs(arch: Architecture) -> None:
+def test_kernel_models_have_varied_outputs(arch: Architecture, settings: Settings) -> None:
     """The constants are such that values neither vanish nor saturate."""
     from sessions import session
 
-    for build in kernel_cases(arch):
+    for build in kernel_cases(arch, settings):
         case = build()
         output = session(onnx.load_from_string(kernel_model(case))).run(["y0"], dict(case.inputs))[0]
         ends = np.iinfo(output.dtype)
@@ -288,9 +372,11 @@ def test_tables_and_pages_of_results(compared: dict[str, Any]) -> None:
     assert "batch 2" in second.title
     assert [row[0] for row in first.rows] == ["ivit-onnx", "ONNX Runtime fp32"]
     assert len(first.columns) == len(first.rows[0])
-    assert "nncf" in first.notes[0]
+    assert first.notes[0] == "ivit-onnx: softmax of 8 bits and GELU by tables"
+    assert "nncf" in first.notes[1]
     section = document.render("1-cost-by-batch", compared)
     assert section.startswith("### Cost by batch\n")
+    assert "\n\nivit-onnx: softmax of 8 bits and GELU by tables.\n\n" in section
     median = compared["cases"][0]["contestants"][1]["median_ms"]
     assert f"| {median:.2f} |" in section
     page = f"a\n\n{document.BEGIN}\nold\n{document.END}\n\nb\n"
@@ -335,6 +421,7 @@ def test_table_for_people(capsys: pytest.CaptureFixture[str], model: Path) -> No
     assert (result.status, result.err) == (0, "")
     assert "digits.onnx, batch 1, 1 thread:" in result.out
     assert "GMAC/s" in result.out
+    assert "ivit-onnx: softmax of 8 bits and GELU by tables" in result.out
 
 
 @pytest.mark.parametrize(
@@ -348,6 +435,8 @@ def test_table_for_people(capsys: pytest.CaptureFixture[str], model: Path) -> No
         (("--profile", "--kernels"), "choose one"),
         (("--batch", "0"), "at least 1 image"),
         (("--softmax-bits", "9"), "7, 8 or 15"),
+        (("--nonlinear", "relu"), "--nonlinear: expected non-linear functions of ivit, table, found 'relu'"),
+        (("m.onnx", "--softmax-bits", "8"), "a model file has its own"),
         (("--plot", "speed.bmp"), ".png, .svg or .pdf"),
         (("--models", "deit_tiny_patch16_224", "--threads", "4096"), "4096 threads need as many processors"),
         (("--batch", "many"), "(see ivit-bench --help)"),

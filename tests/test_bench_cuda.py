@@ -45,7 +45,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("models") / "digits.onnx"
     images = np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8)
-    export(MICRO, path, calib=images, num_heads=2)
+    export(MICRO, path, calib=images, num_heads=2, nonlinear="table")
     return path
 
 
@@ -296,6 +296,7 @@ def test_tables_and_pages(compared: tuple[dict[str, Any], list[str]], tmp_path: 
     assert "batch 2, Pretended GPU" in second.title
     assert [row[0] for row in first.rows] == ["ivit-onnx", "ONNX Runtime fp16"]
     assert len(first.columns) == len(first.rows[0])
+    assert first.notes[0] == "ivit-onnx: softmax of 15 bits and GELU by tables"
     assert any("torch._int_mm" in note for note in first.notes)
     assert any(note.startswith("skipped: torch.compile fp16") for note in first.notes)
     result["cases"][0]["contestants"][1]["notes"].update(cuda_graph=False, no_cuda_graph_because="of a loop")
@@ -303,6 +304,7 @@ def test_tables_and_pages(compared: tuple[dict[str, Any], list[str]], tmp_path: 
     section = document.render("11-gpu-comparison", result)
     assert section.startswith("### Gpu comparison\n")
     assert "Pretended GPU, compute capability 9.0" in section
+    assert "ivit-onnx: softmax of 15 bits and GELU by tables." in section
     assert "Without a CUDA graph: " in section
     assert f"{result['cases'][0]['contestants'][1]['median_ms']:.3f}" in section
 
@@ -328,6 +330,7 @@ def test_profile_of_models(pretended: list[bool], monkeypatch: pytest.MonkeyPatc
     assert (without["batch"], without["notes"]["cuda_graph"]) == (1, False)
     assert (with_graph["batch"], with_graph["notes"]["cuda_graph"]) == (8, True)
     first, second = tables.listings(result)
+    assert first.title.startswith("digits.onnx, softmax of 15 bits and GELU by tables, batch 1")
     assert first.rows[0][0].startswith("ivit::cuda::gemm_kernel")
     assert len(first.columns) == len(first.rows[0])
     assert "without a CUDA graph" in first.notes

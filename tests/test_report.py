@@ -1,4 +1,4 @@
-"""ivit-report: its figures against direct computations, a planted fault, mistakes."""
+"""ivit-report: its figures against direct computations, the parts of layers, a planted fault, mistakes."""
 
 from __future__ import annotations
 
@@ -23,21 +23,23 @@ from commands import call  # noqa: E402
 from ivit_onnx.api import export, load_twin  # noqa: E402
 from ivit_onnx.images import normalize  # noqa: E402
 from ivit_onnx.models import Twin  # noqa: E402
-from ivit_onnx.quant.modules import QuantModule  # noqa: E402
-from ivit_onnx.quant.training import quantize  # noqa: E402
+from ivit_onnx.quant.modules import Activation, QuantModule, WeightedModule  # noqa: E402
 from ivit_onnx.report import ErrorReport, measure  # noqa: E402
 from ivit_onnx.report.costs import Costs  # noqa: E402
 from ivit_onnx.report.page import page, percent  # noqa: E402
+from ivit_onnx.report.parts import only_layer, only_parts, parts_of  # noqa: E402
 from ivit_onnx.report.statistics import Distribution, Error, Span  # noqa: E402
-from ivit_onnx.report.taps import layers_called, only_layer, only_point, only_weights, trunk  # noqa: E402
+from ivit_onnx.report.taps import layers_called, trunk  # noqa: E402
 
 Array = np.ndarray[Any, Any]
 Capsys = pytest.CaptureFixture[str]
 
 #: Checkpoint and options of its export; a published one needs no calibration.
 KINDS: dict[str, tuple[str, dict[str, Any], bool]] = {
-    "vit": ("deit_micro_fp.pth", {"num_heads": 2}, True),
-    "swin": ("swin_micro_timm_fp.pth", {"img_size": 32}, True),
+    "vit": ("deit_micro_fp.pth", {"num_heads": 2, "nonlinear": "ivit"}, True),
+    "swin": ("swin_micro_timm_fp.pth", {"img_size": 32, "nonlinear": "ivit"}, True),
+    "table vit": ("deit_micro_fp.pth", {"num_heads": 2, "nonlinear": "table"}, True),
+    "table swin": ("swin_micro_timm_fp.pth", {"img_size": 32, "nonlinear": "table"}, True),
     "published vit": ("deit_micro_ivit.pth.tar", {"num_heads": 2}, False),
     "published swin": ("swin_micro_ivit.pth.tar", {"img_size": 32}, False),
 }
@@ -114,20 +116,96 @@ def test_costs_and_shares_fit_together(twins: dict[str, Twin], reports: dict[str
     report = reports[kind]
     assert sum(layer.share for layer in report.layers) == pytest.approx(1)
     assert {point.name for point in report.points} == set(twins[kind].activations())
-    shares = {layer.name: layer.share for layer in report.layers}
     for point in report.points:
-        assert point.layer in shares
         assert point.minimum <= point.maximum
         assert 0 <= point.clipped <= 1
         assert 0 <= point.saturated <= 1
-    # A layer in integers is at least as noisy as its worst part, but for chance.
-    for part in (*report.points, *report.parts):
-        assert part.share < 2 * shares[part.layer] + 0.02
-    assert {part.part for part in report.parts} == {"weights", "Shiftmax", "ShiftGELU"}
+        assert point.low < 0 < point.high
+        (part,) = (part for part in report.parts if point.name in part.points)
+        assert (point.layer, point.share) == (part.layer, part.share)
     # Layers that hardly influence each other: their noises nearly add up.
     assert report.sqnr is not None
     assert report.sum_sqnr == pytest.approx(report.sqnr, abs=6)
     json.dumps(report.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_explain_their_layer(reports: dict[str, ErrorReport], kind: str) -> None:
+    report = reports[kind]
+    for layer in report.layers:
+        assert sum(part.share for part in report.parts_of(layer.name)) == pytest.approx(layer.share)
+    for layer in sorted(report.layers, key=lambda layer: -layer.share)[:5]:
+        parts = report.parts_of(layer.name)
+        assert max(part.share for part in parts) > layer.share / 3
+        # Not much noise is taken back by a later part.
+        assert min(part.share for part in parts) > -layer.share / 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_are_all_that_a_layer_quantises(twins: dict[str, Twin], kind: str) -> None:
+    """Each activation is in one part, and the parts together are the layer, bit for bit."""
+    twin = twins[kind]
+    x = images(twin, 2)
+    twin.set_quantized(False)
+    try:
+        with torch.inference_mode():
+            for layer in layers_called(twin, x[:1]).values():
+                parts = parts_of(layer)
+                rounded = [activation for part in parts for activation in part.activations]
+                own = [module for module in layer.modules() if isinstance(module, Activation)]
+                assert len(rounded) == len(own)
+                assert set(rounded) == set(own)
+                with only_layer(layer):
+                    whole = outputs_of(twin, layer, x)
+                with only_parts(layer, parts):
+                    assert torch.equal(outputs_of(twin, layer, x), whole), layer.path
+                with only_parts(layer, []):
+                    exact = outputs_of(twin, layer, x)
+                assert torch.equal(outputs_of(twin, layer, x), exact)
+                assert not torch.equal(exact, whole), layer.path
+    finally:
+        twin.set_quantized(True)
+
+
+def test_parts_have_the_names_of_what_the_model_computes(reports: dict[str, ErrorReport]) -> None:
+    """Shiftmax and ShiftGELU are in no report of a model with tables, and the other way round."""
+    shifts, tables = {"Shiftmax", "ShiftGELU"}, {"softmax table", "GELU table"}
+    for kind, report in reports.items():
+        names = {part.part for part in report.parts}
+        assert names & (shifts | tables) == (tables if kind.startswith("table") else shifts)
+    mlp = [part.part for part in reports["table vit"].parts_of("blocks.0.mlp")]
+    assert mlp == [
+        "weights of fc1",
+        "rounding of hidden",
+        "GELU table",
+        "weights of fc2",
+        "rounding of branch",
+        "rounding of output",
+    ]
+    attention = [part.part for part in reports["vit"].parts_of("blocks.0.attn.core")]
+    assert attention == ["rounding of score", "Shiftmax", "rounding of output"]
+
+
+def test_a_table_rounds_twice(twins: dict[str, Twin], reports: dict[str, ErrorReport]) -> None:
+    """What a GELU table costs is measured on arguments that are rounded already, as it gets them."""
+    twin = twins["table vit"]
+    mlp = twin.get_submodule("blocks.0.mlp")
+    x = images(twin)
+    twin.set_quantized(False)
+    try:
+        with torch.inference_mode():
+            exact = twin(x)
+            noise = []
+            for count in (2, 3):
+                with only_parts(mlp, parts_of(mlp)[:count]):
+                    noise.append(float((twin(x) - exact).square().sum() / exact.square().sum()))
+    finally:
+        twin.set_quantized(True)
+    report = reports["table vit"]
+    assert report.sum_sqnr is not None
+    (table,) = (part for part in report.parts_of("blocks.0.mlp") if part.part == "GELU table")
+    assert table.share * 10 ** (-report.sum_sqnr / 10) == pytest.approx(noise[1] - noise[0], rel=1e-3)
+    assert table.points == ["blocks.0.mlp.activated"]
 
 
 def check_costs_against_whole_runs(twin: Twin, x: torch.Tensor) -> None:
@@ -170,6 +248,7 @@ def test_other_vision_transformers(changes: dict[str, Any]) -> None:
     exact, found = outputs(twin, x, quantized=False), outputs(twin, x, quantized=True)
     assert report.sqnr == pytest.approx(ratio(exact[""], found[""]), abs=1e-3)
     assert [layer.name for layer in report.layers] == [name for name in exact if name]
+    assert (report.agreement is None) == (report.mean_cosine is not None) == (twin.head is None)
     check_costs_against_whole_runs(twin, x)
 
 
@@ -201,15 +280,19 @@ def test_one_point_and_one_layers_weights_alone(twins: dict[str, Twin]) -> None:
     twin = twins["vit"]
     x = images(twin, 3)
     layer = twin.get_submodule("blocks.1.attn.qkv")
+    assert isinstance(layer, WeightedModule)
+    weights, rounding = parts_of(layer)
+    assert (weights.name, rounding.name) == ("weights", "rounding of output")
     twin.set_quantized(False)
     try:
         with torch.inference_mode():
             exact = outputs_of(twin, layer, x)
-            with only_point(layer.output):
+            with only_parts(layer, [rounding]):
                 rounded = outputs_of(twin, layer, x)
-            assert torch.equal(rounded, quantize(exact, layer.output.scale, 127))
+            step = layer.output.scale
+            assert torch.equal(rounded, (exact / step).round().clamp(-128, 127) * step)
             scale = layer.weight.abs().amax(1, keepdim=True) / 127
-            with only_weights(layer):
+            with only_parts(layer, [weights]):
                 found = outputs_of(twin, layer, x)
             weight = layer.weight.clone()
             layer.weight.copy_(torch.round(weight / scale) * scale)
@@ -263,13 +346,13 @@ def test_statistics_against_numpy() -> None:
     exact = rng.normal(size=5000).astype(np.float32) * 3
     x = torch.from_numpy(exact)
     scale, levels = 0.05, 127
-    found = quantize(x, torch.tensor(scale), levels)
+    found = (x / scale).round().clamp(-levels - 1, levels) * scale
     error = Error()
     error.add(x[:1000], found[:1000])
     error.add(x[1000:], found[1000:])
     assert error.sqnr == pytest.approx(ratio(x, found))
     assert error.relative == pytest.approx(10 ** (-ratio(x, found) / 10))
-    span = Span(scale, levels)
+    span = Span(scale, -(levels + 1) * scale, levels * scale)
     span.add(x)
     steps = np.rint(exact / np.float32(scale))
     assert span.clipped == pytest.approx(((steps > 127) | (steps < -128)).mean())
@@ -287,7 +370,13 @@ def test_statistics_against_numpy() -> None:
     same.add(x, x)
     assert (same.sqnr, same.relative) == (None, 0)
     assert same.cosine == pytest.approx(1)
-    assert [percent(value) for value in (0, 1e-6, 0.5)] == ["0", "< 0.01%", "50.00%"]
+    assert [percent(value) for value in (0, 1e-6, 0.5, -1e-6, -0.02)] == [
+        "0",
+        "< 0.01%",
+        "50.00%",
+        "> -0.01%",
+        "-2.00%",
+    ]
 
 
 @pytest.fixture
@@ -307,6 +396,43 @@ def test_page_names_everything_and_escapes(reports: dict[str, ErrorReport]) -> N
     for number in range(len(report.points)):
         assert f"<svg>{number}</svg>" in text
     assert page(report, {"model": "<micro> & co", "images": "6"}) == text
+
+
+def without_head(folder: Path) -> tuple[Path, Path]:
+    """An exported model that gives features, and its checkpoint."""
+    checkpoint = networks.save_checkpoint(networks.timm_network(num_classes=0), folder / "features.pth")
+    export(checkpoint, folder / "features.onnx", calib=networks.pixels(16), num_heads=3, nonlinear="table")
+    return folder / "features.onnx", checkpoint
+
+
+def test_features_have_cosines_and_no_classes(tmp_path: Path) -> None:
+    twin = load_twin(*without_head(tmp_path))
+    x = torch.from_numpy(normalize(networks.pixels(5, seed=1), twin.preprocess))
+    report = measure(twin, x)
+    exact, found = outputs(twin, x, quantized=False)[""], outputs(twin, x, quantized=True)[""]
+    cosines = torch.nn.functional.cosine_similarity(exact.double(), found.double())
+    assert report.agreement is None
+    assert report.mean_cosine == pytest.approx(float(cosines.mean()))
+    assert report.worst_cosine == pytest.approx(float(cosines.min()))
+
+
+@pytest.mark.usefixtures("no_histograms")
+def test_nothing_about_classes_without_a_head(capsys: Capsys, tmp_path: Path) -> None:
+    model, checkpoint = without_head(tmp_path)
+    np.save(tmp_path / "images.npy", networks.pixels(2))
+    arguments = (model, "--against", checkpoint, "--data", tmp_path / "images.npy", "--force")
+    shown = call(capsys, "report", *arguments)
+    assert (shown.status, shown.err) == (0, "")
+    assert "cosine of the features of an image: mean 0.9" in shown.out
+    for text in (shown.out, model.with_suffix(".html").read_text()):
+        assert "class of" not in text
+        assert "same class" not in text
+        assert "logits" not in text
+        assert "Shift" not in text
+    assert "mean cosine of the features" in model.with_suffix(".html").read_text()
+    content = json.loads(call(capsys, "report", *arguments, "--json").out)
+    assert content["agreement"] is None
+    assert 0.9 < content["worst_cosine"] <= content["mean_cosine"] <= 1
 
 
 @pytest.mark.usefixtures("no_histograms")

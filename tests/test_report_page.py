@@ -51,14 +51,15 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import digits
 
     folder = tmp_path_factory.mktemp("page")
-    options = {"num_heads": digits.MODEL["num_heads"], "mean": digits.MEAN, "std": digits.STD}
+    options = {"num_heads": digits.MODEL["num_heads"], "mean": digits.MEAN, "std": digits.STD, "nonlinear": "table"}
     export(digits.CHECKPOINT, folder / "digits.onnx", calib=digits.load().train_images[:128], **options)
     target = folder / "report.html"
     options = ("--against", digits.CHECKPOINT, "--data", "digits", "--limit", "8", "-o", target)
     done = installed("report", folder / "digits.onnx", *options)
     assert (done.status, done.err) == (0, "")
     assert "costliest layers" in done.out
-    assert "Shiftmax" in done.out
+    assert "GELU table" in done.out
+    assert "Shift" not in done.out + target.read_text()
     assert f"wrote {target}" in done.out
     return target
 

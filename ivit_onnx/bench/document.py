@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ivit_onnx.bench.settings import Settings, functions
 from ivit_onnx.bench.tables import gpu_peak, percent, unsteady, without_graph
 
 __all__ = ["BEGIN", "END", "main", "render", "replace_results"]
@@ -37,7 +38,8 @@ def render(name: str, result: Json) -> str:
         "cuda-models": _cuda_models,
         "cuda-profile": _cuda_profile,
     }
-    return "\n\n".join([f"### {_heading(name)}", _origin(name, result), *kinds[result["kind"]](result)])
+    parts = [f"### {_heading(name)}", _origin(name, result), *_functions(result), *kinds[result["kind"]](result)]
+    return "\n\n".join(parts)
 
 
 def replace_results(page: str, sections: Sequence[str]) -> str:
@@ -95,6 +97,14 @@ def _origin(name: str, result: Json) -> str:
         f"{', '.join(machine['instruction_sets'])}. Measured int8 peak of a core in GMAC/s: {measured}. {versions}. "
         f"Settings: {how}. Everything measured: `benchmarks/results/{name}.json`."
     )
+
+
+def _functions(result: Json) -> Iterator[str]:
+    """How the models or kernels of a result compute softmax and GELU; each profile says it for itself."""
+    kernels = [f"ivit-onnx: {Settings.of(entry)}" for entry in result.get("functions", [])]
+    texts = [*kernels, *functions(result.get("cases", []))]
+    if texts:
+        yield _paragraph(f"{'; '.join(texts)}.")
 
 
 def _models(result: Json) -> Iterator[str]:
@@ -162,9 +172,9 @@ def _kernels(result: Json) -> Iterator[str]:
 
 def _profile(result: Json) -> Iterator[str]:
     for profile in result["profiles"]:
-        yield (
-            f"{profile['model']}, batch {profile['batch']}, {profile['threads']} threads, {profile['kernels']}, "
-            f"{profile['run_us']:.0f} us a run with the profiler on:"
+        yield _paragraph(
+            f"{profile['model']}, {Settings.of(profile['notes'])}, batch {profile['batch']}, {profile['threads']} "
+            f"threads, {profile['kernels']}, {profile['run_us']:.0f} us a run with the profiler on:"
         )
         rows = [
             (entry["name"], str(entry["count"]), f"{entry['total_us']:.0f}", f"{entry['share']:.1%}")
@@ -199,9 +209,9 @@ def _cuda_models(result: Json) -> Iterator[str]:
 
 def _cuda_profile(result: Json) -> Iterator[str]:
     for profile in result["profiles"]:
-        yield (
-            f"{profile['model']}, batch {profile['batch']}, {profile['run_us']:.1f} us a run under CUPTI, "
-            f"{profile['busy_us']:.1f} us of it in kernels:"
+        yield _paragraph(
+            f"{profile['model']}, {Settings.of(profile['notes'])}, batch {profile['batch']}, {profile['run_us']:.1f} "
+            f"us a run under CUPTI, {profile['busy_us']:.1f} us of it in kernels:"
         )
         rows = [
             (

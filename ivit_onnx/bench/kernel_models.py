@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from math import erf
 from typing import Any
 
 import numpy as np
 
 from ivit_onnx.architectures import Architecture, SwinArchitecture, VitArchitecture
 from ivit_onnx.architectures.swin import Stage
+from ivit_onnx.bench.settings import Settings
 
 __all__ = ["KernelCase", "kernel_cases", "kernel_model"]
 
@@ -39,23 +41,23 @@ class KernelCase:
         return int(np.clip(RUN_MACS // max(self.macs, 1), 1, MOST_NODES))
 
 
-def kernel_cases(arch: Architecture) -> list[Callable[[], KernelCase]]:
+def kernel_cases(arch: Architecture, settings: Settings) -> list[Callable[[], KernelCase]]:
     """The operators of a network's blocks at its shapes, made when called since weights are large."""
-    return _CASES[arch.family](arch)
+    return _CASES[arch.family](arch, settings)
 
 
-def _vit(arch: VitArchitecture) -> list[Callable[[], KernelCase]]:
+def _vit(arch: VitArchitecture, settings: Settings) -> list[Callable[[], KernelCase]]:
     tokens, width, hidden = arch.tokens, arch.width, arch.mlp_width
     shapes = dict.fromkeys([(width, 3 * width), (width, width), (width, hidden), (hidden, width)])
     return [
         *(lambda k=k, n=n: _linear_case(tokens, k, n) for k, n in shapes),
-        lambda: _attention_case(tokens, width, arch.heads),
-        lambda: _mlp_case(tokens, width, hidden),
+        lambda: _attention_case(tokens, width, arch.heads, settings),
+        lambda: _mlp_case(tokens, width, hidden, settings),
         lambda: _norm_case(tokens, width),
     ]
 
 
-def _swin(arch: SwinArchitecture) -> list[Callable[[], KernelCase]]:
+def _swin(arch: SwinArchitecture, settings: Settings) -> list[Callable[[], KernelCase]]:
     """The operators of the second block of each stage, whose windows are shifted, and of the step to the stage."""
     cases: list[Callable[[], KernelCase]] = []
     for stage in arch.stages:
@@ -65,8 +67,8 @@ def _swin(arch: SwinArchitecture) -> list[Callable[[], KernelCase]]:
             cases.append(partial(_merge_case, arch.stages[stage.index - 1]))
         cases += [partial(_linear_case, tokens, k, n) for k, n in shapes]
         cases += [
-            partial(_window_case, stage),
-            partial(_mlp_case, tokens, width, hidden),
+            partial(_window_case, stage, settings),
+            partial(_mlp_case, tokens, width, hidden, settings),
             partial(_norm_case, tokens, width),
         ]
     return cases
@@ -115,32 +117,35 @@ def _linear_case(tokens: int, k: int, n: int) -> KernelCase:
     )
 
 
-def _attention_case(tokens: int, width: int, heads: int) -> KernelCase:
+def _attention_case(tokens: int, width: int, heads: int, settings: Settings) -> KernelCase:
     rng = np.random.default_rng(0)
+    softmax = _softmax("Attention", settings)
     score = _dyadic(rng, (), 30 / (74 * 74 * (width / heads) ** 0.5))
-    context = _dyadic(rng, (), 0.8 / 2**8)
+    context = _dyadic(rng, (), 0.8 / 2**settings.softmax_bits)
     constants = {
         "score_multiplier": score[0],
         "score_shift": score[1],
         "context_multiplier": context[0],
         "context_shift": context[1],
+        **softmax.constants,
     }
     return KernelCase(
-        "IntAttention",
-        f"[{tokens},{3 * width}], {heads} heads",
+        softmax.operator,
+        f"[{tokens},{3 * width}], {heads} heads, {settings.softmax_bits} bits",
         2 * tokens * tokens * width,
         {"qkv": _int8(rng, tokens, 3 * width)},
         constants,
         np.empty((1, tokens, width), np.int8),
-        {"heads": heads, "x0": -20, "n": 15, "frac_bits": 8},
+        {"heads": heads, **softmax.attributes},
     )
 
 
-def _window_case(stage: Stage) -> KernelCase:
+def _window_case(stage: Stage, settings: Settings) -> KernelCase:
     rng = np.random.default_rng(0)
+    softmax = _softmax("WindowAttention", settings)
     tokens, width, window = stage.tokens, stage.width, stage.window
     score = _dyadic(rng, (), 30 / (74 * 74 * (width / stage.heads) ** 0.5))
-    placed, context = _dyadic(rng, (), 0.9), _dyadic(rng, (), 0.8 / 2**8)
+    placed, context = _dyadic(rng, (), 0.9), _dyadic(rng, (), 0.8 / 2**settings.softmax_bits)
     constants = {
         "padding": _int8(rng, 1, 3 * width)[0, 0],
         "relative_position": rng.integers(-20, 21, ((2 * window - 1) ** 2, stage.heads)),
@@ -150,16 +155,17 @@ def _window_case(stage: Stage) -> KernelCase:
         "placed_shift": placed[1],
         "context_multiplier": context[0],
         "context_shift": context[1],
+        **softmax.constants,
     }
     grid = {"height": stage.grid, "width": stage.grid, "window": window, "shift": stage.shift}
     return KernelCase(
-        "IntWindowAttention",
-        f"[{tokens},{3 * width}], {stage.heads} heads, windows of {window}",
+        softmax.operator,
+        f"[{tokens},{3 * width}], {stage.heads} heads, windows of {window}, {settings.softmax_bits} bits",
         2 * tokens * window**2 * width,
         {"qkv": _int8(rng, tokens, 3 * width)},
         constants,
         np.empty((1, tokens, width), np.int8),
-        {"heads": stage.heads, **grid, "x0": -20, "n": 15, "frac_bits": 8},
+        {"heads": stage.heads, **grid, **softmax.attributes},
     )
 
 
@@ -184,14 +190,13 @@ def _merge_case(stage: Stage) -> KernelCase:
     )
 
 
-def _mlp_case(tokens: int, width: int, hidden: int) -> KernelCase:
+def _mlp_case(tokens: int, width: int, hidden: int, settings: Settings) -> KernelCase:
     rng = np.random.default_rng(0)
-    gelu = _dyadic(rng, (), 1 / 2**7)
+    gelu = _gelu(rng, settings)
     branch, residual = _dyadic(rng, (), 0.2), _dyadic(rng, (), 0.95)
     constants = {
         **_linear(rng, "fc1_", width, hidden, 40),
-        "gelu_multiplier": gelu[0],
-        "gelu_shift": gelu[1],
+        **gelu.constants,
         **_linear(rng, "fc2_", hidden, width, 6000),
         "branch_multiplier": branch[0],
         "branch_shift": branch[1],
@@ -199,13 +204,13 @@ def _mlp_case(tokens: int, width: int, hidden: int) -> KernelCase:
         "residual_shift": residual[1],
     }
     return KernelCase(
-        "IntMlpAdd",
+        gelu.operator,
         f"[{tokens},{width}], hidden {hidden}",
         2 * tokens * width * hidden,
         {"x": _int8(rng, tokens, width), "residual": _int16(rng, tokens, width)},
         constants,
         np.empty((1, tokens, width), np.int16),
-        {"x0": -20, "n": 15},
+        gelu.attributes,
     )
 
 
@@ -222,6 +227,33 @@ def _norm_case(tokens: int, width: int) -> KernelCase:
         constants,
         np.empty((1, tokens, width), np.int8),
     )
+
+
+@dataclass(frozen=True)
+class _Function:
+    """What an operator's function adds to it: its name, constants and attributes."""
+
+    operator: str
+    constants: Mapping[str, Array]
+    attributes: Mapping[str, int]
+
+
+def _softmax(attention: str, settings: Settings) -> _Function:
+    """An attention, "Attention" or "WindowAttention", with the softmax of scores of scale 1/20."""
+    bits = {"frac_bits": settings.softmax_bits}
+    if settings.nonlinear == "table":
+        exponentials = np.rint(2**14 * np.exp(-np.arange(256) / 20))
+        return _Function(f"IntTable{attention}", {"exponentials": exponentials}, bits)
+    return _Function(f"Int{attention}", {}, {"x0": -20, "n": 15, **bits})
+
+
+def _gelu(rng: np.random.Generator, settings: Settings) -> _Function:
+    """A feed-forward network with the GELU of values of scale 1/20, to results of the same scale."""
+    if settings.nonlinear == "table":
+        results = [round(x * (1 + erf(x / 20 / 2**0.5)) / 2) for x in range(-128, 128)]
+        return _Function("IntTableMlpAdd", {"gelu_table": np.array(results)}, {})
+    multiplier, shift = _dyadic(rng, (), 1 / 2**7)
+    return _Function("IntMlpAdd", {"gelu_multiplier": multiplier, "gelu_shift": shift}, {"x0": -20, "n": 15})
 
 
 def _linear(rng: np.random.Generator, prefix: str, k: int, n: int, deviation: float) -> dict[str, Array]:
@@ -254,4 +286,4 @@ def _int16(rng: np.random.Generator, tokens: int, width: int) -> Array:
 
 
 #: The operators of each architecture family.
-_CASES: dict[str, Callable[[Any], list[Callable[[], KernelCase]]]] = {"vit": _vit, "swin": _swin}
+_CASES: dict[str, Callable[[Any, Settings], list[Callable[[], KernelCase]]]] = {"vit": _vit, "swin": _swin}

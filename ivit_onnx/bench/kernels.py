@@ -13,6 +13,7 @@ from ivit_onnx.bench.client import WorkerError, ask
 from ivit_onnx.bench.contestants import HINT
 from ivit_onnx.bench.kernel_models import KernelCase, kernel_cases, kernel_model
 from ivit_onnx.bench.machine import choose_cpus
+from ivit_onnx.bench.settings import Settings
 from ivit_onnx.bench.timing import turn
 from ivit_onnx.errors import IvitError
 
@@ -33,7 +34,7 @@ class KernelTiming:
 
 
 def compare_kernels(
-    archs: Sequence[Architecture],
+    networks: Sequence[tuple[Architecture, Settings]],
     variants: Sequence[str],
     peaks: Mapping[str, float],
     *,
@@ -41,7 +42,7 @@ def compare_kernels(
     rounds: int,
     say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """Every operator shape of the architectures on every variant, one core. `peaks` in GMAC/s of one core.
+    """Every operator shape of the networks on every variant, one core. `peaks` in GMAC/s of one core.
 
     Each of `rounds` starts the variants anew in turn; what is reported is the round with the lowest median, since
     everything that disturbs a kernel makes it slower. Raises IvitError when a variant cannot run here.
@@ -56,7 +57,7 @@ def compare_kernels(
                     "kernels",
                     cpus=cpus,
                     environment={"IVIT_CPU": variant},
-                    archs=[arch.to_json() for arch in archs],
+                    networks=[{"arch": arch.to_json(), **settings.to_json()} for arch, settings in networks],
                     seconds=seconds,
                 )
             except WorkerError as error:
@@ -76,11 +77,11 @@ def compare_kernels(
     ]
 
 
-def time_kernels(archs: Sequence[Mapping[str, Any]], seconds: float) -> list[KernelTiming]:
-    """In a worker: every operator shape, for `seconds` each."""
+def time_kernels(networks: Sequence[Mapping[str, Any]], seconds: float) -> list[KernelTiming]:
+    """In a worker: every operator shape, for `seconds` each. A network has its `arch` and Settings as JSON."""
     timings: dict[tuple[str, str], KernelTiming] = {}
-    for arch in archs:
-        for build in kernel_cases(architecture_from_json(arch)):
+    for network in networks:
+        for build in kernel_cases(architecture_from_json(network["arch"]), Settings.of(network)):
             case = build()
             if (case.operator, case.shape) not in timings:
                 timings[case.operator, case.shape] = _time(case, seconds)

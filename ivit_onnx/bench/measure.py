@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ivit_onnx.architectures import Architecture
 from ivit_onnx.bench.client import Worker, WorkerError, ask
 from ivit_onnx.bench.compare import Plan, compare, export_variants
 from ivit_onnx.bench.contestants import Peer
@@ -15,6 +14,7 @@ from ivit_onnx.bench.kernels import compare_kernels
 from ivit_onnx.bench.machine import choose_cpus, machine, versions
 from ivit_onnx.bench.macs import count_macs
 from ivit_onnx.bench.models import Model
+from ivit_onnx.bench.settings import Settings
 from ivit_onnx.errors import IvitError
 
 __all__ = ["measure_kernels", "measure_models", "measure_profile"]
@@ -78,13 +78,20 @@ def measure_profile(
 
 
 def measure_kernels(
-    archs: Sequence[Architecture], variants: Sequence[str], seconds: float, rounds: int, say: Say
+    models: Sequence[Model], variants: Sequence[str], seconds: float, rounds: int, say: Say
 ) -> dict[str, Any]:
-    """Time single operators on every kernel variant, or on those named, against the peak of its instruction."""
+    """Time single operators of the models on every kernel variant, or on those named, against the peak of its
+    instruction."""
+    networks = [
+        (model.subject.arch, settings)
+        for model in models
+        for settings in dict.fromkeys(Settings.of(variant.notes) for variant in model.variants)
+    ]
     result = _result("kernels", {"threads": 1, "seconds": seconds, "rounds": rounds, "pinned": True}, say)
+    result["functions"] = [settings.to_json() for settings in dict.fromkeys(settings for _, settings in networks)]
     peaks: Mapping[str, float] = result["int8_peak"]["gmacs_per_core"]
     chosen = variants or result["int8_peak"]["variants"] or ["portable"]
-    result["variants"] = compare_kernels(archs, chosen, peaks, seconds=seconds, rounds=rounds, say=say)
+    result["variants"] = compare_kernels(networks, chosen, peaks, seconds=seconds, rounds=rounds, say=say)
     return result
 
 

@@ -7,13 +7,17 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ivit_onnx.architectures import architecture_from_json, known_architecture
-from ivit_onnx.bench.products import OURS, Subject, product_path
+from ivit_onnx.bench.products import Subject, our_product, product_path
+from ivit_onnx.bench.settings import Settings
 from ivit_onnx.errors import CheckpointError, ModelError
 from ivit_onnx.metadata import describe
 from ivit_onnx.runtime import create_session
+
+if TYPE_CHECKING:
+    from ivit_onnx.quant.tables import Nonlinear
 
 __all__ = ["Model", "Variant", "default_cache", "model_file", "named_model"]
 
@@ -21,7 +25,7 @@ __all__ = ["Model", "Variant", "default_cache", "model_file", "named_model"]
 @dataclass(frozen=True)
 class Variant:
     """One way to run our model: a file, or a product of the cache that becomes one, forced kernels if any, and the
-    provider if it is not the custom operators of the CPU provider."""
+    provider if it is not the custom operators of the CPU provider. `notes` have the Settings of the file."""
 
     name: str
     path: Path
@@ -69,9 +73,10 @@ def model_file(
     metadata = session.get_modelmeta().custom_metadata_map
     try:
         arch = architecture_from_json(json.loads(metadata["ivit.arch"]))
+        settings = Settings.of_metadata(metadata)
     except (CheckpointError, ValueError, TypeError) as error:
         raise ModelError(f"{path} has damaged metadata ({error}); export the model again") from None
-    notes = {"file": path.name, "softmax_bits": int(metadata["ivit.softmax_bits"])}
+    notes = {"file": path.name, **settings.to_json()}
     variants = _with_kernels([Variant("ivit", path, None, {}, notes)], kernels)
     return Model(path.name, Subject.at(cache, arch, checkpoint), _with_providers(variants, providers))
 
@@ -80,12 +85,16 @@ def named_model(
     name: str,
     cache: Path,
     checkpoint: Path | None,
-    softmax_bits: Sequence[int],
     kernels: Sequence[str],
     image_size: int | None = None,
     providers: Sequence[str] = (),
+    *,
+    nonlinear: Sequence[Nonlinear] = (),
+    softmax_bits: Sequence[int] = (),
 ) -> Model:
-    """A timm architecture by name, at another image size if wanted; one way to run it for each of `softmax_bits`.
+    """A timm architecture by name, at another image size if wanted.
+
+    There is one way to run it for each of `nonlinear` and `softmax_bits`; none of them means that of `ivit-export`.
 
     Raises CheckpointError for an unknown name or a size that does not fit.
     """
@@ -93,11 +102,17 @@ def named_model(
     if image_size is not None and image_size != arch.image_size:
         arch = replace(arch, image_size=image_size)
     subject = Subject.at(cache, arch, checkpoint)
+    default = Settings.default(arch)
+    chosen = [
+        Settings(kind, bits)
+        for kind in nonlinear or [default.nonlinear]
+        for bits in softmax_bits or [default.softmax_bits]
+    ]
     variants = []
-    for bits in softmax_bits:
-        product = f"{OURS}{bits}"
-        own_name = "ivit" if len(softmax_bits) == 1 else f"ivit-softmax{bits}"
-        variants.append(Variant(own_name, product_path(subject, product), product, {}, {"softmax_bits": bits}))
+    for settings in chosen:
+        product = our_product(settings)
+        own_name = f"ivit-{settings.name(default, chosen)}".rstrip("-")
+        variants.append(Variant(own_name, product_path(subject, product), product, {}, settings.to_json()))
     return Model(arch.name, subject, _with_providers(_with_kernels(variants, kernels), providers))
 
 

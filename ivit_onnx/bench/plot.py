@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ivit_onnx.bench.settings import functions
 from ivit_onnx.errors import IvitError
 from ivit_onnx.files import atomic_write
 
@@ -38,7 +39,8 @@ def plot(result: Mapping[str, Any], path: Path, *, force: bool = True) -> None:
         axes.set_ylabel("speed, ONNX Runtime fp32 = 1" if yardstick else "speed, slowest = 1", fontsize=9)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, fontsize=8, ncols=4, frameon=False, loc="outside upper center")
-    figure.supxlabel("numbers on bars: median milliseconds a batch", fontsize=8)
+    caption = ["numbers on bars: median milliseconds a batch", *functions(result["cases"])]
+    figure.supxlabel("\n".join(caption), fontsize=8)
     with atomic_write(path, force=force) as temporary:
         figure.savefig(temporary, dpi=150, format=path.suffix.removeprefix(".") or "png")
 

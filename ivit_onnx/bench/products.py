@@ -17,15 +17,16 @@ from typing import Any
 import ivit_onnx
 from ivit_onnx.architectures import KNOWN, Architecture, VitArchitecture, architecture_from_json
 from ivit_onnx.bench.network import build_network, float_images, generated_images
+from ivit_onnx.bench.settings import Settings
 from ivit_onnx.errors import CheckpointError, IvitError
 from ivit_onnx.files import atomic_write
 
-__all__ = ["CALIBRATION_IMAGES", "OURS", "Subject", "make", "product_path"]
+__all__ = ["CALIBRATION_IMAGES", "Subject", "make", "our_product", "product_path"]
 
 CALIBRATION_IMAGES = 8
 
-#: Products of this package: "ivit-8" is the integer model with 8 softmax bits.
-OURS = "ivit-"
+#: Products of this package: "ivit-table-15" is the integer model with tables and 15 softmax bits.
+_OURS = "ivit-"
 
 #: What each product of a peer is made from, and by which packages.
 _SOURCES = {
@@ -73,9 +74,14 @@ class Subject:
         return cls(architecture_from_json(data["arch"]), Path(data["folder"]), checkpoint)
 
 
+def our_product(settings: Settings) -> str:
+    """The integer model with these settings, as a product."""
+    return f"{_OURS}{settings.nonlinear}-{settings.softmax_bits}"
+
+
 def product_path(subject: Subject, product: str) -> Path:
-    """Where a product is or will be; those of `_SOURCES`, and ours as "ivit-" and its softmax bits."""
-    if product.startswith(OURS):
+    """Where a product is or will be: one of `_SOURCES` or of `our_product`."""
+    if product.startswith(_OURS):
         return subject.folder / f"{product}-{_sources_hash()}.onnx"
     name = "-".join([product, *(f"{package}{_version(package)}" for package in _MAKERS[product])])
     return subject.folder / f"{name}{_SUFFIXES.get(product, '.onnx')}"
@@ -87,12 +93,12 @@ def make(subject: Subject, product: str) -> Path:
     if path.is_file():
         return path
     subject.folder.mkdir(parents=True, exist_ok=True)
-    ours = product.startswith(OURS)
+    ours = product.startswith(_OURS)
     needed = "weights" if ours else _SOURCES[product]
     source = path if needed is None else make(subject, needed)
     with atomic_write(path, force=True) as temporary:
         if ours:
-            _write_ivit(subject, source, temporary, softmax_bits=int(product.removeprefix(OURS)))
+            _write_ivit(subject, source, temporary, *product.removeprefix(_OURS).split("-"))
         else:
             _WRITERS[product](subject, source, temporary)
     return path
@@ -195,8 +201,9 @@ def _is_known(arch: Architecture) -> bool:
     return known is not None and replace(known, image_size=arch.image_size, classes=arch.classes) == arch
 
 
-def _write_ivit(subject: Subject, source: Path, path: Path, *, softmax_bits: int) -> None:
+def _write_ivit(subject: Subject, source: Path, path: Path, nonlinear: str, softmax_bits: str) -> None:
     from ivit_onnx import api
+    from ivit_onnx.quant.tables import nonlinear_named
 
     arch = subject.arch
     api.export(
@@ -205,7 +212,8 @@ def _write_ivit(subject: Subject, source: Path, path: Path, *, softmax_bits: int
         arch=arch.name if _is_known(arch) else None,
         calib=generated_images(CALIBRATION_IMAGES, arch.in_channels, arch.image_size),
         calib_preset="fast",
-        softmax_bits=softmax_bits,
+        softmax_bits=int(softmax_bits),
+        nonlinear=nonlinear_named(nonlinear),
         num_heads=arch.heads if isinstance(arch, VitArchitecture) else None,
         act=arch.act if isinstance(arch, VitArchitecture) else None,
         img_size=arch.image_size,

@@ -16,6 +16,7 @@ from ivit_onnx.bench.client import Worker, WorkerError, ask
 from ivit_onnx.bench.contestants import HINT, Peer, missing_packages
 from ivit_onnx.bench.models import Model
 from ivit_onnx.bench.products import Subject, product_path
+from ivit_onnx.bench.settings import Settings
 from ivit_onnx.errors import IvitError
 
 __all__ = ["Contestant", "Plan", "Say", "export_variants", "our_contestants", "prepared", "race"]
@@ -64,7 +65,7 @@ def export_variants(model: Model, say: Say, hint: str = HINT) -> None:
     for variant in model.variants:
         if variant.product is None or variant.path.is_file():
             continue
-        say(f"{model.label}: exporting with {variant.notes['softmax_bits']} softmax bits")
+        say(f"{model.label}: exporting, {Settings.of(variant.notes)}")
         try:
             ask("make", subject=model.subject.to_json(), product=variant.product)
         except WorkerError as error:

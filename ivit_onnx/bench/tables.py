@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ivit_onnx.bench.settings import Settings, functions
+
 __all__ = ["Listing", "gpu_peak", "listings", "percent", "unsteady", "without_graph"]
 
 Json = Mapping[str, Any]
@@ -75,6 +77,7 @@ def _models(result: Json) -> Iterator[Listing]:
             columns,
             rows,
             [
+                *functions([case]),
                 *(f"skipped: {entry['title']} ({entry['name']}): {entry['reason']}" for entry in case["skipped"]),
                 *(f"unsteady: {text}" for text in unsteady(case)),
             ],
@@ -85,7 +88,8 @@ def _profile(result: Json) -> Iterator[Listing]:
     for profile in result["profiles"]:
         accounted = sum(entry["total_us"] for entry in profile["operators"])
         head = (
-            f"{profile['model']}, batch {profile['batch']}, {profile['threads']} threads, kernels {profile['kernels']}"
+            f"{profile['model']}, {Settings.of(profile['notes'])}, batch {profile['batch']}, "
+            f"{profile['threads']} threads, kernels {profile['kernels']}"
         )
         for what, key in (("operator", "operators"), ("layer", "layers")):
             rows = [
@@ -116,7 +120,8 @@ def _kernels(result: Json) -> Iterator[Listing]:
             for entry in variant["kernels"]
         ]
         columns = ("operator", "shape", "median us", "min", "GMAC/s", "of peak", "outputs/ns")
-        yield Listing(f"{variant['variant']}, one core, {ceiling}", columns, rows, right=2)
+        notes = [f"ivit-onnx: {Settings.of(entry)}" for entry in result["functions"]]
+        yield Listing(f"{variant['variant']}, one core, {ceiling}", columns, rows, notes, right=2)
 
 
 def _cuda_models(result: Json) -> Iterator[Listing]:
@@ -145,6 +150,7 @@ def _cuda_models(result: Json) -> Iterator[Listing]:
             columns,
             rows,
             [
+                *functions([case]),
                 f"int8 peak {peak}",
                 *(f"skipped: {entry['title']} ({entry['name']}): {entry['reason']}" for entry in case["skipped"]),
                 *(f"no CUDA graph: {text}" for text in without_graph(case)),
@@ -184,7 +190,8 @@ def _cuda_profile(result: Json) -> Iterator[Listing]:
             for entry in profile["kernels"]
         ]
         yield Listing(
-            f"{profile['model']}, batch {profile['batch']}, {result['device']['name']}: time by kernel",
+            f"{profile['model']}, {Settings.of(profile['notes'])}, batch {profile['batch']}, "
+            f"{result['device']['name']}: time by kernel",
             ("kernel", "runs", "median us", "total us", "share", "registers", "shared bytes"),
             rows,
             [

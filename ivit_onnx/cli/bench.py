@@ -7,7 +7,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,6 +19,9 @@ from ivit_onnx.cli._output import print_json, print_lines
 from ivit_onnx.errors import IvitError, MissingExtraError
 from ivit_onnx.files import check_output
 
+if TYPE_CHECKING:
+    from ivit_onnx.quant.tables import Nonlinear
+
 __all__ = ["app"]
 
 FILE_WIDTH = 150
@@ -29,7 +32,10 @@ PROFILED_RUNS = 20
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 #: Options that take one or more values: `--batch 1 8` is `--batch 1 --batch 8`.
-LISTS = ("--models", "--batch", "--threads", "--softmax-bits", "--cpu", "--peers", "--img-size", "--provider")
+LISTS = (
+    *("--models", "--batch", "--threads", "--nonlinear", "--softmax-bits", "--cpu", "--peers", "--img-size"),
+    "--provider",
+)
 
 #: The networks of `--kernels` when no model is named.
 KERNEL_NETWORKS = ("deit_tiny_patch16_224", "deit_small_patch16_224", "deit_base_patch16_224")
@@ -100,8 +106,19 @@ def bench(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Weights for the peers and for --models.  \\[default: random]")
     ] = None,
+    nonlinear: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME...",
+            help="ivit or table: how softmax and GELU are computed, for --models.  \\[default: that of ivit-export]",
+        ),
+    ] = None,
     softmax_bits: Annotated[
-        list[int] | None, typer.Option(metavar="BITS...", help="7, 8 or 15, for --models.  \\[default: 8]")
+        list[int] | None,
+        typer.Option(
+            metavar="BITS...",
+            help="7, 8 or 15 fractional bits of probabilities, for --models.  \\[default: that of ivit-export]",
+        ),
     ] = None,
     img_size: Annotated[
         list[int] | None,
@@ -160,6 +177,7 @@ def bench(
       ivit-bench deit_small.onnx --compare --peers ort-fp32 openvino-int8
       ivit-bench --compare --models deit_tiny_patch16_224 deit_small_patch16_224 \\
           --batch 1 8 --json --plot speed.png > results.json
+      ivit-bench --models deit_small_patch16_224 --softmax-bits 15 8
       ivit-bench deit_small.onnx --provider ivit-cpu cpu --compare
       ivit-bench --profile deit_small.onnx
       ivit-bench --kernels
@@ -175,7 +193,8 @@ def bench(
         raise IvitError("--profile and --kernels are two different measurements: choose one")
     if peers and not compare:
         raise IvitError("--peers chooses among the peers of --compare; pass --compare too")
-    _check_values(batch, softmax_bits, compare=compare, other=profile or kernels)
+    _check_values(batch, compare=compare, other=profile or kernels)
+    kinds = _functions(nonlinear or [], softmax_bits or [])
     on_gpu = device is Device.CUDA
     if on_gpu:
         _refuse_on_gpu({"--threads": threads, "--cpu": cpu, "--no-spinning": no_spinning, "--kernels": kernels})
@@ -190,23 +209,26 @@ def bench(
     sizes: list[int | None] = [*img_size] if img_size else [None]
     counts = threads or [min(2, len(os.sched_getaffinity(0)))]
     names = [*(models or []), *(KERNEL_NETWORKS if kernels and not models and not model else [])]
+    if (nonlinear or softmax_bits) and not names:
+        raise IvitError("--nonlinear and --softmax-bits are for --models; a model file has its own")
+    if on_gpu:
+        require_device()
     subjects = [model_file(path, folder, checkpoint, cpu or [], provider or []) for path in model or []]
     subjects += [
-        named_model(name, folder, checkpoint, softmax_bits or [8], cpu or [], size, provider or [])
+        named_model(
+            name, folder, checkpoint, cpu or [], size, provider or [], nonlinear=kinds, softmax_bits=softmax_bits or []
+        )
         for name in names
         for size in sizes
     ]
     if not subjects:
         raise IvitError("nothing to measure: pass a model file, or --models with names such as deit_tiny_patch16_224")
-    if on_gpu:
-        require_device()
     if on_gpu and profile:
         result = measure_cuda_profile(subjects, batch or [1], PROFILED_RUNS, _say)
     elif on_gpu:
         result = measure_cuda_models(subjects, chosen, batch or [1], plan, _say)
     elif kernels:
-        archs = [subject.subject.arch for subject in subjects]
-        result = measure_kernels(archs, cpu or [], seconds, rounds, _say)
+        result = measure_kernels(subjects, cpu or [], seconds, rounds, _say)
     elif profile:
         result = measure_profile(subjects, (batch or [1])[0], counts[0], plan, PROFILED_RUNS, _say)
     else:
@@ -221,16 +243,27 @@ def bench(
         _print(result)
 
 
-def _check_values(batch: list[int] | None, softmax_bits: list[int] | None, *, compare: bool, other: bool) -> None:
+def _check_values(batch: list[int] | None, *, compare: bool, other: bool) -> None:
     for size in batch or []:
         if size < 1:
             raise IvitError(f"a batch has at least 1 image, found {size}")
-    for bits in softmax_bits or []:
-        from ivit_onnx.quant.exponents import check_softmax_bits
-
-        check_softmax_bits(bits)
     if compare and other:
         raise IvitError("--compare does not go with --profile or --kernels")
+
+
+def _functions(nonlinear: list[str], softmax_bits: list[int]) -> list[Nonlinear]:
+    """The kinds of functions by name, after checking them and the bits."""
+    if not nonlinear and not softmax_bits:
+        return []
+    from ivit_onnx.quant.exponents import check_softmax_bits
+    from ivit_onnx.quant.tables import nonlinear_named
+
+    for bits in softmax_bits:
+        check_softmax_bits(bits)
+    try:
+        return [nonlinear_named(name) for name in nonlinear]
+    except ValueError as error:
+        raise IvitError(f"--nonlinear: {error}") from None
 
 
 def _refuse_on_gpu(options: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +15,9 @@ from ivit_onnx.cli._output import print_json, print_lines, print_table
 from ivit_onnx.cli._run import Threads
 from ivit_onnx.datasets import DESCRIPTION
 from ivit_onnx.files import atomic_write, check_output
+
+if TYPE_CHECKING:
+    from ivit_onnx.report import ErrorReport
 
 __all__ = ["app"]
 
@@ -43,11 +46,11 @@ def report(
         bool, typer.Option("--json", help="Print everything but the histograms as one JSON object.")
     ] = False,
 ) -> None:
-    """Show where a model loses accuracy: error by layer, and what each layer and each rounding costs.
+    """Show where a model loses accuracy: error by layer, and what each layer and each of its parts costs.
 
-    Each layer, each activation, the weights and the shift functions of each layer are quantised alone in the
-    floating-point network; the noise in the logits is what they cost. The page has plots and all numbers, and needs
-    no network.
+    Each layer is quantised alone in the floating-point network, and the noise in the output is its cost; then its
+    roundings, weights and functions one after another, and what the noise grows by is theirs. The page has plots and
+    all numbers, and needs no network.
 
     Examples:
 
@@ -87,8 +90,9 @@ def report(
         names = {"model": str(model), "architecture": architecture, "checkpoint": str(against), "data": data}
         print_json(names | {"page": str(path)} | result.to_json())
         return
-    agreement = f"same class for {percent(result.agreement)} of {result.images} images"
-    print_lines([f"output: SQNR {decibels(result.sqnr)}, {decibels(result.sum_sqnr)} if layers added up; {agreement}"])
+    print_lines(
+        [f"output: SQNR {decibels(result.sqnr)}, {decibels(result.sum_sqnr)} if layers added up; {_likeness(result)}"]
+    )
     layers = sorted(result.layers, key=lambda layer: -layer.share)[:top]
     print_table(
         "costliest layers: share of noise; SQNR of the output, it alone quantised; SQNR at the layer, all quantised",
@@ -99,16 +103,29 @@ def report(
         ],
         right=(2, 3, 4),
     )
-    rows = [(part.share, part.layer, part.part, part.cost_sqnr, "") for part in result.parts]
-    for point in result.points:
-        name = point.name.removeprefix(f"{point.layer}.")
-        note = f"{percent(point.clipped)} clipped" if point.clipped else ""
-        rows.append((point.share, point.layer, f"rounding of {name}", point.cost_sqnr, note))
-    rows.sort(key=lambda row: -row[0])
+    whole = {layer.name: layer.share for layer in result.layers}
+    clipped = {point.name: point.clipped for point in result.points}
+    parts = sorted((part for part in result.parts if whole[part.layer] > 0), key=lambda part: -part.share)[:top]
     print_table(
-        "costliest parts of layers",
-        ["layer", "part", "share", "alone", ""],
-        [[layer, part, percent(share), decibels(sqnr), note] for share, layer, part, sqnr, note in rows[:top]],
+        "costliest parts of layers: share of noise; of the layer's; values that do not fit the range",
+        ["layer", "part", "share", "of layer", "clipped"],
+        [
+            [
+                part.layer,
+                part.part,
+                percent(part.share),
+                percent(part.share / whole[part.layer]),
+                percent(max((clipped[name] for name in part.points), default=0)),
+            ]
+            for part in parts
+        ],
         right=(2, 3, 4),
     )
     print_lines([f"wrote {path}"])
+
+
+def _likeness(result: ErrorReport) -> str:
+    """How near the integers come to the float network in its task: the same class, or similar features."""
+    if result.agreement is None:
+        return f"cosine of the features of an image: mean {result.mean_cosine:.5f}, worst {result.worst_cosine:.5f}"
+    return f"same class for {result.agreement:.2%} of {result.images} images"

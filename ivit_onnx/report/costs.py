@@ -1,4 +1,4 @@
-"""What one change to a network in floating point does to its logits."""
+"""What one change to a network in floating point does to its output."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class Costs:
             if isinstance(module, QuantModule)
         }
         self._streams: list[list[QuantTensor]] = []
-        self._logits: list[Tensor] = []
+        self._outputs: list[Tensor] = []
         for batch in batches:
             streams: list[QuantTensor] = []
             with ExitStack() as stack:
                 for step in self._steps:
                     stack.callback(step.register_forward_hook(partial(_keep, streams)).remove)
-                self._logits.append(twin(batch))
+                self._outputs.append(twin(batch))
             self._streams.append(streams)
 
     def of(self, layer: QuantModule, change: AbstractContextManager[None]) -> tuple[Error, Error]:
-        """Errors of the logits, and of the output of the layer itself, when it works under `change`."""
+        """Errors of the network's output, and of that of the layer itself, when it works under `change`."""
         first = 0 if layer is self._twin.image else self._place.get(layer.path, len(self._steps))
         calls: list[tuple[tuple[QuantTensor, ...], QuantTensor]] = []
         found: list[Tensor] = []
@@ -55,12 +55,12 @@ class Costs:
             for batch, streams in zip(self._batches, self._streams, strict=True):
                 with skipped(self._steps[:first], streams[first - 1] if first else None):
                     found.append(self._twin(batch))
-        logits, own = Error(), Error()
-        for expected, logit in zip(self._logits, found, strict=True):
-            logits.add(expected, logit)
-        for inputs, output in calls:
-            own.add(layer(*inputs).value, output.value)
-        return logits, own
+        whole, own = Error(), Error()
+        for expected, output in zip(self._outputs, found, strict=True):
+            whole.add(expected, output)
+        for inputs, result in calls:
+            own.add(layer(*inputs).value, result.value)
+        return whole, own
 
 
 def _keep(kept: list[QuantTensor], module: nn.Module, inputs: tuple[QuantTensor, ...], output: QuantTensor) -> None:

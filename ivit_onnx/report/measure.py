@@ -1,29 +1,26 @@
-"""The measurements of an error report: everything quantised, and one thing at a time."""
+"""The measurements of an error report: everything quantised, each layer alone, and its parts one after another."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import pairwise
+from statistics import mean
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ivit_onnx.models import Twin
-from ivit_onnx.quant.modules import QuantModule, WeightedModule
+from ivit_onnx.quant.modules import QuantModule
 from ivit_onnx.quant.tensors import QuantTensor
-from ivit_onnx.quant.training import quantize
 from ivit_onnx.report.costs import Costs
+from ivit_onnx.report.parts import only_layer, only_parts, parts_of, rounded
 from ivit_onnx.report.results import ErrorReport, LayerError, PartError, PointError
 from ivit_onnx.report.statistics import Distribution, Error, Span, decibels
 from ivit_onnx.report.taps import (
-    FUNCTIONS,
-    function_of,
     layers_called,
-    only_function,
-    only_layer,
-    only_point,
-    only_weights,
     take_published_widths,
     watch_layers,
     watch_points,
@@ -39,8 +36,8 @@ def measure(twin: Twin, images: Tensor, on_progress: Callable[[int, int], None] 
     """Compare the integers of a calibrated twin with its floating-point network on normalised images [N, 3, H, W].
 
     Everything quantised: the integers of each layer, scaled, against the float values there. One at a time: each
-    layer, each quantisation point and the weights of each layer are quantised alone in the float network, and the
-    noise in the logits is what they cost. `on_progress` is told the runs done and the number of all.
+    layer is quantised alone in the float network, and the noise in the output is its cost; then its parts one after
+    another, and what the noise grows by is theirs. `on_progress` is told the runs done and the number of all.
 
     The twin is left in integer mode; points that have 8 bits in a published checkpoint are marked so.
     """
@@ -57,15 +54,8 @@ def _measure(twin: Twin, images: Tensor, on_progress: Callable[[int, int], None]
     twin.set_quantized(False)
     layers = layers_called(twin, images[:1])
     take_published_widths(layers.values())
-    owner = {name: max((layer for layer in layers if name.startswith(f"{layer}.")), key=len) for name in activations}
-
-    parts: list[tuple[str, str, AbstractContextManager[None]]] = []
-    for name, layer in layers.items():
-        if isinstance(layer, WeightedModule):
-            parts.append((name, "weights", only_weights(layer)))
-        if isinstance(layer, tuple(FUNCTIONS)):
-            parts.append((name, function_of(layer), only_function(layer)))
-    total = 4 + len(layers) + len(activations) + len(parts)
+    parts = {name: parts_of(layer) for name, layer in layers.items()}
+    total = 4 + sum(map(len, parts.values()))
     done = iter(range(1, total + 1))
 
     def advance() -> None:
@@ -76,7 +66,7 @@ def _measure(twin: Twin, images: Tensor, on_progress: Callable[[int, int], None]
     advance()
     distributions = _distributions(twin, batches, spans)
     advance()
-    operators, errors, logits, agreement = _integers(twin, batches)
+    operators, errors, output, same, cosines = _integers(twin, batches)
     advance()
     costs = Costs(twin, batches)
     advance()
@@ -87,18 +77,28 @@ def _measure(twin: Twin, images: Tensor, on_progress: Callable[[int, int], None]
         return result
 
     by_layer = {name: cost(name, only_layer(layer)) for name, layer in layers.items()}
-    by_point = {name: cost(owner[name], only_point(point))[0] for name, point in activations.items()}
-    by_part = {(name, part): cost(name, change)[0] for name, part, change in parts}
     noise = sum(error.relative for error, _ in by_layer.values())
 
     def share(error: Error) -> float:
         return error.relative / noise if noise > 0 else 0.0
 
+    found: list[PartError] = []
+    part_at: dict[str, PartError] = {}
+    names = {point: name for name, point in activations.items()}
+    for name, layer in layers.items():
+        few = [cost(name, only_parts(layer, parts[name][:count]))[0] for count in range(1, len(parts[name]))]
+        levels = [0.0, *map(share, few), share(by_layer[name][0])]
+        for part, (before, after) in zip(parts[name], pairwise(levels), strict=True):
+            found.append(PartError(name, part.name, [names[point] for point in part.activations], after - before))
+            part_at |= dict.fromkeys(found[-1].points, found[-1])
+
     return ErrorReport(
         images=len(images),
-        sqnr=logits.sqnr,
-        cosine=logits.cosine,
-        agreement=agreement,
+        sqnr=output.sqnr,
+        cosine=output.cosine,
+        agreement=None if twin.head is None else float(mean(same)),
+        mean_cosine=mean(cosines) if twin.head is None else None,
+        worst_cosine=min(cosines) if twin.head is None else None,
         sum_sqnr=decibels(1.0, noise),
         layers=[
             LayerError(
@@ -109,21 +109,21 @@ def _measure(twin: Twin, images: Tensor, on_progress: Callable[[int, int], None]
         points=[
             PointError(
                 name=name,
-                layer=owner[name],
+                layer=part_at[name].layer,
                 bits=point.bits,
                 scale=spans[name].scale,
-                range=spans[name].scale * point.levels,
+                low=spans[name].low,
+                high=spans[name].high,
                 minimum=spans[name].minimum,
                 maximum=spans[name].maximum,
                 clipped=spans[name].clipped,
                 saturated=distributions[name].saturated,
                 own_sqnr=rounding[name].sqnr,
-                cost_sqnr=by_point[name].sqnr,
-                share=share(by_point[name]),
+                share=part_at[name].share,
             )
             for name, point in activations.items()
         ],
-        parts=[PartError(name, part, error.sqnr, share(error)) for (name, part), error in by_part.items()],
+        parts=found,
         distributions=distributions,
     )
 
@@ -131,12 +131,13 @@ def _measure(twin: Twin, images: Tensor, on_progress: Callable[[int, int], None]
 def _spans(twin: Twin, batches: list[Tensor]) -> tuple[dict[str, Span], dict[str, Error]]:
     """Extremes of the float values of each point, and their error when they are rounded."""
     activations = twin.activations()
-    spans = {name: Span(float(a.number(name)), a.levels) for name, a in activations.items()}
+    ends = torch.tensor([-torch.inf, torch.inf])
+    spans = {name: Span(float(a.number(name)), *rounded(a, ends).tolist()) for name, a in activations.items()}
     rounding = {name: Error() for name in activations}
 
     def see(name: str, x: Tensor) -> None:
         spans[name].add(x)
-        rounding[name].add(x, quantize(x, activations[name].scale, activations[name].levels))
+        rounding[name].add(x, rounded(activations[name], x))
 
     with watch_points(twin, see):
         for batch in batches:
@@ -156,12 +157,17 @@ def _distributions(twin: Twin, batches: list[Tensor], spans: dict[str, Span]) ->
     return distributions
 
 
-def _integers(twin: Twin, batches: list[Tensor]) -> tuple[dict[str, str], dict[str, Error], Error, float]:
-    """Operator and error of each layer in the integer network; error and agreement of the logits."""
+def _integers(
+    twin: Twin, batches: list[Tensor]
+) -> tuple[dict[str, str], dict[str, Error], Error, list[bool], list[float]]:
+    """Operator and error of each layer in the integer network; error of the output, and for each image whether its
+    largest value is the same, and the cosine."""
     exact: dict[str, Tensor] = {}
     operators: dict[str, str] = {}
     errors: dict[str, Error] = {}
-    logits, agree = Error(), 0
+    whole = Error()
+    same: list[bool] = []
+    cosines: list[float] = []
 
     def compare(layer: QuantModule, inputs: tuple[QuantTensor, ...], output: QuantTensor) -> None:
         if layer.path not in operators:
@@ -177,9 +183,10 @@ def _integers(twin: Twin, batches: list[Tensor]) -> tuple[dict[str, str], dict[s
                 found = twin(batch) * twin.output_scale
         finally:
             twin.set_quantized(False)
-        logits.add(expected, found)
-        agree += int((expected.argmax(1) == found.argmax(1)).sum())
-    return operators, errors, logits, agree / sum(map(len, batches))
+        whole.add(expected, found)
+        same += (expected.argmax(1) == found.argmax(1)).tolist()
+        cosines += F.cosine_similarity(expected.double(), found.double()).clamp(max=1).tolist()
+    return operators, errors, whole, same, cosines
 
 
 @contextmanager

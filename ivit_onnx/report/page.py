@@ -22,7 +22,12 @@ def page(report: ErrorReport, facts: Mapping[str, str]) -> str:
     environment = Environment(
         loader=PackageLoader("ivit_onnx.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"db": decibels, "percent": percent, "number": lambda value: f"{value:.4g}"}
+    environment.filters |= {
+        "db": decibels,
+        "percent": percent,
+        "number": lambda value: f"{value:.4g}",
+        "cosine": lambda value: "none" if value is None else f"{value:.5f}",
+    }
     histograms = {
         point.name: Markup(plots.histogram(point, report.distributions[point.name], number))
         for number, point in enumerate(report.points)
@@ -34,6 +39,7 @@ def page(report: ErrorReport, facts: Mapping[str, str]) -> str:
             others.setdefault(_block(point.name), []).append(point)
     return environment.get_template("page.html").render(
         report=report,
+        largest={layer.name: max(report.parts_of(layer.name), key=lambda part: part.share) for layer in report.layers},
         facts=facts,
         plots={name: Markup(getattr(plots, name)(report)) for name in plots.__all__ if name != "histogram"},
         histograms=histograms,
@@ -52,7 +58,9 @@ def percent(value: float) -> str:
     """A share for people: 0 only for none at all."""
     if value == 0:
         return "0"
-    return f"{value:.2%}" if value >= 5e-5 else "< 0.01%"
+    if abs(value) < 5e-5:
+        return "< 0.01%" if value > 0 else "> -0.01%"
+    return f"{value:.2%}"
 
 
 def _block(name: str) -> str:

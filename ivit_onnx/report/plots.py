@@ -57,42 +57,39 @@ def error_by_depth(report: ErrorReport) -> str:
 
 
 def cost_by_depth(report: ErrorReport) -> str:
-    """Share of the logits' noise that each layer alone makes, in network order, coloured by operator."""
+    """Share of the output's noise that each layer alone makes, in network order, coloured by operator."""
     names = [layer.name for layer in report.layers]
     operators = list(dict.fromkeys(layer.operator for layer in report.layers))
     with matplotlib.rc_context(_STYLE):
         figure, (axes,) = _figure(3.4)
         for number, operator in enumerate(operators):
             chosen = [(place, layer.share) for place, layer in enumerate(report.layers) if layer.operator == operator]
-            colour = _COLOURS[number % len(_COLOURS)]
-            hatch = "//" if number >= len(_COLOURS) else None
-            axes.bar(
-                *zip(*((x, 100 * y) for x, y in chosen), strict=True), 0.8, label=operator, color=colour, hatch=hatch
-            )
+            axes.bar(*zip(*((x, 100 * y) for x, y in chosen), strict=True), 0.8, label=operator, **_style(number))
         axes.set_ylabel("share of noise, %")
         axes.legend(frameon=False, ncols=6, loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)
         _depth_axis(axes, names)
-        return _svg(figure, "cost", "Share of the noise in the logits by layer")
+        return _svg(figure, "cost", "Share of the noise in the output by layer")
 
 
 def cost_by_part(report: ErrorReport, count: int = 16) -> str:
-    """The costliest layers, and what in them costs: their points, weights and functions, each alone."""
+    """The costliest layers, and their parts side by side; to the left of zero those with which the noise falls."""
     layers = sorted(report.layers, key=lambda layer: -layer.share)[:count]
     with matplotlib.rc_context(_STYLE):
         figure, (axes,) = _figure(0.8 + 0.34 * len(layers))
-        labels: dict[str, str] = {}
+        styles: dict[str, dict[str, Any]] = {}
         for row, layer in enumerate(layers):
             axes.barh(row, 100 * layer.share, 0.76, color="#d9d9d9", label="" if row else "whole layer")
-            left = 0.0
-            for part, share in _parts(report, layer.name):
-                colour = labels.setdefault(part, _COLOURS[len(labels) % len(_COLOURS)])
-                axes.barh(row, 100 * share, 0.4, left=left, color=colour)
-                left += 100 * share
-        for part, colour in labels.items():
-            axes.barh(0, 0, color=colour, label=part)
+            ends = {True: 0.0, False: 0.0}
+            for part in report.parts_of(layer.name):
+                style = styles.setdefault(part.part, _style(len(styles)))
+                grows = part.share > 0
+                axes.barh(row, 100 * part.share, 0.4, left=ends[grows], **style)
+                ends[grows] += 100 * part.share
+        for name, style in styles.items():
+            axes.barh(0, 0, label=name, **style)
         axes.set_yticks(range(len(layers)), [layer.name for layer in layers])
         axes.invert_yaxis()
-        axes.set_xlabel("share of noise in the logits, % of the sum over layers")
+        axes.set_xlabel("share of noise in the output, % of the sum over layers")
         axes.legend(frameon=False, fontsize=8, loc="lower right")
         return _svg(figure, "parts", "The costliest layers and their parts")
 
@@ -106,8 +103,7 @@ def histogram(point: PointError, distribution: Distribution, number: int) -> str
         edges, before, after = distribution.edges, distribution.before, distribution.after
         axes.stairs(before / before.sum(), edges, fill=True, color="#b9d3ea", label="float")
         axes.stairs(after / after.sum(), edges, color=_COLOURS[4], label="quantised")
-        low, high = -(distribution.levels + 1.5) * point.scale, (distribution.levels + 0.5) * point.scale
-        for end in (low, high):
+        for end in (point.low - point.scale / 2, point.high + point.scale / 2):
             if edges[0] <= end <= edges[-1]:
                 axes.axvline(end, color="#333333", lw=0.8, ls="--")
         axes.set_yscale("log")
@@ -119,11 +115,9 @@ def histogram(point: PointError, distribution: Distribution, number: int) -> str
         return _svg(figure, f"h{number}", f"Histogram of {point.name}")
 
 
-def _parts(report: ErrorReport, layer: str) -> list[tuple[str, float]]:
-    """Parts of a layer by name, with their shares: its functions and weights, then its points."""
-    parts = [(part.part, part.share) for part in report.parts if part.layer == layer]
-    points = [(point.name.removeprefix(f"{layer}."), point.share) for point in report.points if point.layer == layer]
-    return parts + points
+def _style(number: int) -> dict[str, Any]:
+    """A colour, with stripes when all of them are taken."""
+    return {"color": _COLOURS[number % len(_COLOURS)], "hatch": "//" if number >= len(_COLOURS) else None}
 
 
 def _decibels(values: Sequence[float | None]) -> list[float]:

@@ -52,18 +52,17 @@ class Error:
 
 
 class Span:
-    """Least and largest float value, and the share of them that a quantiser of `levels` steps of `scale` cuts off."""
+    """Least and largest float value, and the share of them that a quantiser from `low` to `high` cuts off."""
 
-    def __init__(self, scale: float, levels: int) -> None:
-        self.scale, self.levels = scale, levels
+    def __init__(self, scale: float, low: float, high: float) -> None:
+        self.scale, self.low, self.high = scale, low, high
         self.minimum, self.maximum = math.inf, -math.inf
         self._count = self._outside = 0
 
     def add(self, x: Tensor) -> None:
-        steps = torch.round(x / self.scale)
         self.minimum, self.maximum = min(self.minimum, float(x.min())), max(self.maximum, float(x.max()))
         self._count += x.numel()
-        self._outside += int(((steps > self.levels) | (steps < -self.levels - 1)).sum())
+        self._outside += int(((x > self.high + self.scale / 2) | (x < self.low - self.scale / 2)).sum())
 
     @property
     def clipped(self) -> float:
@@ -78,7 +77,7 @@ class Distribution:
     """
 
     def __init__(self, span: Span) -> None:
-        self.scale, self.levels = span.scale, span.levels
+        self.scale, self.low, self.high = span.scale, span.low, span.high
         first, last = round(span.minimum / self.scale), round(span.maximum / self.scale)
         self._width = -(-(last - first + 1) // BINS)
         self._first = first
@@ -91,9 +90,8 @@ class Distribution:
         self.before += self._binned(x)
 
     def add_after(self, x: Tensor) -> None:
-        steps = torch.round(x / self.scale)
         self._count += x.numel()
-        self._at_end += int(((steps >= self.levels) | (steps <= -self.levels - 1)).sum())
+        self._at_end += int(((x > self.high - self.scale / 2) | (x < self.low + self.scale / 2)).sum())
         self.after += self._binned(x)
 
     @property

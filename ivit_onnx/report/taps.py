@@ -1,4 +1,4 @@
-"""Looking into a twin while it runs, and quantising parts of it."""
+"""Looking into a twin while it runs, and leaving parts of it out."""
 
 from __future__ import annotations
 
@@ -11,27 +11,19 @@ from torch import Tensor, nn
 from ivit_onnx.models import Twin
 from ivit_onnx.models.swin import SwinBlock
 from ivit_onnx.models.vit import Block
-from ivit_onnx.quant.modules import Activation, Attention, LayerNorm, MlpAdd, QuantModule, WeightedModule
-from ivit_onnx.quant.swin import PatchEmbedNorm, PatchMerge, WindowAttention
+from ivit_onnx.quant.modules import LayerNorm, QuantModule
+from ivit_onnx.quant.swin import PatchEmbedNorm, PatchMerge
 from ivit_onnx.quant.tensors import QuantTensor
 
 __all__ = [
-    "FUNCTIONS",
-    "function_of",
     "layers_called",
-    "only_function",
-    "only_layer",
-    "only_point",
-    "only_weights",
+    "replaced",
     "skipped",
     "take_published_widths",
     "trunk",
     "watch_layers",
     "watch_points",
 ]
-
-#: Layers with an approximated function, and its name.
-FUNCTIONS: dict[type[QuantModule], str] = {Attention: "Shiftmax", WindowAttention: "Shiftmax", MlpAdd: "ShiftGELU"}
 
 
 @contextmanager
@@ -77,7 +69,7 @@ def watch_points(twin: Twin, see: Callable[[str, Tensor], None]) -> Iterator[Non
     with ExitStack() as stack:
         for name, activation in twin.activations().items():
             if name in norms:  # an integer normalisation rounds by itself
-                stack.enter_context(_replaced(norms[name], "simulate", watched(name, norms[name])))
+                stack.enter_context(replaced(norms[name], "simulate", watched(name, norms[name])))
             else:
                 stack.callback(activation.register_forward_hook(hook(name)).remove)
         yield
@@ -99,66 +91,6 @@ def take_published_widths(layers: Iterable[QuantModule]) -> None:
             point.bits, point.levels = 8, 127
 
 
-@contextmanager
-def only_point(activation: Activation) -> Iterator[None]:
-    """Quantise one point of a network in floating point."""
-    activation.quantized = True
-    try:
-        yield
-    finally:
-        activation.quantized = False
-
-
-@contextmanager
-def only_weights(layer: WeightedModule) -> Iterator[None]:
-    """Quantise the weights of one layer of a network in floating point."""
-
-    def quantized(weight: Tensor) -> Tensor:
-        layer.quantized = True
-        try:
-            return WeightedModule.simulated_weight(layer, weight)
-        finally:
-            layer.quantized = False
-
-    with _replaced(layer, "simulated_weight", quantized):
-        yield
-
-
-def function_of(layer: QuantModule) -> str:
-    """The shift function in a layer, "Shiftmax" or "ShiftGELU"; KeyError when it has none."""
-    return FUNCTIONS[type(layer)]
-
-
-@contextmanager
-def only_function(layer: QuantModule) -> Iterator[None]:
-    """Compute the shift function of one layer in integers, on inputs rounded to its scale; all else is float."""
-    with ExitStack() as stack:
-        if isinstance(layer, WeightedModule):
-            stack.enter_context(_replaced(layer, "simulated_weight", lambda weight: weight))
-        layer.train()
-        layer.quantized = True
-        try:
-            yield
-        finally:
-            layer.eval()
-            layer.quantized = False
-
-
-@contextmanager
-def only_layer(layer: QuantModule) -> Iterator[None]:
-    """Quantise one layer of a network in floating point: weights, all its points, its function in integers."""
-    parts = [module for module in layer.modules() if isinstance(module, QuantModule | Activation)]
-    try:
-        layer.train()
-        for part in parts:
-            part.quantized = True
-        yield
-    finally:
-        layer.eval()
-        for part in parts:
-            part.quantized = False
-
-
 def trunk(twin: Twin) -> list[QuantModule | Block | SwinBlock]:
     """The modules that the residual stream passes, each taking the result of the one before."""
     inside: set[nn.Module] = set()
@@ -177,12 +109,13 @@ def skipped(steps: list[Any], result: Any) -> Iterator[None]:
     """Leave the work of `steps`, the first of the trunk, out: the last one returns `result`."""
     with ExitStack() as stack:
         for step in steps:
-            stack.enter_context(_replaced(step, "forward", lambda *_: result))
+            stack.enter_context(replaced(step, "forward", lambda *_: result))
         yield
 
 
 @contextmanager
-def _replaced(module: nn.Module, method: str, function: Callable[..., Any]) -> Iterator[None]:
+def replaced(module: nn.Module, method: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Give a module another method for a while."""
     module.__dict__[method] = function
     try:
         yield
