@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ivit_onnx.calibration.statistics import Calibration
+from ivit_onnx.calibration.statistics import DEAD_LEAVES, IMAGES, Calibration
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.files import atomic_write, parse_json
 from ivit_onnx.quant.observers import BINS, Histogram
@@ -40,6 +40,7 @@ def save_calibration(path: str | os.PathLike[str], calibration: Calibration) -> 
         "format": f"ivit-calibration {_VERSION}",
         "fingerprint": calibration.fingerprint,
         "images": str(calibration.images),
+        "source": calibration.source,
         "names": json.dumps(names),
     }
     with atomic_write(path, force=True) as temporary:
@@ -76,6 +77,9 @@ def load_calibration(path: str | os.PathLike[str], fingerprint: str) -> Calibrat
         raise damaged from None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or images < 1:
         raise damaged
+    source = metadata.get("source", IMAGES)
+    if source not in (IMAGES, DEAD_LEAVES):
+        raise damaged
     if len(set(names)) != len(names) or not _are_histograms(counts, limits, maxima, len(names)):
         raise damaged
     if any(array.dtype not in (np.float16, np.float64) or not np.isfinite(array).all() for array in tensors.values()):
@@ -87,7 +91,7 @@ def load_calibration(path: str | os.PathLike[str], fingerprint: str) -> Calibrat
     histograms = {name: Histogram(counts[i], float(limits[i]), float(maxima[i])) for i, name in enumerate(names)}
     channels = {name: Channels.from_array(array) for name, array in _ending(tensors, ".channels").items()}
     rows, centers = _ending(tensors, ".rows"), _ending(tensors, ".center")
-    return Calibration(fingerprint, images, histograms, channels, rows, centers, sample)
+    return Calibration(fingerprint, images, histograms, channels, rows, centers, sample, source)
 
 
 def _are_histograms(counts: Array, limits: Array, maxima: Array, number: int) -> bool:

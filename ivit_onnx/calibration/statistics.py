@@ -20,9 +20,12 @@ from ivit_onnx.quant.modules import Activation
 from ivit_onnx.quant.observers import Histogram
 from ivit_onnx.quant.statistics import MAX_ROWS, Channels, EvenSample, Statistics
 
-__all__ = ["Calibration", "collect_statistics"]
+__all__ = ["DEAD_LEAVES", "IMAGES", "Calibration", "collect_statistics"]
 
 Array = np.ndarray[Any, Any]
+
+#: Where images come from: given, or drawn by `ivit_onnx.datasets.dead_leaves`.
+IMAGES, DEAD_LEAVES = "images", "dead leaves"
 
 BATCH = 8
 #: Images that show the mean of the keys.
@@ -43,6 +46,7 @@ class Calibration:
     `histograms`, and for those of 8 bits `channels` and `rows` (float16 [R, C]). `centers`, by name of the layer that
     makes queries, keys and values: what its keys were less than those of the checkpoint (float16 [C]). `sample`: some
     of the images themselves, normalised, for the recipes that run the quantised network (float16 [N, C, H, W]).
+    `source`: IMAGES or DEAD_LEAVES.
     """
 
     fingerprint: str
@@ -52,6 +56,7 @@ class Calibration:
     rows: dict[str, Array] = field(default_factory=dict)
     centers: dict[str, Array] = field(default_factory=dict)
     sample: Array = field(default_factory=lambda: np.zeros((0, 0), np.float16))
+    source: str = IMAGES
 
 
 def collect_statistics(
