@@ -7,13 +7,14 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ivit_onnx._version import __version__
 from ivit_onnx.architectures import Preprocess
 from ivit_onnx.calibration import (
+    DEAD_LEAVES,
     Calibration,
     Preset,
     apply_calibration,
@@ -23,6 +24,7 @@ from ivit_onnx.calibration import (
     save_calibration,
 )
 from ivit_onnx.checkpoints import Checkpoint, load_checkpoint
+from ivit_onnx.datasets.dead_leaves import dead_leaves
 from ivit_onnx.errors import CalibrationError, ExportError
 from ivit_onnx.exported import load_twin, read_metadata, write_metadata
 from ivit_onnx.exporters import INPUT_TYPES, InputType, build_graph, certify, finish, save
@@ -35,11 +37,13 @@ from ivit_onnx.quant.observers import Method
 from ivit_onnx.quant.swin import WindowAttention
 from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
 
-__all__ = ["DEFAULT_IMAGES", "ExportReport", "calibrate", "export", "load_twin", "read_metadata"]
+__all__ = ["DEFAULT_IMAGES", "DRAWN_IMAGES", "ExportReport", "calibrate", "export", "load_twin", "read_metadata"]
 
 PathLike = str | os.PathLike[str]
 
+#: Calibration images taken of those given, and drawn where none are given.
 DEFAULT_IMAGES = 128
+DRAWN_IMAGES = 64
 _NO_CALIBRATION = (
     "this checkpoint of ivit-train or of the I-ViT code has the scales of its activations from training: expected no "
     "calibration; leave out --calib and --calib-cache"
@@ -71,7 +75,7 @@ class ExportReport:
 
 def calibrate(
     checkpoint: PathLike,
-    images: ImageSource,
+    images: ImageSource | None = None,
     *,
     arch: str | None = None,
     num_heads: int | None = None,
@@ -79,14 +83,15 @@ def calibrate(
     act: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    limit: int | None = DEFAULT_IMAGES,
+    limit: int | None = None,
     cache: PathLike | None = None,
     progress: bool = False,
 ) -> Calibration:
     """Run example images through a floating-point checkpoint and record the ranges of its activations.
 
     `images`: a folder, an .npz (key `images`) or .npy file, an array, or an iterable of images; see
-    `ivit_onnx.images.read_images` for types and shapes. At most `limit` of them are used. With `cache`, the result is
+    `ivit_onnx.images.read_images` for types and shapes. At most `limit` of them are used (default 128). Without
+    `images`, `limit` (default 64) images are drawn, see `ivit_onnx.datasets.dead_leaves`. With `cache`, the result is
     also written there, for `export(..., calib_cache=...)`.
 
     Raises:
@@ -129,13 +134,14 @@ def export(
             code trained.
         output: the ONNX file; written whole or not at all. Weights over 2 GB go to `output`.data beside it.
         arch: name of a known timm model, to check the file against and to take heads and preprocessing from.
-        calib: calibration images (as in `calibrate`) or a Calibration. May be left out when `calib_cache` exists, and
-            has to be for a checkpoint of `ivit-train` or of the I-ViT code, which has its own scales.
+        calib: calibration images (as in `calibrate`) or a Calibration. Without, `calib_cache` is read if it exists, and
+            images are drawn otherwise. Has to be left out for a checkpoint of `ivit-train` or of the I-ViT code, which
+            has its own scales.
         calib_preset: how much is done with the statistics: "fast", "default" or "best" (minutes instead of seconds);
             docs/accuracy.md has what each does.
         calib_method: how 8-bit ranges follow from the statistics: "minmax", "percentile", "mse" or "entropy" (default:
             that of the preset).
-        calib_images: at most this many images are used (default 128).
+        calib_images: at most this many images are used (default 128), or drawn (default 64).
         calib_cache: statistics are read from this file if it exists, and written to it otherwise.
         softmax_bits: fractional bits of attention probabilities, 7, 8 or 15 (default: 15, or those of a published
             I-ViT checkpoint).
@@ -170,7 +176,12 @@ def export(
     else:
         calibration = _calibration(model, loaded, preprocess, calib, calib_images, calib_cache, progress)
         apply_calibration(model, calibration, steps)
-        calibrated = {"preset": calib_preset, "method": steps.method, "images": calibration.images}
+        calibrated = {
+            "preset": calib_preset,
+            "method": steps.method,
+            "source": calibration.source,
+            "images": calibration.images,
+        }
 
     graph, output_scale = build_graph(model, input)
     operators = Counter(node.op_type for node in graph)
@@ -217,35 +228,44 @@ def _calibration(
     cache: PathLike | None,
     progress: bool,
 ) -> Calibration:
-    """The calibration given, cached, or made from the images given."""
+    """The calibration given, cached, or made from the images given or drawn."""
     fingerprint = _fingerprint(loaded, preprocess)
     if isinstance(calib, Calibration):
         if calib.fingerprint != fingerprint:
             raise CalibrationError("the calibration given was made for another checkpoint or normalisation")
         return calib
     if cache is not None and Path(cache).exists():
-        return load_calibration(cache, fingerprint)
-    if calib is None:
-        raise CalibrationError(
-            "a floating-point checkpoint needs calibration images: pass --calib with a folder of images, or an .npz "
-            "(key 'images') or .npy file; a hundred typical images are enough"
-        )
+        cached = load_calibration(cache, fingerprint)
+        if calib is not None and cached.source == DEAD_LEAVES:
+            raise CalibrationError(
+                f"expected statistics of images in the calibration cache {cache}, as calibration images are given, "
+                "found those of drawn images; delete it or name another file"
+            )
+        return cached
     if cache is not None:
         check_output(cache)
-    return _calibrate(model, fingerprint, calib, limit or DEFAULT_IMAGES, cache, progress)
+    return _calibrate(model, fingerprint, calib, limit, cache, progress)
 
 
 def _calibrate(
     model: Twin,
     fingerprint: str,
-    images: ImageSource,
+    images: ImageSource | None,
     limit: int | None,
     cache: PathLike | None,
     progress: bool,
 ) -> Calibration:
-    stream = read_images(images, model.preprocess, limit)
-    total = count_images(images, limit) if progress else None
+    """Statistics of the images given or, without, of drawn ones."""
+    if images is None:
+        total: int | None = DRAWN_IMAGES if limit is None else limit
+        stream = read_images(dead_leaves(model.preprocess.size), model.preprocess, total)
+    else:
+        limit = DEFAULT_IMAGES if limit is None else limit
+        stream = read_images(images, model.preprocess, limit)
+        total = count_images(images, limit) if progress else None
     calibration = collect_statistics(model, stream, fingerprint, progress=progress, total=total)
+    if images is None:
+        calibration = replace(calibration, source=DEAD_LEAVES)
     if cache is not None:
         save_calibration(cache, calibration)
     return calibration

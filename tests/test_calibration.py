@@ -53,6 +53,7 @@ def test_the_cache_gives_the_same_scales(tmp_path: Path) -> None:
     calibration = statistics()
     save_calibration(tmp_path / "cache", calibration)
     loaded = load_calibration(tmp_path / "cache", "fingerprint")
+    assert loaded.source == calibration.source == "images"
     assert loaded.images == 12
     for method in METHODS:
         first, second = uncalibrated_twin(), uncalibrated_twin()

@@ -72,7 +72,7 @@ def test_json_is_one_object_and_nothing_else(export: Export) -> None:
     assert report["parameters"] == 164_234
     assert report["arch"]["heads"] == 2
     assert report["operators"]["IntAttention"] == 3
-    assert report["calibration"] == {"preset": "default", "method": "minmax", "images": 4}
+    assert report["calibration"] == {"preset": "default", "method": "minmax", "source": "images", "images": 4}
 
 
 def test_options_reach_the_model(export: Export, output: Path, tmp_path: Path) -> None:
@@ -80,13 +80,45 @@ def test_options_reach_the_model(export: Export, output: Path, tmp_path: Path) -
     options = ("--calib-method", "entropy", "--calib-images", "2", "--calib-cache", cache, "--softmax-bits", "8")
     first = export(MICRO, *MICRO_OPTIONS, *options, "--input", "int8", "--flat", "--json")
     assert first.status == 0
-    assert json.loads(first.out)["calibration"] == {"preset": "default", "method": "entropy", "images": 2}
+    expected = {"preset": "default", "method": "entropy", "source": "images", "images": 2}
+    assert json.loads(first.out)["calibration"] == expected
     metadata = {entry.key: entry.value for entry in onnx.load(output).metadata_props}
     assert (metadata["ivit.softmax_bits"], metadata["ivit.input"], metadata["ivit.form"]) == ("8", "int8", "flat")
     options = ("--calib-preset", "fast", "--calib-cache", cache, "--force", "--json")
     again = export(MICRO, *MICRO_OPTIONS, *options, calib=None)
     assert again.status == 0
-    assert json.loads(again.out)["calibration"] == {"preset": "fast", "method": "mse", "images": 2}
+    assert json.loads(again.out)["calibration"] == {**expected, "preset": "fast", "method": "mse"}
+
+
+def test_without_images_some_are_drawn(
+    capsys: pytest.CaptureFixture[str], export: Export, output: Path, tmp_path: Path
+) -> None:
+    result = export(MICRO, *MICRO_OPTIONS, calib=None)
+    assert result.status == 0
+    assert result.err == ""
+    assert "64 drawn images (dead leaves), preset default, ranges by minmax" in result.out
+    notes = [line for line in result.out.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 1
+    assert "--calib" in notes[0]
+    metadata = {entry.key: entry.value for entry in onnx.load(output).metadata_props}
+    expected = {"preset": "default", "method": "minmax", "source": "dead leaves", "images": 64}
+    assert json.loads(metadata["ivit.calibration"]) == expected
+    verified = call(capsys, "verify", output, "--against", MICRO, "--count", "2")
+    assert verified.status == 0
+    assert "verified: bit-exact" in verified.out
+
+
+def test_number_and_cache_of_drawn_images(export: Export, output: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    options = (*MICRO_OPTIONS, "--calib-cache", cache, "--force", "--json")
+    first = export(MICRO, *options, "--calib-images", "3", calib=None)
+    written = output.read_bytes()
+    again = export(MICRO, *options, calib=None)
+    expected = {"preset": "default", "method": "minmax", "source": "dead leaves", "images": 3}
+    assert json.loads(first.out)["calibration"] == json.loads(again.out)["calibration"] == expected
+    assert output.read_bytes() == written
+    assert "found those of drawn images" in export(MICRO, *options).error()
+    assert output.read_bytes() == written
 
 
 def test_assumptions_are_warnings(export: Export) -> None:
@@ -196,7 +228,6 @@ def test_bad_calibration(export: Export, tmp_path: Path, photos: Path, output: P
         "small.npy": "expected normalised images [N, 3, 32, 32]",
     }.items():
         assert expected in export(MICRO, *MICRO_OPTIONS, calib=tmp_path / calib).error()
-    assert "--calib" in export(MICRO, *MICRO_OPTIONS, calib=None).error()
     (photos / "broken.png").write_bytes(b"no image")
     assert "cannot read image" in export(MICRO, *MICRO_OPTIONS).error()
     assert list(output.parent.iterdir()) == []
@@ -255,6 +286,15 @@ def test_installed_command(photos: Path, output: Path, tmp_path: Path) -> None:
     assert done.status == 0, done.err
     assert f"wrote {output}" in done.out
     assert [path.name for path in output.parent.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.slow
+def test_without_images_two_processes_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for threads in ("1", "2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        done = installed("export", MICRO, "-o", tmp_path / threads, *MICRO_OPTIONS)
+        assert done.status == 0, done.err
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
 @pytest.mark.slow

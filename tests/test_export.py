@@ -191,10 +191,18 @@ def test_a_calibration_object_can_be_passed(checkpoint: Path, tmp_path: Path) ->
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
+def test_without_images_some_are_drawn(checkpoint: Path, tmp_path: Path) -> None:
+    report = export(checkpoint, tmp_path / "a.onnx", num_heads=3, calib_images=5)
+    calibration = ivit_onnx.calibrate(checkpoint, num_heads=3, limit=5)
+    export(checkpoint, tmp_path / "b.onnx", calib=calibration, num_heads=3)
+    assert report.calibration["source"] == calibration.source == "dead leaves"
+    assert report.calibration["images"] == calibration.images == 5
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({}, CalibrationError, "--calib"),
         ({"softmax_bits": 9}, ExportError, "7, 8 or 15"),
         ({"nonlinear": "exact"}, ExportError, "ivit, table, found 'exact'"),
         ({"input": "float16"}, ExportError, "uint8, int8, float32"),
@@ -202,6 +210,7 @@ def test_a_calibration_object_can_be_passed(checkpoint: Path, tmp_path: Path) ->
         ({"calib_preset": "slow"}, CalibrationError, "fast, default, best"),
         ({"calib": "nowhere"}, IvitError, "nowhere"),
         ({"calib": []}, IvitError, "image"),
+        ({"calib_images": 0}, IvitError, "at least 1"),
     ],
 )
 def test_bad_options(

@@ -81,6 +81,7 @@ def change(key: str, value: Any) -> Callable[[dict[str, Any], dict[str, str]], N
         change("maxima", lambda array: -array),
         change("maxima", lambda array: array * 1e300),
         change("maxima", lambda array: array * np.nan),
+        change("source", "photographs"),
     ],
 )
 def test_spoiled_cache(tmp_path: Path, spoil: Callable[[dict[str, Any], dict[str, str]], None]) -> None:

@@ -12,9 +12,11 @@ from ivit_onnx.calibration.adjustments import (
 from ivit_onnx.calibration.apply import apply_calibration
 from ivit_onnx.calibration.cache import load_calibration, save_calibration
 from ivit_onnx.calibration.presets import PRESETS, Preset, Recipe, recipe
-from ivit_onnx.calibration.statistics import Calibration, collect_statistics
+from ivit_onnx.calibration.statistics import DEAD_LEAVES, IMAGES, Calibration, collect_statistics
 
 __all__ = [
+    "DEAD_LEAVES",
+    "IMAGES",
     "PRESETS",
     "Adjustments",
     "Calibration",

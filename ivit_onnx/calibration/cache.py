@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ivit_onnx.calibration.statistics import Calibration
+from ivit_onnx.calibration.statistics import DEAD_LEAVES, IMAGES, Calibration
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.files import atomic_write, parse_json
 from ivit_onnx.quant.observers import BINS, Histogram
@@ -33,6 +33,7 @@ def save_calibration(path: str | os.PathLike[str], calibration: Calibration) -> 
         "lows": np.array([calibration.histograms[name].low for name in names], np.float64),
         "highs": np.array([calibration.histograms[name].high for name in names], np.float64),
         "sample": calibration.sample,
+        "held": calibration.held,
         **{f"{name}.channels": channels.to_array() for name, channels in calibration.channels.items()},
         **{f"{name}.rows": rows for name, rows in calibration.rows.items()},
         **{f"{name}.center": center for name, center in calibration.centers.items()},
@@ -41,6 +42,7 @@ def save_calibration(path: str | os.PathLike[str], calibration: Calibration) -> 
         "format": f"ivit-calibration {_VERSION}",
         "fingerprint": calibration.fingerprint,
         "images": str(calibration.images),
+        "source": calibration.source,
         "names": json.dumps(names),
     }
     with atomic_write(path, force=True) as temporary:
@@ -73,10 +75,13 @@ def load_calibration(path: str | os.PathLike[str], fingerprint: str) -> Calibrat
     try:
         names, images = parse_json(metadata["names"]), int(metadata["images"])
         counts, limits, lows, highs = (tensors.pop(name) for name in ("counts", "limits", "lows", "highs"))
-        sample = tensors.pop("sample")
+        sample, held = (tensors.pop(name) for name in ("sample", "held"))
     except (KeyError, ValueError):
         raise damaged from None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or images < 1:
+        raise damaged
+    source = metadata.get("source", IMAGES)
+    if source not in (IMAGES, DEAD_LEAVES):
         raise damaged
     if len(set(names)) != len(names) or not _are_histograms(counts, limits, lows, highs, len(names)):
         raise damaged
@@ -84,14 +89,14 @@ def load_calibration(path: str | os.PathLike[str], fingerprint: str) -> Calibrat
         raise damaged
     if not all(_is_statistic(name, array) for name, array in tensors.items()):
         raise damaged
-    if sample.dtype != np.float16 or not np.isfinite(sample).all() or (sample.size and sample.ndim != 4):
+    if not all(_are_images(array) for array in (sample, held)):
         raise damaged
     histograms = {
         name: Histogram(counts[i], float(limits[i]), float(lows[i]), float(highs[i])) for i, name in enumerate(names)
     }
     channels = {name: Channels.from_array(array) for name, array in _ending(tensors, ".channels").items()}
     rows, centers = _ending(tensors, ".rows"), _ending(tensors, ".center")
-    return Calibration(fingerprint, images, histograms, channels, rows, centers, sample)
+    return Calibration(fingerprint, images, histograms, channels, rows, centers, sample, held, source)
 
 
 def _are_histograms(counts: Array, limits: Array, lows: Array, highs: Array, number: int) -> bool:
@@ -105,6 +110,11 @@ def _are_histograms(counts: Array, limits: Array, lows: Array, highs: Array, num
     most = float(np.finfo(np.float32).max)
     in_range = all(((values >= 0) & (values <= 2 * most)).all() for values in (limits, -lows, highs))
     return bool((counts >= 0).all() and (sums < 2**62).all() and filled.all() and in_range)
+
+
+def _are_images(array: Array) -> bool:
+    """Whether an array is normalised images, or nothing."""
+    return bool(array.dtype == np.float16 and np.isfinite(array).all() and (not array.size or array.ndim == 4))
 
 
 def _is_statistic(name: str, array: Array) -> bool:

@@ -30,8 +30,9 @@ def check_shapes(model: Twin, calibration: Calibration) -> None:
         if len(center) != keys.get(name):
             raise _misfit(name, f"centers of {keys.get(name, 0)} keys", f"{len(center)}")
     size = (model.arch.in_channels, model.arch.image_size, model.arch.image_size)
-    if calibration.sample.size and calibration.sample.shape[1:] != size:
-        raise _misfit("images", f"a sample of shape {size}", f"{calibration.sample.shape[1:]}")
+    for images in (calibration.sample, calibration.held):
+        if images.size and images.shape[1:] != size:
+            raise _misfit("images", f"images of shape {size}", f"{images.shape[1:]}")
 
 
 def _widths(model: Twin) -> dict[str, int]:

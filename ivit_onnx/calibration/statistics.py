@@ -20,15 +20,20 @@ from ivit_onnx.quant.modules import Activation
 from ivit_onnx.quant.observers import Histogram
 from ivit_onnx.quant.statistics import MAX_ROWS, Channels, EvenSample, Statistics
 
-__all__ = ["Calibration", "collect_statistics"]
+__all__ = ["DEAD_LEAVES", "IMAGES", "Calibration", "collect_statistics"]
 
 Array = np.ndarray[Any, Any]
+
+#: Where images come from: given, or drawn by `ivit_onnx.datasets.dead_leaves`.
+IMAGES, DEAD_LEAVES = "images", "dead leaves"
 
 BATCH = 8
 #: Images that show the mean of the keys.
 CENTERING = 4
 #: Images kept for the recipes that run the quantised network.
 SAMPLE = 32
+#: One image of so many is held back, and at most so many.
+HOLD_EVERY, MOST_HELD = 16, 8
 #: What the last axis is not channels of, or no linear layer reads.
 _NO_CHANNELS = (".score", ".placed")
 #: Tables of parameters, the same for all images.
@@ -42,7 +47,9 @@ class Calibration:
     `fingerprint` identifies the checkpoint, `images` is how many images were seen. By name of the activation:
     `histograms`, and for those of 8 bits `channels` and `rows` (float16 [R, C]). `centers`, by name of the layer that
     makes queries, keys and values: what its keys were less than those of the checkpoint (float16 [C]). `sample`: some
-    of the images themselves, normalised, for the recipes that run the quantised network (float16 [N, C, H, W]).
+    of the images themselves, normalised, for the recipes that run the quantised network (float16 [N, C, H, W]). `held`:
+    images that are in none of these, to show how good the result is (float16 [N, C, H, W]; none of less than 8 images).
+    `images` counts both. `source`: IMAGES or DEAD_LEAVES.
     """
 
     fingerprint: str
@@ -52,6 +59,8 @@ class Calibration:
     rows: dict[str, Array] = field(default_factory=dict)
     centers: dict[str, Array] = field(default_factory=dict)
     sample: Array = field(default_factory=lambda: np.zeros((0, 0), np.float16))
+    held: Array = field(default_factory=lambda: np.zeros((0, 0), np.float16))
+    source: str = IMAGES
 
 
 def collect_statistics(
@@ -75,13 +84,13 @@ def collect_statistics(
     qkv = [site.qkv for site in attention_sites(model)]
     original = {site.name: site.bias_parameter().detach().clone() for site in qkv}
     centers: dict[str, Array] = {}
-    sample = EvenSample(SAMPLE)
+    sample, held = EvenSample(SAMPLE), EvenSample(MOST_HELD)
     model.eval()
     model.set_quantized(False)
     count = 0
     try:
         with torch.inference_mode(), _progress(progress, total) as advance:
-            for batch in _batches(images):
+            for batch in _batches(_hold_back(images, held)):
                 tensor = torch.from_numpy(np.stack(batch))
                 if count == 0:
                     centers = _center_keys(model, qkv, tensor[:CENTERING])
@@ -91,6 +100,7 @@ def collect_statistics(
                 sample.update(tensor)
                 count += len(batch)
                 advance(len(batch))
+            advance(held.seen)
     finally:
         model.set_quantized(True)
         for activation in activations.values():
@@ -105,12 +115,13 @@ def collect_statistics(
             raise CalibrationError(f"{name}: found infinite or NaN activations; check the checkpoint and the images")
     return Calibration(
         fingerprint,
-        count,
+        count + held.seen,
         {name: found.histogram for name, found in statistics.items()},
         {name: found.channels for name, found in statistics.items() if found.channels is not None},
         {name: found.rows.to_array() for name, found in statistics.items() if found.rows is not None},
         centers,
         sample.to_array(),
+        held.to_array(),
     )
 
 
@@ -135,6 +146,15 @@ def _center_keys(model: Twin, layers: list[LinearSite], images: Tensor) -> dict[
         centers[site.name] = np.nan_to_num(keys, posinf=0, neginf=0).clip(-limit, limit).astype(np.float16)
         center(site, centers[site.name])
     return centers
+
+
+def _hold_back(images: Iterable[Array], held: EvenSample) -> Iterator[Array]:
+    """The images but for those in the middle of each HOLD_EVERY, which are kept in `held`."""
+    for index, image in enumerate(images):
+        if index % HOLD_EVERY == HOLD_EVERY // 2 - 1:
+            held.update(torch.from_numpy(image)[None])
+        else:
+            yield image
 
 
 def _batches(images: Iterable[np.ndarray[Any, Any]]) -> Iterable[list[np.ndarray[Any, Any]]]:

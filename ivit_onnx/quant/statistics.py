@@ -87,18 +87,20 @@ class EvenSample:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._kept: list[Array] = []
-        self._seen, self._stride = 0, 1
+        #: How many came.
+        self.seen = 0
+        self._stride = 1
 
     def update(self, items: torch.Tensor) -> None:
         """Add items [N, ..]."""
         largest = float(np.finfo(np.float16).max)
         for item in items:
-            if self._seen % self._stride == 0:
+            if self.seen % self._stride == 0:
                 self._kept.append(item.clamp(-largest, largest).to(torch.float16).cpu().numpy())
                 if len(self._kept) > self._limit:
                     self._kept = self._kept[::2]
                     self._stride *= 2
-            self._seen += 1
+            self.seen += 1
 
     def to_array(self) -> Array:
         """float16 [<= limit, ..]."""
