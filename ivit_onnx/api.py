@@ -17,6 +17,8 @@ from ivit_onnx.calibration import (
     DEAD_LEAVES,
     Calibration,
     Preset,
+    Quality,
+    Reference,
     apply_calibration,
     collect_statistics,
     load_calibration,
@@ -31,11 +33,10 @@ from ivit_onnx.exporters import INPUT_TYPES, InputType, build_graph, certify, fi
 from ivit_onnx.files import atomic_write, check_output
 from ivit_onnx.images import ImageSource, count_images, read_images
 from ivit_onnx.models import Twin, from_checkpoint
-from ivit_onnx.quant.exponents import check_softmax_bits, gelu_limit
-from ivit_onnx.quant.modules import Attention, MlpAdd
+from ivit_onnx.quant.exponents import check_softmax_bits
 from ivit_onnx.quant.observers import Method
-from ivit_onnx.quant.swin import WindowAttention
 from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
+from ivit_onnx.remarks import limits, quality_remarks
 
 __all__ = ["DEFAULT_IMAGES", "DRAWN_IMAGES", "ExportReport", "calibrate", "export", "load_twin", "read_metadata"]
 
@@ -52,7 +53,11 @@ _NO_CALIBRATION = (
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export did. Sizes in bytes, `operators` counts the nodes of the main graph by type."""
+    """What an export did. Sizes in bytes, `operators` counts the nodes of the main graph by type.
+
+    `quality`: how near the integers come to the floating-point network, see `ivit_onnx.calibration.Quality`; None for a
+    checkpoint that was trained with integers.
+    """
 
     output: str
     files: list[str]
@@ -65,6 +70,7 @@ class ExportReport:
     output_scale: float
     calibration: dict[str, Any]
     seconds: float
+    quality: dict[str, Any] | None = None
     proof: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -146,7 +152,7 @@ def export(
         softmax_bits: fractional bits of attention probabilities, 7, 8 or 15 (default: 15, or those of a published
             I-ViT checkpoint).
         nonlinear: how softmax and GELU are computed: "ivit", by the shifts of the paper, or "table", by tables of
-            their exact values (default: as the checkpoint was trained, "ivit" for a floating-point one). A trained
+            their exact values (default: as the checkpoint was trained, "table" for a floating-point one). A trained
             checkpoint takes no other than it was trained with.
         input: type of the graph's input: "uint8" pixels, quantised "int8" or normalised "float32".
         num_heads: attention heads, where the file does not tell (default: 64 channels a head).
@@ -169,13 +175,20 @@ def export(
     preprocess, assumptions = loaded.preprocess(mean, std)
     model = from_checkpoint(loaded, preprocess, softmax_bits, nonlinear)
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    quality: Quality | None = None
+    remarks = limits(model) if loaded.calibrated else []
     if loaded.calibrated:
         if calib is not None or calib_cache is not None:
             raise CalibrationError(_NO_CALIBRATION)
         calibrated = {"method": "checkpoint", "images": 0}
     else:
         calibration = _calibration(model, loaded, preprocess, calib, calib_images, calib_cache, progress)
+        reference = Reference.collect(model, calibration)
         apply_calibration(model, calibration, steps)
+        remarks = limits(model, calibration)
+        if reference is not None:
+            quality = reference.compare(model)
+            remarks += quality_remarks(loaded, model, calibration, steps, reference, quality)
         calibrated = {
             "preset": calib_preset,
             "method": steps.method,
@@ -185,7 +198,8 @@ def export(
 
     graph, output_scale = build_graph(model, input)
     operators = Counter(node.op_type for node in graph)
-    metadata = write_metadata(model, loaded.fingerprint, input, output_scale, calibrated, flat=flat)
+    shown = None if quality is None else quality.to_json()
+    metadata = write_metadata(model, loaded.fingerprint, input, output_scale, calibrated, shown, flat=flat)
     proto = finish(graph, metadata, flat=flat, producer_version=__version__)
     if flat:
         operators = Counter(node.op_type for node in proto.graph)
@@ -205,8 +219,9 @@ def export(
         output_scale=output_scale,
         calibration=calibrated,
         seconds=round(time.perf_counter() - started, 3),
+        quality=shown,
         proof={"checks": proof.checks, "spare_bits": proof.spare_bits()},
-        warnings=[*loaded.warnings, *assumptions, *_gelu_warnings(model), *_softmax_warnings(model)],
+        warnings=[*loaded.warnings, *assumptions, *remarks],
     )
 
 
@@ -275,29 +290,3 @@ def _fingerprint(loaded: Checkpoint, preprocess: Preprocess) -> str:
     """Identifies what the statistics depend on besides the images: weights, architecture, normalisation."""
     arch = {key: value for key, value in loaded.arch.to_json().items() if key != "name"}
     return f"{loaded.fingerprint}:{json.dumps(arch)}:{json.dumps(preprocess.to_json())}"
-
-
-def _softmax_warnings(model: Twin) -> list[str]:
-    """One warning for each attention whose n was lowered so that its sums fit."""
-    return [
-        f"{module.path}: n = {module.exponential()['n']} instead of {int(module.n)}: the exponentials of "
-        "all tokens would not fit 31 bits"
-        for module in model.modules()
-        if isinstance(module, (Attention, WindowAttention)) and module.exponential()["n"] != int(module.n)
-    ]
-
-
-def _gelu_warnings(model: Twin) -> list[str]:
-    """One warning for each feed-forward network whose calibrated range is beyond what its ShiftGELU can tell apart."""
-    found: list[str] = []
-    if model.nonlinear == "table":
-        return found
-    for mlp in (module for module in model.modules() if isinstance(module, MlpAdd)):
-        largest = float(mlp.hidden.scale) * mlp.hidden.levels
-        limit = gelu_limit(int(mlp.n))
-        if largest > limit:
-            found.append(
-                f"{mlp.path}: ShiftGELU with n = {int(mlp.n)} tells negative inputs apart in rows with a maximum up to "
-                f"{limit:.1f}; calibrated values reach {largest:.1f}"
-            )
-    return found

@@ -33,6 +33,7 @@ def write_metadata(
     input_type: str,
     output_scale: float,
     calibrated: dict[str, Any],
+    quality: dict[str, Any] | None = None,
     *,
     flat: bool,
 ) -> dict[str, str]:
@@ -44,6 +45,7 @@ def write_metadata(
         input_type: type of the graph's input: "uint8", "int8" or "float32".
         output_scale: what an integer of the output stands for.
         calibrated: how it was calibrated, for people to read.
+        quality: how near it comes to the floating-point network, likewise.
         flat: whether the composite operators are inlined.
     """
     metadata = {
@@ -61,6 +63,8 @@ def write_metadata(
         "ivit.calibration": json.dumps(calibrated),
         "ivit.checkpoint": fingerprint,
     }
+    if quality is not None:
+        metadata["ivit.quality"] = json.dumps(quality)
     if model.adjustments:
         metadata["ivit.adjustments"] = adjustments_to_text(model.adjustments)
     return metadata

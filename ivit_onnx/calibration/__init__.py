@@ -12,16 +12,20 @@ from ivit_onnx.calibration.adjustments import (
 from ivit_onnx.calibration.apply import apply_calibration
 from ivit_onnx.calibration.cache import load_calibration, save_calibration
 from ivit_onnx.calibration.presets import PRESETS, Preset, Recipe, recipe
+from ivit_onnx.calibration.quality import LOW_DB, Quality, Reference
 from ivit_onnx.calibration.statistics import DEAD_LEAVES, IMAGES, Calibration, collect_statistics
 
 __all__ = [
     "DEAD_LEAVES",
     "IMAGES",
+    "LOW_DB",
     "PRESETS",
     "Adjustments",
     "Calibration",
     "Preset",
+    "Quality",
     "Recipe",
+    "Reference",
     "adjustments_from_text",
     "adjustments_to_text",
     "apply_calibration",

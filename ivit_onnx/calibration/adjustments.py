@@ -7,7 +7,7 @@ Every change is elementwise and in float32: repeating it gives the same weights 
                                        divided and the columns of the output projection multiplied by the second
     NORM.shift         float16 [C]     subtracted from the outputs of a normalisation; the bias after it makes up for it
     NORM.smoothing     int8 [C]        factors (codes): weight and bias of a normalisation divided, columns multiplied
-    MLP.neurons        int8 [H]        factors (codes): neurons divided before their activation function, columns after it
+    MLP.neurons        int8 [H]        factors (codes): arguments of the activation function divided, columns after it
                                        multiplied; changes the function a little
     LINEAR.clip        uint8 [out]     rows of weights clipped to (1 - code / 256) of their largest absolute value
     LINEAR.rounding    int8 [out, in]  integer weights of a reconstruction less those of rounding to nearest, -1, 0 or 1
@@ -197,9 +197,10 @@ def replay(model: Twin, adjustments: Mapping[str, Array], integers: Mapping[str,
             if (codes := todo.pop(f"{attention.qkv.name}.balance", None)) is not None:
                 balance(attention.qkv, attention.proj, codes)
         for site in linear_sites(model):
-            for kind, change in (("shift", shift), ("smoothing", smooth)) if site.norm_name else ():
-                if (array := todo.pop(f"{site.norm_name}.{kind}", None)) is not None:
-                    change(site, array)
+            if site.norm_name and (shifts := todo.pop(f"{site.norm_name}.shift", None)) is not None:
+                shift(site, shifts)
+            if site.norm_name and (codes := todo.pop(f"{site.norm_name}.smoothing", None)) is not None:
+                smooth(site, codes)
         for mlp in mlp_sites(model):
             if (codes := todo.pop(f"{mlp.name}.neurons", None)) is not None:
                 scale_neurons(mlp, codes)

@@ -16,6 +16,7 @@ from ivit_onnx.calibration.neurons import neuron_codes
 from ivit_onnx.calibration.presets import Recipe
 from ivit_onnx.calibration.reconstruction import reconstruct
 from ivit_onnx.calibration.references import References
+from ivit_onnx.calibration.scores import COARSE, score_points, score_range
 from ivit_onnx.calibration.shapes import check_shapes
 from ivit_onnx.calibration.sites import attention_sites, linear_sites, mlp_sites
 from ivit_onnx.calibration.smoothing import balance_codes, shifts, smoothing_codes
@@ -23,10 +24,9 @@ from ivit_onnx.calibration.statistics import Calibration
 from ivit_onnx.calibration.weights import clip_codes
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
-from ivit_onnx.quant.modules import Attention, MlpAdd
+from ivit_onnx.quant.modules import MlpAdd
 from ivit_onnx.quant.observers import METHODS, Histogram, Method
 from ivit_onnx.quant.statistics import Channels
-from ivit_onnx.quant.swin import WindowAttention
 
 __all__ = ["apply_calibration"]
 
@@ -35,7 +35,7 @@ Array = np.ndarray[Any, Any]
 #: Unseen images go beyond the calibrated ones. 16-bit values have the resolution to leave room for them.
 HEADROOM_16_BIT = 1.25
 #: Tokens on which biases are corrected, and the fewest and most images that they are taken from.
-CORRECTION_TOKENS = 1024
+CORRECTION_TOKENS = 4096
 CORRECTION_IMAGES = (6, 16)
 
 
@@ -90,10 +90,10 @@ def apply_calibration(model: Twin, calibration: Calibration, recipe: Recipe | Me
     }
     made: Adjustments = {}
     _preserving(model, recipe, calibration, seen, made)
-    references = _references(model, recipe, calibration)
+    references = _references(model, recipe, calibration, seen)
     if recipe.scale_neurons:
         _scale_neurons(model, seen, references, made)
-    _ranges(model, recipe, seen)
+    _ranges(model, recipe, references, seen)
     _weights(model, recipe, references, seen, made)
     model.adjustments = made
 
@@ -121,10 +121,11 @@ def _preserving(
             continue
         if recipe.shifting and site.bias is not None and not site.padded:
             shift = shifts(channels, site.weight.detach().numpy())
-            made[f"{site.norm_name}.shift"] = shift
-            adjust.shift(site, shift)
-            for name in {f"{site.norm_name}.output", site.source}:
-                seen[name].subtract(shift.astype(np.float64))
+            if shift is not None:
+                made[f"{site.norm_name}.shift"] = shift
+                adjust.shift(site, shift)
+                for name in {f"{site.norm_name}.output", site.source}:
+                    seen[name].subtract(shift.astype(np.float64))
         if recipe.smoothing and (channels := seen[site.source].channels) is not None:
             codes, _ = smoothing_codes(channels, site.weight.detach().numpy())
             made[f"{site.norm_name}.smoothing"] = codes
@@ -134,7 +135,7 @@ def _preserving(
                 seen[name].divide(factors)
 
 
-def _ranges(model: Twin, recipe: Recipe, seen: dict[str, _Seen]) -> None:
+def _ranges(model: Twin, recipe: Recipe, references: References | None, seen: dict[str, _Seen]) -> None:
     """Scale and n of everything."""
     model.image.set_range()
     activations = model.activations()
@@ -148,22 +149,18 @@ def _ranges(model: Twin, recipe: Recipe, seen: dict[str, _Seen]) -> None:
         for name, module in model.named_modules():
             if isinstance(module, MlpAdd) and module.nonlinear == "table":
                 _one_sided(module, seen[f"{name}.hidden"].histogram, seen[f"{name}.activated"].histogram)
-    if not recipe.fit_exponentials:
-        model.choose_exponents()
-        return
     # Tables have the exact functions at any scale.
-    shifting = [
-        (name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, Attention | WindowAttention | MlpAdd) and module.nonlinear == "ivit"
-    ]
-    for name, module in shifting:
-        if isinstance(module, Attention | WindowAttention):
-            point = f"{name}.score" if isinstance(module, Attention) else f"{name}.placed"
-            if (scale := fit_softmax(seen[point].histogram.maximum)) is not None:
-                activations[point].set_scale(float(scale))
+    fitting = recipe.fit_exponentials and model.nonlinear == "ivit"
+    for attention in attention_sites(model):
+        point = score_points(attention.core)[-1]
+        largest = float(point.scale) * point.levels
+        if references is not None and attention.core_name in references.attention:
+            outgoing = attention.proj.weight.detach().square().sum(0)
+            largest = score_range(attention.core, references.attention[attention.core_name], largest, outgoing)
+        if fitting and (scale := fit_softmax(largest)) is not None:
+            point.set_scale(float(scale))
     model.choose_exponents()
-    for name, module in shifting:
+    for name, module in model.named_modules() if fitting else ():
         if isinstance(module, MlpAdd):
             rows, largest = seen[f"{name}.hidden"].rows, seen[f"{name}.hidden"].histogram.maximum
             if rows is not None and (found := fit_gelu(rows, largest, module.act)) is not None:
@@ -182,16 +179,23 @@ def _one_sided(mlp: MlpAdd, hidden: Histogram, activated: Histogram) -> None:
         activation.set_bounds(low, high)
 
 
-def _references(model: Twin, recipe: Recipe, calibration: Calibration) -> References | None:
+def _references(model: Twin, recipe: Recipe, calibration: Calibration, seen: dict[str, _Seen]) -> References | None:
     """What the floating-point network computes on the images of corrections, if there are any."""
     images = torch.from_numpy(calibration.sample.astype(np.float32))
-    if not len(images) or not (recipe.correct_biases or recipe.reconstruction_steps):
+    if not len(images) or not (recipe.clip_scores or recipe.correct_biases or recipe.reconstruction_steps):
         return None
     if not recipe.reconstruction_steps:
         fewest, most = CORRECTION_IMAGES
         count = min(max(CORRECTION_TOKENS // model.arch.tokens, fewest), most)
         images = images[:: -(-len(images) // count) or 1]
-    return References.collect(model, images, with_blocks=recipe.reconstruction_steps > 0)
+    points = {name: activation for name, activation in model.activations().items() if recipe.clip_scores}
+    coarse = [
+        attention.core_name
+        for attention in attention_sites(model)
+        for name, point in points.items()
+        if point is score_points(attention.core)[-1] and seen[name].histogram.maximum > COARSE * point.levels
+    ]
+    return References.collect(model, images, with_blocks=recipe.reconstruction_steps > 0, attention=coarse)
 
 
 def _scale_neurons(model: Twin, seen: dict[str, _Seen], references: References | None, made: Adjustments) -> None:
@@ -221,7 +225,7 @@ def _weights(
         if (channels := seen[site.source].channels) is not None:
             made[f"{site.name}.clip"] = clip_codes(site.weight.detach(), channels.mean_square)
             adjust.clip(site, made[f"{site.name}.clip"])
-    if references is None:
+    if references is None or not (recipe.correct_biases or recipe.reconstruction_steps):
         return
     biases = {site.name: site.bias.detach().clone() for site in sites if site.bias is not None}
     if recipe.correct_biases:

@@ -43,8 +43,11 @@ def whole_scale(inverse: int, x0: Callable[[np.float32], int], slope: float) -> 
 
 
 def fit_softmax(largest: float) -> np.float32 | None:
-    """Scale of Shiftmax for scores up to `largest`, which are not clipped: they are what attention attends to."""
-    return whole_scale(_inverse(127 / largest), exp_x0, 1.0) if 0 < largest <= 127 else None
+    """Scale of Shiftmax for scores up to `largest`. Only those above 127 are clipped: attention attends to them.
+
+    A scale above 1 would have the wrong temperature: its x0 is -1, too. None where all scores are 0.
+    """
+    return whole_scale(_inverse(127 / largest), exp_x0, 1.0) if largest > 0 else None
 
 
 def flat_below(act: Callable[[Tensor], Tensor], small: float) -> float:

@@ -1,9 +1,9 @@
 """Factors of massive neurons, whose values alone would decide the range of a GELU.
 
-A GELU is nearly the same function for a neuron that is large or far below zero at any scale: act(x) = f act(x / f) but for
-what lies in between. So a neuron that reaches far beyond the others may be divided by a factor before, and multiplied by
-it after: all the others then have finer steps. What that costs in between is weighed against what it gains, on rows that the
-layer has seen.
+Far from zero a GELU is 0 or the identity, and neither minds a factor f: act(x) = f act(x / f) but for what lies in
+between. So a neuron that reaches far beyond the others may be divided by a factor before its GELU and multiplied by it
+after: all the others then have finer steps. What that costs in between is weighed against what it gains, on rows that
+the layer has seen.
 """
 
 from __future__ import annotations

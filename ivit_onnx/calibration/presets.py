@@ -25,6 +25,7 @@ class Recipe:
         shifting: subtract the middle of each channel of a normalisation, add what it amounts to to the bias after it.
         smoothing: divide the outputs of a normalisation by a factor a channel, multiply the weights after it.
         scale_neurons: divide neurons that reach far beyond the others before their GELU, multiply the columns after it.
+        clip_scores: ranges of attention scores that are too large for 8 bits, by the attention's error.
         fit_exponentials: scale and n of each Shiftmax and ShiftGELU from the layer's own rows.
         clip_weights: the range of each row of weights with the least squared error of the layer's output.
         correct_biases: add to each bias what the mean output of its quantised layer lacks.
@@ -37,6 +38,7 @@ class Recipe:
     shifting: bool = False
     smoothing: bool = False
     scale_neurons: bool = False
+    clip_scores: bool = False
     fit_exponentials: bool = False
     clip_weights: bool = False
     correct_biases: bool = False
@@ -51,6 +53,7 @@ _DEFAULT = Recipe(
     shifting=True,
     smoothing=True,
     scale_neurons=True,
+    clip_scores=True,
     fit_exponentials=True,
     clip_weights=True,
     correct_biases=True,

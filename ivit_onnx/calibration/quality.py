@@ -1,7 +1,7 @@
 """How near the integers come to the floating-point network, on images that calibration did not see.
 
-Two figures of the output: the signal to noise ratio, 10 log10(sum x^2 / sum (x - y)^2) over all images, and the cosine of
-each image's outputs. Where they are low, the noise that each layer adds to the residual stream says where it arises.
+Two figures of the output: the signal to noise ratio, 10 log10(sum x^2 / sum (x - y)^2) over all images, and the cosine
+of each image's outputs. Where they are low, the noise that each layer adds to the residual stream says where it arises.
 """
 
 from __future__ import annotations
@@ -15,22 +15,29 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ivit_onnx.calibration.statistics import Calibration
 from ivit_onnx.models import Twin
 from ivit_onnx.quant.modules import Activation
 from ivit_onnx.quant.tensors import QuantTensor
 
 __all__ = ["LOW_DB", "Quality", "Reference"]
 
-#: Outputs with less than this many decibels of signal over noise deserve a warning: a hundredth of their energy is noise.
+#: Less than this many decibels of signal over noise deserve a warning: more than 1 % of the energy is noise.
 LOW_DB = 20.0
 #: What an output without any noise is said to have.
 _MOST_DB = 99.0
 _WORST = 3
+#: Images where none are held back.
+_FEW = 4
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Signal to noise ratio in dB and cosines of the output; `layers` add most noise, and which part of all (0..1)."""
+    """Signal to noise ratio (dB) and cosines of the output over so many images.
+
+    `held_back`: calibration has not seen them. `layers`: those that add most noise to the residual stream, and which
+    part of all that is added (0..1).
+    """
 
     images: int
     held_back: bool
@@ -53,7 +60,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the floating-point network computes on normalised images: its output [N, C], its residual stream by layer."""
+    """What the floating-point network computes on normalised images: output [N, C], residual stream by layer."""
 
     images: Tensor
     held_back: bool
@@ -61,8 +68,16 @@ class Reference:
     stream: dict[str, Tensor]
 
     @classmethod
-    def collect(cls, model: Twin, images: Tensor, *, held_back: bool) -> Reference:
-        """Run float32 images [N, C, H, W] through a twin whose weights are those of its checkpoint."""
+    def collect(cls, model: Twin, calibration: Calibration) -> Reference | None:
+        """Run the images held back through a twin whose weights are those of its checkpoint; else a few of the others.
+
+        None where the statistics came without any image.
+        """
+        held_back = len(calibration.held) > 0
+        found = calibration.held if held_back else calibration.sample[:_FEW]
+        if not len(found):
+            return None
+        images = torch.from_numpy(found.astype(np.float32))
         model.set_quantized(False)
         try:
             with torch.inference_mode(), _stream(model) as stream:

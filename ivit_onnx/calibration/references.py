@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,28 +13,39 @@ from ivit_onnx.calibration.sites import blocks, linear_sites
 from ivit_onnx.models import Twin
 from ivit_onnx.quant.tensors import QuantTensor
 
-__all__ = ["References"]
+__all__ = ["References", "image_means"]
+
+#: Images of which inputs of attention are kept.
+_FEW = 4
+
+
+def image_means(x: Tensor) -> Tensor:
+    """The mean [N, C] over all tokens of each image, of values [N, .., C]."""
+    return x.reshape(len(x), -1, x.shape[-1]).mean(1)
 
 
 @dataclass(frozen=True)
 class References:
     """What is computed on normalised `images` [N, C, H, W].
 
-    `means` [out] of the outputs of each linear layer with a bias, by the name of the activation that they become;
-    `blocks` [N, tokens, C], the outputs of each block, by its name; empty if nobody wants them.
+    `means` [N, out] of the outputs of each linear layer with a bias, by the name of the activation that they become;
+    `attention`: the real inputs of each attention that was asked for, of a few images, by its name. `blocks` [N, tokens,
+    C]: the outputs of each block, by its name; empty if nobody wants them.
     """
 
     images: Tensor
-    means: dict[str, Tensor]
-    blocks: dict[str, Tensor]
+    means: dict[str, Tensor] = field(default_factory=dict)
+    attention: dict[str, tuple[QuantTensor, ...]] = field(default_factory=dict)
+    blocks: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def collect(cls, model: Twin, images: Tensor, *, with_blocks: bool) -> References:
+    def collect(cls, model: Twin, images: Tensor, *, with_blocks: bool, attention: Collection[str] = ()) -> References:
         """Run normalised float32 images [N, C, H, W] through the network in floating point."""
-        found = cls(images, {}, {})
+        found = cls(images)
         activations = model.activations()
         targets = [site.target for site in linear_sites(model) if site.bias is not None and site.target]
         hooks = [activations[name].register_forward_pre_hook(found._mean(name)) for name in targets]
+        hooks += [model.get_submodule(name).register_forward_pre_hook(found._inputs(name)) for name in attention]
         if with_blocks:
             hooks += [block.register_forward_hook(found._output(name)) for name, block in blocks(model).items()]
         model.set_quantized(False)
@@ -50,7 +62,14 @@ class References:
         def hook(_: nn.Module, inputs: tuple[Tensor]) -> None:
             # A layer runs again for the zeros around a grid of Swin; tokens come first.
             if name not in self.means:
-                self.means[name] = inputs[0].flatten(0, -2).mean(0)
+                self.means[name] = image_means(inputs[0])
+
+        return hook
+
+    def _inputs(self, name: str) -> Any:
+        def hook(_: nn.Module, inputs: tuple[QuantTensor, ...]) -> None:
+            x, *others = inputs
+            self.attention[name] = (QuantTensor(x.value[:_FEW], x.scale), *others)
 
         return hook
 

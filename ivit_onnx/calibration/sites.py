@@ -9,8 +9,8 @@ from torch import Tensor
 from ivit_onnx.models import Twin
 from ivit_onnx.models.swin import SwinBlock
 from ivit_onnx.models.vit import Block
-from ivit_onnx.quant.modules import Activation, LayerNorm, MlpAdd
-from ivit_onnx.quant.swin import PatchMerge
+from ivit_onnx.quant.modules import Activation, Attention, LayerNorm, MlpAdd
+from ivit_onnx.quant.swin import PatchMerge, WindowAttention
 
 __all__ = ["AttentionSite", "LinearSite", "MlpSite", "attention_sites", "blocks", "linear_sites", "mlp_sites"]
 
@@ -41,12 +41,20 @@ class LinearSite:
 
 @dataclass(frozen=True)
 class AttentionSite:
-    """One attention: the layers that make queries, keys and values [3 * C, in] and that read the context [out, C]."""
+    """One attention: the layers that make queries, keys and values [3 * C, in] and that read the context [out, C].
+
+    `core` is what lies between them.
+    """
 
     name: str
+    core: Attention | WindowAttention
     heads: int
     qkv: LinearSite
     proj: LinearSite
+
+    @property
+    def core_name(self) -> str:
+        return f"{self.name}.core"
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,13 @@ def attention_sites(model: Twin) -> list[AttentionSite]:
     """Every attention, in network order."""
     linear = {site.name: site for site in linear_sites(model)}
     return [
-        AttentionSite(f"{name}.attn", block.attn.core.heads, linear[f"{name}.attn.qkv"], linear[f"{name}.attn.proj"])
+        AttentionSite(
+            f"{name}.attn",
+            block.attn.core,
+            block.attn.core.heads,
+            linear[f"{name}.attn.qkv"],
+            linear[f"{name}.attn.proj"],
+        )
         for name, block in blocks(model).items()
     ]
 

@@ -29,7 +29,7 @@ from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, loa
 from ivit_onnx.checkpoints.trained import Trained, read_trained, write_trained
 from ivit_onnx.checkpoints.vit import VIT
 from ivit_onnx.errors import CheckpointError
-from ivit_onnx.quant.tables import Nonlinear
+from ivit_onnx.quant.tables import DEFAULT_NONLINEAR, Nonlinear
 
 __all__ = [
     "Checkpoint",
@@ -80,12 +80,12 @@ class Checkpoint:
         return 15 if self.scales is None else FAMILIES[self.arch.family].published_softmax_bits
 
     def nonlinear(self, asked: Nonlinear | None = None) -> Nonlinear:
-        """How softmax and GELU are computed: as the checkpoint was trained, or as asked, by default by shifts.
+        """How softmax and GELU are computed: as the checkpoint was trained, else as asked, by default by tables.
 
         Raises CheckpointError when it was trained with others than those asked for.
         """
         if not self.calibrated:
-            return asked or "ivit"
+            return asked or DEFAULT_NONLINEAR
         own = "ivit" if self.trained is None else self.trained.nonlinear
         if asked not in (None, own):
             raise CheckpointError(

@@ -99,8 +99,9 @@ def export(
     nonlinear: Annotated[
         Literal["ivit", "table"] | None,
         typer.Option(
-            help="Softmax and GELU by the shifts of the I-ViT paper (ivit), or by tables of their exact values "
-            "(table): more accurate, as fast; a trained checkpoint has its own.  \\[default: ivit, or as trained]"
+            help="Softmax and GELU by tables of their exact values (table), or by the shifts of the I-ViT paper "
+            "(ivit): as fast, but many decibels worse without training; a trained checkpoint has its own.  "
+            "\\[default: table, or as trained]"
         ),
     ] = None,
     input_type: Annotated[
@@ -220,6 +221,7 @@ def _print_summary(report: ExportReport) -> None:
             f"{megabytes(report.float32_bytes)} in float32",
         ),
         ("operators", ", ".join(f"{count} {name}" for name, count in operators)),
+        ("accuracy", _quality(report.quality)),
         ("overflow", f"excluded: {report.proof['checks']:,} ranges proven, certificate in the metadata"),
         ("float output", f"integer output * {report.output_scale:.9g}"),
         ("time", f"{report.seconds:.1f} s"),
@@ -228,6 +230,17 @@ def _print_summary(report: ExportReport) -> None:
     if calibration.get("source") == _DRAWN:
         print_lines([f"note: {_PHOTOGRAPHS}"])
     print_lines([f"warning: {warning}" for warning in report.warnings], style="yellow")
+
+
+def _quality(quality: dict[str, Any] | None) -> str:
+    if quality is None:
+        return "of the checkpoint, which was trained with these integers"
+    images = f"{quality['images']} image{'s' if quality['images'] > 1 else ''}"
+    seen = "that calibration did not see" if quality["held_back"] else "of the calibration"
+    return (
+        f"{quality['sqnr_db']:.1f} dB of signal over noise, cosine {quality['cosine']:.4f} (worst "
+        f"{quality['worst_cosine']:.3f}) against floating point, {images} {seen}"
+    )
 
 
 def _calibration(calibration: dict[str, Any]) -> str:

@@ -92,8 +92,8 @@ def train(
     nonlinear: Annotated[
         Literal["ivit", "table"] | None,
         typer.Option(
-            help="Softmax and GELU by the shifts of the I-ViT paper (ivit), or by tables of their exact values "
-            "(table).  \\[default: ivit, or as the checkpoint was trained]",
+            help="Softmax and GELU by tables of their exact values (table), or by the shifts of the I-ViT paper "
+            "(ivit).  \\[default: table, or as the checkpoint was trained]",
             rich_help_panel=_QUANTIZATION,
         ),
     ] = None,

@@ -1,7 +1,7 @@
 """Points of a network where values are quantised.
 
-Real value = (integer - zero point) * scale. The zero point is 0 but where values are one-sided and a table or a bias can
-absorb it: the arguments and the results of a GELU by table.
+Real value = (integer - zero point) * scale. The zero point is 0 but where values are one-sided and tables and biases
+can absorb it: at the arguments and the results of a GELU by table.
 """
 
 from __future__ import annotations

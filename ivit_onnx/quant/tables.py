@@ -14,11 +14,13 @@ import numpy as np
 
 from ivit_onnx.opset.arithmetic import Array
 
-__all__ = ["EXP_BITS", "NONLINEAR", "Nonlinear", "exponentials", "gelu_table", "nonlinear_named"]
+__all__ = ["DEFAULT_NONLINEAR", "EXP_BITS", "NONLINEAR", "Nonlinear", "exponentials", "gelu_table", "nonlinear_named"]
 
 #: How softmax and GELU are computed: by the shifts of the I-ViT paper, or by tables of their exact values.
 Nonlinear = Literal["ivit", "table"]
 NONLINEAR: tuple[Nonlinear, ...] = get_args(Nonlinear)
+#: That of a floating-point checkpoint: no training has adapted it to the shifts.
+DEFAULT_NONLINEAR: Nonlinear = "table"
 
 #: The exponential of a row's maximum is 2^14. More bits would tell small exponentials apart that 15-bit probabilities
 #: do not, and make the integer reciprocal of the sum of many tokens coarser.

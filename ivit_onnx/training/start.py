@@ -14,6 +14,7 @@ from ivit_onnx.checkpoints import Checkpoint, load_checkpoint, load_state_dict
 from ivit_onnx.datasets import ImageDataset, open_dataset
 from ivit_onnx.errors import TrainingError
 from ivit_onnx.models import Twin, from_checkpoint, from_timm
+from ivit_onnx.quant.tables import DEFAULT_NONLINEAR
 from ivit_onnx.training.data import calibration_images, check_classes, whole_images
 from ivit_onnx.training.options import Options
 
@@ -75,7 +76,7 @@ def _twin(options: Options, data: tuple[ImageDataset, ImageDataset]) -> tuple[Tw
     if options.checkpoint is None:
         model = _timm(options, pretrained=True, classes=None)
         twin = from_timm(model, 15 if options.softmax_bits is None else options.softmax_bits)
-        twin.set_nonlinear(options.nonlinear or "ivit")
+        twin.set_nonlinear(options.nonlinear or DEFAULT_NONLINEAR)
         preprocess = _normalisation(twin.preprocess, options)
         twin.prepare_images(whole_images(preprocess, data))
         return twin, [], False
