@@ -44,7 +44,7 @@ PathLike = str | os.PathLike[str]
 
 #: Calibration images taken of those given, and drawn where none are given.
 DEFAULT_IMAGES = 128
-DRAWN_IMAGES = 64
+DRAWN_IMAGES = 48
 _NO_CALIBRATION = (
     "this checkpoint of ivit-train or of the I-ViT code has the scales of its activations from training: expected no "
     "calibration; leave out --calib and --calib-cache"
@@ -97,7 +97,7 @@ def calibrate(
 
     `images`: a folder, an .npz (key `images`) or .npy file, an array, or an iterable of images; see
     `ivit_onnx.images.read_images` for types and shapes. At most `limit` of them are used (default 128). Without
-    `images`, `limit` (default 64) images are drawn, see `ivit_onnx.datasets.dead_leaves`. With `cache`, the result is
+    `images`, `limit` (default 48) images are drawn, see `ivit_onnx.datasets.dead_leaves`. With `cache`, the result is
     also written there, for `export(..., calib_cache=...)`.
 
     Raises:
@@ -147,7 +147,7 @@ def export(
             docs/accuracy.md has what each does.
         calib_method: how 8-bit ranges follow from the statistics: "minmax", "percentile", "mse" or "entropy" (default:
             that of the preset).
-        calib_images: at most this many images are used (default 128), or drawn (default 64).
+        calib_images: at most this many images are used (default 128), or drawn (default 48).
         calib_cache: statistics are read from this file if it exists, and written to it otherwise.
         softmax_bits: fractional bits of attention probabilities, 7, 8 or 15 (default: 15, or those of a published
             I-ViT checkpoint).

@@ -96,12 +96,12 @@ def test_without_images_some_are_drawn(
     result = export(MICRO, *MICRO_OPTIONS, calib=None)
     assert result.status == 0
     assert result.err == ""
-    assert "64 drawn images (dead leaves), preset default, ranges by minmax" in result.out
+    assert "48 drawn images (dead leaves), preset default, ranges by minmax" in result.out
     notes = [line for line in result.out.splitlines() if line.startswith("note: ")]
     assert len(notes) == 1
     assert "--calib" in notes[0]
     metadata = {entry.key: entry.value for entry in onnx.load(output).metadata_props}
-    expected = {"preset": "default", "method": "minmax", "source": "dead leaves", "images": 64}
+    expected = {"preset": "default", "method": "minmax", "source": "dead leaves", "images": 48}
     assert json.loads(metadata["ivit.calibration"]) == expected
     verified = call(capsys, "verify", output, "--against", MICRO, "--count", "2")
     assert verified.status == 0

@@ -22,7 +22,10 @@ __all__ = ["app"]
 #: `ivit_onnx.calibration.DEAD_LEAVES`, which only comes with PyTorch.
 _DRAWN = "dead leaves"
 #: Measured as docs/accuracy.md says.
-_PHOTOGRAPHS = "no calibration images were given: a hundred photographs in --calib would lower the noise by about 1 dB"
+_OTHERS = (
+    "drawn images serve as well as photographs (22.3 dB, 20.6 dB on a DINOv2-S); where the model sees other things, "
+    "images of these in --calib bring more (4 dB on digits)"
+)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -82,7 +85,7 @@ def export(
         int | None,
         typer.Option(
             help="Use at most this many images, evenly spaced over the folder, or draw this many.  "
-            "\\[default: 128, or 64 drawn]"
+            "\\[default: 128, or 48 drawn]"
         ),
     ] = None,
     calib_cache: Annotated[
@@ -228,7 +231,7 @@ def _print_summary(report: ExportReport) -> None:
     ]
     print_pairs(f"wrote {' and '.join(report.files)}", rows)
     if calibration.get("source") == _DRAWN:
-        print_lines([f"note: {_PHOTOGRAPHS}"])
+        print_lines([f"note: {_OTHERS}"])
     print_lines([f"warning: {warning}" for warning in report.warnings], style="yellow")
 
 
