@@ -4,8 +4,8 @@ Rounding and clipping, but above all the approximations of softmax and GELU, shi
 floating-point network and the quantised one see the same images; the difference of the means of each output channel
 goes into the bias, with all layers before it corrected already (empirical bias correction, Nagel et al., 2019).
 
-A few images show the mean of a channel with an error, which would be added to every token. So of a mean d with the standard
-error e over images only d * d^2 / (d^2 + e^2) is corrected: all of it where it is certain, nothing where it is noise.
+A few images show the mean of a channel with an error, which would be added to every token. So of a mean d with the
+standard error e over images only d * d^2 / (d^2 + e^2) is corrected: all where it is certain, none where it is noise.
 """
 
 from __future__ import annotations

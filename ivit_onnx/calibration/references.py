@@ -29,8 +29,8 @@ class References:
     """What is computed on normalised `images` [N, C, H, W].
 
     `means` [N, out] of the outputs of each linear layer with a bias, by the name of the activation that they become;
-    `attention`: the real inputs of each attention that was asked for, of a few images, by its name. `blocks` [N, tokens,
-    C]: the outputs of each block, by its name; empty if nobody wants them.
+    `attention`: the real inputs of each attention that was asked for, of a few images, by its name. `blocks`
+    [N, tokens, C]: the outputs of each block, by its name; empty if nobody wants them.
     """
 
     images: Tensor

@@ -1,9 +1,9 @@
 """The range of attention scores that are too large for 8 bits.
 
-The largest scores are what attention attends to, and are not clipped as long as a step is fine enough. But a single sharp
-head may reach 100 and more, for all heads of its layer: then a step changes a probability by a factor of two, and most of
-such scores are so far above the rest that it does not matter how far. There the range is chosen by what the attention makes
-of it, on images.
+The largest scores are what attention attends to, and are not clipped as long as a step is fine enough. But a single
+sharp head may reach 100 and more, for all heads of its layer: then a step changes a probability by a factor of two, and
+most of such scores are so far above the rest that it does not matter how far. There the range is chosen by what the
+attention makes of it, on images.
 """
 
 from __future__ import annotations
