@@ -231,7 +231,8 @@ def _weights(
     if recipe.correct_biases:
         correct_biases(model, references.images, references.means)
     if recipe.reconstruction_steps:
-        moves = reconstruct(model, references.images, references.blocks, recipe.reconstruction_steps)
+        aims = references.blocks, references.importance
+        moves = reconstruct(model, references.images, *aims, recipe.reconstruction_steps)
         made.update({f"{name}.rounding": moved for name, moved in moves.items()})
     for site in sites:
         if site.bias is not None and site.target:

@@ -1,7 +1,8 @@
 """Reconstruction of blocks: integer weights and biases with which a block gives what the floating-point one does.
 
 After BRECQ (Li et al., 2021), a block at a time: inputs come from the quantised blocks before it, targets from the
-floating-point network, and the squared error of the block's output is lowered by gradient descent. Weights move by at
+floating-point network, and the squared error of the block's output, weighted by what reaches the output of the network,
+is lowered by gradient descent. Weights move by at
 most one integer step from the nearest, as in AdaRound (Nagel et al., 2020), so that they remain those of the
 checkpoint to within 1.5 steps; gradients pass the rounding straight through.
 """
@@ -31,9 +32,16 @@ WEIGHT_RATE, BIAS_RATE = 0.02, 0.002
 
 
 def reconstruct(
-    model: Twin, images: Tensor, targets: Mapping[str, Tensor], steps: int, seed: int = 0
+    model: Twin,
+    images: Tensor,
+    targets: Mapping[str, Tensor],
+    importance: Mapping[str, Tensor],
+    steps: int,
+    seed: int = 0,
 ) -> dict[str, Array]:
     """Reconstruct every block on normalised float32 images [N, C, H, W], to give `targets` [N, tokens, C].
+
+    `importance` [tokens, C] weighs the squared errors.
 
     Weights and biases of the model change. Returns what the weights moved, in steps from the nearest integers: int8
     [out, in] by name of the layer.
@@ -44,7 +52,8 @@ def reconstruct(
     def improve(name: str) -> Any:
         def hook(block: nn.Module, inputs: tuple[QuantTensor]) -> None:
             own = [site for site in sites if site.name.startswith(f"{name}.")]
-            moves.update(_block(name, block, own, inputs[0], targets[name], steps, seed))
+            aim = targets[name], importance[name]
+            moves.update(_block(name, block, own, inputs[0], *aim, steps, seed))
 
         return hook
 
@@ -54,7 +63,14 @@ def reconstruct(
 
 
 def _block(
-    name: str, block: nn.Module, sites: list[LinearSite], x: QuantTensor, target: Tensor, steps: int, seed: int
+    name: str,
+    block: nn.Module,
+    sites: list[LinearSite],
+    x: QuantTensor,
+    target: Tensor,
+    importance: Tensor,
+    steps: int,
+    seed: int,
 ) -> dict[str, Array]:
     """Reconstruct one block in place. Raises CalibrationError where values leave float32."""
     forward: Any = type(block).forward
@@ -78,7 +94,7 @@ def _block(
         for _ in range(steps):
             chosen = torch.randperm(len(target), generator=generator)[:BATCH]
             output = forward(block, QuantTensor(x.value[chosen], x.scale)).value
-            loss = (output - target[chosen]).square().mean()
+            loss = ((output - target[chosen]).square() * importance).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
