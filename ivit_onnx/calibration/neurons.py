@@ -23,7 +23,7 @@ __all__ = ["neuron_codes"]
 Array = np.ndarray[Any, Any]
 
 #: Ranges that are tried, in parts of the largest value.
-_RANGES = np.geomspace(1.0, 0.1, 17)
+_RANGES = np.geomspace(1.0, 0.2, 10)
 #: Steps of an 8-bit range, and what a GELU reaches below zero.
 _STEPS, _BELOW = 255, 3.0
 #: What the change of a function counts more than rounding of the same energy: it is not independent between tokens.
@@ -50,7 +50,11 @@ def neuron_codes(hidden: Channels, rows: Array, outgoing: Array, act: Callable[[
         scaled = torch.from_numpy(factors[chosen].astype(np.float32))
         change = _variance(act(x[:, chosen] / scaled) * scaled - exact[:, chosen])
         rounding = (reach / _STEPS) ** 2 + ((reach + _BELOW) / _STEPS) ** 2 * slope
-        error = float((outgoing * factors**2 * rounding / 12).sum() + _CAUTION * (outgoing[chosen] * change).sum())
+        changed = _CAUTION * float((outgoing[chosen] * change).sum())
+        # It only grows with the factors.
+        if changed >= best_error:
+            break
+        error = float((outgoing * factors**2 * rounding / 12).sum()) + changed
         if error < best_error:
             best, best_error = codes, error
     return best

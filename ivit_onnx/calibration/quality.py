@@ -27,8 +27,8 @@ LOW_DB = 20.0
 #: What an output without any noise is said to have.
 _MOST_DB = 99.0
 _WORST = 3
-#: Images where none are held back.
-_FEW = 4
+#: Images where none are held back, and those that integers are computed of at once, for the memory that takes.
+_FEW, _AT_ONCE = 4, 2
 
 
 @dataclass(frozen=True)
@@ -87,17 +87,25 @@ class Reference:
 
     def compare(self, model: Twin) -> Quality:
         """The quality of the integers of a calibrated twin."""
+        outputs: list[Tensor] = []
+        errors: dict[str, float] = {}
         with torch.inference_mode(), _stream(model) as stream:
-            output = model.eval()(self.images) * model.output_scale
+            for first in range(0, len(self.images), _AT_ONCE):
+                some = slice(first, first + _AT_ONCE)
+                outputs.append(model.eval()(self.images[some]) * model.output_scale)
+                for name, x in stream.items():
+                    exact = self.stream[name][some]
+                    errors[name] = errors.get(name, 0.0) + _energy(x.value * x.scale - exact)
+        output = torch.cat(outputs)
         cosines = torch.nn.functional.cosine_similarity(self.output.double(), output.double(), dim=1)
-        noise = [_noise(self.stream[name], x.value * x.scale) for name, x in stream.items()]
+        noise = [error / max(_energy(self.stream[name]), 1e-30) for name, error in errors.items()]
         added = np.diff(noise, prepend=0.0).clip(min=0)
-        parts = dict(zip(stream, added / max(float(added.sum()), 1e-30), strict=True))
+        parts = dict(zip(errors, added / max(float(added.sum()), 1e-30), strict=True))
         worst = sorted(parts, key=lambda name: -parts[name])[:_WORST]
         return Quality(
             len(self.images),
             self.held_back,
-            _decibels(_noise(self.output, output)),
+            _decibels(_energy(self.output - output) / max(_energy(self.output), 1e-30)),
             float(cosines.mean()),
             float(cosines.min()),
             {name: float(parts[name]) for name in worst},
@@ -124,10 +132,9 @@ def _stream(model: Twin) -> Iterator[dict[str, QuantTensor]]:
             hook.remove()
 
 
-def _noise(exact: Tensor, found: Tensor) -> float:
-    """Energy of the difference over that of the exact values."""
-    exact = exact.double()
-    return float((found.double() - exact).square().sum() / exact.square().sum().clamp(min=1e-30))
+def _energy(x: Tensor) -> float:
+    """The sum of squares."""
+    return float(x.double().square().sum())
 
 
 def _decibels(noise: float) -> float:
