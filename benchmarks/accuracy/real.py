@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,10 +34,11 @@ import torch
 from real_data import CALIBRATION, EVALUATION, prepare
 from real_exports import EXPORTS, export_features
 from real_features import Features, Pictures, cached, float_features
-from real_peers import PEERS, MissingPackageError, peer_features, versions
+from real_peers import PEERS, MissingPackageError, peer_features
 from real_tasks import Tasks, features_close
 from real_weights import PACKAGE, SHA256, VERSION, saliency_decoder
 
+from ivit_onnx.bench.machine import machine, versions
 from ivit_onnx.errors import IvitError
 from ivit_onnx.files import atomic_write
 
@@ -107,7 +107,8 @@ class Measurement:
                 "sources": {"calibration": list(CALIBRATION), "photos": list(EVALUATION)},
                 "digest": self.pictures.digest(),
             },
-            "versions": {"python": platform.python_version(), **versions("ivit-onnx", "onnxruntime", "torch", "timm")},
+            "machine": {key: machine()[key] for key in ("processor", "instruction_sets")},
+            "versions": versions(),
         }
 
 

@@ -11,6 +11,7 @@ norm. Settings are those that their documentation has for transformers:
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -72,9 +73,10 @@ def peer_features(cache: Path, pictures: Pictures, peer: Peer) -> Features:
     }
 
     def make() -> Features:
-        source = float_onnx(cache)
-        run = QUANTIZERS[peer.quantizer](source, cache / "peer.onnx", normalise(pictures.calibration), **peer.settings)
-        return tokens_features(run, pictures)
+        source, images = float_onnx(cache), normalise(pictures.calibration)
+        with tempfile.TemporaryDirectory() as folder:
+            run = QUANTIZERS[peer.quantizer](source, Path(folder) / "model.onnx", images, **peer.settings)
+            return tokens_features(run, pictures)
 
     return cached(cache, key, make)
 

@@ -2,7 +2,7 @@
 
 Three tasks, all of them with the float network's own answers beside those of the integers:
 
-* objects: the class of a picture, by the nearest picture of another object, and by logistic regression on the features
+* objects: the class of a picture, by the nearest picture of another object, and by ridge regression on the features
   (5 folds over pictures). `probe` is trained on float features and applied to the contestant's, as when a network is
   quantised behind a classifier; `probe_retrained` is trained on the contestant's own.
 * photographs: whether the nearest other crop is of the same photograph.
@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 from real_features import Array, Features, Pictures
 from real_weights import GRID
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -95,7 +95,7 @@ class Tasks:
         return answers
 
     def _probe(self, features: Array, train: Array) -> Any:
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+        model = make_pipeline(StandardScaler(), RidgeClassifier(alpha=100))
         return model.fit(features[train], self.pictures.labels[train])
 
     def _saliency(self, found: Features) -> Array:
