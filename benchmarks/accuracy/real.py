@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from real_data import CALIBRATION, EVALUATION, prepare
+from real_data import prepare, source_versions
 from real_exports import EXPORTS, export_features
 from real_features import Features, Pictures, cached, float_features
 from real_peers import PEERS, MissingPackageError, peer_features
@@ -104,7 +104,7 @@ class Measurement:
                 "photos": len(self.pictures.photos),
                 "objects": len(self.pictures.objects),
                 "classes": self.pictures.classes,
-                "sources": {"calibration": list(CALIBRATION), "photos": list(EVALUATION)},
+                "sources": source_versions(self.cache),
                 "digest": self.pictures.digest(),
             },
             "machine": {key: machine()[key] for key in ("processor", "instruction_sets")},

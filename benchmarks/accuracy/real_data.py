@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+from collections.abc import Callable
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -92,14 +94,16 @@ def prepare(cache: Path) -> None:
     cache.mkdir(parents=True, exist_ok=True)
     if not (cache / "weights.pt").exists():
         extract_weights(cache)
-    if not (cache / "calib.npz").exists():
-        images, photographs = crops(open_photographs(CALIBRATION, cache), CALIBRATION_CROPS, seed=1)
-        np.savez_compressed(cache / "calib.npz", images=images, photographs=photographs)
-    if not (cache / "eval.npz").exists():
-        images, photographs = crops(open_photographs(EVALUATION, cache), EVALUATION_CROPS, seed=2)
-        np.savez_compressed(cache / "eval.npz", images=images, photographs=photographs)
-    if not (cache / "stamps.npz").exists():
-        np.savez_compressed(cache / "stamps.npz", **stamps(cache))
+    makers: dict[str, Callable[[], dict[str, Array]]] = {
+        "calib": lambda: crops(open_photographs(CALIBRATION, cache), CALIBRATION_CROPS, seed=1),
+        "eval": lambda: crops(open_photographs(EVALUATION, cache), EVALUATION_CROPS, seed=2),
+        "stamps": lambda: stamps(cache),
+    }
+    for name, make in makers.items():
+        if not (cache / f"{name}.npz").exists():
+            part = cache / f"{name}.part.npz"
+            np.savez_compressed(part, **make())
+            part.rename(cache / f"{name}.npz")
 
 
 def open_photographs(sources: dict[str, list[str]], cache: Path) -> list[Image.Image]:
@@ -154,14 +158,15 @@ def run(*command: str, cwd: Path) -> None:
         ) from None
 
 
-def crops(photographs: list[Image.Image], count: int, seed: int) -> tuple[Array, Array]:
-    """uint8 [count, 3, SIZE, SIZE] squares of the photographs in turn, and [count] whose each is.
+def crops(photographs: list[Image.Image], count: int, seed: int) -> dict[str, Array]:
+    """`images`, uint8 [count, 3, SIZE, SIZE] squares of the photographs in turn, and `photographs`, whose each is.
 
     The side is 0.4 to 1 of the photograph's shorter one and the place anywhere in it.
     """
     generator = np.random.default_rng(seed)
     which = np.arange(count) % len(photographs)
-    return np.stack([_crop(photographs[index], generator) for index in which]).transpose(0, 3, 1, 2), which
+    images = np.stack([_crop(photographs[index], generator) for index in which]).transpose(0, 3, 1, 2)
+    return {"images": images, "photographs": which}
 
 
 def _crop(photograph: Image.Image, generator: np.random.Generator) -> Array:
@@ -170,6 +175,15 @@ def _crop(photograph: Image.Image, generator: np.random.Generator) -> Array:
     left, top = (int(generator.integers(length - side + 1)) for length in photograph.size)
     box = (left, top, left + side, top + side)
     return np.asarray(photograph.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box))
+
+
+def source_versions(cache: Path) -> dict[str, str]:
+    """The version of each package that the pictures come from."""
+    found = {name: version(name) for name in ("scikit-image", "scikit-learn", "matplotlib", "pillow")}
+    for path in sorted((cache / "debs").glob("*.deb")):
+        name, release, *_ = path.name.split("_")
+        found[name] = release.replace("%3a", ":")
+    return found
 
 
 def stamps(cache: Path) -> dict[str, Array]:
@@ -202,7 +216,7 @@ def _stamp_files(folder: Path) -> list[tuple[Path, int]]:
     found = []
     for path in sorted(folder.rglob("*.png")):
         inside = [parent for parent in path.parents if parent in numbers]
-        if inside and not {"cartoon", "toys"} & set(path.parts) and "_mirror" not in path.stem:
+        if inside and not {"cartoon", "toys"} & set(path.relative_to(folder).parts) and "_mirror" not in path.stem:
             found.append((path, numbers[inside[0]]))
     missing = set(range(len(CLASSES))) - {label for _, label in found}
     if missing:
