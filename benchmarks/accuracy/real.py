@@ -139,13 +139,14 @@ def main() -> None:
     print(f"{'':45s}" + "".join(f"{title:>9}" for title in COLUMNS), flush=True)
     rows = [measurement.reference()]
     print(line(rows[0]), flush=True)
+    description = measurement.describe()
     for name in names:
         started = time.perf_counter()
         rows.append(measurement.export(name) if name in EXPORTS else measurement.peer(name))
         print(line(rows[-1]), f"{time.perf_counter() - started:6.0f} s", flush=True)
-    with atomic_write(arguments.output, force=True) as temporary:
-        text = json.dumps({**measurement.describe(), "rows": rows}, indent=1)
-        Path(temporary).write_text(text + "\n", encoding="utf-8")
+        # after each row: a run that is broken off keeps what it has
+        with atomic_write(arguments.output, force=True) as temporary:
+            temporary.write_text(json.dumps({**description, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
