@@ -2,7 +2,7 @@
 
     python benchmarks/proofs.py [--models NAME ...] [--images N] [--output results.json]
 
-Each model is exported three times: as it is, with `--flat`, and with `--nonlinear table`. `ivit-verify --prove` makes
+Each model is exported three times: as it is, with `--flat`, and with `--nonlinear ivit`. `ivit-verify --prove` makes
 the proof of each file; its time is that of the whole command.
 """
 
@@ -23,7 +23,7 @@ from rich.table import Table
 from ivit_onnx.architectures import known_architecture
 from ivit_onnx.bench.network import generated_images
 
-KINDS: dict[str, list[str]] = {"default": [], "flat": ["--flat"], "table": ["--nonlinear", "table"]}
+KINDS: dict[str, list[str]] = {"default": [], "flat": ["--flat"], "ivit": ["--nonlinear", "ivit"]}
 
 
 def spare_bits(nodes: list[dict[str, Any]], dtype: str) -> int:

@@ -28,14 +28,26 @@ from ivit_onnx.checkpoints import Checkpoint, load_checkpoint
 from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.quant.modules import MlpAdd, QuantModule
 
-INGREDIENTS = ("balance_heads", "smoothing", "fit_exponentials", "clip_weights", "correct_biases")
+INGREDIENTS = (
+    "zero_points",
+    "balance_heads",
+    "shifting",
+    "smoothing",
+    "scale_neurons",
+    "clip_scores",
+    "fit_exponentials",
+    "clip_weights",
+    "correct_biases",
+)
+TABLES = frozenset({"softmax", "gelu"})
 #: Twins that a recipe is applied to: bits of probabilities, and what is computed by table.
 VARIANTS: dict[str, tuple[int, frozenset[str]]] = {
-    "softmax of 7 bits": (7, frozenset()),
-    "softmax of 8 bits": (8, frozenset()),
-    "table for softmax": (15, frozenset({"softmax"})),
-    "table for GELU": (15, frozenset({"gelu"})),
-    "tables": (15, frozenset({"softmax", "gelu"})),
+    "softmax of 8 bits": (8, TABLES),
+    "Shiftmax": (15, frozenset({"gelu"})),
+    "ShiftGELU": (15, frozenset({"softmax"})),
+    "Shiftmax and ShiftGELU": (15, frozenset()),
+    "Shiftmax of 7 bits and ShiftGELU": (7, frozenset()),
+    "Shiftmax of 8 bits and ShiftGELU": (8, frozenset()),
 }
 
 
@@ -58,10 +70,10 @@ def load(kind: str, path: str) -> Checkpoint:
     return load_checkpoint(path, heads=2 if kind == "vit" else None, image_size=64)
 
 
-def twin(checkpoint: Checkpoint, softmax_bits: int = 15, by_table: frozenset[str] = frozenset()) -> Twin:
+def twin(checkpoint: Checkpoint, softmax_bits: int = 15, by_table: frozenset[str] = TABLES) -> Twin:
     """A twin, not calibrated, with these functions by table: "softmax", "gelu"."""
     preprocess, _ = checkpoint.preprocess((MEAN,) * 3, (STD,) * 3)
-    model = from_checkpoint(checkpoint, preprocess, softmax_bits)
+    model = from_checkpoint(checkpoint, preprocess, softmax_bits, "ivit")
     for module in model.modules():
         if isinstance(module, QuantModule) and ("gelu" if isinstance(module, MlpAdd) else "softmax") in by_table:
             module.nonlinear = "table"

@@ -24,13 +24,12 @@ from ivit_onnx.models import from_checkpoint
 
 #: Options of `ivit_onnx.export` by name.
 EXPORTS: dict[str, dict[str, Any]] = {
-    "min-max": {"calib_preset": "fast", "calib_method": "minmax"},
     "fast": {"calib_preset": "fast"},
     "default": {},
-    "default, table": {"nonlinear": "table"},
-    "default, softmax of 7 bits": {"softmax_bits": 7},
     "default, softmax of 8 bits": {"softmax_bits": 8},
-    "default, table, softmax of 8 bits": {"nonlinear": "table", "softmax_bits": 8},
+    "default, shifts": {"nonlinear": "ivit"},
+    "default, shifts, softmax of 7 bits": {"nonlinear": "ivit", "softmax_bits": 7},
+    "default, shifts, softmax of 8 bits": {"nonlinear": "ivit", "softmax_bits": 8},
 }
 
 

@@ -23,13 +23,12 @@ Array = np.ndarray[Any, Any]
 #: Options of `ivit_onnx.export` by name. No `calib` is an export without any images.
 EXPORTS: dict[str, dict[str, Any]] = {
     "default": {},
-    "table": {"nonlinear": "table"},
     "ivit": {"nonlinear": "ivit"},
     "fast": {"calib_preset": "fast"},
     "best": {"calib_preset": "best"},
-    "table, softmax of 8 bits": {"nonlinear": "table", "softmax_bits": 8},
+    "default, softmax of 8 bits": {"softmax_bits": 8},
     "ivit, softmax of 8 bits": {"nonlinear": "ivit", "softmax_bits": 8},
-    "without images": {"calib": None, "calib_cache": None},
+    "default without images": {"calib": None, "calib_cache": None},
 }
 _NETWORK: dict[str, Any] = {"num_heads": HEADS, "img_size": SIZE, "mean": MEAN, "std": STD}
 

@@ -150,18 +150,18 @@ def _ranges(model: Twin, recipe: Recipe, references: References | None, seen: di
             if isinstance(module, MlpAdd) and module.nonlinear == "table":
                 _one_sided(module, seen[f"{name}.hidden"].histogram, seen[f"{name}.activated"].histogram)
     # Tables have the exact functions at any scale.
-    fitting = recipe.fit_exponentials and model.nonlinear == "ivit"
     for attention in attention_sites(model):
         point = score_points(attention.core)[-1]
         largest = float(point.scale) * point.levels
         if references is not None and attention.core_name in references.attention:
             outgoing = attention.proj.weight.detach().square().sum(0)
             largest = score_range(attention.core, references.attention[attention.core_name], largest, outgoing)
-        if fitting and (scale := fit_softmax(largest)) is not None:
+        by_shifts = recipe.fit_exponentials and attention.core.nonlinear == "ivit"
+        if by_shifts and (scale := fit_softmax(largest)) is not None:
             point.set_scale(float(scale))
     model.choose_exponents()
-    for name, module in model.named_modules() if fitting else ():
-        if isinstance(module, MlpAdd):
+    for name, module in model.named_modules() if recipe.fit_exponentials else ():
+        if isinstance(module, MlpAdd) and module.nonlinear == "ivit":
             rows, largest = seen[f"{name}.hidden"].rows, seen[f"{name}.hidden"].histogram.maximum
             if rows is not None and (found := fit_gelu(rows, largest, module.act)) is not None:
                 module.hidden.set_scale(float(found[0]))
