@@ -53,13 +53,29 @@ def massive_neuron(network: Any) -> None:
 
 
 def sharp_head(network: Any) -> None:
-    """In each layer a head whose scores reach 100 and more."""
+    """In each layer a head whose scores reach 100 and more, to many tokens."""
     layers = [layer.blocks for layer in network.layers] if hasattr(network, "layers") else [network.blocks]
     with torch.no_grad():
         for block in (block for blocks in layers for block in blocks):
             size = block.attn.qkv.weight.shape[1] // block.attn.num_heads
             block.attn.qkv.weight[:size] *= 40
             block.attn.qkv.bias[:size] *= 40
+
+
+def sink_head(network: Any) -> None:
+    """A head that all tokens attend to the class token with, by a score of more than 100, far above all others."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        network.cls_token.normal_(std=4)
+        norm = network.blocks[0].norm1
+        direction = norm(network.cls_token[0, 0] + network.pos_embed[0, 0])
+        linear = network.blocks[0].attn.qkv
+        width = len(direction)
+        linear.weight[0] = 0
+        linear.bias[0] = 10
+        linear.weight[width] = direction / direction.norm() * 80 / direction.norm()
+        # The other heads look at several tokens, whose scores need fine steps.
+        linear.weight[width // 3 : width] *= 4
 
 
 def nothing(network: Any) -> None:
@@ -286,23 +302,19 @@ def test_adjustments_that_do_not_fit_are_refused(name: str, array: Array) -> Non
 
 @pytest.mark.parametrize("centered", [False, True])
 def test_scores_of_a_sharp_head_get_a_range_by_their_error(centered: bool) -> None:
-    network = planted(sharp_head)
+    network = planted(sink_head)
     recipe = Recipe(balance_heads=centered, clip_scores=True)
     model, seen, decibels = calibrated(network, recipe)
     plain, _, without = calibrated(network, replace(recipe, clip_scores=False))
-    clipped = 0
     for name, activation in model.activations().items():
         largest = seen.histograms[name].maximum if name in seen.histograms else 0.0
-        if name.endswith("score"):
+        if name == "blocks.0.attn.core.score":
             assert largest > 100
-            reach = float(activation.scale) * 127
-            assert 0.09 * largest < reach < 1.001 * largest
-            clipped += reach < 0.99 * largest
+            assert 0.09 * largest < float(activation.scale) * 127 < 0.6 * largest
         else:
             assert torch.equal(activation.scale, plain.activations()[name].scale), name
         assert activation.quantized
-    assert clipped > 0
-    assert decibels > without
+    assert decibels > without + 2
 
 
 def test_scores_of_fine_steps_are_left_alone() -> None:
@@ -318,21 +330,14 @@ def test_windows_with_sharp_heads() -> None:
     """The scores and what the relative positions make of them, both."""
     network = timm_swin()
     sharp_head(network)
-    found = {}
-    for clip in (False, True):
-        model = twin_of(network)
-        seen = collect_statistics(model, images(24), "test")
-        reference = Reference.collect(model, seen)
-        assert reference is not None
-        apply_calibration(model, seen, Recipe(clip_scores=clip))
-        found[clip] = reference.compare(model).sqnr_db
+    model, seen, _ = calibrated(network, Recipe(clip_scores=True))
     points = [name for name in model.activations() if name.endswith(".placed")]
     reach = {name: float(model.activations()[name].scale) * 127 / seen.histograms[name].maximum for name in points}
     coarse = [name for name in points if seen.histograms[name].maximum > 127 * COARSE]
     assert coarse
     assert any(reach[name] < 0.99 for name in coarse)
+    assert all(0.09 < reach[name] < 1.001 for name in coarse)
     assert all(reach[name] == pytest.approx(1) for name in points if name not in coarse)
-    assert found[True] > found[False]
 
 
 # Corrections
