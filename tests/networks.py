@@ -16,6 +16,7 @@ from ivit_onnx.architectures import Preprocess
 from ivit_onnx.calibration import apply_calibration, collect_statistics
 from ivit_onnx.checkpoints import read_architecture
 from ivit_onnx.models import Twin, VisionTransformer, from_state_dict
+from ivit_onnx.quant.tables import Nonlinear
 
 DATA = Path(__file__).parent / "data"
 DIGITS_CHECKPOINT = DATA / "deit_micro_fp.pth"
@@ -65,10 +66,12 @@ def save_checkpoint(network: torch.nn.Module, path: Path) -> Path:
     return path
 
 
-def uncalibrated_twin(**changes: Any) -> VisionTransformer:
+def uncalibrated_twin(*, nonlinear: Nonlinear = "ivit", **changes: Any) -> VisionTransformer:
     """The twin of a small network of `timm_network(**changes)`, without scales."""
     state_dict = timm_network(**changes).state_dict()
-    return from_state_dict(state_dict, read_architecture(state_dict, heads=3), Preprocess(SIZE))
+    twin = from_state_dict(state_dict, read_architecture(state_dict, heads=3), Preprocess(SIZE))
+    twin.set_nonlinear(nonlinear)
+    return twin
 
 
 def calibrated_twin(network: torch.nn.Module, *, softmax_bits: int = 15, heads: int = 3) -> VisionTransformer:

@@ -10,6 +10,7 @@ import torch
 
 from ivit_onnx.calibration import (
     Calibration,
+    Recipe,
     apply_calibration,
     collect_statistics,
     load_calibration,
@@ -17,6 +18,7 @@ from ivit_onnx.calibration import (
 )
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.quant.observers import METHODS, Method
+from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
 from networks import SIZE, images, pixels, uncalibrated_twin
 
 
@@ -28,7 +30,30 @@ def statistics(count: int = 12) -> Calibration:
 def test_every_activation_gets_a_scale(method: Method) -> None:
     model = uncalibrated_twin()
     apply_calibration(model, statistics(), method)
-    assert all(value > 0 for value in model.quantization_state().values())
+    state = model.quantization_state()
+    assert all(value > 0 for name, value in state.items() if not name.endswith(".zero_point"))
+    assert all(value == 0 for name, value in state.items() if name.endswith(".zero_point"))
+
+
+@pytest.mark.parametrize("nonlinear", NONLINEAR)
+def test_every_function_by_shifts_gets_an_n(nonlinear: Nonlinear) -> None:
+    model = uncalibrated_twin(nonlinear=nonlinear)
+    apply_calibration(model, statistics(), "minmax")
+    exponents = [value for name, value in model.quantization_state().items() if name.endswith(".n")]
+    assert len(exponents) == 4
+    assert all((value > 0) == (nonlinear == "ivit") for value in exponents)
+
+
+def test_ranges_cover_what_was_seen() -> None:
+    """But for arguments of a GELU so far below 0 that the result is rounded to 0."""
+    model, seen = uncalibrated_twin(nonlinear="table"), statistics()
+    apply_calibration(model, seen, Recipe(zero_points=True))
+    for name, activation in model.activations().items():
+        low, high = (bound * float(activation.scale) for bound in activation.bounds)
+        step = float(activation.scale)
+        assert high >= seen.histograms[name].high - step, name
+        if not name.endswith(".hidden") or low > -2:
+            assert low <= seen.histograms[name].low + step, name
 
 
 def test_batches_do_not_matter_for_the_maximum() -> None:

@@ -58,7 +58,13 @@ def test_summary_and_file(export: Export, output: Path) -> None:
     assert result.status == 0
     assert result.err == ""
     assert f"wrote {output}" in result.out
-    for expected in ("164,234", "in float32", "IntAttention", "4 images, preset default, ranges by minmax", "2 heads"):
+    for expected in (
+        "164,234",
+        "in float32",
+        "IntTableAttention",
+        "4 images, preset default, ranges by minmax",
+        "2 heads",
+    ):
         assert expected in result.out
     assert [path.name for path in output.parent.iterdir()] == ["model.onnx"]
     metadata = {entry.key: entry.value for entry in onnx.load(output).metadata_props}
@@ -71,7 +77,7 @@ def test_json_is_one_object_and_nothing_else(export: Export) -> None:
     report = json.loads(result.out)
     assert report["parameters"] == 164_234
     assert report["arch"]["heads"] == 2
-    assert report["operators"]["IntAttention"] == 3
+    assert report["operators"]["IntTableAttention"] == 3
     assert report["calibration"] == {"preset": "default", "method": "minmax", "source": "images", "images": 4}
 
 
@@ -87,7 +93,7 @@ def test_options_reach_the_model(export: Export, output: Path, tmp_path: Path) -
     options = ("--calib-preset", "fast", "--calib-cache", cache, "--force", "--json")
     again = export(MICRO, *MICRO_OPTIONS, *options, calib=None)
     assert again.status == 0
-    assert json.loads(again.out)["calibration"] == {**expected, "preset": "fast", "method": "mse"}
+    assert json.loads(again.out)["calibration"] == {**expected, "preset": "fast", "method": "minmax"}
 
 
 def test_without_images_some_are_drawn(

@@ -18,6 +18,7 @@ import ivit_onnx
 from ivit_onnx.api import ExportReport, export, load_twin
 from ivit_onnx.errors import CalibrationError, ExportError, IvitError, ModelError
 from ivit_onnx.opset import DOMAIN, FLAT_FUNCTIONS
+from ivit_onnx.quant.tables import Nonlinear
 from networks import (
     DIGITS_CHECKPOINT,
     DIGITS_MEAN,
@@ -47,11 +48,15 @@ def run(model: Path, image: Array, *, kernels: bool, threads: int = 1) -> Array:
     return np.asarray(logits)
 
 
-@pytest.mark.parametrize("softmax_bits", [7, 8, 15])
-def test_the_same_integers_everywhere(checkpoint: Path, tmp_path: Path, softmax_bits: int) -> None:
+@pytest.mark.parametrize(
+    ("nonlinear", "softmax_bits"), [("ivit", 7), ("ivit", 8), ("ivit", 15), ("table", 8), ("table", 15)]
+)
+def test_the_same_integers_everywhere(
+    checkpoint: Path, tmp_path: Path, nonlinear: Nonlinear, softmax_bits: int
+) -> None:
     models = {flat: tmp_path / f"flat_{flat}.onnx" for flat in (False, True)}
     for flat, path in models.items():
-        export_small(checkpoint, path, softmax_bits=softmax_bits, flat=flat)
+        export_small(checkpoint, path, softmax_bits=softmax_bits, flat=flat, nonlinear=nonlinear)
     twin = load_twin(models[False], checkpoint)
     for batch in (1, 3, 8):
         image = pixels(batch, seed=batch)
@@ -88,14 +93,15 @@ def test_export_is_deterministic(checkpoint: Path, tmp_path: Path) -> None:
         assert first.read_bytes() == second.read_bytes()
 
 
-def test_hierarchical_form(checkpoint: Path, tmp_path: Path) -> None:
-    report = export_small(checkpoint, tmp_path / "m.onnx")
+@pytest.mark.parametrize(("nonlinear", "prefix"), [("ivit", "Int"), ("table", "IntTable")])
+def test_hierarchical_form(checkpoint: Path, tmp_path: Path, nonlinear: Nonlinear, prefix: str) -> None:
+    report = export_small(checkpoint, tmp_path / "m.onnx", nonlinear=nonlinear)
     model = onnx.load(tmp_path / "m.onnx")
     onnx.checker.check_model(model, full_check=True)
     kinds = {node.op_type for node in model.graph.node if node.domain == DOMAIN}
     assert kinds == {
-        "IntPixelEmbed", "IntLayerNorm", "IntLinear", "IntAttention", "IntLinearAddNorm", "IntMlpAddNorm", "IntMlpAdd",
-        "IntLinear32",
+        "IntPixelEmbed", "IntLayerNorm", "IntLinear", f"{prefix}Attention", "IntLinearAddNorm", f"{prefix}MlpAddNorm",
+        f"{prefix}MlpAdd", "IntLinear32",
     }  # fmt: skip
     assert {node.op_type for node in model.graph.node if node.domain == ""} == {"Slice", "Flatten"}
     assert sum(report.operators.values()) == len(model.graph.node)
@@ -107,11 +113,14 @@ def test_hierarchical_form(checkpoint: Path, tmp_path: Path) -> None:
         assert all(dim.dim_value or dim.dim_param for dim in shapes[name]), name
 
 
-def test_flat_form(checkpoint: Path, tmp_path: Path) -> None:
-    export_small(checkpoint, tmp_path / "m.onnx", flat=True)
+@pytest.mark.parametrize(
+    ("nonlinear", "functions"), [("ivit", {"Shiftmax", "ShiftGELU"}), ("table", {"TableSoftmax", "TableGELU"})]
+)
+def test_flat_form(checkpoint: Path, tmp_path: Path, nonlinear: Nonlinear, functions: set[str]) -> None:
+    export_small(checkpoint, tmp_path / "m.onnx", flat=True, nonlinear=nonlinear)
     model = onnx.load(tmp_path / "m.onnx")
     onnx.checker.check_model(model, full_check=True)
-    kept = {"Shiftmax", "ShiftGELU", "IntLayerNorm"}
+    kept = {*functions, "IntLayerNorm"}
     assert kept < set(FLAT_FUNCTIONS)
     assert {node.op_type for node in model.graph.node if node.domain == DOMAIN} == kept
     assert {function.name for function in model.functions} == kept
@@ -232,5 +241,7 @@ def test_gelu_range_is_reported(tmp_path: Path) -> None:
     network = timm_network()
     with torch.no_grad():
         network.blocks[1].mlp.fc1.bias.fill_(30.0)
-    report = export_small(save_checkpoint(network, tmp_path / "model.pt"), tmp_path / "m.onnx")
-    assert [w for w in report.warnings if "blocks.1.mlp" in w and "ShiftGELU" in w]
+    checkpoint = save_checkpoint(network, tmp_path / "model.pt")
+    for nonlinear, reported in (("ivit", 1), ("table", 0)):
+        report = export_small(checkpoint, tmp_path / f"{nonlinear}.onnx", nonlinear=nonlinear)
+        assert len([w for w in report.warnings if "blocks.1.mlp: ShiftGELU" in w]) == reported

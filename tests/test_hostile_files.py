@@ -78,22 +78,34 @@ def change(key: str, value: Any) -> Callable[[dict[str, Any], dict[str, str]], N
         change("counts", lambda array: np.full_like(array, 2**62)),
         change("counts", lambda array: array.astype(np.int32)),
         change("limits", lambda array: -array),
-        change("maxima", lambda array: -array),
-        change("maxima", lambda array: array * 1e300),
-        change("maxima", lambda array: array * np.nan),
+        change("limits", lambda array: array.astype(np.float32)),
+        change("lows", lambda array: -array),
+        change("lows", lambda array: array * 1e300),
+        change("lows", lambda array: array * np.nan),
+        change("lows", lambda array: array[:1]),
+        change("highs", lambda array: -array),
+        change("highs", lambda array: array * 1e300),
+        change("highs", lambda array: array * np.nan),
+        change("highs", lambda array: array[:1]),
+        change("sample", lambda array: array * np.nan),
+        change("sample", lambda array: array.astype(np.float32)),
+        change("held", lambda array: array * np.nan),
+        change("held", lambda array: array.astype(np.float32)),
+        change("held", lambda array: array[0]),
         change("source", "photographs"),
     ],
 )
 def test_spoiled_cache(tmp_path: Path, spoil: Callable[[dict[str, Any], dict[str, str]], None]) -> None:
     histograms = {name: Histogram() for name in ("a", "b")}
     for histogram in histograms.values():
-        histogram.update(torch.arange(10.0))
+        histogram.update(torch.arange(-3.0, 10.0))
     path = tmp_path / "cache"
-    save_calibration(path, Calibration("fingerprint", 4, histograms))
+    image = np.ones((1, 3, 2, 2), np.float16)
+    save_calibration(path, Calibration("fingerprint", 4, histograms, sample=image, held=image))
     assert load_calibration(path, "fingerprint").images == 4
     with safe_open(str(path), framework="np") as file:
         metadata = dict(file.metadata())
-        arrays = {name: file.get_tensor(name) for name in ("counts", "limits", "maxima")}
+        arrays = {name: file.get_tensor(name) for name in ("counts", "limits", "lows", "highs", "sample", "held")}
     assert json.loads(metadata["names"]) == ["a", "b"]
     spoil(arrays, metadata)
     save_file(arrays, path, metadata)

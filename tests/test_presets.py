@@ -139,7 +139,9 @@ def test_smoothing_finds_planted_outliers() -> None:
     x[:, 5] *= 30
     channels = Channels()
     channels.update(torch.from_numpy(x))
-    factors = decode_factors(smoothing_codes(channels, weight)).astype(np.float64)
+    codes, error = smoothing_codes(channels, weight)
+    factors = decode_factors(codes).astype(np.float64)
+    assert error == pytest.approx(expected_error(channels, np.abs(weight), factors))
     assert factors[5] > 3 * np.median(factors)
     assert expected_error(channels, weight, factors) < expected_error(channels, weight, np.ones(32)) / 4
 
@@ -220,15 +222,17 @@ def test_clipped_weights_have_less_error() -> None:
     assert torch.all(clipped <= noise(largest) * 1.0001)
 
 
-def test_corrected_biases_have_less_mean_error() -> None:
+@pytest.mark.parametrize("alike", [False, True])
+def test_corrected_biases_have_less_mean_error(alike: bool) -> None:
+    """Of images that are all the same the mean is certain, and corrected but for the rounding to float16."""
     lost = {}
     for correct in (False, True):
         model = uncalibrated_twin()
-        seen = calibration(model, 16)
+        seen = collect_statistics(model, images(1) * 16 if alike else images(16), "fingerprint")
         sample = torch.from_numpy(seen.sample.astype(np.float32))
         # The biases of keys are centered, so that their means are not those of the checkpoint.
         means = {
-            name: mean
+            name: mean.mean(0)
             for name, mean in References.collect(model, sample, with_blocks=False).means.items()
             if not name.endswith("qkv.output")
         }
@@ -236,8 +240,8 @@ def test_corrected_biases_have_less_mean_error() -> None:
         found = quantized_means(model, sample, means)
         lost[correct] = {name: float((found[name] - mean).norm() / mean.norm()) for name, mean in means.items()}
     assert len(lost[True]) == 6
-    assert max(lost[True].values()) < 1e-3
-    assert max(lost[True].values()) < min(lost[False].values())
+    assert max(lost[True].values()) < (1e-3 if alike else 3e-3)
+    assert all(lost[True][name] < lost[False][name] / 4 for name in means)
 
 
 def test_reconstruction_moves_weights_by_at_most_a_step_and_lowers_the_error() -> None:
@@ -337,4 +341,4 @@ def test_a_calibration_serves_every_preset(tmp_path: Path) -> None:
         for preset in ("fast", "default")
     ]
     assert [report.calibration["preset"] for report in reports] == ["fast", "default"]
-    assert [report.calibration["method"] for report in reports] == ["mse", reports[1].calibration["method"]]
+    assert [report.calibration["method"] for report in reports] == ["minmax", "minmax"]

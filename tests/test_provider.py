@@ -56,6 +56,7 @@ NETWORKS: dict[str, tuple[Any, dict[str, Any]]] = {
     "table": (timm_network, {"num_heads": 3, "nonlinear": "table"}),
     "swin-table": (swin, {"img_size": 32, "nonlinear": "table", "softmax_bits": 8}),
 }
+NETWORKS = {name: (network, {"nonlinear": "ivit", **options}) for name, (network, options) in NETWORKS.items()}
 NETWORKS |= {f"flat {name}": (network, {**options, "flat": True}) for name, (network, options) in NETWORKS.items()}
 
 

@@ -282,7 +282,7 @@ def test_one_position_for_all_patches(log: Any) -> None:
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flat")
     checkpoint = save_checkpoint(timm_network(), folder / "model.pth")
-    export(checkpoint, folder / "model.onnx", calib=images(8), num_heads=3, flat=True)
+    export(checkpoint, folder / "model.onnx", calib=images(8), num_heads=3, flat=True, nonlinear="ivit")
     return folder / "model.onnx"
 
 

@@ -105,7 +105,7 @@ def test_gradients_of_layer_norm_are_those_of_the_real_one() -> None:
 
 def test_gradient_stops_where_values_are_clipped() -> None:
     x = torch.tensor([-20.0, -1.0, 0.3, 20.0], requires_grad=True)
-    y = training.quantize(x, torch.tensor(0.1), 127)
+    y = training.quantize(x, torch.tensor(0.1), -128, 127)
     torch.testing.assert_close(y, torch.tensor([-12.8, -1.0, 0.3, 12.7]))
     y.sum().backward()
     assert x.grad is not None

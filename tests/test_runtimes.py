@@ -15,6 +15,7 @@ import pytest
 
 import ivit_onnx
 from ivit_onnx.api import export
+from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
 from networks import images, pixels, save_checkpoint, timm_network
 
 OLDEST = "1.23.2"
@@ -90,11 +91,12 @@ def oldest() -> Path:
     return installed(OLDEST)
 
 
-def test_the_oldest_runtime_gives_the_same_integers(oldest: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("nonlinear", NONLINEAR)
+def test_the_oldest_runtime_gives_the_same_integers(oldest: Path, tmp_path: Path, nonlinear: Nonlinear) -> None:
     checkpoint = save_checkpoint(timm_network(distilled=True), tmp_path / "model.pt")
     expected: dict[int, np.ndarray] = {}
     for flat in (False, True):
-        export(checkpoint, tmp_path / f"{flat}.onnx", calib=images(8), num_heads=3, flat=flat)
+        export(checkpoint, tmp_path / f"{flat}.onnx", calib=images(8), num_heads=3, flat=flat, nonlinear=nonlinear)
     for batch in (1, 3, 8):
         np.save(tmp_path / f"{batch}.npy", pixels(batch, seed=batch))
         session = ivit_onnx.create_session(str(tmp_path / "False.onnx"))

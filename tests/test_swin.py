@@ -24,6 +24,7 @@ from ivit_onnx.checkpoints import load_checkpoint, read_architecture
 from ivit_onnx.errors import CheckpointError
 from ivit_onnx.models import SwinTransformer, from_timm
 from ivit_onnx.opset import DOMAIN, merged_tokens, token_places, window_offsets, window_regions, window_tokens
+from ivit_onnx.quant.tables import Nonlinear
 from networks import (
     DATA,
     DIGITS_MEAN,
@@ -183,13 +184,18 @@ def test_without_a_head_there_are_features(tmp_path: Path) -> None:
         np.testing.assert_array_equal(session.run(None, {"image": image})[0], expected)
 
 
-def test_form_of_the_graph(network: TimmSwin, checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("nonlinear", "attention"), [("ivit", "IntWindowAttention"), ("table", "IntTableWindowAttention")]
+)
+def test_form_of_the_graph(
+    network: TimmSwin, checkpoint: Path, tmp_path: Path, nonlinear: Nonlinear, attention: str
+) -> None:
     """Four nodes a block, one a stage, and shapes known but for the batch."""
-    model = onnx.load(export_small(network, checkpoint, tmp_path / "m.onnx"))
+    model = onnx.load(export_small(network, checkpoint, tmp_path / "m.onnx", nonlinear=nonlinear))
     onnx.checker.check_model(model, full_check=True)
     kinds = {node.op_type for node in model.graph.node}
     assert {node.domain for node in model.graph.node} == {DOMAIN}
-    assert {"IntPixelEmbedNorm16", "IntWindowAttention", "IntPatchMerge", "IntTokenMean", "IntLinear32"} <= kinds
+    assert {"IntPixelEmbedNorm16", attention, "IntPatchMerge", "IntTokenMean", "IntLinear32"} <= kinds
     stages, blocks = len(network.layers), sum(len(stage.blocks) for stage in network.layers)
     assert len(model.graph.node) == 4 * blocks + stages + (stages - 1) + 4
     shapes = {info.name: info.type.tensor_type.shape.dim for info in [*model.graph.value_info, *model.graph.output]}

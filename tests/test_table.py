@@ -219,7 +219,7 @@ def test_metadata(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="of ivit, table, found 'magic'"):
         load_twin(path, checkpoint)
     # Files of before there were tables do not say.
-    export(checkpoint, path, calib=images(16), num_heads=3, force=True)
+    export(checkpoint, path, calib=images(16), num_heads=3, force=True, nonlinear="ivit")
     model = onnx.load(path)
     model.metadata_props.remove(next(entry for entry in model.metadata_props if entry.key == "ivit.nonlinear"))
     onnx.save(model, path)

@@ -233,6 +233,12 @@ def test_swin_trains_and_exports(data: Path, tmp_path: Path, capsys: pytest.Capt
     assert verify(tmp_path / "swin.onnx", checkpoint, count=2).passed
 
 
+def zero_points(model: Path) -> dict[str, int]:
+    """Those of an exported model."""
+    state = json.loads(read_metadata(model)["ivit.quantization"])
+    return {name: value for name, value in state.items() if name.endswith(".zero_point")}
+
+
 def test_tables_are_trained_with_and_exported(
     data: Path, start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,6 +254,13 @@ def test_tables_are_trained_with_and_exported(
     export(checkpoint, model)
     assert read_metadata(model)["ivit.nonlinear"] == "table"
     assert verify(model, checkpoint, count=2).passed
+    zeros = zero_points(model)
+    assert len(zeros) == 2
+    assert all(value != 0 for value in zeros.values())
+    assert zeros["blocks.0.mlp.activated.zero_point"] < -90
+    trained = load_checkpoint(checkpoint).trained
+    assert trained is not None
+    assert zeros.items() <= trained.state.items()
     contradiction = "trained with the softmax and GELU of tables: expected --nonlinear table, found ivit"
     refusal = call(capsys, "export", checkpoint, "-o", tmp_path / "other.onnx", "--nonlinear", "ivit").error()
     assert contradiction in " ".join(refusal.split())
@@ -261,6 +274,7 @@ def test_tables_are_trained_with_and_exported(
     assert call(capsys, "train", *again).status == 0
     export(tmp_path / "again" / "model.safetensors", model, force=True)
     assert read_metadata(model)["ivit.nonlinear"] == "table"
+    assert zero_points(model) == zeros
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import ivit_onnx
 from fuzz.file_mutations import below, saved, spoil_bytes, spoil_tensors
 from ivit_onnx.api import export, load_twin
 from ivit_onnx.architectures import Preprocess
-from ivit_onnx.calibration import apply_calibration, collect_statistics
+from ivit_onnx.calibration import apply_calibration, collect_statistics, recipe
 from ivit_onnx.checkpoints import Trained, write_trained
 from ivit_onnx.errors import IvitError
 from ivit_onnx.metadata import describe
@@ -49,7 +49,9 @@ def prepare(folder: Path) -> None:
         twin = from_timm(network)
         assert isinstance(twin, Twin)
         twin.set_nonlinear(nonlinear_named(nonlinear))
-        apply_calibration(twin, collect_statistics(twin, images(2), "fingerprint"), "minmax")
+        apply_calibration(twin, collect_statistics(twin, images(2), "fingerprint"), recipe("fast"))
+        # The weights that calibration adjusted are those that are written.
+        twin.adjustments = {}
         decided = Trained(twin.arch, Preprocess(SIZE), 15, twin.nonlinear, twin.quantization_state())
         path = folder / "trained.safetensors"
         write_trained(path, twin.timm_weights(), decided)

@@ -31,7 +31,7 @@ def prepare(folder: Path) -> None:
     swin = timm_swin(embed_dim=12, depths=(2, 1), window_size=3)
     _prepared["tensors"] = [dict(vit.state_dict()), dict(swin.state_dict())]
     twin = from_timm(vit)
-    save_calibration(folder / "cache", collect_statistics(twin, images(2), FINGERPRINT))
+    save_calibration(folder / "cache", collect_statistics(twin, images(8), FINGERPRINT))
     _prepared["cache"] = (folder / "cache").read_bytes()
     _prepared["twin"] = twin
 

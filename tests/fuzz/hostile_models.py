@@ -51,11 +51,11 @@ def prepare(folder: Path) -> None:
     swin = timm_swin(embed_dim=12, depths=(2, 1), window_size=3, num_classes=5)
     small = {"embed_dim": 12, "depth": 1}
     networks: dict[str, tuple[Any, dict[str, Any]]] = {
-        "vit": (timm_network(**small), {"num_heads": 3}),
+        "vit": (timm_network(**small), {"num_heads": 3, "nonlinear": "ivit"}),
         "deit": (timm_network(distilled=True, **small), {"num_heads": 3}),
         "average": (timm_network(global_pool="avg", **small), {"num_heads": 3, "input": "int8"}),
-        "flat": (timm_network(**small), {"num_heads": 3, "flat": True}),
-        "swin": (swin, {"img_size": 32}),
+        "flat": (timm_network(**small), {"num_heads": 3, "flat": True, "nonlinear": "ivit"}),
+        "swin": (swin, {"img_size": 32, "nonlinear": "ivit"}),
     }
     for name, (network, options) in networks.items():
         if not (folder / f"{name}.onnx").exists():

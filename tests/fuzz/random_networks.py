@@ -20,6 +20,7 @@ def random_network(rng: np.random.Generator) -> tuple[torch.nn.Module, dict[str,
     options["input"] = str(rng.choice(["uint8", "int8"]))
     options["flat"] = bool(rng.random() < 0.3)
     options["calib_method"] = str(rng.choice(["minmax", "percentile", "mse"]))
+    options["nonlinear"] = str(rng.choice(["ivit", "table"]))
     return network.eval(), options
 
 
