@@ -61,7 +61,7 @@ def quality_remarks(
     A choice is compared with the same calibration without it, on the same images; without reconstruction, which takes
     minutes.
     """
-    remarks = []
+    remarks, remedies = [], []
     quick = replace(recipe, reconstruction_steps=0)
     choices: list[tuple[str, str, int, Nonlinear]] = []
     if model.nonlinear == "ivit":
@@ -75,17 +75,20 @@ def quality_remarks(
         apply_calibration(other, calibration, quick)
         gained = reference.compare(other).sqnr_db - quality.sqnr_db
         if gained >= _MUCH_DB:
+            remedies.append(remedy)
             remarks.append(
                 f"{cause} cost {gained:.1f} dB here: {quality.sqnr_db:.1f} dB instead of "
                 f"{quality.sqnr_db + gained:.1f} dB with {remedy}"
             )
     if quality.sqnr_db < LOW_DB:
-        remarks.append(_low(quality, [remedy for _, remedy, _, _ in choices], calibration, recipe))
+        remarks.append(_low(quality, remedies, calibration, recipe))
     return remarks
 
 
 def _low(quality: Quality, remedies: list[str], calibration: Calibration, recipe: Recipe) -> str:
-    layers = ", ".join(f"{name} ({part:.0%})" for name, part in quality.layers.items())
+    layers = ", ".join(f"{name} ({part:.0%})" for name, part in quality.layers.items() if part >= 0.005)
+    # What comes after the residual stream is all that is left.
+    layers = layers or "the head"
     tries = [*remedies]
     if recipe.method != "minmax":
         tries.append("--calib-method minmax")

@@ -189,7 +189,16 @@ def test_two_processes_compute_what_one_does(
     assert two.returncode == 0, two.stderr
     assert json.loads(two.stdout)["processes"] == 2
     # Gradients are summed in another order; rounding to integers makes that visible.
-    assert largest_difference(tmp_path / "one", tmp_path / "two") < 2e-3
+    weights = [load_file(tmp_path / folder / "model.safetensors") for folder in ("one", "two")]
+    assert weights[0].keys() == weights[1].keys()
+    for name in weights[0]:
+        difference = (weights[0][name] - weights[1][name]).abs()
+        if name.endswith("qkv.bias"):
+            # A softmax does not see the biases of the keys: their gradients are rounding alone, which Adam scales up.
+            queries, keys, values = difference.chunk(3)
+            assert keys.max() < 0.02
+            difference = torch.cat([queries, values])
+        assert difference.max() < 2e-3, name
     for first, second in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
         assert float(first["loss"]) == pytest.approx(float(second["loss"]), rel=0.01)
 
