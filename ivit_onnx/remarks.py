@@ -93,7 +93,7 @@ def _low(quality: Quality, remedies: list[str], calibration: Calibration, recipe
     if recipe.method != "minmax":
         tries.append("--calib-method minmax")
     if calibration.source == DEAD_LEAVES:
-        tries.append("photographs in --calib")
+        tries.append("images of what the model sees in --calib")
     if not recipe.correct_biases:
         tries.append("--calib-preset default")
     elif not recipe.reconstruction_steps:
