@@ -60,7 +60,7 @@ _DEFAULT = Recipe(
 )
 
 RECIPES: dict[Preset, Recipe] = {
-    "fast": Recipe(method="minmax", zero_points=True),
+    "fast": Recipe(method="minmax", zero_points=True, balance_heads=True, shifting=True, smoothing=True),
     "default": _DEFAULT,
     "best": replace(_DEFAULT, reconstruction_steps=100),
 }

@@ -73,7 +73,7 @@ def export(
     calib_preset: Annotated[
         Literal["fast", "default", "best"],
         typer.Option(
-            help="How much is done for accuracy: fast only chooses ranges, default also smooths, fits and corrects, "
+            help="How much is done for accuracy: fast chooses ranges and smooths, default also fits and corrects, "
             "best also reconstructs the weights of each block, which takes minutes."
         ),
     ] = "default",
