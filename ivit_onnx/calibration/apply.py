@@ -188,13 +188,12 @@ def _references(model: Twin, recipe: Recipe, calibration: Calibration, seen: dic
         fewest, most = CORRECTION_IMAGES
         count = min(max(CORRECTION_TOKENS // model.arch.tokens, fewest), most)
         images = images[:: -(-len(images) // count) or 1]
-    points = {name: activation for name, activation in model.activations().items() if recipe.clip_scores}
-    coarse = [
-        attention.core_name
-        for attention in attention_sites(model)
-        for name, point in points.items()
-        if point is score_points(attention.core)[-1] and seen[name].histogram.maximum > COARSE * point.levels
-    ]
+    names = {activation: name for name, activation in model.activations().items()}
+    coarse = []
+    for attention in attention_sites(model) if recipe.clip_scores else ():
+        point = score_points(attention.core)[-1]
+        if seen[names[point]].histogram.maximum > COARSE * point.levels:
+            coarse.append(attention.core_name)
     return References.collect(model, images, with_blocks=recipe.reconstruction_steps > 0, attention=coarse)
 
 

@@ -22,7 +22,7 @@ class Recipe:
         method: how the range of an 8-bit activation follows from its statistics.
         balance_heads: spread queries, keys and values over the one scale that they share.
         zero_points: ranges of the arguments and results of a GELU by table that need not be symmetric.
-        shifting: subtract the middle of each channel of a normalisation, add what it amounts to to the bias after it.
+        shifting: subtract the mean of each channel of a normalisation where it pays, add it to the bias after it.
         smoothing: divide the outputs of a normalisation by a factor a channel, multiply the weights after it.
         scale_neurons: divide neurons that reach far beyond the others before their GELU, multiply the columns after it.
         clip_scores: ranges of attention scores that are too large for 8 bits, by the attention's error.

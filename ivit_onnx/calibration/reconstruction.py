@@ -2,9 +2,8 @@
 
 After BRECQ (Li et al., 2021), a block at a time: inputs come from the quantised blocks before it, targets from the
 floating-point network, and the squared error of the block's output, weighted by what reaches the output of the network,
-is lowered by gradient descent. Weights move by at
-most one integer step from the nearest, as in AdaRound (Nagel et al., 2020), so that they remain those of the
-checkpoint to within 1.5 steps; gradients pass the rounding straight through.
+is lowered by gradient descent. Weights move by at most one integer step from the nearest, as in AdaRound (Nagel et al.,
+2020), so that they remain those of the checkpoint to within 1.5 steps; gradients pass the rounding straight through.
 """
 
 from __future__ import annotations
