@@ -37,6 +37,7 @@ __all__ = [
     "known_architecture",
     "matching_names",
     "published_preprocess",
+    "unsupported_feature",
 ]
 
 _TYPES: tuple[type[Architecture], ...] = (VitArchitecture, SwinArchitecture)
@@ -72,14 +73,19 @@ def known_architecture(name: str) -> Architecture:
     base = name.partition(".")[0]
     if base in KNOWN:
         return replace(KNOWN[base], name=name)
-    for pattern, feature in vit.UNSUPPORTED.items():
-        if re.search(pattern, base):
-            raise CheckpointError(f"{name} is not supported yet: {feature}")
+    feature = unsupported_feature(base)
+    if feature is not None:
+        raise CheckpointError(f"{name} is not supported yet: {feature}")
     matches = difflib.get_close_matches(base, KNOWN, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(matches)}?" if matches else f"known are, for example, {', '.join([*KNOWN][:3])}"
     raise CheckpointError(
         f"unknown architecture {name!r}; {hint} (leave --arch out to read the architecture from the file)"
     )
+
+
+def unsupported_feature(name: str) -> str | None:
+    """The feature for which networks of that name are not supported; None for a name that tells of none."""
+    return next((feature for pattern, feature in vit.UNSUPPORTED.items() if re.search(pattern, name)), None)
 
 
 def matching_names(family: str, dimensions: Mapping[str, Any]) -> list[str]:

@@ -1,15 +1,15 @@
 """Checkpoints: read without running any code in them, recognised by names and shapes, checked.
 
-One file a family; `FAMILIES` lists them.
+What is given becomes a `Source` (opening.py), a layout gives its tensors timm's names (layouts/, one file per library),
+a family finds the architecture (vit.py, swin.py; `FAMILIES` lists them), and facts say where everything else comes from.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 
@@ -22,8 +22,13 @@ from ivit_onnx.architectures import (
     matching_names,
     published_preprocess,
 )
-from ivit_onnx.checkpoints.family import Family, Flags, Tensors, check_against
+from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
+from ivit_onnx.checkpoints.family import Family, Reading, Tensors, check_against
+from ivit_onnx.checkpoints.layouts import recognise
+from ivit_onnx.checkpoints.names import settle_name
+from ivit_onnx.checkpoints.opening import Given, open_source
 from ivit_onnx.checkpoints.published import activation_scales, split_published
+from ivit_onnx.checkpoints.source import WEIGHTS, Choice, Weights
 from ivit_onnx.checkpoints.swin import SWIN
 from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, load_state_dict, to_float32
 from ivit_onnx.checkpoints.trained import Trained, read_trained, write_trained
@@ -32,9 +37,14 @@ from ivit_onnx.errors import CheckpointError
 from ivit_onnx.quant.tables import DEFAULT_NONLINEAR, Nonlinear
 
 __all__ = [
+    "WEIGHTS",
     "Checkpoint",
+    "Choice",
+    "Facts",
+    "Given",
     "StateDict",
     "Trained",
+    "Weights",
     "checkpoint_fingerprint",
     "load_as",
     "load_checkpoint",
@@ -47,23 +57,28 @@ __all__ = [
 #: By family name; the first that detects a checkpoint reads it.
 FAMILIES: dict[str, Family] = {"swin": SWIN, "vit": VIT}
 _NONLINEAR: dict[Nonlinear, str] = {"ivit": "the paper", "table": "tables"}
+#: Facts that are fields of `Preprocess`.
+_IMAGE_FACTS = tuple(entry.name for entry in fields(Preprocess) if entry.name != "size")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A checked checkpoint.
 
-    `state_dict` has contiguous float32 tensors, `fingerprint` identifies its content, `warnings` says what had to be
-    assumed, `named` whether the user named the architecture. `scales` has the scale of every activation of the twin
-    when the published I-ViT code wrote the checkpoint; `trained` has what `ivit-train` decided when that wrote it. Both
-    are None for a floating-point one.
+    `state_dict` has contiguous float32 tensors, `fingerprint` identifies its content. `layout` says how the tensors were
+    named, `facts` everything that they do not tell and where it was found, `notes` what was chosen and left out,
+    `warnings` which assumptions are doubtful. `scales` has the scale of every activation of the twin when the published
+    I-ViT code wrote the checkpoint; `trained` has what `ivit-train` decided when that wrote it. Both are None for a
+    floating-point one.
     """
 
     arch: Architecture
     state_dict: StateDict
     fingerprint: str
+    layout: str
+    facts: Facts = field(default_factory=Facts)
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    named: bool = False
     scales: dict[str, float] | None = None
     trained: Trained | None = None
 
@@ -104,18 +119,26 @@ class Checkpoint:
         """
         if self.trained is not None:
             return self._trained_preprocess(self.trained, mean, std), []
-        if self.scales is None:
-            default, warnings = default_preprocess(self.arch)
-        else:
-            default, warnings = published_preprocess(self.arch)
-        if not self.named and not self.calibrated:
-            warnings = [*warnings, *_ambiguity(self.arch)]
-        chosen = replace(
-            default,
-            mean=default.mean if mean is None else tuple(mean),
-            std=default.std if std is None else tuple(std),
-        )
-        return chosen, [] if mean is not None and std is not None else warnings
+        default, warnings = self._default_preprocess()
+        facts = self.settled(mean, std)
+        chosen = replace(default, **{name: facts.value(name) for name in _IMAGE_FACTS})
+        normalisation = {facts.found[name].origin for name in ("mean", "std")}
+        return chosen, warnings if ASSUMED in normalisation else []
+
+    def settled(self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> Facts:
+        """All facts, those about images too. `mean` and `std` as in `preprocess`."""
+        asked = Facts.asked(mean=None if mean is None else tuple(mean), std=None if std is None else tuple(std))
+        default = self._default_preprocess()[0] if self.trained is None else self.trained.preprocess
+        name = self.facts.found.get("name")
+        origin = self.layout if self.trained is not None else ASSUMED if name is None else name.origin
+        return asked | self.facts | Facts.told(origin, **{name: getattr(default, name) for name in _IMAGE_FACTS})
+
+    def _default_preprocess(self) -> tuple[Preprocess, list[str]]:
+        """What the name of the architecture stands for, and warnings where it is not sure."""
+        if self.scales is not None:
+            return published_preprocess(self.arch)
+        default, warnings = default_preprocess(self.arch)
+        return default, warnings if "name" in self.facts else [*warnings, *_ambiguity(self.arch)]
 
     @staticmethod
     def _trained_preprocess(trained: Trained, mean: Sequence[float] | None, std: Sequence[float] | None) -> Preprocess:
@@ -129,39 +152,51 @@ class Checkpoint:
 
 
 def load_checkpoint(
-    path: str | os.PathLike[str],
+    given: Given,
     *,
     arch: str | None = None,
     heads: int | None = None,
     image_size: int | None = None,
     act: str | None = None,
+    pool: str | None = None,
+    plain: bool = False,
+    choice: Choice = Choice(),
 ) -> Checkpoint:
-    """Read, recognise and check a checkpoint file.
+    """Read, recognise and check a checkpoint: a file, a folder, a module or a state_dict.
 
-    `arch` names a known timm model to check the file against; `heads` and `act` say what shapes cannot; `image_size`
-    is the image size to use the network at.
+    `arch` names a known timm model to check it against; `heads`, `act` and `pool` say what shapes cannot, `plain` that
+    blocks are normalised before each branch and have no rotary embedding; `image_size` is the image size to use the
+    network at; `choice`: which tensors to take where there are several networks.
     Raises CheckpointError with one line about what is wrong and, where there is one, the flag to pass.
     """
+    asked = _asked(arch, heads, image_size, act, pool, plain)
     if arch is not None:
         known_architecture(arch)
-    tensors = load_state_dict(path)
-    trained = read_trained(path, tensors)
-    if trained is not None:
-        return _checked_trained(tensors, trained, Flags(arch, heads, image_size, act))
-    state_dict, scales = split_published(tensors)
-    architecture, warnings = _family_of(state_dict).read(state_dict, Flags(arch, heads, image_size, act))
-    return _checked(state_dict, scales, architecture, warnings, named=arch is not None)
+    source = open_source(given, choice)
+    if source.trained is not None:
+        return _checked_trained(source.tensors, source.trained, asked)
+    recognised = recognise(source, choice.prefix)
+    beside = recognised.converted.facts | source.facts
+    facts, remarks = settle_name(asked | beside, source.title)
+    state_dict, scales = split_published(recognised.converted.tensors)
+    reading = _family_of(state_dict).read(state_dict, facts)
+    warnings = (*remarks, *asked.differences(beside), *reading.warnings)
+    notes = (*source.notes, *recognised.notes)
+    return _checked(state_dict, scales, replace(reading, warnings=warnings), recognised.layout.title, notes)
 
 
-def load_as(path: str | os.PathLike[str], arch: Architecture) -> Checkpoint:
-    """Read a checkpoint file whose architecture is known. Raises CheckpointError when it is of another one."""
-    tensors = load_state_dict(path)
-    trained = read_trained(path, tensors)
-    if trained is not None:
-        if trained.arch != arch:
-            raise CheckpointError(f"the checkpoint is of {trained.arch.name}, or of other dimensions than {arch.name}")
-        return _checked_trained(tensors, trained, Flags())
-    return _checked(*split_published(tensors), arch, [], named=True)
+def load_as(given: Given, arch: Architecture, choice: Choice = Choice()) -> Checkpoint:
+    """Read a checkpoint whose architecture is known. Raises CheckpointError when it is of another one."""
+    source = open_source(given, choice)
+    if source.trained is not None:
+        if source.trained.arch != arch:
+            raise CheckpointError(
+                f"the checkpoint is of {source.trained.arch.name}, or of other dimensions than {arch.name}"
+            )
+        return _checked_trained(source.tensors, source.trained, Facts())
+    recognised = recognise(source, choice.prefix)
+    facts = recognised.converted.facts | source.facts
+    return _checked(*split_published(recognised.converted.tensors), Reading(arch, facts), recognised.layout.title, ())
 
 
 def read_architecture(
@@ -171,16 +206,26 @@ def read_architecture(
     heads: int | None = None,
     image_size: int | None = None,
     act: str | None = None,
+    pool: str | None = None,
+    plain: bool = False,
 ) -> Architecture:
-    """The architecture of a state_dict, from the names and shapes of its tensors.
+    """The architecture of a state_dict under timm's names, from the names and shapes of its tensors.
 
     `name`: a known model the shapes must agree with (the number of classes may differ). `heads`: the number of
-    attention heads, and `act`: the activation function, where shapes do not tell them. `image_size`: that to use the
-    network at, by default that which the checkpoint is for.
+    attention heads, `act`: the activation function, `pool`: the pooling, where shapes do not tell them. `image_size`:
+    that to use the network at, by default that which the checkpoint is for. `plain`: as in `load_checkpoint`.
 
     Raises CheckpointError when the family is not supported, a tensor is missing or misshapen, or the flags disagree.
     """
-    return _family_of(state_dict).read(state_dict, Flags(name, heads, image_size, act))[0]
+    return _family_of(state_dict).read(state_dict, _asked(name, heads, image_size, act, pool, plain)).arch
+
+
+def _asked(
+    name: str | None, heads: int | None, image_size: int | None, act: str | None, pool: str | None, plain: bool
+) -> Facts:
+    """What the user says of a checkpoint."""
+    blocks = PLAIN if plain else None
+    return Facts.asked(name=name, heads=heads, image_size=image_size, act=act, pool=pool, blocks=blocks)
 
 
 def validate(state_dict: Tensors, arch: Architecture) -> None:
@@ -192,19 +237,20 @@ def validate(state_dict: Tensors, arch: Architecture) -> None:
     FAMILIES[arch.family].validate(state_dict, arch)
 
 
-def _checked_trained(tensors: Tensors, trained: Trained, flags: Flags) -> Checkpoint:
-    """A checkpoint of ivit-train, which says its architecture itself: flags may only agree with it."""
+def _checked_trained(tensors: Tensors, trained: Trained, asked: Facts) -> Checkpoint:
+    """A checkpoint of ivit-train, which says its architecture itself: what is asked for may only agree with it."""
     arch = trained.arch
-    if flags.name is not None:
-        check_against(known_architecture(flags.name), arch.family, arch.dimensions())
-    for flag, given, own in (
-        ("--num-heads", flags.heads, getattr(arch, "heads", None)),
-        ("--img-size", flags.image_size, arch.image_size),
-        ("--act", flags.act, getattr(arch, "act", None)),
-    ):
-        if given is not None and given != own:
-            raise CheckpointError(f"this checkpoint of ivit-train is of a network with {own}, found {flag} {given}")
-    checked = _checked(tensors, None, arch, [], named=True)
+    if "name" in asked:
+        check_against(known_architecture(asked.value("name")), arch.family, arch.dimensions())
+    for name in asked.only("heads", "image_size", "act", "pool"):
+        given, own = asked.value(name), getattr(arch, name, None)
+        if given != own:
+            raise CheckpointError(
+                f"this checkpoint of ivit-train is of a network with {own}, found {asked.found[name].origin} {given}"
+            )
+    told = {name: getattr(arch, name) for name in ("heads", "act", "eps", "pool", "image_size") if hasattr(arch, name)}
+    facts = Facts.told("ivit-train", name=arch.name, **told)
+    checked = _checked(tensors, None, Reading(arch, facts), "ivit-train", ())
     # The state is part of what a model is exported from.
     content = json.dumps(
         [trained.state, trained.softmax_bits, trained.nonlinear, trained.preprocess.to_json()]
@@ -214,19 +260,21 @@ def _checked_trained(tensors: Tensors, trained: Trained, flags: Flags) -> Checkp
 
 
 def _checked(
-    state_dict: Tensors, scales: Tensors | None, arch: Architecture, warnings: list[str], *, named: bool
+    state_dict: Tensors, scales: Tensors | None, reading: Reading, layout: str, notes: tuple[str, ...]
 ) -> Checkpoint:
+    arch = reading.arch
     validate(state_dict, arch)
     family = FAMILIES[arch.family]
     weights = {name: to_float32(tensor) for name, tensor in family.weights(state_dict, arch).items()}
     for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{name} does not fit float32: it has values above 3.4e38")
+    checked = Checkpoint(arch, weights, checkpoint_fingerprint(weights), layout, reading.facts, notes, reading.warnings)
     if scales is None:
-        return Checkpoint(arch, weights, checkpoint_fingerprint(weights), tuple(warnings), named)
+        return checked
     values = activation_scales(scales, family.published(arch))
     content = weights | {f"{name}.scale": torch.tensor(value) for name, value in values.items()}
-    return Checkpoint(arch, weights, checkpoint_fingerprint(content), tuple(warnings), named, values)
+    return replace(checked, fingerprint=checkpoint_fingerprint(content), scales=values)
 
 
 def _family_of(state_dict: Tensors) -> Family:

@@ -9,23 +9,23 @@ from typing import Any
 
 import torch
 
-from ivit_onnx.architectures import Architecture
+from ivit_onnx.architectures import Architecture, known_architecture
+from ivit_onnx.checkpoints.facts import FIELDS, Facts
 from ivit_onnx.checkpoints.tensors import check_tensors
 from ivit_onnx.errors import CheckpointError
 
-__all__ = ["Family", "Flags", "Tensors", "check_against"]
+__all__ = ["Family", "Reading", "Tensors", "check_against", "known_to_fit"]
 
 Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Flags:
-    """What a user may say about a checkpoint: a known model it must be, and what shapes do not tell."""
+class Reading:
+    """What was read from shapes and facts: `facts` has everything that shapes did not tell, assumptions too."""
 
-    name: str | None = None
-    heads: int | None = None
-    image_size: int | None = None
-    act: str | None = None
+    arch: Architecture
+    facts: Facts
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Family:
 
     `title` names the family in messages. `detects` tells it from other families by tensor names. `unsupported` are
     patterns of tensor names with the feature that each stands for; the first match is reported. `read` finds the
-    architecture in shapes and flags, with warnings about what was assumed. `shapes` are the tensors of an
+    architecture in shapes and facts. `shapes` are the tensors of an
     architecture; those matching `optional` may be absent. `published` names, for each activation of the twin, the
     module of the published I-ViT code that holds its scale, and `published_softmax_bits` is what that code uses.
     `weights` gives the tensors of a file their names in `shapes`.
@@ -43,7 +43,7 @@ class Family:
     title: str
     detects: Callable[[Tensors], bool]
     unsupported: tuple[tuple[str, str], ...]
-    read: Callable[[Tensors, Flags], tuple[Architecture, list[str]]]
+    read: Callable[[Tensors, Facts], Reading]
     shapes: Callable[[Any], dict[str, tuple[int, ...]]]
     published: Callable[[Any], dict[str, str]]
     published_softmax_bits: int
@@ -61,6 +61,28 @@ class Family:
         """Raise CheckpointError unless the tensors are those of `arch`, floating point and finite."""
         self.refuse_unsupported(state_dict)
         check_tensors(self.weights(state_dict, arch), self.shapes(arch), optional=self.optional, family=self.title)
+
+
+def known_to_fit(
+    facts: Facts, family: str, found: Mapping[str, Any], said: tuple[str, ...] = ()
+) -> tuple[Architecture | None, list[str]]:
+    """The known model that is told by name, if the shapes found are its own, and a warning if they are not.
+
+    `said`: fields in which a told value must agree with the name that the user gave. Raises CheckpointError when the
+    user named the model and the file is another one.
+    """
+    if "name" not in facts:
+        return None, []
+    known = known_architecture(facts.value("name"))
+    if facts.found["name"].origin == FIELDS["name"][1]:
+        told = {field: fact.value for field, fact in facts.only(*said).found.items() if fact.origin.startswith("--")}
+        check_against(known, family, {**found, **told})
+        return known, []
+    try:
+        check_against(known, family, found)
+    except CheckpointError as error:
+        return None, [f"{facts.found['name'].origin} names {known.name}, but {error}; going by the shapes"]
+    return known, []
 
 
 def check_against(known: Architecture, family: str, found: Mapping[str, Any]) -> None:

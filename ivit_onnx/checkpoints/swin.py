@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
-from ivit_onnx.architectures import SwinArchitecture, known_architecture, matching_names
+from ivit_onnx.architectures import Architecture, SwinArchitecture, known_architecture, matching_names
 from ivit_onnx.architectures.swin import Stage
-from ivit_onnx.checkpoints.family import Family, Flags, Tensors, check_against
+from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
+from ivit_onnx.checkpoints.family import Family, Reading, Tensors, known_to_fit
 from ivit_onnx.checkpoints.tensors import shape_of
 from ivit_onnx.errors import CheckpointError
 from ivit_onnx.opset import window_offsets, window_regions
@@ -58,12 +59,14 @@ def _detects(state_dict: Tensors) -> bool:
     return any(re.match(r"layers\.\d+\.blocks\.\d+\.", name) for name in state_dict)
 
 
-def _read(state_dict: Tensors, flags: Flags) -> tuple[SwinArchitecture, list[str]]:
-    """The architecture; the size of images is that of the flag, the masks in the file, the known model, or 224."""
-    if flags.heads is not None:
+def _read(state_dict: Tensors, facts: Facts) -> Reading:
+    """The architecture; the size of images is that of the facts, the masks in the file, the known model, or 224."""
+    if facts.value("heads") is not None and facts.found["heads"].origin.startswith("--"):
         raise CheckpointError("the heads of a Swin are read from the file; leave --num-heads out")
-    if flags.act not in (None, "gelu"):
-        raise CheckpointError(f"not supported yet: a Swin with {flags.act}; leave --act out")
+    if facts.value("act", "gelu") != "gelu":
+        raise CheckpointError(f"not supported yet: a Swin with {facts.value('act')} ({facts.found['act'].origin})")
+    if facts.value("pool", "avg") != "avg":
+        raise CheckpointError(f"not supported yet: a Swin with pooling by {facts.value('pool')}; it is avg")
     weights = _timm_names(state_dict)
     if "patch_embed.norm.weight" not in weights:
         raise CheckpointError("not supported yet: a Swin whose patch embedding has no normalisation (patch_embed.norm)")
@@ -86,11 +89,20 @@ def _read(state_dict: Tensors, flags: Flags) -> tuple[SwinArchitecture, list[str
         "windows": windows,
         "mlp_ratio": hidden // width,
     }
-    names = [flags.name] if flags.name is not None else matching_names("swin", found)
+    told, warnings = known_to_fit(facts, "swin", found)
+    names = matching_names("swin", found) if told is None else [told.name]
     known = known_architecture(names[0]) if names else None
-    if flags.name is not None and known is not None:
-        check_against(known, "swin", found)
-    size, warnings = _image_size(state_dict, flags, patch, windows, None if known is None else known.image_size)
+    size, origin = _image_size(state_dict, patch, windows, known)
+    settled = (
+        facts.without("heads")
+        | Facts.told(origin, image_size=size)
+        | Facts.told(ASSUMED if told is None else facts.found["name"].origin, act="gelu", eps=1e-5, blocks=PLAIN)
+    )
+    size = settled.value("image_size")
+    if settled.found["image_size"].origin == ASSUMED and known is None:
+        warnings.append(
+            f"the image size cannot be read from the file: assuming {size} pixels; pass --img-size to say otherwise"
+        )
     named = known is not None and known.image_size == size
     arch = SwinArchitecture(
         name=names[0] if named else f"swin_custom_patch{patch}_window{windows[0]}_{size}",
@@ -104,7 +116,7 @@ def _read(state_dict: Tensors, flags: Flags) -> tuple[SwinArchitecture, list[str
                 f"layers.{stage.index} has windows of {windows[stage.index]} tokens a side, but a grid of {stage.grid} "
                 f"for images of {size} pixels; pass --img-size"
             )
-    return arch, warnings
+    return Reading(arch, settled, tuple(warnings))
 
 
 def _timm_names(state_dict: Tensors) -> dict[str, torch.Tensor]:
@@ -145,23 +157,16 @@ def _window(weights: Tensors, stage: int) -> tuple[int, int]:
 
 
 def _image_size(
-    state_dict: Tensors, flags: Flags, patch: int, windows: tuple[int, ...], known: int | None
-) -> tuple[int, list[str]]:
-    """The side of the images, and a warning if nothing tells it."""
-    if flags.image_size is not None:
-        return flags.image_size, []
+    state_dict: Tensors, patch: int, windows: tuple[int, ...], known: Architecture | None
+) -> tuple[int, str]:
+    """The side of the images, and what told it."""
     for name in state_dict:
         match = _BUFFERS.match(name)
         if match is None or match[3] != "attn_mask" or int(match[1]) >= len(windows):
             continue
         stage, count = int(match[1]), shape_of(state_dict, name, 3)[0]
-        return math.isqrt(count) * windows[stage] * 2**stage * patch, []
-    if known is not None:
-        return known, []
-    return DEFAULT_IMAGE_SIZE, [
-        f"the image size cannot be read from the file: assuming {DEFAULT_IMAGE_SIZE} pixels; pass --img-size to say "
-        "otherwise"
-    ]
+        return math.isqrt(count) * windows[stage] * 2**stage * patch, "masks of attention"
+    return DEFAULT_IMAGE_SIZE if known is None else known.image_size, ASSUMED
 
 
 def _weights(state_dict: Tensors, arch: SwinArchitecture) -> dict[str, torch.Tensor]:

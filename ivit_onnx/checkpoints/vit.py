@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from ivit_onnx.architectures import VitArchitecture, known_architecture, matching_names
-from ivit_onnx.checkpoints.family import Family, Flags, Tensors, check_against
+from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
+from ivit_onnx.checkpoints.family import Family, Reading, Tensors, known_to_fit
 from ivit_onnx.checkpoints.tensors import shape_of
 from ivit_onnx.errors import CheckpointError
 
@@ -29,6 +30,9 @@ _UNSUPPORTED = (
     (r"^patch_embed\.(backbone|norm)\.", "patch embeddings with a backbone or a normalisation"),
     (r"^(stem|patch_embed\.(conv|stem|blocks))", "convolutional stems"),
 )
+
+#: Width and depth of Perception Encoders, whose tensors are those of a CLIP.
+_PERCEPTION = {(192, 12), (384, 12), (768, 12), (1024, 24), (1536, 50), (1024, 23), (1536, 47)}
 
 #: Where the published code quantises inside a block.
 _PUBLISHED_BLOCK = {
@@ -50,9 +54,9 @@ def _detects(state_dict: Tensors) -> bool:
     return "patch_embed.proj.weight" in state_dict
 
 
-def _read(state_dict: Tensors, flags: Flags) -> tuple[VitArchitecture, list[str]]:
-    """The architecture: what shapes do not tell is that of the known model with these shapes, else timm's default."""
-    state_dict = _timm_names(state_dict)
+def _read(state_dict: Tensors, facts: Facts) -> Reading:
+    """The architecture: what neither shapes nor facts tell is that of the known model with these shapes, else timm's default."""
+    original, state_dict = state_dict, _timm_names(state_dict)
     channels, patch = _patches(state_dict)
     width, depth = shape_of(state_dict, "patch_embed.proj.weight", 4)[0], _depth(state_dict)
     mlp_width = _mlp_width(state_dict)
@@ -63,7 +67,6 @@ def _read(state_dict: Tensors, flags: Flags) -> tuple[VitArchitecture, list[str]
         raise CheckpointError("not supported yet: a distillation token (dist_token) without class token or head")
     grid, no_embed_class = _position_grid(state_dict, int(class_token) + int(distilled) + reg_tokens)
     found: dict[str, Any] = {
-        "image_size": grid * patch,
         "patch_size": patch,
         "in_channels": channels,
         "width": width,
@@ -74,38 +77,70 @@ def _read(state_dict: Tensors, flags: Flags) -> tuple[VitArchitecture, list[str]
         "reg_tokens": reg_tokens,
         "no_embed_class": no_embed_class,
         "pre_norm": "norm_pre.weight" in state_dict,
-        "pool": "token" if class_token and not fc_norm else "avg",
         "fc_norm": fc_norm,
         "layer_scale": "blocks.0.ls1.gamma" in state_dict,
     }
-    names = [flags.name] if flags.name is not None else matching_names("vit", found)
-    known = known_architecture(names[0]) if names else None
-    if flags.name is not None and known is not None:
-        said = {**found, "heads": flags.heads, "act": flags.act}
-        if flags.image_size is not None:
-            del said["image_size"]
-        check_against(known, "vit", {field: value for field, value in said.items() if value is not None})
+    table_size = grid * patch
+    shapes = found if "image_size" in facts else {"image_size": table_size, **found}
+    told, warnings = known_to_fit(facts, "vit", shapes, ("heads", "act", "pool"))
+    names = matching_names("vit", {**found, "image_size": table_size}) if told is None else [told.name]
+    like = known_architecture(names[0]) if names else None
+    if told is None and "blocks" not in facts:
+        _refuse_lookalikes(original, found, known=bool(names))
+    known = like if isinstance(like, VitArchitecture) else None
+    pools = ("token",) if class_token and not fc_norm else ("avg",)
+    defaults = {
+        "heads": known.heads if known is not None else _standard_heads(width, facts),
+        "act": known.act if known is not None else "gelu",
+        "eps": known.eps if known is not None else 1e-5 if found["pre_norm"] else 1e-6,
+        "pool": known.pool if known is not None else pools[0],
+        "image_size": table_size,
+        "blocks": PLAIN,
+    }
+    origin = ASSUMED if told is None else facts.found["name"].origin
+    settled = facts | Facts.told("the position table", image_size=table_size) | Facts.told(origin, **defaults)
     arch = VitArchitecture(
-        name=names[0] if names else f"vit_custom_patch{patch}_{flags.image_size or grid * patch}",
-        heads=flags.heads or (known.heads if isinstance(known, VitArchitecture) else _standard_heads(width, flags)),
+        name=names[0] if names else f"vit_custom_patch{patch}_{settled.value('image_size')}",
         classes=shape_of(state_dict, "head.weight", 2)[0] if "head.weight" in state_dict else 0,
-        act=flags.act or (known.act if isinstance(known, VitArchitecture) else "gelu"),
-        eps=known.eps if isinstance(known, VitArchitecture) else 1e-5 if found["pre_norm"] else 1e-6,
-        **{**found, "image_size": flags.image_size or found["image_size"]},
+        **{field: settled.value(field) for field in ("heads", "act", "eps", "pool", "image_size")},
+        **found,
     )
-    return arch, _assumptions(arch, names, flags)
+    return Reading(arch, settled, (*warnings, *_unsure(arch, names, settled)))
 
 
-def _assumptions(arch: VitArchitecture, names: list[str], flags: Flags) -> list[str]:
-    """Warnings about what neither shapes nor flags tell."""
+def _refuse_lookalikes(names: Tensors, found: dict[str, Any], known: bool) -> None:
+    """Raise CheckpointError where a network that is not supported has just these tensors, and is as likely.
+
+    `names`: the tensors as they are called in the file; `known`: whether the shapes are those of a known model.
+    """
+    plain = not (found["distilled"] or found["reg_tokens"] or found["fc_norm"])
+    rotary = plain and found["class_token"] and found["no_embed_class"] and "blocks.0.gamma_1" in names
+    perception = plain and found["pre_norm"] and (found["width"], found["depth"]) in _PERCEPTION and not known
+    after = "blocks.0.attn.qkv.bias" not in names and found["fc_norm"] and not found["class_token"]
+    other = {
+        "vit_*_rope_ape_*, with rotary position embedding": rotary,
+        "vit_pe_*, with rotary position embedding": perception,
+        "vit_*_rpn_*, with normalisation after each branch": after
+        and not (found["layer_scale"] or found["reg_tokens"]),
+    }
+    for network, fits in other.items():
+        if fits:
+            raise CheckpointError(
+                f"a network that is not supported has just these tensors: {network}; pass --arch with the name of this "
+                f"one or, if its blocks are plain ({PLAIN}), --plain"
+            )
+
+
+def _unsure(arch: VitArchitecture, names: list[str], facts: Facts) -> list[str]:
+    """Warnings about assumptions in which known models differ, or that are a guess."""
     warnings = []
     candidates = [known for name in names if isinstance(known := known_architecture(name), VitArchitecture)]
-    if flags.heads is None and (not candidates or len({known.heads for known in candidates}) > 1):
+    if facts.found["heads"].origin == ASSUMED and len({known.heads for known in candidates}) != 1:
         warnings.append(
             f"the number of heads cannot be read from the file: assuming {arch.heads} "
             f"({arch.head_dim} channels each); pass --num-heads to say otherwise"
         )
-    if flags.act is None and len({known.act for known in candidates}) > 1:
+    if facts.found["act"].origin == ASSUMED and len({known.act for known in candidates}) > 1:
         warnings.append(
             f"the activation function cannot be read from the file, and known models with its shapes differ: assuming "
             f"{arch.act}; pass --arch or --act to say otherwise"
@@ -201,9 +236,9 @@ def _depth(state_dict: Tensors) -> int:
     return len(found)
 
 
-def _standard_heads(width: int, flags: Flags) -> int:
-    if flags.heads is not None:
-        return flags.heads
+def _standard_heads(width: int, facts: Facts) -> int | None:
+    if "heads" in facts:
+        return None
     if width % 64:
         raise CheckpointError(f"cannot tell the number of heads from a width of {width}; pass --num-heads")
     return width // 64
