@@ -16,10 +16,11 @@ from ivit_onnx.architectures.preprocess import (
     IMAGENET_STD,
     INTERPOLATIONS,
     Preprocess,
+    timm_module,
     timm_preprocess,
 )
 from ivit_onnx.architectures.swin import SwinArchitecture
-from ivit_onnx.architectures.vit import VitArchitecture
+from ivit_onnx.architectures.vit import OTHER_NORMALISATION, VitArchitecture
 from ivit_onnx.errors import CheckpointError
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "IMAGENET_STD",
     "INTERPOLATIONS",
     "KNOWN",
+    "OTHER_NORMALISATION",
     "Architecture",
     "Preprocess",
     "SwinArchitecture",
@@ -45,6 +47,9 @@ _TYPES: tuple[type[Architecture], ...] = (VitArchitecture, SwinArchitecture)
 #: Known timm models of all families by name, with the 1000 classes of ImageNet; a fine-tuned checkpoint may have
 #: another number.
 KNOWN: dict[str, Architecture] = {**vit.KNOWN, **swin.KNOWN}
+
+#: timm's modules whose networks are read by their shapes.
+_TIMM_MODULES = ("vision_transformer", "deit", "eva", "swin_transformer")
 
 _PREPROCESS: dict[str, Preprocess] = {**vit.PREPROCESS, **swin.PREPROCESS}
 
@@ -84,8 +89,14 @@ def known_architecture(name: str) -> Architecture:
 
 
 def unsupported_feature(name: str) -> str | None:
-    """The feature for which networks of that name are not supported; None for a name that tells of none."""
-    return next((feature for pattern, feature in vit.UNSUPPORTED.items() if re.search(pattern, name)), None)
+    """The feature for which networks of that name are not supported, or what timm, if it is installed, has by that name.
+
+    None for a name that tells of none.
+    """
+    feature = next((feature for pattern, feature in vit.UNSUPPORTED.items() if re.search(pattern, name)), None)
+    if feature is None and (module := timm_module(name)) is not None and module not in _TIMM_MODULES:
+        return f"a network of timm's {module}"
+    return feature
 
 
 def matching_names(family: str, dimensions: Mapping[str, Any]) -> list[str]:
@@ -100,7 +111,8 @@ def matching_names(family: str, dimensions: Mapping[str, Any]) -> list[str]:
 def default_preprocess(arch: Architecture) -> tuple[Preprocess, list[str]]:
     """Preprocessing of a model by its name, and warnings about what was assumed.
 
-    A name with a timm tag asks timm when it is installed. A plain name of the table has timm's values for that name.
+    A name with a timm tag asks timm when it is installed. A plain name of the table has timm's values for that name, but
+    for squashing.
     Anything else gets the mean and standard deviation of ImageNet, with a warning.
     """
     base, _, tag = arch.name.partition(".")
@@ -112,7 +124,8 @@ def default_preprocess(arch: Architecture) -> tuple[Preprocess, list[str]]:
         ]
     default = replace(_PREPROCESS[base], size=arch.image_size)
     if not tag:
-        return default, []
+        squashed = base in vit.SQUASHED
+        return default, [f"timm squashes images for {base}; here the centre is cut out"] if squashed else []
     tagged = timm_preprocess(arch.name, arch.image_size)
     if tagged is not None:
         return tagged, []

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ivit_onnx.architectures import VitArchitecture, known_architecture, matching_names
+from ivit_onnx.architectures import KNOWN, VitArchitecture, known_architecture, matching_names
 from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
 from ivit_onnx.checkpoints.family import Family, Reading, Tensors, known_to_fit
 from ivit_onnx.checkpoints.tensors import shape_of
@@ -55,7 +55,7 @@ def _detects(state_dict: Tensors) -> bool:
 
 
 def _read(state_dict: Tensors, facts: Facts) -> Reading:
-    """The architecture: what neither shapes nor facts tell is that of the known model with these shapes, else timm's default."""
+    """The architecture: what neither shapes nor facts tell is that of a known model of these shapes, or timm's default."""
     original, state_dict = state_dict, _timm_names(state_dict)
     channels, patch = _patches(state_dict)
     width, depth = shape_of(state_dict, "patch_embed.proj.weight", 4)[0], _depth(state_dict)
@@ -83,7 +83,8 @@ def _read(state_dict: Tensors, facts: Facts) -> Reading:
     table_size = grid * patch
     shapes = found if "image_size" in facts else {"image_size": table_size, **found}
     told, warnings = known_to_fit(facts, "vit", shapes, ("heads", "act", "pool"))
-    names = matching_names("vit", {**found, "image_size": table_size}) if told is None else [told.name]
+    fitting = matching_names("vit", {**found, "image_size": table_size}) if told is None else [told.name]
+    names = fitting if told is not None else _agreeing(fitting, facts) or fitting
     like = known_architecture(names[0]) if names else None
     if told is None and "blocks" not in facts:
         _refuse_lookalikes(original, found, known=bool(names))
@@ -98,14 +99,17 @@ def _read(state_dict: Tensors, facts: Facts) -> Reading:
         "blocks": PLAIN,
     }
     origin = ASSUMED if told is None else facts.found["name"].origin
-    settled = facts | Facts.told("the position table", image_size=table_size) | Facts.told(origin, **defaults)
+    guesses = facts.assumed()
+    facts = facts.without(*guesses) | Facts.told("the position table", image_size=table_size)
+    # What a layout assumes is nearer than a model with the same shapes, but not than one that is named.
+    settled = facts | (guesses | Facts.told(origin, **defaults) if told is None else Facts.told(origin, **defaults))
     arch = VitArchitecture(
         name=names[0] if names else f"vit_custom_patch{patch}_{settled.value('image_size')}",
         classes=shape_of(state_dict, "head.weight", 2)[0] if "head.weight" in state_dict else 0,
         **{field: settled.value(field) for field in ("heads", "act", "eps", "pool", "image_size")},
         **found,
     )
-    return Reading(arch, settled, (*warnings, *_unsure(arch, names, settled)))
+    return Reading(arch, settled, (*warnings, *_unsure(arch, fitting, settled)))
 
 
 def _refuse_lookalikes(names: Tensors, found: dict[str, Any], known: bool) -> None:
@@ -129,6 +133,12 @@ def _refuse_lookalikes(names: Tensors, found: dict[str, Any], known: bool) -> No
                 f"a network that is not supported has just these tensors: {network}; pass --arch with the name of this "
                 f"one or, if its blocks are plain ({PLAIN}), --plain"
             )
+
+
+def _agreeing(names: list[str], facts: Facts) -> list[str]:
+    """The known models that have the heads, activation function and pooling that the facts tell."""
+    told = {field: fact.value for field, fact in facts.only("heads", "act", "pool").found.items()}
+    return [name for name in names if all(getattr(KNOWN[name], field) == value for field, value in told.items())]
 
 
 def _unsure(arch: VitArchitecture, names: list[str], facts: Facts) -> list[str]:
