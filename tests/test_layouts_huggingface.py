@@ -1,4 +1,4 @@
-"""Checkpoints in the naming of Hugging Face transformers: the same network, in both spellings that transformers writes."""
+"""Checkpoints in the naming of Hugging Face transformers: the same network, in both spellings."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_without_configuration_defaults_are_assumed(name: str) -> None:
     """The small networks have the activation function and eps that transformers takes by default."""
     make, forward, _ = NETWORKS[name]
     network = built(name, make())
-    checkpoint = opened(network.state_dict(), **({} if "Swin" in name else {"heads": 4}))
+    checkpoint = opened(network.state_dict(), **({"image_size": 32} if "Swin" in name else {"heads": 4}))
     assert "act" in checkpoint.facts.assumed()
     assert_same_network(checkpoint, lambda images: forward(network, images))
 

@@ -89,9 +89,9 @@ def known_architecture(name: str) -> Architecture:
 
 
 def unsupported_feature(name: str) -> str | None:
-    """The feature for which networks of that name are not supported, or what timm, if it is installed, has by that name.
+    """The feature for which networks of that name are not supported; None for a name that tells of none.
 
-    None for a name that tells of none.
+    Where timm is installed, networks of other modules of it are told too.
     """
     feature = next((feature for pattern, feature in vit.UNSUPPORTED.items() if re.search(pattern, name)), None)
     if feature is None and (module := timm_module(name)) is not None and module not in _TIMM_MODULES:
@@ -111,8 +111,8 @@ def matching_names(family: str, dimensions: Mapping[str, Any]) -> list[str]:
 def default_preprocess(arch: Architecture) -> tuple[Preprocess, list[str]]:
     """Preprocessing of a model by its name, and warnings about what was assumed.
 
-    A name with a timm tag asks timm when it is installed. A plain name of the table has timm's values for that name, but
-    for squashing.
+    A name with a timm tag asks timm when it is installed. A plain name of the table has timm's values for that name,
+    but for squashing.
     Anything else gets the mean and standard deviation of ImageNet, with a warning.
     """
     base, _, tag = arch.name.partition(".")

@@ -1,7 +1,8 @@
 """Layouts: how libraries name the tensors of the networks that we read. One file per library.
 
-A layout is recognised by one tensor name, its anchor, which no other layout has. What stands before the anchor is the prefix
-of the network's names, of whatever origin: a Lightning module, a larger model, a data-parallel wrapper.
+A layout is recognised by one tensor name, its anchor, which no other layout has. What stands before the anchor is the
+prefix of the network's names, of whatever origin: a Lightning module, a larger model, a data-parallel wrapper. refused.py
+has the networks that are known and not read.
 """
 
 from __future__ import annotations
@@ -44,6 +45,12 @@ LAYOUTS: tuple[Layout, ...] = (
 )
 
 
+_READ = (
+    "ViT and its relatives, CLIP's image encoder, and Swin in the naming of timm, their authors, Hugging Face "
+    "transformers, torchvision, open_clip, mmpretrain, and of ViT in JAX"
+)
+
+
 @dataclass(frozen=True)
 class Recognised:
     """A source whose layout was found: `converted` has timm's names; `notes` say what was chosen and left out."""
@@ -72,15 +79,12 @@ def recognise(source: Source, prefix: str | None = None) -> Recognised:
             raise CheckpointError(f"{source.title}: expected a network under --prefix {prefix!r}, {known}")
         found = chosen
     if not found:
-        titles = "; ".join(layout.title for layout in LAYOUTS)
-        raise CheckpointError(
-            f"{source.title} is no network that is read ({shown(source.tensors, source.config)}); read are {titles}"
-        )
+        found_there = shown(source.tensors, source.config)
+        raise CheckpointError(f"{source.title} is no network that is read ({found_there}); read are {_READ}")
     if len(found) > 1:
         prefixes = sorted({own for _, own in found})
-        raise CheckpointError(
-            f"{source.title} holds {len(found)} networks, under {', '.join(map(repr, prefixes))}; pass --prefix to say which"
-        )
+        under = ", ".join(map(repr, prefixes))
+        raise CheckpointError(f"{source.title} holds {len(found)} networks, under {under}; pass --prefix to say which")
     layout, own = found[0]
     _check_model_type(layout, source.config)
     tensors, rest = _split(source.tensors, own)
@@ -109,10 +113,10 @@ def _check_model_type(layout: Layout, config: Mapping[str, Any]) -> None:
     """Raise CheckpointError when `config.json` is that of another network than the tensors are."""
     model_type = config.get("model_type")
     if isinstance(model_type, str) and model_type not in layout.model_types:
-        expected = f"one of {', '.join(layout.model_types)}" if layout.model_types else "none"
+        expected = f"one of {', '.join(layout.model_types)}" if layout.model_types else "no such file"
         raise CheckpointError(
-            f"config.json says model_type {model_type!r}, but the tensors are named as {layout.title}: expected {expected}; "
-            "give the file that belongs to the configuration, or the file alone in a folder"
+            f"config.json says model_type {model_type!r}, but the tensors are named as {layout.title}: expected "
+            f"{expected}; give the file in another folder if config.json is not its own"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a layout consists of, and the steps that layouts share: renaming, leaving out, joining queries, keys and values."""
+"""What a layout consists of, and the steps that layouts share: renaming, leaving out, joining q, k and v."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class Layout:
     """One way to name the tensors of a network.
 
     `title` names it in messages. `anchor`: a pattern for the name of one tensor that every network of this layout has,
-    once, from the outermost part that belongs to the network. `convert` gives tensors timm's names; it takes them without
-    what stands before the anchor, and the `config.json` beside them, {} where there is none. `model_types` are those that
-    such a `config.json` of Hugging Face transformers may have.
+    once, from the outermost part that belongs to the network. `convert` gives tensors timm's names; it takes them
+    without what stands before the anchor, and the `config.json` beside them, {} where there is none. `model_types` are
+    those that such a `config.json` of Hugging Face transformers may have.
     """
 
     title: str

@@ -1,7 +1,7 @@
 """Hugging Face transformers: ViT and the networks that are a ViT with other names - DeiT, DINOv2, I-JEPA, MAE, MSN.
 
-transformers 5 has two spellings of the same tensors: `encoder.layer.0.attention.attention.query` in files, as transformers 4,
-and `layers.0.attention.q_proj` in a module. Both are read.
+transformers 5 has two spellings of the same tensors: `encoder.layer.0.attention.attention.query` in files, as
+transformers 4, and `layers.0.attention.q_proj` in a module. Both are read.
 """
 
 from __future__ import annotations

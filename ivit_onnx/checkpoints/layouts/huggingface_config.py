@@ -46,8 +46,8 @@ _ACTIVATIONS = {
 def vision_config(config: Mapping[str, Any], model_types: Sequence[str]) -> Mapping[str, Any]:
     """The configuration of a network of one of these types: the whole of a `config.json`, or a part of it.
 
-    {} where there is no configuration. A part that does not say its type is of the first one. Raises CheckpointError when
-    it is of none of them.
+    {} where there is no configuration. A part that does not say its type is of the first one. Raises CheckpointError
+    when it is of none of them.
     """
     if not isinstance(config.get("model_type"), str):
         return {}
@@ -55,15 +55,16 @@ def vision_config(config: Mapping[str, Any], model_types: Sequence[str]) -> Mapp
     model_type = part.get("model_type", model_types[0])
     if model_type not in model_types:
         raise CheckpointError(
-            f"{ORIGIN}: expected a model_type of {', '.join(model_types)} for tensors of these names, found {model_type!r}"
+            f"{ORIGIN}: expected a model_type of {', '.join(model_types)} for tensors of these names, "
+            f"found {model_type!r}"
         )
     return {**part, "model_type": model_type}
 
 
 def config_facts(config: Mapping[str, Any], model_type: str, patch_size: int) -> Facts:
-    """Heads, eps, activation and image size: of the configuration, or as assumptions, transformers' where there is none.
+    """Heads, eps, activation and image size, as the configuration says.
 
-    `model_type`: what the tensors are of where there is no configuration. `patch_size`, in pixels: an image has whole
+    Where there is none, eps and activation are assumed: transformers' defaults for `model_type`. `patch_size`, in pixels: an image has whole
     patches, and what remains of it is never looked at. Raises CheckpointError when a value is of another type.
     """
     if not config:

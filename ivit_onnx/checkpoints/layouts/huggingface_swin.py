@@ -43,7 +43,6 @@ _RULES: tuple[Rule, ...] = (
 _LEFT_OUT = {r"^decoder\.": "the decoder", rf"^{_NETWORK}embeddings\.mask_token$": "the mask token"}
 
 _FEATURES = {
-    rf"^{_NETWORK}embeddings\.position_embeddings$": "an absolute position embedding (use_absolute_embeddings)",
     r"^hidden_states_norms\.": "outputs of several stages, each with a normalisation (SwinBackbone)",
 }
 

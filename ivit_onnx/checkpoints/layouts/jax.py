@@ -1,7 +1,7 @@
 """ViT of Google's JAX code, from .npz files: vision_transformer (augreg and others) and big_vision.
 
-Matrices have inputs first, in attention with an axis for the heads. Numbers in names count modules of a class, and differ
-between the two codes. big_vision may have one array for all blocks, with an axis for them in front.
+Matrices have inputs first, in attention with an axis for the heads. Numbers in names count modules of a class, and
+differ between the two codes. big_vision may have one array for all blocks, with an axis for them in front.
 """
 
 from __future__ import annotations

@@ -49,9 +49,8 @@ _RULES: tuple[Rule, ...] = (
 
 #: The rest of a CLIP, by names that do not begin with `visual.`.
 _LEFT_OUT = {
-    r"^(transformer|token_embedding|ln_final|text|text_decoder)\.|^(positional_embedding|text_projection|attn_mask|cls_emb)$": (
-        "the text tower"
-    ),
+    r"^(transformer|token_embedding|ln_final|text|text_decoder)\.": "the text tower",
+    r"^(positional_embedding|text_projection|attn_mask|cls_emb)$": "parameters of the text tower",
     r"^logit_(scale|bias)$": "scale and bias of similarities",
     r"^(input_resolution|context_length|vocab_size)$": "sizes of CLIP",
 }
@@ -110,7 +109,7 @@ def _trunk(tensors: Tensors, config: Mapping[str, Any]) -> Converted:
 
 
 def _tower(tensors: Tensors, prefix: str) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
-    """The image encoder without the prefix of its names, where it has one, and a note about the text encoder beside it."""
+    """The image encoder without the prefix of its names, where it has one, and a note about the text encoder."""
     if not any(name.startswith(prefix) for name in tensors):
         return dict(tensors), ()
     beside, notes = leave_out({name: t for name, t in tensors.items() if not name.startswith(prefix)}, _LEFT_OUT)

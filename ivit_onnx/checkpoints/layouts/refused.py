@@ -20,9 +20,10 @@ _MOST_SHOWN = 4
 
 @dataclass(frozen=True)
 class Refused:
-    """A network: `why` it is not read, patterns of its model types and of the names of its tensors ("" where nothing tells).
+    """A network: `why` it is not read, and what tells it.
 
-    Of several patterns in `names`, each has to be found.
+    `model_types`: a pattern of the model types of transformers, "" where there is none. `names`: patterns of names of
+    tensors, each of which has to be found.
     """
 
     title: str
@@ -60,7 +61,7 @@ REFUSED: tuple[Refused, ...] = (
         "SAM 2, SAM 3 or Hiera",
         "pooling of queries and windows of several sizes",
         "sam2.*|sam3.*|hiera|edgetam.*",
-        r"(^|\.)pos_embed_win(dow)?$|(^|\.)hiera\.|(^|\.)vision_encoder\.backbone\.blocks\.",
+        r"(^|\.)pos_embed_win(dow)?$|(^|\.)hiera\.|(^|\.)encoder\.stages\.\d+\.layers\.\d+\.attn\.qkv\.",
     ),
     _row(
         "the image encoder of SAM, or a ViTDet",
@@ -68,7 +69,12 @@ REFUSED: tuple[Refused, ...] = (
         "sam|sam_hq.*|sam_vision_model|vitdet",
         r"\.attn\.rel_pos_[hw]$|(^|\.)attention\.rel_pos_[hw]$",
     ),
-    _row("SegFormer", _CONV_STEM, "segformer", r"(^|\.)segformer\."),
+    _row(
+        "SegFormer",
+        _CONV_STEM,
+        "segformer",
+        r"(^|\.)segformer\.|(^|\.)(stages\.0\.patch_embeddings|encoder\.patch_embeddings\.0)\.proj\.weight$",
+    ),
     _row(
         "DPT or Depth Anything",
         _DECODER,
@@ -84,6 +90,12 @@ REFUSED: tuple[Refused, ...] = (
         r"(^|\.)beit\.|(^|\.)encoder\.layer\.\d+\..*relative_position_bias_table$|(^|\.)encoder\.relative_position_bias\.",
     ),
     _row(
+        "BEiT, data2vec-vision or InternViT",
+        "relative position bias, or no final normalisation",
+        "",
+        r"(^|\.)layers?\.\d+\.lambda_1$",
+    ),
+    _row(
         "EVA-02 or EVA-CLIP",
         f"{_ROPE} and gated MLPs (SwiGLU)",
         "eva.*",
@@ -92,7 +104,7 @@ REFUSED: tuple[Refused, ...] = (
     _row(
         "DINOv3",
         _ROPE,
-        "dinov3.*",
+        "dinov3_vit",
         r"(^|\.)rope_embed\.periods$|(^|\.)storage_tokens$",
     ),
     _row(
@@ -103,6 +115,13 @@ REFUSED: tuple[Refused, ...] = (
         "cosine attention",
         "swinv2|swin2sr",
         r"(^|\.)attention\.(self\.)?logit_scale$|continuous_position_bias_mlp\.|(^|\.)features\.\d+\.\d+\.attn\.logit_scale$",
+    ),
+    _row(
+        "Swin with an absolute position embedding",
+        "a table of positions on top of that of windows",
+        "",
+        r"(^|\.)embeddings\.position_embeddings$",
+        r"(^|\.)embeddings\.norm\.weight$",
     ),
     _row("Donut", _DECODER, "donut-swin", r"^encoder\.embeddings\.norm\.weight$", r"^decoder\.model\.decoder\."),
     _row(
@@ -152,7 +171,7 @@ REFUSED: tuple[Refused, ...] = (
         "BLIP",
         "one matrix for queries, keys and values in CLIP's layout",
         "blip.*|instructblip.*",
-        r"(^|\.)vision_model\.encoder\.layers\.\d+\.self_attn\.qkv\.",
+        r"(^|\.)encoder\.layers\.\d+\.self_attn\.qkv\.",
     ),
     _row("CLIPSeg", _DECODER, "clipseg", r"^decoder\.(film_mul|reduces)\."),
     _row("CLIP with a ResNet", _CONVOLUTIONS, "", r"^visual\.(attnpool|layer1\.0\.conv1)\."),
@@ -169,12 +188,13 @@ REFUSED: tuple[Refused, ...] = (
     _row(
         "PVT", "attention on fewer keys", "pvt.*", r"(^|\.)pvt(_v2)?\.|(^|\.)stages\.\d+\.blocks\.\d+\.attn\.(kv|sr)\."
     ),
+    _row("FocalNet", "convolutions in place of attention", "focalnet", r"\.modulation\.(projection_in|f)\."),
     _row("CvT", _CONV_STEM, "cvt", r"(^|\.)cvt\."),
     _row("PoolFormer", "pooling in place of attention", "poolformer", r"(^|\.)poolformer\."),
     _row(
         "ConvNeXt",
         _CONVOLUTIONS,
-        "convnext.*",
+        "convnext.*|dinov3_convnext",
         r"(^|\.)convnext(v2)?\.|(^|\.)stages\.\d+\.(blocks\.)?\d+\.(conv_dw|dwconv)\.|(^|\.)features\.\d+\.\d+\.layer_scale$",
     ),
     _row(
@@ -212,7 +232,7 @@ def refuse_known(title: str, names: Iterable[str], config: Mapping[str, Any]) ->
     """
     types = _model_types(config)
     for refused in REFUSED:
-        found = next((kind for kind in types if re.fullmatch(refused.model_types, kind)), None)
+        found = next((kind for kind in types if kind and re.fullmatch(refused.model_types, kind)), None)
         if found is not None:
             raise CheckpointError(f"{title} is {refused.title} (model_type {found}), not supported: {refused.why}")
     if config.get("quantization_config"):
