@@ -1,8 +1,8 @@
 """Layouts: how libraries name the tensors of the networks that we read. One file per library.
 
 A layout is recognised by one tensor name, its anchor, which no other layout has. What stands before the anchor is the
-prefix of the network's names, of whatever origin: a Lightning module, a larger model, a data-parallel wrapper. refused.py
-has the networks that are known and not read.
+prefix of the network's names, of whatever origin: a Lightning module, a larger model, a data-parallel wrapper. Networks
+that are known and not read are in refused.py.
 """
 
 from __future__ import annotations

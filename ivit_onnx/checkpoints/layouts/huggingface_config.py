@@ -64,8 +64,9 @@ def vision_config(config: Mapping[str, Any], model_types: Sequence[str]) -> Mapp
 def config_facts(config: Mapping[str, Any], model_type: str, patch_size: int) -> Facts:
     """Heads, eps, activation and image size, as the configuration says.
 
-    Where there is none, eps and activation are assumed: transformers' defaults for `model_type`. `patch_size`, in pixels: an image has whole
-    patches, and what remains of it is never looked at. Raises CheckpointError when a value is of another type.
+    Where there is none, eps and activation are assumed: transformers' defaults for `model_type`. `patch_size`, in
+    pixels: an image has whole patches, and what remains of it is never looked at. Raises CheckpointError when a value is
+    of another type.
     """
     if not config:
         default = DEFAULTS[model_type]
