@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ivit_onnx._version import __version__
 from ivit_onnx.architectures import Preprocess
@@ -25,7 +25,7 @@ from ivit_onnx.calibration import (
     recipe,
     save_calibration,
 )
-from ivit_onnx.checkpoints import Checkpoint, load_checkpoint
+from ivit_onnx.checkpoints import Checkpoint, Choice, Given, Weights, load_checkpoint
 from ivit_onnx.datasets.dead_leaves import dead_leaves
 from ivit_onnx.errors import CalibrationError, ExportError
 from ivit_onnx.exported import load_twin, read_metadata, write_metadata
@@ -38,9 +38,19 @@ from ivit_onnx.quant.observers import Method
 from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
 from ivit_onnx.remarks import limits, quality_remarks
 
-__all__ = ["DEFAULT_IMAGES", "DRAWN_IMAGES", "ExportReport", "calibrate", "export", "load_twin", "read_metadata"]
+__all__ = [
+    "DEFAULT_IMAGES",
+    "DRAWN_IMAGES",
+    "ExportReport",
+    "calibrate",
+    "explain",
+    "export",
+    "load_twin",
+    "read_metadata",
+]
 
 PathLike = str | os.PathLike[str]
+Pool = Literal["token", "avg"]
 
 #: Calibration images taken of those given, and drawn where none are given.
 DEFAULT_IMAGES = 128
@@ -56,7 +66,7 @@ class ExportReport:
     """What an export did. Sizes in bytes, `operators` counts the nodes of the main graph by type.
 
     `quality`: how near the integers come to the floating-point network, see `ivit_onnx.calibration.Quality`; None for a
-    checkpoint that was trained with integers.
+    checkpoint that was trained with integers. `recognised`: how the checkpoint was read, see `explain`.
     """
 
     output: str
@@ -72,6 +82,7 @@ class ExportReport:
     seconds: float
     quality: dict[str, Any] | None = None
     proof: dict[str, Any] = field(default_factory=dict)
+    recognised: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -79,14 +90,62 @@ class ExportReport:
         return asdict(self)
 
 
+def explain(
+    checkpoint: Given,
+    *,
+    arch: str | None = None,
+    num_heads: int | None = None,
+    img_size: int | None = None,
+    act: str | None = None,
+    pool: Pool | None = None,
+    plain: bool = False,
+    weights: Weights = "auto",
+    key: str = "",
+    prefix: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> dict[str, Any]:
+    """What a checkpoint is recognised as, and why; nothing is written.
+
+    Options as in `export`. Returns a JSON object: `layout`, how the tensors are named; `arch`, the architecture;
+    `facts`, everything that tensors do not tell, with its value and where it was found; `assumptions`, a sentence for
+    each fact that nothing told; `notes`, what was chosen and left out; `warnings`, which assumptions are doubtful.
+
+    Raises:
+        CheckpointError: as `export`.
+    """
+    choice = Choice(key, prefix, weights)
+    loaded = load_checkpoint(
+        checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act, pool=pool, plain=plain, choice=choice
+    )
+    _, warnings = loaded.preprocess(mean, std)
+    found = {"arch": loaded.arch.to_json(), **_recognised(loaded, mean, std)}
+    return {**found, "warnings": [*loaded.warnings, *warnings]}
+
+
+def _recognised(loaded: Checkpoint, mean: Sequence[float] | None, std: Sequence[float] | None) -> dict[str, Any]:
+    facts = loaded.settled(mean, std)
+    return {
+        "layout": loaded.layout,
+        "facts": facts.to_json(),
+        "assumptions": facts.assumptions(),
+        "notes": list(loaded.notes),
+    }
+
+
 def calibrate(
-    checkpoint: PathLike,
+    checkpoint: Given,
     images: ImageSource | None = None,
     *,
     arch: str | None = None,
     num_heads: int | None = None,
     img_size: int | None = None,
     act: str | None = None,
+    pool: Pool | None = None,
+    plain: bool = False,
+    weights: Weights = "auto",
+    key: str = "",
+    prefix: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     limit: int | None = None,
@@ -103,7 +162,10 @@ def calibrate(
     Raises:
         CheckpointError, ImageError, CalibrationError, ExportError: see each class.
     """
-    loaded = load_checkpoint(checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act)
+    choice = Choice(key, prefix, weights)
+    loaded = load_checkpoint(
+        checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act, pool=pool, plain=plain, choice=choice
+    )
     if loaded.calibrated:
         raise CalibrationError(_NO_CALIBRATION)
     preprocess, _ = loaded.preprocess(mean, std)
@@ -112,7 +174,7 @@ def calibrate(
 
 
 def export(
-    checkpoint: PathLike,
+    checkpoint: Given,
     output: PathLike,
     *,
     arch: str | None = None,
@@ -127,6 +189,11 @@ def export(
     num_heads: int | None = None,
     img_size: int | None = None,
     act: str | None = None,
+    pool: Pool | None = None,
+    plain: bool = False,
+    weights: Weights = "auto",
+    key: str = "",
+    prefix: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     flat: bool = False,
@@ -136,8 +203,8 @@ def export(
     """Write a checkpoint as an integer-only ONNX model.
 
     Args:
-        checkpoint: .pt, .pth, .pth.tar or .safetensors file of a timm model, or of one that `ivit-train` or the I-ViT
-            code trained.
+        checkpoint: a file or a folder, a module, or a state_dict of one of the networks of docs/models.md, or a
+            checkpoint that `ivit-train` or the I-ViT code wrote.
         output: the ONNX file; written whole or not at all. Weights over 2 GB go to `output`.data beside it.
         arch: name of a known timm model, to check the file against and to take heads and preprocessing from.
         calib: calibration images (as in `calibrate`) or a Calibration. Without, `calib_cache` is read if it exists, and
@@ -158,6 +225,13 @@ def export(
         num_heads: attention heads, where the file does not tell (default: 64 channels a head).
         img_size: image size to use the network at (default: that of the file); its position table is resized to it.
         act: activation function, where the file does not tell: "gelu", "gelu_tanh" or "quick_gelu".
+        pool: what the head reads, where the file does not tell: "token", the class token, or "avg", the mean of the
+            patches.
+        plain: say that blocks are normalised before each branch and have no rotary embedding, where another network has
+            the same tensors.
+        weights: "ema", averaged weights, or "raw", the last ones, of a file that has both ("auto": averaged ones).
+        key: where in the file the weights are, as "model.state_dict".
+        prefix: what the names of the network's tensors begin with, where the file holds more than one.
         mean, std: normalisation of pixels in 0..1, three numbers each.
         flat: inline the composite operators, leaving IntLayerNorm, and softmax and GELU by shifts or by table.
         force: replace an existing output.
@@ -171,8 +245,11 @@ def export(
     _check_options(softmax_bits, nonlinear, input)
     steps = recipe(calib_preset, calib_method)
     check_output(output, force=force)
-    loaded = load_checkpoint(checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act)
-    preprocess, assumptions = loaded.preprocess(mean, std)
+    choice = Choice(key, prefix, weights)
+    loaded = load_checkpoint(
+        checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act, pool=pool, plain=plain, choice=choice
+    )
+    preprocess, doubts = loaded.preprocess(mean, std)
     model = from_checkpoint(loaded, preprocess, softmax_bits, nonlinear)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     quality: Quality | None = None
@@ -199,7 +276,17 @@ def export(
     graph, output_scale = build_graph(model, input)
     operators = Counter(node.op_type for node in graph)
     shown = None if quality is None else quality.to_json()
-    metadata = write_metadata(model, loaded.fingerprint, input, output_scale, calibrated, shown, flat=flat)
+    metadata = write_metadata(
+        model,
+        loaded.fingerprint,
+        input,
+        output_scale,
+        calibrated,
+        shown,
+        choice,
+        loaded.facts.value("labels"),
+        flat=flat,
+    )
     proto = finish(graph, metadata, flat=flat, producer_version=__version__)
     if flat:
         operators = Counter(node.op_type for node in proto.graph)
@@ -221,7 +308,8 @@ def export(
         seconds=round(time.perf_counter() - started, 3),
         quality=shown,
         proof={"checks": proof.checks, "spare_bits": proof.spare_bits()},
-        warnings=[*loaded.warnings, *assumptions, *remarks],
+        recognised=_recognised(loaded, mean, std),
+        warnings=[*loaded.warnings, *doubts, *remarks],
     )
 
 

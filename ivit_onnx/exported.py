@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from google.protobuf.message import DecodeError
 from ivit_onnx._version import __version__
 from ivit_onnx.architectures import Preprocess, architecture_from_json
 from ivit_onnx.calibration import adjustments_from_text, adjustments_to_text, is_reconstructed, replay
-from ivit_onnx.checkpoints import load_as
+from ivit_onnx.checkpoints import AUTO, Choice, Given, load_as
 from ivit_onnx.errors import CalibrationError, CheckpointError, ModelError
 from ivit_onnx.files import parse_json
 from ivit_onnx.metadata import check_metadata
@@ -34,6 +36,8 @@ def write_metadata(
     output_scale: float,
     calibrated: dict[str, Any],
     quality: dict[str, Any] | None = None,
+    choice: Choice = AUTO,
+    labels: Sequence[str] | None = None,
     *,
     flat: bool,
 ) -> dict[str, str]:
@@ -46,6 +50,8 @@ def write_metadata(
         output_scale: what an integer of the output stands for.
         calibrated: how it was calibrated, for people to read.
         quality: how near it comes to the floating-point network, likewise.
+        choice: which tensors of the checkpoint were taken.
+        labels: names of the classes, where the checkpoint has them.
         flat: whether the composite operators are inlined.
     """
     metadata = {
@@ -65,6 +71,10 @@ def write_metadata(
     }
     if quality is not None:
         metadata["ivit.quality"] = json.dumps(quality)
+    if choice != AUTO:
+        metadata["ivit.choice"] = json.dumps(asdict(choice))
+    if labels is not None and len(labels) == model.arch.classes:
+        metadata["ivit.labels"] = json.dumps(list(labels))
     if model.adjustments:
         metadata["ivit.adjustments"] = adjustments_to_text(model.adjustments)
     return metadata
@@ -85,7 +95,7 @@ def read_metadata(model: PathLike) -> dict[str, str]:
     return metadata
 
 
-def load_twin(model: PathLike, checkpoint: PathLike) -> Twin:
+def load_twin(model: PathLike, checkpoint: Given) -> Twin:
     """The PyTorch twin of an exported model, from its checkpoint and its metadata, in eval mode.
 
     Weights are those of the checkpoint with the adjustments of the calibration, which are repeated. Of a model of the
@@ -105,11 +115,12 @@ def load_twin(model: PathLike, checkpoint: PathLike) -> Twin:
         softmax_bits = int(metadata["ivit.softmax_bits"])
         nonlinear = nonlinear_named(metadata.get("ivit.nonlinear", "ivit"))
         fingerprint = metadata["ivit.checkpoint"]
+        choice = Choice(**parse_json(metadata["ivit.choice"])) if "ivit.choice" in metadata else AUTO
         adjustments = adjustments_from_text(metadata["ivit.adjustments"]) if "ivit.adjustments" in metadata else {}
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{model}: damaged or missing metadata ({error}); export the model again") from None
     try:
-        loaded = load_as(checkpoint, arch)
+        loaded = load_as(checkpoint, arch, choice)
     except CheckpointError as error:
         raise ModelError(f"{model} was not exported from {checkpoint}: {error}") from None
     if loaded.fingerprint != fingerprint:

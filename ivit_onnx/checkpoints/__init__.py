@@ -1,7 +1,8 @@
 """Checkpoints: read without running any code in them, recognised by names and shapes, checked.
 
-What is given becomes a `Source` (opening.py), a layout gives its tensors timm's names (layouts/, one file per library),
-a family finds the architecture (vit.py, swin.py; `FAMILIES` lists them), and facts say where everything else comes from.
+What is given becomes a `Source` (opening.py), a layout gives its tensors timm's names (layouts/, one file per
+library), a family finds the architecture (vit.py, swin.py; `FAMILIES` lists them), and facts say where everything else
+comes from.
 """
 
 from __future__ import annotations
@@ -28,15 +29,16 @@ from ivit_onnx.checkpoints.layouts import recognise
 from ivit_onnx.checkpoints.names import settle_name
 from ivit_onnx.checkpoints.opening import Given, open_source
 from ivit_onnx.checkpoints.published import activation_scales, split_published
-from ivit_onnx.checkpoints.source import WEIGHTS, Choice, Weights
+from ivit_onnx.checkpoints.source import AUTO, WEIGHTS, Choice, Weights
 from ivit_onnx.checkpoints.swin import SWIN
 from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, load_state_dict, to_float32
-from ivit_onnx.checkpoints.trained import Trained, read_trained, write_trained
+from ivit_onnx.checkpoints.trained import Trained, write_trained
 from ivit_onnx.checkpoints.vit import VIT
 from ivit_onnx.errors import CheckpointError
 from ivit_onnx.quant.tables import DEFAULT_NONLINEAR, Nonlinear
 
 __all__ = [
+    "AUTO",
     "WEIGHTS",
     "Checkpoint",
     "Choice",
@@ -65,8 +67,8 @@ _IMAGE_FACTS = tuple(entry.name for entry in fields(Preprocess) if entry.name !=
 class Checkpoint:
     """A checked checkpoint.
 
-    `state_dict` has contiguous float32 tensors, `fingerprint` identifies its content. `layout` says how the tensors were
-    named, `facts` everything that they do not tell and where it was found, `notes` what was chosen and left out,
+    `state_dict` has contiguous float32 tensors, `fingerprint` identifies its content. `layout` says how the tensors
+    were named, `facts` everything that they do not tell and where it was found, `notes` what was chosen and left out,
     `warnings` which assumptions are doubtful. `scales` has the scale of every activation of the twin when the published
     I-ViT code wrote the checkpoint; `trained` has what `ivit-train` decided when that wrote it. Both are None for a
     floating-point one.
@@ -75,7 +77,7 @@ class Checkpoint:
     arch: Architecture
     state_dict: StateDict
     fingerprint: str
-    layout: str
+    layout: str = ""
     facts: Facts = field(default_factory=Facts)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -160,7 +162,7 @@ def load_checkpoint(
     act: str | None = None,
     pool: str | None = None,
     plain: bool = False,
-    choice: Choice = Choice(),
+    choice: Choice = AUTO,
 ) -> Checkpoint:
     """Read, recognise and check a checkpoint: a file, a folder, a module or a state_dict.
 
@@ -185,7 +187,7 @@ def load_checkpoint(
     return _checked(state_dict, scales, replace(reading, warnings=warnings), recognised.layout.title, notes)
 
 
-def load_as(given: Given, arch: Architecture, choice: Choice = Choice()) -> Checkpoint:
+def load_as(given: Given, arch: Architecture, choice: Choice = AUTO) -> Checkpoint:
     """Read a checkpoint whose architecture is known. Raises CheckpointError when it is of another one."""
     source = open_source(given, choice)
     if source.trained is not None:

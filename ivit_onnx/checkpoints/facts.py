@@ -1,7 +1,7 @@
 """What tensors do not tell about a network, and where each of it was found.
 
-An option of the user wins over what stands beside the tensors (`config.json`, the name of the architecture, a module), that
-over a known network with the same shapes, and what nothing tells is assumed. Every report lists the last kind.
+An option of the user wins over what stands beside the tensors: `config.json`, the name of the architecture, a module.
+What nothing tells is assumed, as a known network with the same shapes has it, and every report lists it.
 """
 
 from __future__ import annotations
@@ -99,19 +99,23 @@ class Facts:
     def assumptions(self) -> list[str]:
         """A sentence for each fact that nothing told, with the option that tells it."""
         return [
-            f"{FIELDS[name][0]}: {_shown(fact.value)}" + (f" ({option} says otherwise)" if option else "")
+            f"{FIELDS[name][0]}: {_shown(fact.value)}" + (f" (settle it with {option})" if option else "")
             for name, fact in ((name, self.found[name]) for name in self)
             if fact.origin == ASSUMED
             for option in (FIELDS[name][1],)
         ]
 
-    def lines(self) -> list[tuple[str, str]]:
-        """Field, and value with origin, in words."""
-        return [(FIELDS[name][0], f"{_shown(self.value(name))} ({self.found[name].origin})") for name in self]
-
     def to_json(self) -> dict[str, Any]:
-        """`{field: {"value": .., "from": ..}}`."""
-        return {name: {"value": _plain(self.value(name)), "from": self.found[name].origin} for name in self}
+        """`{field: {"what": .., "value": .., "text": .., "from": ..}}`: value and origin, and both in words."""
+        return {
+            name: {
+                "what": FIELDS[name][0],
+                "value": _plain(self.value(name)),
+                "text": _shown(self.value(name)),
+                "from": self.found[name].origin,
+            }
+            for name in self
+        }
 
 
 def _plain(value: Any) -> Any:

@@ -55,7 +55,7 @@ def _detects(state_dict: Tensors) -> bool:
 
 
 def _read(state_dict: Tensors, facts: Facts) -> Reading:
-    """The architecture: what neither shapes nor facts tell is that of the known model with these shapes, else timm's default."""
+    """The architecture; what neither shapes nor facts tell is that of the known model with these shapes."""
     original, state_dict = state_dict, _timm_names(state_dict)
     channels, patch = _patches(state_dict)
     width, depth = shape_of(state_dict, "patch_embed.proj.weight", 4)[0], _depth(state_dict)
@@ -116,7 +116,8 @@ def _refuse_lookalikes(names: Tensors, found: dict[str, Any], known: bool) -> No
     plain = not (found["distilled"] or found["reg_tokens"] or found["fc_norm"])
     rotary = plain and found["class_token"] and found["no_embed_class"] and "blocks.0.gamma_1" in names
     perception = plain and found["pre_norm"] and (found["width"], found["depth"]) in _PERCEPTION and not known
-    after = "blocks.0.attn.qkv.bias" not in names and found["fc_norm"] and not found["class_token"]
+    free = not (found["layer_scale"] or found["reg_tokens"] or found["class_token"])
+    after = free and found["fc_norm"] and "blocks.0.attn.qkv.bias" not in names
     other = {
         "vit_*_rope_ape_*, with rotary position embedding": rotary,
         "vit_pe_*, with rotary position embedding": perception,
