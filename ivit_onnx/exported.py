@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +14,7 @@ import onnx.numpy_helper
 from google.protobuf.message import DecodeError
 
 from ivit_onnx._version import __version__
-from ivit_onnx.architectures import Preprocess, architecture_from_json
+from ivit_onnx.architectures import Architecture, Preprocess, architecture_from_json
 from ivit_onnx.calibration import adjustments_from_text, adjustments_to_text, is_reconstructed, replay
 from ivit_onnx.checkpoints import AUTO, Choice, Given, load_as
 from ivit_onnx.errors import CalibrationError, CheckpointError, ModelError
@@ -24,7 +24,7 @@ from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.opset import OPSET_VERSION
 from ivit_onnx.quant.tables import nonlinear_named
 
-__all__ = ["load_twin", "read_metadata", "write_metadata"]
+__all__ = ["load_twin", "read_metadata", "read_origin", "write_metadata"]
 
 PathLike = str | os.PathLike[str]
 
@@ -109,13 +109,11 @@ def load_twin(model: PathLike, checkpoint: Given) -> Twin:
     """
     metadata = read_metadata(model)
     try:
-        arch = architecture_from_json(parse_json(metadata["ivit.arch"]))
-        preprocess = Preprocess.from_json(parse_json(metadata["ivit.preprocess"]))
+        arch, preprocess, choice = _origin(metadata)
         state = parse_json(metadata["ivit.quantization"])
         softmax_bits = int(metadata["ivit.softmax_bits"])
         nonlinear = nonlinear_named(metadata.get("ivit.nonlinear", "ivit"))
         fingerprint = metadata["ivit.checkpoint"]
-        choice = Choice(**parse_json(metadata["ivit.choice"])) if "ivit.choice" in metadata else AUTO
         adjustments = adjustments_from_text(metadata["ivit.adjustments"]) if "ivit.adjustments" in metadata else {}
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{model}: damaged or missing metadata ({error}); export the model again") from None
@@ -132,6 +130,26 @@ def load_twin(model: PathLike, checkpoint: Given) -> Twin:
         raise ModelError(f"{model} was not exported from {checkpoint}: {error}") from None
     twin.load_quantization_state(state)
     return twin
+
+
+def read_origin(model: PathLike) -> tuple[Architecture, Preprocess, Choice]:
+    """What an exported model is of: the network, its images, and which tensors of the checkpoint were taken.
+
+    Raises ModelError when the file is not one of ours or its metadata is damaged.
+    """
+    metadata = read_metadata(model)
+    try:
+        return _origin(metadata)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{model}: damaged or missing metadata ({error}); export the model again") from None
+
+
+def _origin(metadata: Mapping[str, str]) -> tuple[Architecture, Preprocess, Choice]:
+    return (
+        architecture_from_json(parse_json(metadata["ivit.arch"])),
+        Preprocess.from_json(parse_json(metadata["ivit.preprocess"])),
+        Choice(**parse_json(metadata["ivit.choice"])) if "ivit.choice" in metadata else AUTO,
+    )
 
 
 def _integer_weights(model: PathLike) -> dict[str, np.ndarray[Any, Any]]:
