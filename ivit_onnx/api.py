@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ivit_onnx._version import __version__
-from ivit_onnx.architectures import Preprocess
+from ivit_onnx.architectures import Preprocess, SizeLike
 from ivit_onnx.calibration import (
     DEAD_LEAVES,
     Calibration,
@@ -85,7 +85,7 @@ def calibrate(
     *,
     arch: str | None = None,
     num_heads: int | None = None,
-    img_size: int | None = None,
+    img_size: SizeLike | None = None,
     act: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -125,7 +125,7 @@ def export(
     nonlinear: Nonlinear | None = None,
     input: InputType = "uint8",
     num_heads: int | None = None,
-    img_size: int | None = None,
+    img_size: SizeLike | None = None,
     act: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -156,7 +156,8 @@ def export(
             checkpoint takes no other than it was trained with.
         input: type of the graph's input: "uint8" pixels, quantised "int8" or normalised "float32".
         num_heads: attention heads, where the file does not tell (default: 64 channels a head).
-        img_size: image size to use the network at (default: that of the file); its position table is resized to it.
+        img_size: image size to use the network at (default: that of the file), the side of a square or (height, width);
+            its position table is resized to it.
         act: activation function, where the file does not tell: "gelu", "gelu_tanh" or "quick_gelu".
         mean, std: normalisation of pixels in 0..1, three numbers each.
         flat: inline the composite operators, leaving IntLayerNorm, and softmax and GELU by shifts or by table.

@@ -176,15 +176,15 @@ def prove_file(model: str | os.PathLike[str], *, certified_only: bool = False) -
 
 
 def random_images(description: ModelDescription, count: int, seed: int) -> Array:
-    """uint8 [count, 3, size, size] over the full pixel range.
+    """uint8 [count, 3, height, width] over the full pixel range.
 
     Four kinds in turn: noise, noise of extreme values, coarse blocks, one colour.
     """
     size = description.preprocess.size
-    shape = (3, size, size)
+    shape = (3, *size)
     rng = np.random.default_rng(seed)
-    coarse = max(size // 8, 1)
-    repeats = -(-size // coarse)
+    coarse = [max(side // 8, 1) for side in size]
+    rows, columns = (-(-side // blocks) for side, blocks in zip(size, coarse, strict=True))
 
     def image(kind: int) -> Array:
         if kind == 0:
@@ -192,8 +192,8 @@ def random_images(description: ModelDescription, count: int, seed: int) -> Array
         if kind == 1:
             return np.asarray(rng.integers(0, 2, shape) * 255, np.uint8)
         if kind == 2:
-            blocks = rng.integers(0, 256, (3, coarse, coarse), dtype=np.uint8)
-            return blocks.repeat(repeats, axis=1).repeat(repeats, axis=2)[:, :size, :size]
+            blocks = rng.integers(0, 256, (3, *coarse), dtype=np.uint8)
+            return blocks.repeat(rows, axis=1).repeat(columns, axis=2)[:, : size.height, : size.width]
         return np.broadcast_to(rng.integers(0, 256, (3, 1, 1), dtype=np.uint8), shape)
 
     return np.stack([image(index % 4) for index in range(count)])

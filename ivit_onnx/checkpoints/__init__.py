@@ -17,6 +17,8 @@ from ivit_onnx.architectures import (
     KNOWN,
     Architecture,
     Preprocess,
+    Size,
+    SizeLike,
     default_preprocess,
     known_architecture,
     matching_names,
@@ -133,23 +135,24 @@ def load_checkpoint(
     *,
     arch: str | None = None,
     heads: int | None = None,
-    image_size: int | None = None,
+    image_size: SizeLike | None = None,
     act: str | None = None,
 ) -> Checkpoint:
     """Read, recognise and check a checkpoint file.
 
-    `arch` names a known timm model to check the file against; `heads` and `act` say what shapes cannot; `image_size`
-    is the image size to use the network at.
+    `arch` names a known timm model to check the file against; `heads` and `act` say what shapes cannot; `image_size`,
+    the side of a square or (height, width), is the image size to use the network at.
     Raises CheckpointError with one line about what is wrong and, where there is one, the flag to pass.
     """
     if arch is not None:
         known_architecture(arch)
+    flags = Flags(arch, heads, None if image_size is None else Size.of(image_size), act)
     tensors = load_state_dict(path)
     trained = read_trained(path, tensors)
     if trained is not None:
-        return _checked_trained(tensors, trained, Flags(arch, heads, image_size, act))
+        return _checked_trained(tensors, trained, flags)
     state_dict, scales = split_published(tensors)
-    architecture, warnings = _family_of(state_dict).read(state_dict, Flags(arch, heads, image_size, act))
+    architecture, warnings = _family_of(state_dict).read(state_dict, flags)
     return _checked(state_dict, scales, architecture, warnings, named=arch is not None)
 
 
@@ -169,7 +172,7 @@ def read_architecture(
     *,
     name: str | None = None,
     heads: int | None = None,
-    image_size: int | None = None,
+    image_size: SizeLike | None = None,
     act: str | None = None,
 ) -> Architecture:
     """The architecture of a state_dict, from the names and shapes of its tensors.
@@ -180,7 +183,8 @@ def read_architecture(
 
     Raises CheckpointError when the family is not supported, a tensor is missing or misshapen, or the flags disagree.
     """
-    return _family_of(state_dict).read(state_dict, Flags(name, heads, image_size, act))[0]
+    flags = Flags(name, heads, None if image_size is None else Size.of(image_size), act)
+    return _family_of(state_dict).read(state_dict, flags)[0]
 
 
 def validate(state_dict: Tensors, arch: Architecture) -> None:

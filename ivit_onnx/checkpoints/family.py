@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ivit_onnx.architectures import Architecture
+from ivit_onnx.architectures import Architecture, Size
 from ivit_onnx.checkpoints.tensors import check_tensors
 from ivit_onnx.errors import CheckpointError
 
@@ -24,7 +24,7 @@ class Flags:
 
     name: str | None = None
     heads: int | None = None
-    image_size: int | None = None
+    image_size: Size | None = None
     act: str | None = None
 
 

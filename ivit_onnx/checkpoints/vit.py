@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from ivit_onnx.architectures import VitArchitecture, known_architecture, matching_names
 from ivit_onnx.checkpoints.family import Family, Flags, Tensors, check_against
+from ivit_onnx.checkpoints.positions import PositionResize, position_fields, resize_positions, trained_grid
 from ivit_onnx.checkpoints.tensors import shape_of
 from ivit_onnx.errors import CheckpointError
 
@@ -52,6 +52,7 @@ def _detects(state_dict: Tensors) -> bool:
 
 def _read(state_dict: Tensors, flags: Flags) -> tuple[VitArchitecture, list[str]]:
     """The architecture: what shapes do not tell is that of the known model with these shapes, else timm's default."""
+    published_registers = "register_tokens" in state_dict
     state_dict = _timm_names(state_dict)
     channels, patch = _patches(state_dict)
     width, depth = shape_of(state_dict, "patch_embed.proj.weight", 4)[0], _depth(state_dict)
@@ -61,9 +62,7 @@ def _read(state_dict: Tensors, flags: Flags) -> tuple[VitArchitecture, list[str]
     fc_norm = _fc_norm(state_dict)
     if distilled and not (class_token and "head.weight" in state_dict):
         raise CheckpointError("not supported yet: a distillation token (dist_token) without class token or head")
-    grid, no_embed_class = _position_grid(state_dict, int(class_token) + int(distilled) + reg_tokens)
     found: dict[str, Any] = {
-        "image_size": grid * patch,
         "patch_size": patch,
         "in_channels": channels,
         "width": width,
@@ -72,12 +71,16 @@ def _read(state_dict: Tensors, flags: Flags) -> tuple[VitArchitecture, list[str]
         "distilled": distilled,
         "class_token": class_token,
         "reg_tokens": reg_tokens,
-        "no_embed_class": no_embed_class,
         "pre_norm": "norm_pre.weight" in state_dict,
         "pool": "token" if class_token and not fc_norm else "avg",
         "fc_norm": fc_norm,
         "layer_scale": "blocks.0.ls1.gamma" in state_dict,
     }
+    tokens = shape_of(state_dict, "pos_embed", 3)[1]
+    prefix = int(class_token) + int(distilled) + reg_tokens
+    fields, warnings = position_fields(found, tokens, prefix, flags, separate=published_registers)
+    found |= fields
+    size = flags.image_size or found["image_size"]
     names = [flags.name] if flags.name is not None else matching_names("vit", found)
     known = known_architecture(names[0]) if names else None
     if flags.name is not None and known is not None:
@@ -86,14 +89,14 @@ def _read(state_dict: Tensors, flags: Flags) -> tuple[VitArchitecture, list[str]
             del said["image_size"]
         check_against(known, "vit", {field: value for field, value in said.items() if value is not None})
     arch = VitArchitecture(
-        name=names[0] if names else f"vit_custom_patch{patch}_{flags.image_size or grid * patch}",
+        name=names[0] if names else f"vit_custom_patch{patch}_{size}",
         heads=flags.heads or (known.heads if isinstance(known, VitArchitecture) else _standard_heads(width, flags)),
         classes=shape_of(state_dict, "head.weight", 2)[0] if "head.weight" in state_dict else 0,
         act=flags.act or (known.act if isinstance(known, VitArchitecture) else "gelu"),
         eps=known.eps if isinstance(known, VitArchitecture) else 1e-5 if found["pre_norm"] else 1e-6,
-        **{**found, "image_size": flags.image_size or found["image_size"]},
+        **{**found, "image_size": size},
     )
-    return arch, _assumptions(arch, names, flags)
+    return arch, [*warnings, *_assumptions(arch, names, flags)]
 
 
 def _assumptions(arch: VitArchitecture, names: list[str], flags: Flags) -> list[str]:
@@ -164,33 +167,23 @@ def _fc_norm(state_dict: Tensors) -> bool:
     return "fc_norm.weight" in state_dict
 
 
-def _position_grid(state_dict: Tensors, prefix: int) -> tuple[int, bool]:
-    """Side of the grid of patches of the position table, and whether the table has no entries for prefix tokens."""
-    tokens = shape_of(state_dict, "pos_embed", 3)[1]
-    for skipped, no_embed_class in ((prefix, False), (0, prefix > 0)):
-        grid = math.isqrt(max(tokens - skipped, 0))
-        if grid > 0 and grid * grid == tokens - skipped:
-            return grid, no_embed_class
-    raise CheckpointError(
-        f"not supported yet: images that are not square (pos_embed has {tokens} tokens, {prefix} of them no patches)"
-    )
-
-
 def _weights(state_dict: Tensors, arch: VitArchitecture) -> dict[str, torch.Tensor]:
     """The weights with timm's names, and with a position table for the image size of `arch`."""
     adapted = _timm_names(state_dict)
     table = adapted.get("pos_embed")
-    if table is None or table.ndim != 3 or table.shape[1] == arch.positions:
+    if table is None or table.ndim != 3 or table.shape[0] != 1 or not table.is_floating_point():
         return adapted
-    prefix = 0 if arch.no_embed_class else arch.prefix_tokens
-    grid, new_grid = math.isqrt(max(table.shape[1] - prefix, 0)), arch.image_size // arch.patch_size
-    if table.shape[0] == 1 and 0 < grid * grid == table.shape[1] - prefix and table.is_floating_point():
-        # As timm's resample_abs_pos_embed; float64, so that every machine gets the same float32 numbers.
-        patches = table[:, prefix:].double().reshape(1, grid, grid, -1).permute(0, 3, 1, 2)
-        patches = torch.nn.functional.interpolate(patches, (new_grid, new_grid), mode="bicubic", antialias=True)
-        patches = patches.permute(0, 2, 3, 1).flatten(1, 2).float()
-        adapted["pos_embed"] = torch.cat([table[:, :prefix].float(), patches], dim=1)
+    trained = trained_grid(table.shape[1], arch)
+    if trained is not None and trained != arch.grid:
+        prefix = 0 if arch.no_embed_class else arch.prefix_tokens
+        adapted["pos_embed"] = resize_positions(table, prefix, trained, arch.grid, _resizing(state_dict))
     return adapted
+
+
+def _resizing(state_dict: Tensors) -> PositionResize:
+    """How the authors of a file resize its position table."""
+    dinov2 = {"mask_token", "blocks.0.ls1.gamma"} <= state_dict.keys() and "register_tokens" not in state_dict
+    return PositionResize.DINOV2 if dinov2 else PositionResize.TIMM
 
 
 def _depth(state_dict: Tensors) -> int:
