@@ -77,7 +77,7 @@ def one_line(error: pytest.ExceptionInfo[CheckpointError]) -> str:
 
 
 def test_load_checkpoint_reads_everything() -> None:
-    checkpoint = load_checkpoint(MICRO, heads=2)
+    checkpoint = load_checkpoint(MICRO, heads=2, image_size=32)
     assert checkpoint.arch == MICRO_ARCH
     assert checkpoint.warnings == ()
     assert (checkpoint.arch.patches, checkpoint.arch.tokens, checkpoint.arch.head_dim) == (16, 17, 32)
@@ -86,7 +86,7 @@ def test_load_checkpoint_reads_everything() -> None:
 
 
 def test_assumed_heads_are_a_warning() -> None:
-    checkpoint = load_checkpoint(MICRO)
+    checkpoint = load_checkpoint(MICRO, image_size=32)
     assert checkpoint.arch.heads == 1
     assert "--num-heads" in checkpoint.warnings[0]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -211,9 +211,9 @@ def test_windows_that_cannot_be_square(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=f"more than 2 rows and columns, found a grid of {grid} in stage"):
             load_checkpoint(swin, image_size=size)
     assert load_checkpoint(swin, image_size=(24, 40)).arch.stages[1].grid == (3, 5)
-    with pytest.raises(CheckpointError, match="windows that are not square"):
-        from_timm(timm_swin(img_size=(16, 64), window_size=4, depths=(2,), num_heads=(2,))).arch
-        from_timm(timm_swin(img_size=(16, 32), window_size=8, depths=(2,), num_heads=(2,)))
+    for window in (4, 8):  # the first one is square, but timm shifts it along rows only
+        with pytest.raises(CheckpointError, match="windows that are not square"):
+            from_timm(timm_swin(img_size=(16, 64), window_size=window, depths=(2,), num_heads=(2,)))
 
 
 @pytest.mark.parametrize("size", [(32, 64), (64, 32), (32, 128), (64, 64)])
@@ -231,6 +231,7 @@ def test_masks_of_original_swin_files_tell_rectangles(tmp_path: Path, size: tupl
 # Position tables for other sizes
 
 
+@settings(deadline=None)
 @given(
     old=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     new=st.tuples(st.integers(1, 12), st.integers(1, 12)),
@@ -269,6 +270,7 @@ def huggingface_positions(table: torch.Tensor, rows: int, columns: int) -> torch
     return torch.cat([table[:, :1], patches.permute(0, 2, 3, 1).reshape(1, rows * columns, -1)], dim=1)
 
 
+@settings(deadline=None, max_examples=40)
 @given(rows=st.integers(1, 40), columns=st.integers(1, 40))
 def test_resizing_is_that_of_the_authors(rows: int, columns: int) -> None:
     table = torch.randn(1, 1 + 37 * 37, 3, generator=torch.Generator().manual_seed(0))
@@ -326,12 +328,13 @@ def test_pixels_are_those_of_timm(image: Size, size: Size, mode: str) -> None:
     source = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*image, 3), dtype=np.uint8))
     for crop in (1.0, 0.9, 0.875):
         for interpolation in ("bicubic", "bilinear"):
-            settings = {"crop_pct": crop, "interpolation": interpolation, "crop_mode": mode}
-            transform = create_transform((3, *size), normalize=False, **settings)
-            found = read_pixels(source, Preprocess(size, **settings))
+            options = {"crop_pct": crop, "interpolation": interpolation, "crop_mode": mode}
+            transform = create_transform((3, *size), normalize=False, **options)
+            found = read_pixels(source, Preprocess(size, **options))
             np.testing.assert_array_equal(found, transform(source).numpy(), strict=True)
 
 
+@settings(deadline=None)
 @given(image=st.tuples(st.integers(1, 90), st.integers(1, 90)), size=st.tuples(st.integers(1, 70), st.integers(1, 70)))
 def test_any_image_becomes_the_size_as_in_timm(image: tuple[int, int], size: tuple[int, int]) -> None:
     source = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*image, 3), dtype=np.uint8))
@@ -364,6 +367,7 @@ def test_timm_says_the_crop_mode() -> None:
         from_timm(network)
 
 
+@settings(deadline=None, max_examples=40)
 @given(height=st.integers(1, 60), width=st.integers(1, 60), seed=st.integers(0, 999))
 def test_drawn_images_have_any_form(height: int, width: int, seed: int) -> None:
     image = draw((height, width), seed)

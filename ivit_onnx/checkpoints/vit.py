@@ -79,7 +79,7 @@ def _read(state_dict: Tensors, flags: Flags) -> tuple[VitArchitecture, list[str]
     tokens = shape_of(state_dict, "pos_embed", 3)[1]
     prefix = int(class_token) + int(distilled) + reg_tokens
     fields, warnings = position_fields(found, tokens, prefix, flags, separate=published_registers)
-    found |= fields
+    found = {**fields, **found}
     size = flags.image_size or found["image_size"]
     names = [flags.name] if flags.name is not None else matching_names("vit", found)
     known = known_architecture(names[0]) if names else None
