@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ivit_onnx._version import __version__
-from ivit_onnx.architectures import Preprocess
+from ivit_onnx.architectures import Preprocess, SizeLike
 from ivit_onnx.calibration import (
     DEAD_LEAVES,
     Calibration,
@@ -139,7 +139,7 @@ def calibrate(
     *,
     arch: str | None = None,
     num_heads: int | None = None,
-    img_size: int | None = None,
+    img_size: SizeLike | None = None,
     act: str | None = None,
     pool: Pool | None = None,
     plain: bool = False,
@@ -187,7 +187,7 @@ def export(
     nonlinear: Nonlinear | None = None,
     input: InputType = "uint8",
     num_heads: int | None = None,
-    img_size: int | None = None,
+    img_size: SizeLike | None = None,
     act: str | None = None,
     pool: Pool | None = None,
     plain: bool = False,
@@ -223,7 +223,8 @@ def export(
             checkpoint takes no other than it was trained with.
         input: type of the graph's input: "uint8" pixels, quantised "int8" or normalised "float32".
         num_heads: attention heads, where the file does not tell (default: 64 channels a head).
-        img_size: image size to use the network at (default: that of the file); its position table is resized to it.
+        img_size: image size to use the network at (default: that of the file), the side of a square or (height, width);
+            its position table is resized to it.
         act: activation function, where the file does not tell: "gelu", "gelu_tanh" or "quick_gelu".
         pool: what the head reads, where the file does not tell: "token", the class token, or "avg", the mean of the
             patches.

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from ivit_onnx.architectures import Preprocess
+from ivit_onnx.architectures import Preprocess, Size
 from ivit_onnx.errors import ImageError
 
 __all__ = ["IMAGE_SUFFIXES", "ImageSource", "count_images", "find_images", "normalize", "read_images", "read_pixels"]
@@ -30,14 +30,14 @@ _RESAMPLING = {
 
 
 def read_images(source: ImageSource, preprocess: Preprocess, limit: int | None = None) -> Iterator[Array]:
-    """Yield normalised float32 images [3, size, size], one at a time.
+    """Yield normalised float32 images [3, height, width], one at a time.
 
     `source` is one of
 
     * a folder: every image below it, in sorted order; only one image is in memory at a time;
     * an image file;
     * an .npz file with the key `images`, an .npy file, or an array: uint8 pixels [N, 3, H, W] or [N, H, W, 3] (grey
-      images with 1 channel are repeated), or normalised float [N, 3, size, size]; the first axis may be absent;
+      images with 1 channel are repeated), or normalised float [N, 3, height, width]; the first axis may be absent;
     * any iterable of such arrays (batches too), Pillow images or paths; of a tuple, as a data loader yields with
       labels, the first element is taken.
 
@@ -100,7 +100,7 @@ def find_images(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def read_pixels(image: str | os.PathLike[str] | Image.Image, preprocess: Preprocess) -> Array:
-    """An image file or a Pillow image as uint8 pixels [3, size, size]: resized, cropped to the centre, RGB.
+    """An image file or a Pillow image as uint8 pixels [3, height, width]: resized, cropped to the centre, RGB.
 
     Bit-identical to timm's evaluation transform before its normalisation; like it, Exif orientation is not applied.
     Raises ImageError when the file is missing or is not a readable image.
@@ -132,20 +132,33 @@ def normalize(pixels: Array, preprocess: Preprocess) -> Array:
 
 
 def _resize_and_crop(image: Image.Image, preprocess: Preprocess) -> Array:
-    """Shorter side to `preprocess.resize`, then the centre; rounding as in torchvision's Resize and CenterCrop."""
-    width, height = image.size
-    shorter, longer = sorted((width, height))
-    short, size = preprocess.resize, preprocess.size
-    if longer > 100 * shorter:
-        raise ImageError(f"expected an image, found a strip of {width} x {height} pixels")
-    long = max(short, int(short * longer / shorter))
-    new_size = (short, long) if width <= height else (long, short)
-    if new_size != image.size:
-        image = image.resize(new_size, _RESAMPLING[preprocess.interpolation])
-    left = round((new_size[0] - size) / 2.0)
-    top = round((new_size[1] - size) / 2.0)
-    image = image.crop((left, top, left + size, top + size))
+    """Resized, then the centre; rounding as in timm's evaluation transform and torchvision's CenterCrop."""
+    resized, size = _resized(Size(image.height, image.width), preprocess), preprocess.size
+    if (resized.width, resized.height) != image.size:
+        image = image.resize((resized.width, resized.height), _RESAMPLING[preprocess.interpolation])
+    left = round((resized.width - size.width) / 2.0)
+    top = round((resized.height - size.height) / 2.0)
+    image = image.crop((left, top, left + size.width, top + size.height))
     return np.ascontiguousarray(np.asarray(image, np.uint8).transpose(2, 0, 1))
+
+
+def _resized(image: Size, preprocess: Preprocess) -> Size:
+    """What an image of that size is resized to before its centre is cut out.
+
+    With "center", proportions stay. timm rounds the longer side down for square networks and to the nearest otherwise.
+    """
+    target = preprocess.resize
+    if preprocess.crop_mode == "squash":
+        return target
+    shorter, longer = sorted(image)
+    if longer > 100 * shorter:
+        raise ImageError(f"expected an image, found a strip of {image.width} x {image.height} pixels")
+    if target.square:
+        short = target.height
+        long = max(short, int(short * longer / shorter))
+        return Size(long, short) if image.width <= image.height else Size(short, long)
+    ratio = min(image.height / target.height, image.width / target.width)
+    return Size(round(image.height / ratio), round(image.width / ratio))
 
 
 def _spaced(total: int, limit: int | None) -> list[int]:
@@ -181,22 +194,22 @@ def _count(array: Array) -> int:
 def _read_array(array: Array, preprocess: Preprocess, limit: int | None, where: str) -> Iterator[Array]:
     if array.ndim == 3:
         array = array[None]
-    size = preprocess.size
+    height, width = preprocess.size
     if array.ndim != 4 or 0 in array.shape:
         raise ImageError(
-            f"{where}: expected images [N, 3, {size}, {size}] or [N, {size}, {size}, 3], "
+            f"{where}: expected images [N, 3, {height}, {width}] or [N, {height}, {width}, 3], "
             f"found shape {list(array.shape)}"
         )
     if array.dtype == np.uint8:
-        channels_last = _channels_last(array.shape, size, where)
+        channels_last = _channels_last(array.shape, preprocess.size, where)
         for index in _spaced(len(array), limit):
             yield normalize(_pixels_of(array[index], channels_last, preprocess), preprocess)
         return
     if not np.issubdtype(array.dtype, np.floating):
         raise ImageError(f"{where}: expected uint8 pixels or normalised float32, found {array.dtype}")
-    if array.shape[1:] != (3, size, size):
+    if array.shape[1:] != (3, height, width):
         raise ImageError(
-            f"{where}: expected normalised images [N, 3, {size}, {size}], found shape {list(array.shape)}"
+            f"{where}: expected normalised images [N, 3, {height}, {width}], found shape {list(array.shape)}"
             " (floats are not resized; pass uint8 pixels for that)"
         )
     for index in _spaced(len(array), limit):
@@ -206,21 +219,21 @@ def _read_array(array: Array, preprocess: Preprocess, limit: int | None, where: 
         yield image
 
 
-def _channels_last(shape: tuple[int, ...], size: int, where: str) -> bool:
+def _channels_last(shape: tuple[int, ...], size: Size, where: str) -> bool:
     """Whether pixels [N, .., .., ..] have their channels last; the model's size decides where both are possible."""
     first, last = shape[1] in (1, 3), shape[3] in (1, 3)
     if first and last:
-        return shape[1:3] == (size, size)
+        return shape[1:3] == size
     if not first and not last:
         raise ImageError(f"{where}: expected pixels [N, 3, H, W] or [N, H, W, 3], found shape {list(shape)}")
     return last
 
 
 def _pixels_of(image: Array, channels_last: bool, preprocess: Preprocess) -> Array:
-    """One uint8 image of any size and layout as uint8 [3, size, size]."""
+    """One uint8 image of any size and layout as uint8 [3, height, width]."""
     chw = image.transpose(2, 0, 1) if channels_last else image
     chw = np.repeat(chw, 3, axis=0) if chw.shape[0] == 1 else chw
-    if chw.shape[1:] == (preprocess.size, preprocess.size):
+    if chw.shape[1:] == preprocess.size:
         return np.ascontiguousarray(chw)
     return read_pixels(Image.fromarray(np.ascontiguousarray(chw.transpose(1, 2, 0))), preprocess)
 

@@ -1,7 +1,8 @@
 """The network of a checkpoint as its own library computes it, beside ours in floating point.
 
 Names and shapes can fit and the network still be another one: an activation function, a pooling, an order of
-normalisations leave no trace in tensors. Where the library that made the checkpoint is installed, its own forward tells.
+normalisations leave no trace in tensors. Where the library that made the checkpoint is installed, its own forward
+tells.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ivit_onnx.architectures import Architecture
 from ivit_onnx.checkpoints import Checkpoint, Given, load_as
 from ivit_onnx.errors import IvitError
 from ivit_onnx.exported import read_origin
@@ -66,16 +66,12 @@ def compare_with_original(model: str | os.PathLike[str], given: Given) -> Origin
         return f"not compared with the forward of the library that made it: {error}"
     twin = from_checkpoint(loaded, preprocess)
     twin.set_quantized(False)
-    images = torch.randn((_IMAGES, 3, *_size(arch)), generator=torch.Generator().manual_seed(_SEED))
+    images = torch.randn((_IMAGES, 3, *arch.image_size), generator=torch.Generator().manual_seed(_SEED))
     with torch.inference_mode():
         expected, found = forward(images).double(), twin(images).double()
     if expected.shape != found.shape:
         return f"not compared with {library}: its output is {list(expected.shape)}, ours {list(found.shape)}"
     return OriginalComparison(library, float((found - expected).norm() / expected.norm()))
-
-
-def _size(arch: Architecture) -> tuple[int, int]:
-    return (arch.image_size, arch.image_size)
 
 
 def _original(given: Given, loaded: Checkpoint) -> tuple[str, Forward]:
@@ -113,7 +109,7 @@ def _transformers(folder: Path, config: dict[str, Any]) -> tuple[str, Forward]:
         raise _NotComparedError(f"{name}: {' '.join(str(error).split())[:200]}") from None
 
     def forward(images: Tensor) -> Tensor:
-        options = {"pixel_values": images}
+        options: dict[str, Any] = {"pixel_values": images}
         if "interpolate_pos_encoding" in made.forward.__code__.co_varnames:
             options["interpolate_pos_encoding"] = True
         return _output(network(**options))
@@ -130,7 +126,7 @@ def _timm(loaded: Checkpoint) -> tuple[str, Forward]:
     if not timm.models.is_model(name):
         raise _NotComparedError(f"{name} is no name of timm; pass the module itself to ivit_onnx.export to be sure")
     try:
-        network = timm.create_model(name, num_classes=loaded.arch.classes, img_size=_size(loaded.arch))
+        network = timm.create_model(name, num_classes=loaded.arch.classes, img_size=tuple(loaded.arch.image_size))
         network.load_state_dict(loaded.state_dict)
     except Exception as error:  # whatever a library makes of settings that it does not like
         raise _NotComparedError(f"timm's {name}: {' '.join(str(error).split())[:200]}") from None

@@ -133,8 +133,8 @@ def verify(
     The reference is the model's own function bodies in plain ONNX Runtime, one image at a time. Compared with it: the
     same in batches, the native kernels, with `device` "cuda" those of the GPU too, and with `against` (the checkpoint
     of the model) the PyTorch twin, whose floating-point network is compared with the forward of the library that made
-    the checkpoint, where that is installed; each on `count` random images of the full pixel range, drawn from `seed`, and on up
-    to `count` real `images`. `on_stage` is told what is being done.
+    the checkpoint, where that is installed; each on `count` random images of the full pixel range, drawn from `seed`,
+    and on up to `count` real `images`. `on_stage` is told what is being done.
 
     Raises ModelError, ImageError or CheckpointError when something cannot be read, IvitError when the device is not
     there; differences are in the report.
@@ -194,15 +194,15 @@ def prove_file(model: str | os.PathLike[str], *, certified_only: bool = False) -
 
 
 def random_images(description: ModelDescription, count: int, seed: int) -> Array:
-    """uint8 [count, 3, size, size] over the full pixel range.
+    """uint8 [count, 3, height, width] over the full pixel range.
 
     Four kinds in turn: noise, noise of extreme values, coarse blocks, one colour.
     """
     size = description.preprocess.size
-    shape = (3, size, size)
+    shape = (3, *size)
     rng = np.random.default_rng(seed)
-    coarse = max(size // 8, 1)
-    repeats = -(-size // coarse)
+    coarse = [max(side // 8, 1) for side in size]
+    rows, columns = (-(-side // blocks) for side, blocks in zip(size, coarse, strict=True))
 
     def image(kind: int) -> Array:
         if kind == 0:
@@ -210,8 +210,8 @@ def random_images(description: ModelDescription, count: int, seed: int) -> Array
         if kind == 1:
             return np.asarray(rng.integers(0, 2, shape) * 255, np.uint8)
         if kind == 2:
-            blocks = rng.integers(0, 256, (3, coarse, coarse), dtype=np.uint8)
-            return blocks.repeat(repeats, axis=1).repeat(repeats, axis=2)[:, :size, :size]
+            blocks = rng.integers(0, 256, (3, *coarse), dtype=np.uint8)
+            return blocks.repeat(rows, axis=1).repeat(columns, axis=2)[:, : size.height, : size.width]
         return np.broadcast_to(rng.integers(0, 256, (3, 1, 1), dtype=np.uint8), shape)
 
     return np.stack([image(index % 4) for index in range(count)])

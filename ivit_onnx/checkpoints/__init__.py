@@ -18,6 +18,7 @@ from ivit_onnx.architectures import (
     KNOWN,
     Architecture,
     Preprocess,
+    SizeLike,
     default_preprocess,
     known_architecture,
     matching_names,
@@ -158,7 +159,7 @@ def load_checkpoint(
     *,
     arch: str | None = None,
     heads: int | None = None,
-    image_size: int | None = None,
+    image_size: SizeLike | None = None,
     act: str | None = None,
     pool: str | None = None,
     plain: bool = False,
@@ -167,8 +168,9 @@ def load_checkpoint(
     """Read, recognise and check a checkpoint: a file, a folder, a module or a state_dict.
 
     `arch` names a known timm model to check it against; `heads`, `act` and `pool` say what shapes cannot, `plain` that
-    blocks are normalised before each branch and have no rotary embedding; `image_size` is the image size to use the
-    network at; `choice`: which tensors to take where there are several networks.
+    blocks are normalised before each branch and have no rotary embedding; `image_size`, the side of a square or
+    (height, width), is the image size to use the network at; `choice`: which tensors to take where there are several
+    networks.
     Raises CheckpointError with one line about what is wrong and, where there is one, the flag to pass.
     """
     asked = _asked(arch, heads, image_size, act, pool, plain)
@@ -206,7 +208,7 @@ def read_architecture(
     *,
     name: str | None = None,
     heads: int | None = None,
-    image_size: int | None = None,
+    image_size: SizeLike | None = None,
     act: str | None = None,
     pool: str | None = None,
     plain: bool = False,
@@ -223,7 +225,7 @@ def read_architecture(
 
 
 def _asked(
-    name: str | None, heads: int | None, image_size: int | None, act: str | None, pool: str | None, plain: bool
+    name: str | None, heads: int | None, image_size: SizeLike | None, act: str | None, pool: str | None, plain: bool
 ) -> Facts:
     """What the user says of a checkpoint."""
     blocks = PLAIN if plain else None
@@ -267,7 +269,7 @@ def _checked(
     arch = reading.arch
     validate(state_dict, arch)
     family = FAMILIES[arch.family]
-    weights = {name: to_float32(tensor) for name, tensor in family.weights(state_dict, arch).items()}
+    weights = {name: to_float32(tensor) for name, tensor in family.weights(state_dict, arch, reading.facts).items()}
     for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{name} does not fit float32: it has values above 3.4e38")

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ivit_onnx.architectures import Size
+
 __all__ = ["ASSUMED", "FIELDS", "PLAIN", "Fact", "Facts"]
 
 #: The origin of what nothing tells.
@@ -56,13 +58,13 @@ class Facts:
         unknown = [name for name in values if name not in FIELDS]
         if unknown:
             raise KeyError(unknown[0])
-        return cls({name: Fact(value, origin) for name, value in values.items() if value is not None})
+        return cls({name: Fact(_known(name, value), origin) for name, value in values.items() if value is not None})
 
     @classmethod
     def asked(cls, **values: Any) -> Facts:
         """What a user said by options; each has the name of its option as origin."""
-        told = {name: Fact(value, FIELDS[name][1]) for name, value in values.items() if value is not None}
-        return cls(told)
+        told = {name: value for name, value in values.items() if value is not None}
+        return cls({name: Fact(_known(name, value), FIELDS[name][1]) for name, value in told.items()})
 
     def __or__(self, weaker: Facts) -> Facts:
         """These facts, and the others where these are silent."""
@@ -118,11 +120,20 @@ class Facts:
         }
 
 
+def _known(name: str, value: Any) -> Any:
+    """A value as the type that its field has: an image size is height and width."""
+    return Size.of(value) if name == "image_size" else value
+
+
 def _plain(value: Any) -> Any:
+    if isinstance(value, Size):
+        return value.to_json()
     return list(value) if isinstance(value, tuple) else value
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, Size):
+        return value.sides
     if isinstance(value, tuple | list):
         if len(value) > 4:
             return f"{len(value)}, {value[0]} to {value[-1]}"

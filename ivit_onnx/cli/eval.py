@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ivit_onnx.architectures import Preprocess
 from ivit_onnx.cli._data import Classes, Data, ImageColumn, LabelColumn, Labels, SplitName, SplitOption
 from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_lines, print_table
 from ivit_onnx.cli._run import DeviceOption, NoKernels, Threads
@@ -110,11 +111,7 @@ class _Bar:
 
 def _print_result(result: Evaluation, content: dict[str, Any]) -> None:
     counts, preprocess = result.counts, result.description.preprocess
-    how = (
-        f"images of {preprocess.size} x {preprocess.size} as they are"
-        if result.whole
-        else f"shorter side to {preprocess.resize} ({preprocess.interpolation}), centre of {preprocess.size}"
-    )
+    how = f"images of {preprocess.size.sides} as they are" if result.whole else _resizing(preprocess)
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (preprocess.mean, preprocess.std))
     lines = [f"preprocessing: {how}, mean {mean}, std {std}"]
     if result.resumed:
@@ -134,6 +131,16 @@ def _print_result(result: Evaluation, content: dict[str, Any]) -> None:
                 f"right, the integer model has {counts.lost} wrong; it has {counts.gained} others right"
             ]
         )
+
+
+def _resizing(preprocess: Preprocess) -> str:
+    """How images of another size become the network's, in words."""
+    resize = preprocess.resize
+    if preprocess.crop_mode == "squash":
+        target = f"both sides to {resize.sides}"
+    else:
+        target = f"shorter side to {resize.height}" if resize.square else f"to at least {resize.sides}"
+    return f"{target} ({preprocess.interpolation}), centre of {preprocess.size.sides}"
 
 
 def _speed(entry: dict[str, Any]) -> str:

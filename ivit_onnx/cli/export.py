@@ -10,6 +10,7 @@ import typer
 
 from ivit_onnx.architectures import KNOWN, architecture_from_json
 from ivit_onnx.cli._colours import colours
+from ivit_onnx.cli._image_size import IMAGE_SIZE, image_size
 from ivit_onnx.cli._output import megabytes, print_json, print_lines, print_pairs, print_table
 from ivit_onnx.errors import ExportError
 from ivit_onnx.files import check_output
@@ -35,10 +36,7 @@ def _list_models(wanted: bool) -> None:
     if not wanted:
         return
     if sys.stdout.isatty():
-        rows = [
-            [name, f"{arch.image_size} x {arch.image_size}", arch.summary(), ", ".join(arch.traits())]
-            for name, arch in KNOWN.items()
-        ]
+        rows = [[name, arch.image_size.sides, arch.summary(), ", ".join(arch.traits())] for name, arch in KNOWN.items()]
         print_table("known models of timm", ["name", "images", "dimensions", "features"], rows)
     else:
         print_lines([*KNOWN])
@@ -124,9 +122,10 @@ def export(
         int | None, typer.Option(help="Attention heads, when the file cannot tell.  \\[default: one for 64 channels]")
     ] = None,
     img_size: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            help="Image size to use the network at; a position table is resized to it.  \\[default: as trained]"
+            metavar=IMAGE_SIZE,
+            help="Image size to use the network at; a position table is resized to it.  \\[default: as trained]",
         ),
     ] = None,
     act: Annotated[
@@ -216,7 +215,7 @@ def export(
     reading: dict[str, Any] = {
         "arch": arch,
         "num_heads": num_heads,
-        "img_size": img_size,
+        "img_size": image_size(img_size),
         "act": act,
         "pool": pool,
         "plain": plain,
@@ -280,7 +279,7 @@ def _print_summary(report: ExportReport) -> None:
         ("architecture", f"{arch.name}: {arch.summary()}"),
         ("read as", recognised["layout"]),
         ("assumed", "; ".join(recognised["assumptions"]) or "nothing"),
-        ("images", f"{arch.image_size} x {arch.image_size} pixels, {output}"),
+        ("images", f"{arch.image_size.sides} pixels, {output}"),
         ("calibration", _calibration(calibration)),
         ("parameters", f"{report.parameters:,}"),
         (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ivit_onnx.cli._colours import colours
+from ivit_onnx.cli._image_size import IMAGE_SIZE, image_size
 from ivit_onnx.cli._output import print_json, print_lines, print_pairs
 from ivit_onnx.datasets import DESCRIPTION
 from ivit_onnx.errors import TrainingError
@@ -65,7 +66,8 @@ def train(
         typer.Option(help="Attention heads, where the file does not tell.", rich_help_panel=_START),
     ] = None,
     img_size: Annotated[
-        int | None, typer.Option(help="Image size to use the network at.", rich_help_panel=_START)
+        str | None,
+        typer.Option(metavar=IMAGE_SIZE, help="Image size to use the network at.", rich_help_panel=_START),
     ] = None,
     act: Annotated[
         str | None, typer.Option(help="Activation function, where the file does not tell.", rich_help_panel=_START)
@@ -217,7 +219,12 @@ def train(
     """
     values: dict[str, Any] = {name: value for name, value in locals().items() if name in _OPTIONS}
     values |= {name: None if values[name] is None else str(values[name]) for name in ("checkpoint", "teacher")}
-    values |= {"output": str(output), "mean": colours("mean", mean), "std": colours("std", std)}
+    values |= {
+        "output": str(output),
+        "img_size": image_size(img_size),
+        "mean": colours("mean", mean),
+        "std": colours("std", std),
+    }
     values["model_kwargs"] = _arguments(model_kwargs)
     if no_augment:
         values |= _WHOLE

@@ -30,8 +30,8 @@ def verify(
         Path | None,
         typer.Option(
             metavar="CHECKPOINT",
-            help="The checkpoint it was exported from, to compare with PyTorch too, and in floating point with the library "
-            "that made it, where that is installed.",
+            help="The checkpoint it was exported from, to compare with PyTorch too, and in floating point with the "
+            "library that made it, where that is installed.",
         ),
     ] = None,
     images: Annotated[
@@ -118,12 +118,11 @@ def _print_report(report: VerificationReport) -> None:
         right=(1,),
     )
     if report.original is not None:
-        same = "the same network" if report.original.passed else "ANOTHER NETWORK"
+        found = report.original
+        same = "the same network" if found.passed else "ANOTHER NETWORK"
         print_lines(
-            [
-                f"in floating point, against {report.original.library}: {same}, relative error {report.original.error:.1e}"
-            ],
-            style="" if report.original.passed else "red",
+            [f"in floating point, against {found.library}: {same}, relative error {found.error:.1e}"],
+            style="" if found.passed else "red",
         )
     print_lines([f"note: {note}" for note in report.notes])
     verdict = "verified" if report.passed else "FAILED"

@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from PIL import Image
 
+from ivit_onnx.architectures import Size
+
 __all__ = ["SPLITS", "ArrayDataset", "ImageDataset", "Split"]
 
 Split = Literal["train", "val"]
@@ -18,12 +20,12 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 class ImageDataset(ABC):
     """A sequence of (Pillow image in RGB, label), label in 0..len(classes)-1.
 
-    Attributes: `classes` the names in order of their labels; `size` the side of the images where all are square and
-    alike, for which a network of this size takes them whole, without resizing and cropping; None otherwise.
+    Attributes: `classes` the names in order of their labels; `size` that of the images where all are alike, for which
+    a network of this size takes them whole, without resizing and cropping; None otherwise.
     """
 
     classes: list[str]
-    size: int | None = None
+    size: Size | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -42,11 +44,11 @@ class ImageDataset(ABC):
 
 
 class ArrayDataset(ImageDataset):
-    """Pixels uint8 [N, size, size, 3] and labels int64 [N] in memory."""
+    """Pixels uint8 [N, height, width, 3] and labels int64 [N] in memory."""
 
     def __init__(self, pixels: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], classes: list[str]) -> None:
         self.pixels, self.labels, self.classes = pixels, labels, classes
-        self.size = int(pixels.shape[1])
+        self.size = Size(*map(int, pixels.shape[1:3]))
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -33,7 +33,7 @@ def takes_whole(data: ImageDataset, preprocess: Preprocess) -> bool:
 
 
 def pixels_of(image: Image.Image, preprocess: Preprocess, *, whole: bool) -> Array:
-    """uint8 pixels [3, size, size] of an image; `whole`: it has this size."""
+    """uint8 pixels [3, height, width] of an image; `whole`: it has this size."""
     if whole:
         return np.ascontiguousarray(np.asarray(image.convert("RGB"), np.uint8).transpose(2, 0, 1))
     return read_pixels(image, preprocess)
@@ -42,7 +42,7 @@ def pixels_of(image: Image.Image, preprocess: Preprocess, *, whole: bool) -> Arr
 def load_batches(
     data: ImageDataset, preprocess: Preprocess, indices: Sequence[int], batch: int, workers: int
 ) -> Iterator[tuple[Array, Array]]:
-    """Yield uint8 pixels [n, 3, size, size] and labels int64 [n] of the images at `indices`, in order, n <= batch.
+    """Yield uint8 pixels [n, 3, height, width] and labels int64 [n] of the images at `indices`, in order, n <= batch.
 
     `workers` threads read ahead by two batches at most. Raises ImageError when an image is not readable.
     """

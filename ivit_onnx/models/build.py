@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ivit_onnx.architectures import Architecture, Preprocess, default_preprocess
+from ivit_onnx.architectures import Architecture, Preprocess, Size, default_preprocess
 from ivit_onnx.checkpoints import Checkpoint, read_architecture, validate
 from ivit_onnx.errors import CalibrationError, CheckpointError
 from ivit_onnx.models.swin import SwinTransformer
@@ -74,6 +74,7 @@ def from_timm(model: nn.Module, softmax_bits: int = 15) -> Twin:
             preprocess,
             crop_pct=float(config.get("crop_pct", preprocess.crop_pct)),
             interpolation=str(config.get("interpolation", preprocess.interpolation)),
+            crop_mode=str(config.get("crop_mode") or preprocess.crop_mode),
             mean=tuple(config["mean"]),
             std=tuple(config["std"]),
         )
@@ -96,10 +97,10 @@ def _untold(model: nn.Module) -> dict[str, Any]:
     return {"act": _ACTIVATIONS[act], "eps": float(blocks[0].norm1.eps), "pool": pool}
 
 
-def _image_size(model: nn.Module) -> int | None:
-    """Side of the images of a timm model, if it tells."""
+def _image_size(model: nn.Module) -> Size | None:
+    """Height and width of the images of a timm model, if it tells."""
     size = getattr(getattr(model, "patch_embed", None), "img_size", None)
-    return None if size is None else int(size[0])
+    return None if size is None else Size(*map(int, size))
 
 
 def _heads(model: nn.Module) -> int | None:

@@ -135,7 +135,7 @@ class _Evaluated(Dataset[tuple[Tensor, int]]):
 def training_batches(
     data: ImageDataset, preprocess: Preprocess, options: Options, plan: Plan, first_step: int, process: int
 ) -> DataLoader[tuple[Tensor, int]]:
-    """Batches (float32 images [share, 3, size, size], labels [share]) of one process, from a step to the end."""
+    """Batches (float32 images [share, 3, height, width], labels [share]) of one process, from a step to the end."""
     return DataLoader(
         _Augmented(data, _transform(preprocess, options), options.seed),
         batch_sampler=_Batches(plan, first_step, process),  # type: ignore[arg-type]
@@ -170,7 +170,7 @@ def evaluation_batches(
 
 
 def calibration_images(data: ImageDataset, preprocess: Preprocess, count: int, seed: int) -> Iterator[Array]:
-    """Normalised float32 images [3, size, size] of random training images, prepared as for evaluation."""
+    """Normalised float32 images [3, height, width] of random training images, prepared as for evaluation."""
     for index in np.random.default_rng([seed, 2]).permutation(len(data))[:count]:
         yield normalize(read_pixels(data[int(index)][0], preprocess), preprocess)
 
@@ -189,12 +189,14 @@ def _transform(preprocess: Preprocess, options: Options) -> Any:
     """timm's training transform; without any augmentation, that of evaluation."""
     from timm.data.transforms_factory import create_transform
 
+    # Crops have about the form of the network's images.
+    form = preprocess.size.width / preprocess.size.height
     augment = options.auto_augment if options.auto_augment != "none" else None
     transform = create_transform(
-        (3, preprocess.size, preprocess.size),
+        (3, *preprocess.size),
         is_training=True,
         scale=(options.crop_scale, 1.0),
-        ratio=(3 / 4, 4 / 3) if options.crop_scale < 1 else (1.0, 1.0),
+        ratio=(3 / 4 * form, 4 / 3 * form) if options.crop_scale < 1 else (form, form),
         hflip=options.hflip,
         vflip=options.vflip,
         color_jitter=options.color_jitter,

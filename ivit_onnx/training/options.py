@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from ivit_onnx.architectures import Size, SizeLike
 from ivit_onnx.calibration import Preset, recipe
 from ivit_onnx.errors import TrainingError
 from ivit_onnx.quant.observers import Method
@@ -41,7 +42,7 @@ class Options:
     pretrained: bool = False
     floating: bool = False
     num_heads: int | None = None
-    img_size: int | None = None
+    img_size: SizeLike | None = None
     act: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -82,6 +83,8 @@ class Options:
     save_every: int = 200
 
     def __post_init__(self) -> None:
+        if self.img_size is not None:
+            object.__setattr__(self, "img_size", Size.of(self.img_size).to_json())
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if not low <= value <= high:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from ivit_onnx.architectures import Preprocess
+from ivit_onnx.architectures import Preprocess, Size
 from ivit_onnx.calibration import apply_calibration, collect_statistics, recipe
 from ivit_onnx.checkpoints import Checkpoint, load_checkpoint, load_state_dict
 from ivit_onnx.datasets import ImageDataset, open_dataset
@@ -139,7 +139,7 @@ def _timm(options: Options, *, pretrained: bool, classes: int | None) -> nn.Modu
 
     settings: dict[str, Any] = dict(options.model_kwargs)
     if options.img_size is not None:
-        settings["img_size"] = options.img_size
+        settings["img_size"] = tuple(Size.of(options.img_size))
     if classes is not None:
         settings["num_classes"] = classes
     try:
