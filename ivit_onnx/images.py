@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,14 +11,13 @@ import numpy as np
 from PIL import Image
 
 from ivit_onnx.architectures import Preprocess
+from ivit_onnx.decoding import IMAGE_SUFFIXES, find_images, open_rgb, to_rgb
 from ivit_onnx.errors import ImageError
 
 __all__ = ["IMAGE_SUFFIXES", "ImageSource", "count_images", "find_images", "normalize", "read_images", "read_pixels"]
 
 Array: TypeAlias = np.ndarray[Any, Any]
 ImageSource: TypeAlias = "str | os.PathLike[str] | Array | Iterable[Any]"
-
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -85,42 +83,20 @@ def count_images(source: ImageSource, limit: int | None = None) -> int | None:
     return min(total, limit)
 
 
-def find_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """Image files below `folder`, sorted by path; ImageError when there are none."""
-    folder = Path(folder)
-    files = sorted(
-        Path(parent) / name
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
-    )
-    if not files:
-        raise ImageError(f"no images in {folder} (looked for {', '.join(sorted(IMAGE_SUFFIXES))} in it and below)")
-    return files
-
-
 def read_pixels(image: str | os.PathLike[str] | Image.Image, preprocess: Preprocess) -> Array:
-    """An image file or a Pillow image as uint8 pixels [3, size, size]: resized, cropped to the centre, RGB.
+    """An image file or a Pillow image as uint8 pixels [3, size, size]: upright RGB, resized, cropped to the centre.
 
-    Bit-identical to timm's evaluation transform before its normalisation; like it, Exif orientation is not applied.
-    Raises ImageError when the file is missing or is not a readable image.
+    Bit-identical to timm's evaluation transform before its normalisation, except that the Exif orientation is applied,
+    which timm leaves out, and that 16 bits a channel are scaled to 8, where Pillow clips them; see
+    `ivit_onnx.decoding.to_rgb`. Raises ImageError when the file is missing or is not a readable image.
     """
     if isinstance(image, Image.Image):
-        return _resize_and_crop(image.convert("RGB"), preprocess)
+        return _resize_and_crop(to_rgb(image), preprocess)
+    rgb = open_rgb(image)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(image) as opened:
-                return _resize_and_crop(opened.convert("RGB"), preprocess)
-    except FileNotFoundError:
-        raise ImageError(f"image {image} does not exist") from None
-    except IsADirectoryError:
-        raise ImageError(f"{image} is a folder, expected an image file") from None
+        return _resize_and_crop(rgb, preprocess)
     except ImageError as error:
         raise ImageError(f"{image}: {error}") from None
-    except Exception as error:  # decoders raise many types on damaged files
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"cannot read image {image}: {reason}") from None
 
 
 def normalize(pixels: Array, preprocess: Preprocess) -> Array:

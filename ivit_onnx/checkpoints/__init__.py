@@ -22,6 +22,7 @@ from ivit_onnx.architectures import (
     matching_names,
     published_preprocess,
 )
+from ivit_onnx.architectures.normalisation import check_normalisation
 from ivit_onnx.checkpoints.family import Family, Flags, Tensors, check_against
 from ivit_onnx.checkpoints.published import activation_scales, split_published
 from ivit_onnx.checkpoints.swin import SWIN
@@ -100,7 +101,8 @@ class Checkpoint:
     ) -> tuple[Preprocess, list[str]]:
         """How images are prepared for this model, and warnings about what had to be assumed.
 
-        `mean` and `std` replace the defaults of the architecture's name. Raises IvitError on impossible values.
+        `mean` and `std` replace the defaults of the architecture's name. Raises IvitError on impossible values, see
+        `ivit_onnx.architectures.normalisation`.
         """
         if self.trained is not None:
             return self._trained_preprocess(self.trained, mean, std), []
@@ -115,6 +117,7 @@ class Checkpoint:
             mean=default.mean if mean is None else tuple(mean),
             std=default.std if std is None else tuple(std),
         )
+        check_normalisation(mean, std)
         return chosen, [] if mean is not None and std is not None else warnings
 
     @staticmethod

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from ivit_onnx.architectures import Preprocess
+from ivit_onnx.architectures.normalisation import check_normalisation
 from ivit_onnx.calibration import apply_calibration, collect_statistics, recipe
 from ivit_onnx.checkpoints import Checkpoint, load_checkpoint, load_state_dict
 from ivit_onnx.datasets import ImageDataset, open_dataset
@@ -131,7 +132,9 @@ def _floating(options: Options, classes: int) -> tuple[nn.Module, Preprocess]:
 
 
 def _normalisation(preprocess: Preprocess, options: Options) -> Preprocess:
-    return replace(preprocess, mean=options.mean or preprocess.mean, std=options.std or preprocess.std)
+    chosen = replace(preprocess, mean=options.mean or preprocess.mean, std=options.std or preprocess.std)
+    check_normalisation(options.mean, options.std)
+    return chosen
 
 
 def _timm(options: Options, *, pretrained: bool, classes: int | None) -> nn.Module:
