@@ -1,4 +1,4 @@
-"""Files with the names of classes, in the forms that people have: a line a class, CSV, JSON of Hugging Face or Keras."""
+"""Files with the names of classes in the forms that people have: lines, CSV, JSON of Hugging Face or Keras."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_class_names(path: str | os.PathLike[str], classes: int | None = None) -
     try:
         text, note = read_text(path)
         rows = _rows(text, path.suffix.lower(), classes)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise IvitError(f"cannot read labels {path}: {getattr(error, 'strerror', None) or error}") from None
     if classes is not None and len(rows) != classes:
         raise IvitError(f"{path} has {len(rows)} labels, the model {classes} classes")

@@ -32,9 +32,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_TURNED = "turned upright as its Exif orientation says"
-_SCALED = "16 bits a channel scaled to 8: 65535 is white"
-_FIRST = "the first of its frames or pages"
+_TURNED = "turned upright by the Exif orientation"
+_SCALED = "16 bits a channel scaled to 8, 65535 is white"
+_FIRST = "only the first frame or page"
 
 
 def find_images(folder: str | os.PathLike[str]) -> list[Path]:
@@ -154,7 +154,8 @@ def _upper_byte(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise ImageError(
-            f"expected 8 or 16 bits a channel, found integers from {low} to {high}; scale them to 0..255 and save 8 bits"
+            f"expected 8 or 16 bits a channel, found integers from {low} to {high}; scale them to 0..255 and save 8 "
+            "bits"
         )
     if 0 < high < 256:
         raise ImageError(
