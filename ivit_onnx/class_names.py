@@ -51,7 +51,7 @@ def _rows(text: str, suffix: str, classes: int | None) -> list[list[str]]:
     if suffix == ".json":
         return _from_object(parse_json(text))
     if suffix in (".csv", ".tsv"):
-        return _from_table(text, classes)
+        return _from_table(text, suffix, classes)
     if text.lstrip().startswith("{"):
         return _from_object(_literal(text))
     lines = [line.strip() for line in text.split("\n")]
@@ -122,9 +122,9 @@ def _by_number(pairs: Iterable[tuple[int, list[str]]]) -> list[list[str]]:
     return [names for _, names in found]
 
 
-def _from_table(text: str, classes: int | None) -> list[list[str]]:
+def _from_table(text: str, suffix: str, classes: int | None) -> list[list[str]]:
     first = text.lstrip().split("\n", 1)[0]
-    delimiter = max(",;\t", key=first.count)
+    delimiter = "\t" if suffix == ".tsv" else max(",;\t", key=first.count)
     rows = [[cell.strip() for cell in row if cell.strip()] for row in csv.reader(text.split("\n"), delimiter=delimiter)]
     rows = [row for row in rows if row]
     if not rows:

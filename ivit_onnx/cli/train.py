@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ivit_onnx.cli._colours import colours
+from ivit_onnx.cli._data import ClassOrderOption
 from ivit_onnx.cli._output import print_json, print_lines, print_pairs
 from ivit_onnx.datasets import DESCRIPTION
 from ivit_onnx.errors import TrainingError
@@ -32,6 +33,7 @@ def train(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A folder for the checkpoint, the saved state and the metrics.")
     ],
+    class_order: ClassOrderOption = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="The floating-point network to start from, or one of ivit-train.", rich_help_panel=_START),
@@ -237,7 +239,18 @@ def train(
 #: Names of `ivit_onnx.training.Options` that the command's parameters share.
 _OPTIONS = frozenset(
     {
-        *("data", "checkpoint", "model", "pretrained", "floating", "num_heads", "img_size", "act", "softmax_bits"),
+        *(
+            "data",
+            "class_order",
+            "checkpoint",
+            "model",
+            "pretrained",
+            "floating",
+            "num_heads",
+            "img_size",
+            "act",
+            "softmax_bits",
+        ),
         "nonlinear",
         *("calib_preset", "calib_method", "calib_images", "scales", "scale_lr", "epochs", "batch_size", "accumulate"),
         *("lr", "min_lr"),

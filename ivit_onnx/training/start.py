@@ -49,12 +49,17 @@ def open_start(options: Options) -> Start:
     Raises:
         IvitError: a checkpoint or the data cannot be used, or they do not fit together.
     """
-    data = open_dataset(options.data, "train"), open_dataset(options.data, "val")
+    data = (
+        open_dataset(options.data, "train", class_order=options.class_order),
+        open_dataset(options.data, "val", class_order=options.class_order),
+    )
+    assumed = list(filter(None, [data[0].order_note]))
     teacher = _teacher(options, data) if options.distill != "none" and options.teacher is not None else None
     if options.floating:
         network, preprocess = _floating(options, len(data[0].classes))
-        return Start(network, whole_images(preprocess, data), *data, teacher, None, [])
+        return Start(network, whole_images(preprocess, data), *data, teacher, None, assumed)
     twin, warnings, calibrated = _twin(options, data)
+    warnings = assumed + warnings
     check_classes(*data, twin.arch.classes)
     reference = None
     if not calibrated:
