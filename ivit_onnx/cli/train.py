@@ -239,19 +239,8 @@ def train(
 #: Names of `ivit_onnx.training.Options` that the command's parameters share.
 _OPTIONS = frozenset(
     {
-        *(
-            "data",
-            "class_order",
-            "checkpoint",
-            "model",
-            "pretrained",
-            "floating",
-            "num_heads",
-            "img_size",
-            "act",
-            "softmax_bits",
-        ),
-        "nonlinear",
+        *("data", "checkpoint", "model", "pretrained", "floating", "num_heads", "img_size", "act", "softmax_bits"),
+        *("class_order", "nonlinear"),
         *("calib_preset", "calib_method", "calib_images", "scales", "scale_lr", "epochs", "batch_size", "accumulate"),
         *("lr", "min_lr"),
         *("warmup", "weight_decay", "clip_grad", "ema", "distill", "teacher", "distill_weight", "temperature"),

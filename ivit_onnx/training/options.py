@@ -28,9 +28,10 @@ class Options:
     """Options of a training; see `ivit-train --help` for each.
 
     `data` and `class_order` are what `ivit_onnx.datasets.open_dataset` takes, `output` is a folder. A
-    quantisation-aware training starts from `checkpoint`, or from timm's weights of `model` with `pretrained`. With `floating`, the floating-point network
-    itself is trained, from scratch if neither is given. `batch_size` is that of one step of the optimizer, over all
-    processes. `lr` and `scale_lr` are the peak learning rates of weights and of the logarithms of scales.
+    quantisation-aware training starts from `checkpoint`, or from timm's weights of `model` with `pretrained`. With
+    `floating`, the floating-point network itself is trained, from scratch if neither is given. `batch_size` is that of
+    one step of the optimizer, over all processes. `lr` and `scale_lr` are the peak learning rates of weights and of the
+    logarithms of scales.
 
     Raises TrainingError when values are impossible or do not fit together.
     """
