@@ -71,7 +71,7 @@ def test_run_says_that_an_image_was_turned(capsys: Capsys, model: Path, tmp_path
     content = json.loads(call(capsys, "run", model, *paths, "--json").out)
     assert content["images"][0]["top"] == content["images"][1]["top"] == content["images"][2]["top"]
     assert [len(entry["notes"]) for entry in content["images"]] == [0, 1, 1]
-    assert content["notes"] == [f"{paths[1]} and 1 others: turned upright by the Exif orientation"]
+    assert content["notes"] == [f"{paths[1]} and 1 more: turned upright by the Exif orientation"]
     assert "note: " in call(capsys, "run", model, *paths).out
 
 

@@ -108,7 +108,7 @@ def _notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
         for remark in result["notes"]:
             images.setdefault(remark, []).append(result["image"])
     return [
-        f"{names[0]}{f' and {len(names) - 1} others' if len(names) > 1 else ''}: {remark}"
+        f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {remark}"
         for remark, names in images.items()
     ]
 
