@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -31,7 +32,7 @@ from ivit_onnx.errors import CalibrationError, ExportError
 from ivit_onnx.exported import load_twin, read_metadata, write_metadata
 from ivit_onnx.exporters import INPUT_TYPES, InputType, build_graph, certify, finish, save
 from ivit_onnx.files import atomic_write, check_output
-from ivit_onnx.images import ImageSource, count_images, read_images
+from ivit_onnx.images import ImageSource, count_images, left_out, read_images
 from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.quant.exponents import check_softmax_bits
 from ivit_onnx.quant.observers import Method
@@ -157,7 +158,8 @@ def calibrate(
     `images`: a folder, an .npz (key `images`) or .npy file, an array, or an iterable of images; see
     `ivit_onnx.images.read_images` for types and shapes. At most `limit` of them are used (default 128). Without
     `images`, `limit` (default 48) images are drawn, see `ivit_onnx.datasets.dead_leaves`. With `cache`, the result is
-    also written there, for `export(..., calib_cache=...)`.
+    also written there, for `export(..., calib_cache=...)`. Files of a folder that cannot be read are left out, with a
+    UserWarning that names them.
 
     Raises:
         CheckpointError, ImageError, CalibrationError, ExportError: see each class.
@@ -170,7 +172,10 @@ def calibrate(
         raise CalibrationError(_NO_CALIBRATION)
     preprocess, _ = loaded.preprocess(mean, std)
     model = from_checkpoint(loaded, preprocess)
-    return _calibrate(model, _fingerprint(loaded, preprocess), images, limit, cache, progress)
+    calibration, remarks = _calibrate(model, _fingerprint(loaded, preprocess), images, limit, cache, progress)
+    for remark in remarks:
+        warnings.warn(remark, stacklevel=2)
+    return calibration
 
 
 def export(
@@ -260,10 +265,10 @@ def export(
             raise CalibrationError(_NO_CALIBRATION)
         calibrated = {"method": "checkpoint", "images": 0}
     else:
-        calibration = _calibration(model, loaded, preprocess, calib, calib_images, calib_cache, progress)
+        calibration, unread = _calibration(model, loaded, preprocess, calib, calib_images, calib_cache, progress)
         reference = Reference.collect(model, calibration)
         apply_calibration(model, calibration, steps)
-        remarks = limits(model, calibration)
+        remarks = unread + limits(model, calibration)
         if reference is not None:
             quality = reference.compare(model)
             remarks += quality_remarks(loaded, model, calibration, steps, reference, quality)
@@ -331,13 +336,13 @@ def _calibration(
     limit: int | None,
     cache: PathLike | None,
     progress: bool,
-) -> Calibration:
-    """The calibration given, cached, or made from the images given or drawn."""
+) -> tuple[Calibration, list[str]]:
+    """The calibration given, cached, or made from the images given or drawn; and which of these were left out."""
     fingerprint = _fingerprint(loaded, preprocess)
     if isinstance(calib, Calibration):
         if calib.fingerprint != fingerprint:
             raise CalibrationError("the calibration given was made for another checkpoint or normalisation")
-        return calib
+        return calib, []
     if cache is not None and Path(cache).exists():
         cached = load_calibration(cache, fingerprint)
         if calib is not None and cached.source == DEAD_LEAVES:
@@ -345,7 +350,7 @@ def _calibration(
                 f"expected statistics of images in the calibration cache {cache}, as calibration images are given, "
                 "found those of drawn images; delete it or name another file"
             )
-        return cached
+        return cached, []
     if cache is not None:
         check_output(cache)
     return _calibrate(model, fingerprint, calib, limit, cache, progress)
@@ -358,21 +363,22 @@ def _calibrate(
     limit: int | None,
     cache: PathLike | None,
     progress: bool,
-) -> Calibration:
-    """Statistics of the images given or, without, of drawn ones."""
+) -> tuple[Calibration, list[str]]:
+    """Statistics of the images given or, without, of drawn ones; and which images were left out as unreadable."""
+    unreadable: list[str] = []
     if images is None:
         total: int | None = DRAWN_IMAGES if limit is None else limit
         stream = read_images(dead_leaves(model.preprocess.size), model.preprocess, total)
     else:
         limit = DEFAULT_IMAGES if limit is None else limit
-        stream = read_images(images, model.preprocess, limit)
+        stream = read_images(images, model.preprocess, limit, unreadable)
         total = count_images(images, limit) if progress else None
     calibration = collect_statistics(model, stream, fingerprint, progress=progress, total=total)
     if images is None:
         calibration = replace(calibration, source=DEAD_LEAVES)
     if cache is not None:
         save_calibration(cache, calibration)
-    return calibration
+    return calibration, left_out("calibration", unreadable)
 
 
 def _fingerprint(loaded: Checkpoint, preprocess: Preprocess) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ivit_onnx.errors import ImageError, ModelError
 from ivit_onnx.float_audit import FloatAudit, audit
-from ivit_onnx.images import ImageSource, normalize, read_images
+from ivit_onnx.images import ImageSource, left_out, normalize, read_images
 from ivit_onnx.metadata import ModelDescription, describe
 from ivit_onnx.model_files import load_graph, load_with_weights
 from ivit_onnx.proof import ProofReport, mismatch, prove, read_certificate
@@ -158,7 +158,9 @@ def verify(
     if images is None:
         notes.append("no real images were given: compared on random images only (pass --images)")
     else:
-        real = list(read_images(images, description.preprocess, count))
+        unreadable: list[str] = []
+        real = list(read_images(images, description.preprocess, count, unreadable))
+        notes += left_out("verification", unreadable)
         sets["real"] = description.model_input(np.stack(real))
     if against is None:
         notes.append("no checkpoint was given: the PyTorch twin was not compared (pass --against)")

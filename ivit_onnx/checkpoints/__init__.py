@@ -24,6 +24,7 @@ from ivit_onnx.architectures import (
     matching_names,
     published_preprocess,
 )
+from ivit_onnx.architectures.normalisation import check_normalisation
 from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
 from ivit_onnx.checkpoints.family import Family, Reading, Tensors, check_against
 from ivit_onnx.checkpoints.layouts import recognise
@@ -118,13 +119,15 @@ class Checkpoint:
     ) -> tuple[Preprocess, list[str]]:
         """How images are prepared for this model, and warnings about what had to be assumed.
 
-        `mean` and `std` replace the defaults of the architecture's name. Raises IvitError on impossible values.
+        `mean` and `std` replace the defaults of the architecture's name. Raises IvitError on impossible values, see
+        `ivit_onnx.architectures.normalisation`.
         """
         if self.trained is not None:
             return self._trained_preprocess(self.trained, mean, std), []
         default, warnings = self._default_preprocess()
         facts = self.settled(mean, std)
         chosen = replace(default, **{name: facts.value(name) for name in _IMAGE_FACTS})
+        check_normalisation(mean, std)
         normalisation = {facts.found[name].origin for name in ("mean", "std")}
         return chosen, warnings if ASSUMED in normalisation else []
 

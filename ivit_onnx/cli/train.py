@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ivit_onnx.cli._colours import colours
+from ivit_onnx.cli._data import ClassOrderOption
 from ivit_onnx.cli._image_size import IMAGE_SIZE, image_size
 from ivit_onnx.cli._output import print_json, print_lines, print_pairs
 from ivit_onnx.datasets import DESCRIPTION
@@ -33,6 +34,7 @@ def train(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A folder for the checkpoint, the saved state and the metrics.")
     ],
+    class_order: ClassOrderOption = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="The floating-point network to start from, or one of ivit-train.", rich_help_panel=_START),
@@ -245,7 +247,7 @@ def train(
 _OPTIONS = frozenset(
     {
         *("data", "checkpoint", "model", "pretrained", "floating", "num_heads", "img_size", "act", "softmax_bits"),
-        "nonlinear",
+        *("class_order", "nonlinear"),
         *("calib_preset", "calib_method", "calib_images", "scales", "scale_lr", "epochs", "batch_size", "accumulate"),
         *("lr", "min_lr"),
         *("warmup", "weight_decay", "clip_grad", "ema", "distill", "teacher", "distill_weight", "temperature"),

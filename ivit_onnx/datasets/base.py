@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,20 +19,24 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class ImageDataset(ABC):
-    """A sequence of (Pillow image in RGB, label), label in 0..len(classes)-1.
+    """A sequence of (Pillow image in upright RGB, label), label in 0..len(classes)-1.
 
     Attributes: `classes` the names in order of their labels; `size` that of the images where all are alike, for which
-    a network of this size takes them whole, without resizing and cropping; None otherwise.
+    a network of this size takes them whole, without resizing and cropping; None otherwise; `notes` what was assumed
+    when the set was opened; `order_note` says so where the order of the classes was one of two.
     """
 
     classes: list[str]
     size: Size | None = None
+    notes: Sequence[str] = ()
+    order_note: str | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]: ...
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        """Raises ImageError, which names the image, when it is not readable."""
 
     @abstractmethod
     def contents(self) -> list[str]:

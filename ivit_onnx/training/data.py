@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ivit_onnx.architectures import Preprocess
 from ivit_onnx.datasets import ImageDataset
-from ivit_onnx.errors import TrainingError
+from ivit_onnx.errors import ImageError, TrainingError
 from ivit_onnx.images import normalize, read_pixels
 from ivit_onnx.training.options import Options
 
@@ -29,6 +29,7 @@ __all__ = [
     "calibration_images",
     "check_classes",
     "evaluation_batches",
+    "loader_errors",
     "mixup",
     "seeded",
     "training_batches",
@@ -167,6 +168,15 @@ def evaluation_batches(
         generator=torch.Generator().manual_seed(0),
         worker_init_fn=_one_thread,
     )
+
+
+@contextmanager
+def loader_errors() -> Iterator[None]:
+    """An ImageError of a process that loads images without the traceback that PyTorch makes its message of."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(str(error).strip().rpartition("ivit_onnx.errors.ImageError: ")[2]) from None
 
 
 def calibration_images(data: ImageDataset, preprocess: Preprocess, count: int, seed: int) -> Iterator[Array]:
