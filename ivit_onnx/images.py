@@ -13,6 +13,7 @@ from PIL import Image
 
 from ivit_onnx.architectures import Preprocess
 from ivit_onnx.errors import ImageError
+from ivit_onnx.numbers import check_numbers
 
 __all__ = ["IMAGE_SUFFIXES", "ImageSource", "count_images", "find_images", "normalize", "read_images", "read_pixels"]
 
@@ -44,10 +45,10 @@ def read_images(source: ImageSource, preprocess: Preprocess, limit: int | None =
     Pixels of another size than the model's are resized and cropped like image files; floats of another size are an
     error. With `limit`, a folder or an array gives that many images, evenly spaced; an iterable its first ones.
 
-    Raises ImageError, when the first image is asked for or as soon as a bad image is met.
+    Raises OptionError for a wrong limit, and ImageError, when the first image is asked for or as soon as a bad image is
+    met.
     """
-    if limit is not None and limit < 1:
-        raise ImageError(f"the number of images must be at least 1, found {limit}")
+    check_numbers(limit=limit)
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         if path.is_dir():

@@ -347,7 +347,9 @@ def test_the_example_in_cpp(models: dict[str, Path], tmp_path: Path) -> None:
     assert b"expected whole images of 3 x 32 x 32 bytes, found 3 bytes" in wrong.stderr
 
 
-@pytest.mark.parametrize("name", ["team_does_every_task_once", "team_carries_errors", "team_stops", "arena_keeps_values_apart"])
+@pytest.mark.parametrize(
+    "name", ["team_does_every_task_once", "team_carries_errors", "team_stops", "arena_keeps_values_apart"]
+)
 def test_parts_under_the_thread_sanitizer(name: str) -> None:
     program = Path(os.environ.get("IVIT_EMULATOR_TEST", "none")).with_name("ep_test")
     if not program.is_file():

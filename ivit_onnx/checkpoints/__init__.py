@@ -29,6 +29,7 @@ from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, loa
 from ivit_onnx.checkpoints.trained import Trained, read_trained, write_trained
 from ivit_onnx.checkpoints.vit import VIT
 from ivit_onnx.errors import CheckpointError
+from ivit_onnx.numbers import check_colours
 from ivit_onnx.quant.tables import DEFAULT_NONLINEAR, Nonlinear
 
 __all__ = [
@@ -85,7 +86,7 @@ class Checkpoint:
         Raises CheckpointError when it was trained with others than those asked for.
         """
         if not self.calibrated:
-            return asked or DEFAULT_NONLINEAR
+            return DEFAULT_NONLINEAR if asked is None else asked
         own = "ivit" if self.trained is None else self.trained.nonlinear
         if asked not in (None, own):
             raise CheckpointError(
@@ -102,6 +103,8 @@ class Checkpoint:
 
         `mean` and `std` replace the defaults of the architecture's name. Raises IvitError on impossible values.
         """
+        check_colours("mean", mean)
+        check_colours("std", std)
         if self.trained is not None:
             return self._trained_preprocess(self.trained, mean, std), []
         if self.scales is None:

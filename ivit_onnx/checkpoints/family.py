@@ -12,6 +12,7 @@ import torch
 from ivit_onnx.architectures import Architecture
 from ivit_onnx.checkpoints.tensors import check_tensors
 from ivit_onnx.errors import CheckpointError
+from ivit_onnx.numbers import check_numbers
 
 __all__ = ["Family", "Flags", "Tensors", "check_against"]
 
@@ -20,12 +21,17 @@ Tensors = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Flags:
-    """What a user may say about a checkpoint: a known model it must be, and what shapes do not tell."""
+    """What a user may say about a checkpoint: a known model it must be, and what shapes do not tell.
+
+    Raises OptionError for numbers that are none."""
 
     name: str | None = None
     heads: int | None = None
     image_size: int | None = None
     act: str | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(num_heads=self.heads, img_size=self.image_size)
 
 
 @dataclass(frozen=True)

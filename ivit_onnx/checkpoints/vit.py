@@ -85,13 +85,19 @@ def _read(state_dict: Tensors, flags: Flags) -> tuple[VitArchitecture, list[str]
         if flags.image_size is not None:
             del said["image_size"]
         check_against(known, "vit", {field: value for field, value in said.items() if value is not None})
+    size = grid * patch if flags.image_size is None else flags.image_size
+    heads, act = flags.heads, flags.act
+    if heads is None:
+        heads = known.heads if isinstance(known, VitArchitecture) else _standard_heads(width, flags)
+    if act is None:
+        act = known.act if isinstance(known, VitArchitecture) else "gelu"
     arch = VitArchitecture(
-        name=names[0] if names else f"vit_custom_patch{patch}_{flags.image_size or grid * patch}",
-        heads=flags.heads or (known.heads if isinstance(known, VitArchitecture) else _standard_heads(width, flags)),
+        name=names[0] if names else f"vit_custom_patch{patch}_{size}",
+        heads=heads,
         classes=shape_of(state_dict, "head.weight", 2)[0] if "head.weight" in state_dict else 0,
-        act=flags.act or (known.act if isinstance(known, VitArchitecture) else "gelu"),
+        act=act,
         eps=known.eps if isinstance(known, VitArchitecture) else 1e-5 if found["pre_norm"] else 1e-6,
-        **{**found, "image_size": flags.image_size or found["image_size"]},
+        **{**found, "image_size": size},
     )
     return arch, _assumptions(arch, names, flags)
 

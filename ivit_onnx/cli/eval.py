@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ivit_onnx.cli._data import Classes, Data, ImageColumn, LabelColumn, Labels, SplitName, SplitOption
+from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_lines, print_table
 from ivit_onnx.cli._run import DeviceOption, NoKernels, Threads
 from ivit_onnx.datasets import open_dataset
@@ -34,10 +35,13 @@ def evaluate_model(
     classes: Classes = None,
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most this many images, evenly spaced.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images in a run.")] = DEFAULT_BATCH,
+    limit: Annotated[
+        int | None, typer.Option(**number("limit"), help="At most this many images, evenly spaced.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(**number("batch_size"), help="Images in a run.")] = DEFAULT_BATCH,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads that read images.  \\[default: one a core, up to 8]")
+        int | None,
+        typer.Option(**number("readers"), help="Threads that read images.  \\[default: one a core, up to 8]"),
     ] = None,
     threads: Threads = None,
     device: DeviceOption = Device.CPU,

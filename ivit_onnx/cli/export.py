@@ -10,6 +10,7 @@ import typer
 
 from ivit_onnx.architectures import KNOWN, architecture_from_json
 from ivit_onnx.cli._colours import colours
+from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import megabytes, print_json, print_lines, print_pairs, print_table
 from ivit_onnx.errors import ExportError
 from ivit_onnx.files import check_output
@@ -84,8 +85,9 @@ def export(
     calib_images: Annotated[
         int | None,
         typer.Option(
+            **number("calib_images"),
             help="Use at most this many images, evenly spaced over the folder, or draw this many.  "
-            "\\[default: 128, or 48 drawn]"
+            "\\[default: 128, or 48 drawn]",
         ),
     ] = None,
     calib_cache: Annotated[
@@ -115,12 +117,17 @@ def export(
         ),
     ] = "uint8",
     num_heads: Annotated[
-        int | None, typer.Option(help="Attention heads, when the file cannot tell.  \\[default: one for 64 channels]")
+        int | None,
+        typer.Option(
+            **number("num_heads"),
+            help="Attention heads, when the file cannot tell.  \\[default: one for 64 channels]",
+        ),
     ] = None,
     img_size: Annotated[
         int | None,
         typer.Option(
-            help="Image size to use the network at; a position table is resized to it.  \\[default: as trained]"
+            **number("img_size"),
+            help="Image size to use the network at; a position table is resized to it.  \\[default: as trained]",
         ),
     ] = None,
     act: Annotated[

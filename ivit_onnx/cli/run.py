@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_table
 from ivit_onnx.cli._run import DeviceOption, NoKernels, Threads
 from ivit_onnx.errors import IvitError, ModelError
@@ -29,7 +30,7 @@ def run(
         Path | None,
         typer.Option(help="Class names: a text file with one name a line, or a JSON list or object by class number."),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to show for each image.")] = 5,
+    top: Annotated[int, typer.Option(**number("top"), help="How many classes to show for each image.")] = 5,
     threads: Threads = None,
     device: DeviceOption = Device.CPU,
     no_kernels: NoKernels = False,
