@@ -218,7 +218,9 @@ def test_an_empty_name_is_not_the_default() -> None:
         load_checkpoint(MICRO, act="")
 
 
-@pytest.mark.parametrize("name", [name for name in Options.__dataclass_fields__ if name in RANGES])
+@pytest.mark.parametrize(
+    "name", [name for name in Options.__dataclass_fields__ if name in RANGES and name not in ("mean", "std")]
+)
 def test_training(name: str) -> None:
     for value in wrong(name):
         with pytest.raises(TrainingError, match=f"^{flag(name)}: expected"):
