@@ -37,6 +37,7 @@ from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, loa
 from ivit_onnx.checkpoints.trained import Trained, write_trained
 from ivit_onnx.checkpoints.vit import VIT
 from ivit_onnx.errors import CheckpointError
+from ivit_onnx.numbers import check_colours, check_numbers
 from ivit_onnx.quant.tables import DEFAULT_NONLINEAR, Nonlinear
 
 __all__ = [
@@ -104,7 +105,7 @@ class Checkpoint:
         Raises CheckpointError when it was trained with others than those asked for.
         """
         if not self.calibrated:
-            return asked or DEFAULT_NONLINEAR
+            return DEFAULT_NONLINEAR if asked is None else asked
         own = "ivit" if self.trained is None else self.trained.nonlinear
         if asked not in (None, own):
             raise CheckpointError(
@@ -122,6 +123,8 @@ class Checkpoint:
         `mean` and `std` replace the defaults of the architecture's name. Raises IvitError on impossible values, see
         `ivit_onnx.architectures.normalisation`.
         """
+        check_colours("mean", mean)
+        check_colours("std", std)
         if self.trained is not None:
             return self._trained_preprocess(self.trained, mean, std), []
         default, warnings = self._default_preprocess()
@@ -231,6 +234,7 @@ def _asked(
     name: str | None, heads: int | None, image_size: SizeLike | None, act: str | None, pool: str | None, plain: bool
 ) -> Facts:
     """What the user says of a checkpoint."""
+    check_numbers(num_heads=heads)
     blocks = PLAIN if plain else None
     return Facts.asked(name=name, heads=heads, image_size=image_size, act=act, pool=pool, blocks=blocks)
 
