@@ -29,6 +29,7 @@ __all__ = [
     "IMAGENET_STD",
     "INTERPOLATIONS",
     "KNOWN",
+    "UNSUPPORTED",
     "Architecture",
     "Preprocess",
     "Size",
@@ -48,6 +49,9 @@ _TYPES: tuple[type[Architecture], ...] = (VitArchitecture, SwinArchitecture)
 #: Known timm models of all families by name, with the 1000 classes of ImageNet; a fine-tuned checkpoint may have
 #: another number.
 KNOWN: dict[str, Architecture] = {**vit.KNOWN, **swin.KNOWN}
+
+#: What a name that is not known stands for, where that is a feature that is not supported: patterns of names.
+UNSUPPORTED: dict[str, str] = vit.UNSUPPORTED
 
 _PREPROCESS: dict[str, Preprocess] = {**vit.PREPROCESS, **swin.PREPROCESS}
 
@@ -88,7 +92,7 @@ def known_architecture(name: str) -> Architecture:
 
 def unsupported_feature(name: str) -> str | None:
     """The feature for which networks of that name are not supported; None for a name that tells of none."""
-    return next((feature for pattern, feature in vit.UNSUPPORTED.items() if re.search(pattern, name)), None)
+    return next((feature for pattern, feature in UNSUPPORTED.items() if re.search(pattern, name)), None)
 
 
 def matching_names(family: str, dimensions: Mapping[str, Any]) -> list[str]:
