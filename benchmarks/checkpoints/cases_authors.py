@@ -111,7 +111,7 @@ def _dino2_network(registers: int = 0, **changes: Any) -> Any:
 
 
 def _dino2_file(folder: Path, registers: int = 0, size: int | None = None) -> Made:
-    """`size`: the network at another size, resampled as the authors do: offset by 0.1, or antialiased with registers."""
+    """`size`: the network at that size, resampled as the authors do: offset by 0.1; with registers antialiased."""
     network = _dino2_network(registers)
     tensors = _dino2_tensors(network)
     if size is None:

@@ -90,7 +90,7 @@ def judge(case: Case, folder: Path) -> Outcome:
         right = _compare(outcome, made, model)
     except RefusedError as refusal:
         outcome.outcome, outcome.message = "refused", str(refusal)
-        said = outcome.message
+        said = outcome.message.replace(str(made.checkpoint), "")  # the name of a file explains nothing
     except Exception as error:
         outcome.outcome, outcome.message = "traceback", f"{type(error).__name__}: {error}"[:300]
         said = ""
