@@ -39,8 +39,9 @@ class Case:
     """One checkpoint of the catalogue.
 
     `make` writes it into an empty folder. `words` is a pattern (re.search, any case) that the answer has to have: the
-    message of a refusal, or the summary and the warnings of an export. For "accept or refuse, never wrong", a network
-    that is not the checkpoint's is silently wrong unless a warning has the words. `needs` are modules to import.
+    message of a refusal without the path, or the sentences (warnings and others) of the report of an export. For
+    "accept or refuse, never wrong" an export needs them only if it is of another network than the checkpoint's: without
+    them that is silently wrong. `needs` are modules to import.
     """
 
     name: str

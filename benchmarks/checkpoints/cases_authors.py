@@ -223,7 +223,7 @@ def _deit() -> Iterator[Case]:
     yield _case("DeiT", lambda f: _saved(f, {"model": tensors_of(timm_vit())}, timm_vit()))
     yield _case("DeiT distilled", _deit_distilled)
     yield _case("DeiT III", _deit3)
-    yield _case("DeiT, training checkpoint with model_ema", _deit_training, words="ema|averaged")
+    yield _case("DeiT, training checkpoint with model_ema", _deit_training, words=r"\bema\b|_ema\b|averaged")
 
 
 def _deit_distilled(folder: Path) -> Made:

@@ -89,7 +89,9 @@ def cases() -> Iterator[Case]:
         yield _case("timm folder", f"timm folder, {name}", make)
     yield from _folders_refused()
     for name, make in TRAINED.items():
-        yield _case("timm train.py", f"train.py, {name}", make, words="ema|averaged" if "EMA" in name else "")
+        yield _case(
+            "timm train.py", f"train.py, {name}", make, words=r"\bema\b|_ema\b|averaged" if "EMA" in name else ""
+        )
     yield from _modules()
     for name, (changes, words) in OTHERS.items():
         make = partial(_other, name=name, changes=changes)

@@ -368,8 +368,8 @@ SEVERAL: dict[str, tuple[Callable[[Path], Made], Expect, str]] = {
         "refuse",
         "list",
     ),
-    "LoRA, not merged": (partial(_several, content=_adapted), EITHER, "LoRA|lora_"),
-    "LoRA of peft, not merged": (partial(_several, content=_of_peft), EITHER, "LoRA|lora_"),
+    "LoRA, not merged": (partial(_several, content=_adapted), "refuse", "LoRA|lora_"),
+    "LoRA of peft, not merged": (partial(_several, content=_of_peft), "refuse", "LoRA|lora_"),
     "weight normalisation": (partial(_several, content=_normed), EITHER, "parametri"),
     "pruning, not made permanent": (partial(_several, content=_pruned), "refuse", "weight_mask|weight_orig|prun"),
     "head of another name": (

@@ -19,7 +19,7 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from case import Case
@@ -72,11 +72,12 @@ def show(table: dict[str, dict[str, int]]) -> None:
     Console().print(shown)
 
 
-def main() -> int:
+def main(given: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, help="JSON file for every outcome and the counts")
     parser.add_argument("--only", default="", metavar="REGEX", help="cases whose 'kind: name' it finds")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     cases = [case for case in catalogue() if re.search(arguments.only, f"{case.kind}: {case.name}")]
     outcomes = []
     for case in track(cases, "checkpoints", console=Console(stderr=True)):
