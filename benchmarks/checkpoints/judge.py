@@ -125,7 +125,7 @@ def _export(made: Made, model: Path, folder: Path) -> dict[str, Any]:
             raise RefusedError(str(error)) from None
     arguments = [str(made.checkpoint), "-o", str(model), "--json"]
     for name, value in options.items():
-        arguments += [f"--{name.replace('_', '-')}", str(value)]
+        arguments += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = cli.export_main(arguments)
