@@ -45,7 +45,7 @@ class Outcome:
     """What became of a case.
 
     `outcome` is "accepted" (and right), "warned" (another network, which a warning says), "silently wrong", "refused",
-    "traceback" or "skipped"; `met` whether that is as expected. `message` is the refusal, or the warnings.
+    "traceback", "skipped" or "not made"; `met` whether that is as expected. `message` is the refusal, or the warnings.
     `float_error` is the relative error of the float twin, `sqnr_db` of the integers, both against the source;
     `pixel_error` the mean difference of prepared images.
     """
@@ -69,7 +69,7 @@ class Outcome:
 def judge(case: Case, folder: Path) -> Outcome:
     """Make a case in an empty folder, export it, compare the network with the source's forward.
 
-    Raises what making the case raises: that is a fault of the case.
+    Raises what making the case raises.
     """
     outcome = Outcome(case.name, case.kind, case.expect)
     missing = [module for module in case.needs if importlib.util.find_spec(module) is None]

@@ -1,12 +1,12 @@
 """Exports checkpoints in every layout that people have, and compares each with its source library's own forward.
 
-    pip install transformers open_clip_torch torchvision pytorch-lightning segment-anything omegaconf yacs gguf h5py
+    pip install transformers peft open_clip_torch torchvision pytorch-lightning segment-anything omegaconf yacs gguf h5py
     python benchmarks/checkpoints/run.py -o benchmarks/checkpoints/results.json [--only REGEX]
 
 The networks are small and random; every parameter of them changes the output. A case is exported by `ivit-export`, an
 object by `ivit_onnx.export`. The float twin is then compared with the source's forward, and so are the integers. Cases
 whose libraries are not installed are skipped, with the reason, and counted. Ends with 1 when a network was silently
-wrong or a command ended in a traceback.
+wrong, a command ended in a traceback, or a case could not be made with the versions that are installed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ MODULES = (
     "cases_wrappers",
     "cases_files",
 )
-OUTCOMES = ("accepted", "warned", "refused", "silently wrong", "traceback", "skipped")
+OUTCOMES = ("accepted", "warned", "refused", "silently wrong", "traceback", "skipped", "not made")
+#: Outcomes that are never right.
+FAULTS = ("silently wrong", "traceback", "not made")
 PACKAGES = ("torch", "timm", "transformers", "torchvision", "open_clip_torch", "pytorch-lightning")
 
 
@@ -84,15 +86,16 @@ def main(given: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 outcomes.append(judge(case, Path(folder)))
-            except Exception as error:
-                raise SystemExit(f"the case {case.name!r} cannot be made: {type(error).__name__}: {error}") from error
+            except Exception as error:  # a version of a library that the case does not know
+                message = f"{type(error).__name__}: {error}"
+                outcomes.append(Outcome(case.name, case.kind, case.expect, "not made", message=message))
     table = counts(outcomes)
     show(table)
     if arguments.output:
         versions = {name: _version(name) for name in PACKAGES}
         content = {"versions": versions, "counts": table, "cases": [outcome.to_json() for outcome in outcomes]}
         arguments.output.write_text(json.dumps(content, indent=1) + "\n")
-    return int(any(outcome.outcome in ("silently wrong", "traceback") for outcome in outcomes))
+    return int(any(outcome.outcome in FAULTS for outcome in outcomes))
 
 
 def _version(package: str) -> str | None:
