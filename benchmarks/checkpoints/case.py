@@ -41,7 +41,8 @@ class Case:
     `make` writes it into an empty folder. `words` is a pattern (re.search, any case) that the answer has to have: the
     message of a refusal without the path, or the sentences (warnings and others) of the report of an export. For
     "accept or refuse, never wrong" an export needs them only if it is of another network than the checkpoint's: without
-    them that is silently wrong. `needs` are modules to import.
+    them that is silently wrong. `doubt` is the pattern of such a warning for a case that has to be accepted. `needs`
+    are modules to import.
     """
 
     name: str
@@ -49,4 +50,5 @@ class Case:
     make: Callable[[Path], Made]
     expect: Expect = "accept"
     words: str = ""
+    doubt: str = ""
     needs: tuple[str, ...] = ()

@@ -18,6 +18,9 @@ TIMM = ("timm",)
 EITHER = "accept or refuse, never wrong"
 GAP = {"class_token": False, "global_pool": "avg"}
 
+#: What a warning has to name when nothing that lies beside the tensors was read.
+BESIDE = "heads|normali"
+
 #: Arguments of VisionTransformer, and what has to be said in an option beside the number of heads.
 VITS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "plain": ({}, {}),
@@ -86,7 +89,7 @@ def cases() -> Iterator[Case]:
         expect, words = (EITHER, "pickle") if "pickle.dump" in name else ("accept", "")
         yield _case("timm file", f"timm ViT, {name}", lambda f, s=save: _saved(f, s), expect=expect, words=words)
     for name, make in FOLDERS.items():
-        yield _case("timm folder", f"timm folder, {name}", make)
+        yield _case("timm folder", f"timm folder, {name}", make, doubt=BESIDE)
     yield from _folders_refused()
     for name, make in TRAINED.items():
         yield _case(

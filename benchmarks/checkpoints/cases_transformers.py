@@ -291,7 +291,7 @@ def cases() -> Iterator[Case]:
     for name, network in NETWORKS.items():
         for form, (write, told) in FORMS.items():
             make = partial(_made, name=name, write=write, told=told)
-            yield _case(f"transformers, {form}", f"{name}, {form}", make)
+            yield _case(f"transformers, {form}", f"{name}, {form}", make, doubt="heads|normali")
         if network.processor:
             yield _case("transformers, images", f"{name}, processor", partial(_processed, name=name))
     for name, network in OTHERS.items():

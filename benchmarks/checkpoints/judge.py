@@ -94,7 +94,8 @@ def judge(case: Case, folder: Path) -> Outcome:
         outcome.outcome, outcome.message = "traceback", f"{type(error).__name__}: {error}"[:300]
         said = ""
     else:
-        named = case.words and re.search(case.words, outcome.message, re.IGNORECASE)
+        doubt = case.doubt or case.words
+        named = doubt and re.search(doubt, outcome.message, re.IGNORECASE)
         outcome.outcome = "accepted" if right else "warned" if named else "silently wrong"
     outcome.seconds = round(time.perf_counter() - started, 2)
     outcome.message = outcome.message.replace(str(folder), "").replace("/source/", "")

@@ -1,6 +1,6 @@
 """Exports checkpoints in every layout that people have, and compares each with its source library's own forward.
 
-    pip install transformers peft open_clip_torch torchvision pytorch-lightning segment-anything omegaconf yacs gguf h5py
+    pip install transformers peft open_clip_torch pytorch-lightning segment-anything omegaconf yacs gguf h5py
     python benchmarks/checkpoints/run.py -o benchmarks/checkpoints/results.json [--only REGEX]
 
 The networks are small and random; every parameter of them changes the output. A case is exported by `ivit-export`, an
@@ -65,13 +65,20 @@ def counts(outcomes: Iterable[Outcome]) -> dict[str, dict[str, int]]:
     return {kind: dict(count) for kind, count in {**table, "all": total}.items()}
 
 
+def document(versions: dict[str, str | None], table: dict[str, dict[str, int]], outcomes: Sequence[Outcome]) -> str:
+    """JSON with a line for each kind and for each case."""
+    kinds = ",\n".join(f"  {json.dumps(kind)}: {json.dumps(count)}" for kind, count in table.items())
+    cases = ",\n".join(f"  {json.dumps(outcome.to_json(), ensure_ascii=False)}" for outcome in outcomes)
+    return f'{{\n "versions": {json.dumps(versions)},\n "counts": {{\n{kinds}\n }},\n "cases": [\n{cases}\n ]\n}}\n'
+
+
 def show(table: dict[str, dict[str, int]]) -> None:
     """Print the counts."""
     columns = ("cases", "as expected", *OUTCOMES)
     shown = Table("kind", *columns)
     for kind, count in table.items():
         shown.add_row(kind, *(str(count.get(column, 0)) for column in columns))
-    Console().print(shown)
+    Console(width=150).print(shown)
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -93,8 +100,7 @@ def main(given: Sequence[str] | None = None) -> int:
     show(table)
     if arguments.output:
         versions = {name: _version(name) for name in PACKAGES}
-        content = {"versions": versions, "counts": table, "cases": [outcome.to_json() for outcome in outcomes]}
-        arguments.output.write_text(json.dumps(content, indent=1) + "\n")
+        arguments.output.write_text(document(versions, table, outcomes))
     return int(any(outcome.outcome in FAULTS for outcome in outcomes))
 
 
