@@ -21,7 +21,7 @@ from PIL import Image
 
 import ivit_onnx
 from ivit_onnx import cli
-from ivit_onnx.checkpoints import load_checkpoint
+from ivit_onnx.checkpoints import Choice, load_checkpoint
 from ivit_onnx.errors import IvitError
 from ivit_onnx.images import read_images
 from ivit_onnx.models import from_checkpoint
@@ -36,6 +36,7 @@ PIXEL_ERROR = 0.02
 #: Names of `load_checkpoint` for options of `export`; of the others, these are about images.
 _LOADING = {"num_heads": "heads", "img_size": "image_size"}
 _IMAGES = ("mean", "std")
+_CHOICE = ("key", "prefix", "weights")
 
 Array = np.ndarray[Any, Any]
 
@@ -143,14 +144,16 @@ def _export(made: Made, model: Path, folder: Path) -> dict[str, Any]:
 
 def _sentences(report: dict[str, Any]) -> list[str]:
     """What a report says in words: the lists of sentences in it, as that of warnings."""
-    lists = (value for name, value in report.items() if isinstance(value, list) and name != "files")
+    parts = {**report, **report.get("recognised", {})}
+    lists = (value for name, value in parts.items() if isinstance(value, list) and name != "files")
     return [sentence for value in lists for sentence in value if isinstance(sentence, str)]
 
 
 def _compare(outcome: Outcome, made: Made, model: Path) -> bool:
     """Whether the network that was exported, and its preparation of images, are those of the source."""
     given = {_LOADING.get(name, name): value for name, value in made.options.items() if name not in _IMAGES}
-    checkpoint = load_checkpoint(made.checkpoint, **given)
+    choice = Choice(**{name: given.pop(name) for name in _CHOICE if name in given})
+    checkpoint = load_checkpoint(made.checkpoint, choice=choice, **given)
     preprocess, _ = checkpoint.preprocess(*(made.options.get(name) for name in _IMAGES))
     right = True
     if made.prepare is not None:
