@@ -182,8 +182,8 @@ def test_altered_graphs_keep_their_meaning(operator: str) -> None:
 def test_activations_of_another_type_are_not_taken(operator: str, part: str) -> None:
     """Scores as uint16: the body of the softmax takes them, the operator does not.
 
-    Without the operator the graph stays with its body. From ONNX Runtime 1.24 on, the provider brings the operator, whose
-    types ONNX Runtime then checks, as it does with the library's custom operators.
+    Without the operator the graph stays with its body. From ONNX Runtime 1.24 on, the provider brings the operator, and
+    ONNX Runtime checks its types, as it does with the library's custom operators.
     """
     case = random_case(operator, np.random.default_rng(1))
     model = flat_model(case)
