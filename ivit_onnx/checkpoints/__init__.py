@@ -31,7 +31,7 @@ from ivit_onnx.checkpoints.published import activation_scales, split_published
 from ivit_onnx.checkpoints.source import WEIGHTS, Choice, Weights
 from ivit_onnx.checkpoints.swin import SWIN
 from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, to_float32
-from ivit_onnx.checkpoints.trained import Trained, read_trained, write_trained
+from ivit_onnx.checkpoints.trained import Trained, write_trained
 from ivit_onnx.checkpoints.vit import VIT
 from ivit_onnx.errors import CheckpointError
 from ivit_onnx.quant.tables import DEFAULT_NONLINEAR, Nonlinear

@@ -15,7 +15,7 @@ __all__ = ["OPTIONS", "facts_beside"]
 #: Keys of groups of options, the most telling first.
 OPTIONS = ("pretrained_cfg", "model_args", "args", "hyper_parameters", "hparams", "opt_args", "cfg", "config")
 #: Keys of single values beside the weights.
-_SINGLE = ("architecture", "arch", "model_name", "global_pool", "img_size", "input_size", "image_size")
+_SINGLE: tuple[str, ...] = ("architecture", "arch", "model_name", "global_pool", "img_size", "input_size", "image_size")
 _SINGLE += ("mean", "std", "crop_pct", "crop_mode", "interpolation", "label_names")
 
 
@@ -35,7 +35,11 @@ def _options(value: Any) -> dict[Any, Any]:
     """Options by name, of a dictionary, a Namespace, or a tree of yacs such as Swin's."""
     options = vars(value) if isinstance(value, argparse.Namespace) else entries(value)
     model, data = (_mapping(options.get(part)) for part in ("MODEL", "DATA"))
-    tree = {"architecture": model.get("NAME"), "img_size": data.get("IMG_SIZE"), "interpolation": data.get("INTERPOLATION")}
+    tree = {
+        "architecture": model.get("NAME"),
+        "img_size": data.get("IMG_SIZE"),
+        "interpolation": data.get("INTERPOLATION"),
+    }
     return {**options, **{name: value for name, value in tree.items() if value is not None}}
 
 

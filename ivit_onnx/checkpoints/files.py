@@ -91,9 +91,8 @@ def read_content(file: File) -> Content:
     if head.startswith(_ZIP):
         return _read_zip(file)
     if not head.startswith(_PICKLE):
-        raise CheckpointError(
-            f"{file.title} {file_kind(head) or 'is neither a file of torch.save nor safetensors: its first bytes are of no known kind'}"
-        )
+        unknown = "is neither a file of torch.save nor safetensors: its first bytes are of no known kind"
+        raise CheckpointError(f"{file.title} {file_kind(head) or unknown}")
     try:
         return Content(_torch_load(file))
     except pickle.UnpicklingError:
@@ -133,7 +132,9 @@ def _read_zip(file: File) -> Content:
             with zipfile.ZipFile(opened) as archive:
                 value = read_archive(archive)
             if is_torchscript(names):
-                return Content(script_tensors(value), ("a TorchScript archive: its tensors were read, nothing was run",))
+                return Content(
+                    script_tensors(value), ("a TorchScript archive: its tensors were read, nothing was run",)
+                )
             return Content(value)
     except Exception as error:
         raise _damaged(file, error) from None
@@ -157,7 +158,9 @@ def _read_safetensors(file: File) -> dict[str, torch.Tensor]:
     try:
         from safetensors.torch import load, load_file
     except ImportError:
-        raise CheckpointError(f"{file.title} is a safetensors file; reading it needs `pip install safetensors`") from None
+        raise CheckpointError(
+            f"{file.title} is a safetensors file; reading it needs `pip install safetensors`"
+        ) from None
     try:
         return dict(load(file.place) if isinstance(file.place, bytes) else load_file(file.place, device="cpu"))
     except Exception as error:  # safetensors raises its own and several built-in types

@@ -1,4 +1,4 @@
-"""Folders of a model, as Hugging Face, timm and open_clip save them: which file has the weights, and what is beside it."""
+"""Folders of a model, as Hugging Face, timm and open_clip save them: the file of weights, and what is beside it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _REFUSED = (
     _Refused((r"saved_model\.pb",), "is a SavedModel of TensorFlow: give a PyTorch checkpoint of the same network"),
     _Refused(
         (r"zero_to_fp32\.py|zero_pp_rank_.*|mp_rank_\d+_model_states\.pt",),
-        "is a checkpoint of DeepSpeed in parts: join them with `python zero_to_fp32.py . joined.pt` in the folder, give joined.pt",
+        "is a checkpoint of DeepSpeed in parts: join them with `python zero_to_fp32.py . joined` there, give joined",
     ),
     _Refused(
         (r"\.metadata", r".*\.distcp"),
@@ -76,10 +76,13 @@ def weights_in(folder: Path) -> Path:
     if len(weights) == 1:
         return folder / weights[0]
     if weights:
-        raise CheckpointError(f"{folder} is a folder with {len(weights)} files of weights ({_shown(weights)}): give one of them")
+        raise CheckpointError(
+            f"{folder} is a folder with {len(weights)} files of weights ({_shown(weights)}): give one of them"
+        )
     found = f"found {_shown(names)}" if names else "it is empty"
     raise CheckpointError(
-        f"{folder} is a folder without weights: expected model.safetensors, pytorch_model.bin or one checkpoint file; {found}"
+        f"{folder} is a folder without weights: expected model.safetensors, pytorch_model.bin or one checkpoint file; "
+        f"{found}"
     )
 
 
@@ -96,7 +99,9 @@ def configs_beside(path: Path) -> tuple[Configured, list[str]]:
     others = [entry.name for entry in folder.iterdir() if entry.name.endswith(_SUFFIXES) and entry.name != path.name]
     belongs = path.name in _NAMES or re.fullmatch(r"(open_clip_)?(pytorch_)?model[\w.-]*\.(safetensors|bin)", path.name)
     if not (belongs or not others or _PART.fullmatch(path.name)):
-        return Configured(), [f"did not read {present[0]} beside the file: {len(others)} other files of weights are there too"]
+        return Configured(), [
+            f"did not read {present[0]} beside the file: {len(others)} other files of weights are there too"
+        ]
     found = read_configs(folder)
     return found, [f"read {' and '.join(found.read)} beside the weights"]
 

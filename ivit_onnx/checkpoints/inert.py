@@ -4,12 +4,13 @@ A pickle is a program for a small machine, which may name any function and call 
 instructions and none of that power. It is safe because of what it never does:
 
 * a name (GLOBAL, STACK_GLOBAL, INST, EXT) becomes a `Global`, which is text: nothing is imported or looked up;
-* a call (REDUCE, NEWOBJ, NEWOBJ_EX, OBJ, INST) becomes an `Inert`, which remembers the name and the arguments, unless the
-  name is one of `_CALLS`: a few functions of this file, which make tensors, dictionaries, lists and bytes;
-* a state (BUILD) is remembered by an `Inert` and forgotten by everything else: no attribute is set, no `__setstate__` runs;
+* a call (REDUCE, NEWOBJ, NEWOBJ_EX, OBJ, INST) becomes an `Inert`, which remembers the name and the arguments, unless
+  the name is one of `_CALLS`: a few functions of this file, which make tensors, dictionaries, lists and bytes;
+* a state (BUILD) is remembered by an `Inert` and forgotten by everything else: no attribute is set and no
+  `__setstate__` runs;
 * only plain scalars are keys of a dictionary, so that no hash is computed that a file could make expensive;
-* what a pickle makes is bounded: by `_MOST_INSTRUCTIONS`; calls make no more than the file has bytes; tensors are views of
-  storages and never leave them.
+* what a pickle makes is bounded: by `_MOST_INSTRUCTIONS`; calls make no more than the file has bytes; tensors are
+  views of storages and never leave them.
 """
 
 from __future__ import annotations
@@ -62,9 +63,7 @@ def entries(value: Any) -> dict[Any, Any]:
     return dict(value) if isinstance(value, dict) else {}
 
 
-def unpickle(
-    file: io.BytesIO, storage: Callable[[Any], Any], load_bytes: Callable[[bytes], Any] | None = None
-) -> Any:
+def unpickle(file: io.BytesIO, storage: Callable[[Any], Any], load_bytes: Callable[[bytes], Any] | None = None) -> Any:
     """The object of the pickle that begins here; the file stands behind it afterwards.
 
     `storage` gives the `Storage` of a persistent id, `load_bytes` that of the bytes of a storage inside the pickle.
@@ -266,10 +265,9 @@ class _Machine:
 
 
 #: Instructions that push their argument.
-_PUSHES = frozenset(
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 "
-    "BYTEARRAY8 UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 FLOAT BINFLOAT".split()
-)
+_PUSHES = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"}
+_PUSHES |= {"STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
+_PUSHES |= {"UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"}
 _CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": list}
 _IGNORED = frozenset({"PROTO", "FRAME"})

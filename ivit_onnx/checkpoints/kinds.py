@@ -1,4 +1,4 @@
-"""What the first bytes of a file tell, and the names in an archive: one table each of what is no checkpoint of PyTorch."""
+"""What is no checkpoint of PyTorch, told by the first bytes of a file or by the names in an archive: one table each."""
 
 from __future__ import annotations
 

@@ -31,9 +31,9 @@ def without_leftovers(
 ) -> tuple[StateDict, list[str]]:
     """The tensors of the network, and sentences about what was left out.
 
-    No tensor that a network could have is left out: only whole copies of it, single whole numbers, and what is named as a
-    loss or a metric. `averaged`: whether these are known to be averages. Raises CheckpointError when `choice` asks for averaged
-    weights and there are none, or for the last ones where there are only averages.
+    No tensor that a network could have is left out: only whole copies of it, single whole numbers, and what is named as
+    a loss or a metric. `averaged`: whether these are known to be averages. Raises CheckpointError when `choice` asks
+    for averaged weights and there are none, or for the last ones where there are only averages.
     """
     found = dict(tensors)
     notes: list[str] = []

@@ -36,7 +36,7 @@ def how_to_get(given: str) -> str | None:
         make = f"timm.create_model('{given}', pretrained=True)"
         return (
             "a model of timm must be saved first: "
-            f'`python -c "import timm; timm.models.save_for_hf({make}, \'{given}\')"`, then give the folder {given}'
+            f"`python -c \"import timm; timm.models.save_for_hf({make}, '{given}')\"`, then give the folder {given}"
         )
     return None
 

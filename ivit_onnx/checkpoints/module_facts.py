@@ -1,7 +1,7 @@
 """What a module tells that its tensors do not: heads, activation, eps, pooling, images, the class of its blocks.
 
-Modules of timm, torchvision, open_clip, OpenAI's CLIP and the authors' own code are looked at by their attributes, given as
-objects or pickled as a whole (modules.py); those of transformers have a configuration, which the layout reads.
+Modules of timm, torchvision, open_clip, OpenAI's CLIP and the authors' own code are looked at by their attributes,
+given as objects or pickled as a whole (modules.py); those of transformers have a configuration, which the layout reads.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MOST_LEVELS = 3
 
 @dataclass(frozen=True)
 class _Kind:
-    """Where modules of one library have what is looked for. `block`: the first block, from the network; others from it."""
+    """Where modules of one library have what is looked for. `block`: the first block; the others are in it."""
 
     block: str
     heads: str
@@ -91,7 +91,9 @@ def config_of_module(module: Any) -> Mapping[str, Any]:
 
 def notes_of_module(module: nn.Module) -> list[str]:
     """Sentences about what a module does besides computing with its tensors."""
-    hooked = [name or "itself" for name, part in module.named_modules() if part._forward_hooks or part._forward_pre_hooks]
+    hooked = [
+        name or "itself" for name, part in module.named_modules() if part._forward_hooks or part._forward_pre_hooks
+    ]
     if not hooked:
         return []
     return [f"the module has forward hooks ({hooked[0]}), which are not exported"]
@@ -140,7 +142,12 @@ def _blocks(network: Any, block: Any) -> str | None:
             raise CheckpointError(f"not supported yet: blocks of class {_short(block)}")
         return None
     scale, heads, width = (look(block, f"attn.{name}") for name in ("scale", "num_heads", "qkv.in_features"))
-    if isinstance(scale, float) and _whole(heads) and _whole(width) and not math.isclose(scale, (width / heads) ** -0.5):
+    if (
+        isinstance(scale, float)
+        and _whole(heads)
+        and _whole(width)
+        and not math.isclose(scale, (width / heads) ** -0.5)
+    ):
         raise CheckpointError(f"not supported yet: attention scores times {scale:g}, not 1/sqrt({width // heads})")
     return PLAIN
 
@@ -165,7 +172,9 @@ def _eps(network: Any, norm: Any) -> float | None:
     norms = [norm, *(look(network, path) for path in _NORMS)]
     found = {float(eps) for one in norms if isinstance(eps := look(one, "eps"), float | int)}
     if len(found) > 1:
-        raise CheckpointError(f"not supported yet: normalisations with different eps ({', '.join(map(str, sorted(found)))})")
+        raise CheckpointError(
+            f"not supported yet: normalisations with different eps ({', '.join(map(str, sorted(found)))})"
+        )
     return next(iter(found), None)
 
 
@@ -174,7 +183,7 @@ def _size(value: Any) -> int | tuple[int, int] | None:
 
 
 def _pretrained(network: Any, origin: str) -> Facts:
-    """What timm keeps of the weights a network was made for: its name with the tag, and how their images are prepared."""
+    """What timm keeps of the weights a network was made for: its name with the tag, how images are prepared."""
     config = look(network, "pretrained_cfg")
     config = config if isinstance(config, dict) else {}
     name, tag = config.get("architecture"), config.get("tag")

@@ -23,7 +23,7 @@ def is_npz(names: Iterable[str]) -> bool:
 
 
 def read_npz(file: BinaryIO) -> dict[str, torch.Tensor]:
-    """The tensors by name, parts joined with "." ("Transformer.encoderblock_0.LayerNorm_0.scale"); nothing is unpickled.
+    """The tensors by name, parts joined with "." ("Transformer.encoderblock_0.LayerNorm_0.scale").
 
     Raises CheckpointError for arrays of other types than numbers, and whatever a damaged file leads to.
     """

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import torch
 from torch import nn
 
 from ivit_onnx.checkpoints.beside import facts_beside
@@ -109,15 +108,14 @@ def _from_file(file: File, choice: Choice) -> Source:
     content = read_content(file)
     source = _from_content(content.value, file.title, choice)
     trained = read_trained(file, source.tensors)
-    return Source(
-        file.title, source.tensors, source.facts, source.config, (*content.notes, *source.notes), trained
-    )
+    return Source(file.title, source.tensors, source.facts, source.config, (*content.notes, *source.notes), trained)
 
 
 def _from_content(content: Any, title: str, choice: Choice) -> Source:
     """The weights in an object, what stands beside them, and what a module tells."""
     weights = find_weights(content, choice, title)
-    facts, config, notes = Facts(), {}, list(weights.notes)
+    facts, notes = Facts(), list(weights.notes)
+    config: Mapping[str, Any] = {}
     for level in reversed(weights.levels):
         facts |= facts_beside(level)
     named = weights.found
@@ -128,7 +126,5 @@ def _from_content(content: Any, title: str, choice: Choice) -> Source:
         else:
             notes.append(f"a pickled module ({class_name(named)}): its tensors were read, nothing was run")
         named = module_tensors(named)
-    tensors, left_out = without_leftovers(
-        checked_names(named, title), choice, title, averaged=weights.averaged
-    )
+    tensors, left_out = without_leftovers(checked_names(named, title), choice, title, averaged=weights.averaged)
     return Source(title, tensors, facts, config, (*notes, *left_out))

@@ -55,25 +55,21 @@ def _normalisation(content: Mapping[str, Any], path: Path) -> tuple[tuple[float,
         factor = 1.0
     if type(factor) not in (int, float) or not math.isfinite(factor) or factor <= 0:
         raise CheckpointError(f"{path}: expected a rescale_factor above 0, found {factor!r}")
+    mean, std = [0.0] * 3, [1.0] * 3
     if content.get("do_normalize", True):
-        mean, std = (content.get(name) for name in ("image_mean", "image_std"))
-        if not (_three(mean) and _three(std)):
+        mean, std = (_three(content.get(name)) for name in ("image_mean", "image_std"))
+        if not (mean and std):
             return None, None
-    else:
-        mean, std = (0.0,) * 3, (1.0,) * 3
     # What one unit of a pixel in 0..1 becomes by rescaling; usually 1, and then nothing is rounded.
     unit = 255 * factor
     unit = 1.0 if abs(unit - 1) < 1e-6 else unit
     return tuple(float(value) / unit for value in mean), tuple(float(value) / unit for value in std)
 
 
-def _three(values: Any) -> bool:
-    """Whether these are three finite numbers."""
-    return (
-        isinstance(values, list | tuple)
-        and len(values) == 3
-        and all(type(value) in (int, float) and math.isfinite(value) for value in values)
-    )
+def _three(values: Any) -> list[float]:
+    """Three finite numbers; none where the values are anything else."""
+    listed = values if isinstance(values, list | tuple) and len(values) == 3 else []
+    return list(map(float, listed)) if all(type(one) in (int, float) and math.isfinite(one) for one in listed) else []
 
 
 def _geometry(content: Mapping[str, Any]) -> tuple[int | tuple[int, int] | None, float | None, str | None]:
@@ -95,7 +91,9 @@ def _geometry(content: Mapping[str, Any]) -> tuple[int | tuple[int, int] | None,
     return None, None, None
 
 
-def _sizes(content: Mapping[str, Any], key: str, square: bool = False) -> tuple[int | None, int | tuple[int, int] | None]:
+def _sizes(
+    content: Mapping[str, Any], key: str, square: bool = False
+) -> tuple[int | None, int | tuple[int, int] | None]:
     """The shorter side, or height and width; one number means either, as the class has it, unless `square`."""
     size = content.get(key)
     if isinstance(size, dict):

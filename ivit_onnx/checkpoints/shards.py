@@ -35,7 +35,9 @@ def read_shards(index: Path) -> dict[str, torch.Tensor]:
         if content.keys() != names:
             other = sorted(map(str, content.keys() ^ names))[0]
             where = "lacks" if other in names else "has"
-            raise CheckpointError(f"{path} {where} tensor {other[:200]}, other than {index.name} says: download both again")
+            raise CheckpointError(
+                f"{path} {where} tensor {other[:200]}, other than {index.name} says: download both again"
+            )
         found |= content
     return found
 

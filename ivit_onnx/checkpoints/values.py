@@ -1,4 +1,4 @@
-"""What options, configurations and modules say in the words of timm, as facts: values of the right type and range only."""
+"""What options, configurations and modules say in the words of timm, as facts: values of the right type and range."""
 
 from __future__ import annotations
 
@@ -62,7 +62,11 @@ def _colours(lowest: float) -> Callable[[Any], tuple[float, ...] | None]:
     """Three numbers, for pixels from 0 to 1."""
 
     def read(value: Any) -> tuple[float, ...] | None:
-        if not isinstance(value, list | tuple) or len(value) != 3 or not all(type(one) in (int, float) for one in value):
+        if (
+            not isinstance(value, list | tuple)
+            or len(value) != 3
+            or not all(type(one) in (int, float) for one in value)
+        ):
             return None
         return tuple(map(float, value)) if all(lowest <= one <= 1 for one in value) else None
 

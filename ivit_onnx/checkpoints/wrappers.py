@@ -1,7 +1,7 @@
 """Where in the object of a file the weights are: under which keys, and whether averaged or last ones.
 
-Training scripts put a state_dict, or a whole module, into dictionaries with their state. Averages of the weights over the
-training are kept beside the last ones; they are what is published and used.
+Training scripts put a state_dict, or a whole module, into dictionaries with their state. Averages of the weights over
+the training are kept beside the last ones; they are what is published and used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,15 @@ from ivit_onnx.errors import CheckpointError
 __all__ = ["AVERAGED", "RAW", "Weights", "find_weights"]
 
 #: Keys of averaged weights, preferred first. The teacher of DINO and the target encoder of I-JEPA are averages.
-AVERAGED = ("state_dict_ema", "model_ema", "model_state_dict_ema", "params_ema", "ema_state_dict", "ema_model", "ema")
+AVERAGED: tuple[str, ...] = (
+    "state_dict_ema",
+    "model_ema",
+    "model_state_dict_ema",
+    "params_ema",
+    "ema_state_dict",
+    "ema_model",
+    "ema",
+)
 AVERAGED += ("teacher", "target_encoder")
 #: Keys of the last weights.
 RAW = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module", "student", "encoder")
@@ -75,7 +83,8 @@ def _next_key(mapping: Mapping[Any, Any], choice: Choice, title: str) -> tuple[s
     averages, last = ([key for key in found if key in kind] for kind in (AVERAGED, RAW))
     if choice.weights == "raw" and averages and not last:
         raise CheckpointError(
-            f"{title}: expected last weights beside the averaged ones under {averages[0]!r}, found none; leave out --weights raw"
+            f"{title}: expected last weights beside the averaged ones under {averages[0]!r}, found none; "
+            "leave out --weights raw"
         )
     if averages and (choice.weights != "raw" or not last):
         note = f"took the averaged weights under {averages[0]!r}"
@@ -103,7 +112,9 @@ def _follow(content: Any, key: str, title: str) -> Weights:
             raise CheckpointError(f"{title} has nothing under --key {key}; {_candidates(content)}")
         node, rest = mapping[head], rest[len(head) + 1 :]
     if not (is_module(node) or _holds_tensors(node)):
-        raise CheckpointError(f"{title}: expected tensors under --key {key}, found {_kind(node)}; {_candidates(content)}")
+        raise CheckpointError(
+            f"{title}: expected tensors under --key {key}, found {_kind(node)}; {_candidates(content)}"
+        )
     return Weights(node, key, tuple(levels))
 
 
@@ -117,8 +128,8 @@ def _only_one(content: Any, levels: list[Mapping[Any, Any]], keys: list[str], ti
     if not candidates and code is None:
         # What is wrong is most likely wrong where the weights should be.
         named = (key for key in (*AVERAGED, *RAW) if isinstance(_mapping(content).get(key), Mapping))
-        while (key := next(named, None)) is not None:
-            keys, content = [*keys, key], content[key]
+        while (inner := next(named, None)) is not None:
+            keys, content = [*keys, inner], content[inner]
             named = (key for key in (*AVERAGED, *RAW) if isinstance(content.get(key), Mapping))
     where = f" under {'.'.join(keys)!r}" if keys else ""
     if code is not None:
