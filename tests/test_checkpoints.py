@@ -77,7 +77,7 @@ def one_line(error: pytest.ExceptionInfo[CheckpointError]) -> str:
 
 
 def test_load_checkpoint_reads_everything() -> None:
-    checkpoint = load_checkpoint(MICRO, heads=2)
+    checkpoint = load_checkpoint(MICRO, heads=2, image_size=32)
     assert checkpoint.arch == MICRO_ARCH
     assert checkpoint.warnings == ()
     assert (checkpoint.arch.patches, checkpoint.arch.tokens, checkpoint.arch.head_dim) == (16, 17, 32)
@@ -86,7 +86,7 @@ def test_load_checkpoint_reads_everything() -> None:
 
 
 def test_assumed_heads_are_a_warning() -> None:
-    checkpoint = load_checkpoint(MICRO)
+    checkpoint = load_checkpoint(MICRO, image_size=32)
     assert checkpoint.arch.heads == 1
     assert "--num-heads" in checkpoint.warnings[0]
 
@@ -274,7 +274,7 @@ def sparse(name: str) -> Callable[[StateDict], None]:
         (drop("norm.bias"), "tensor norm.bias is missing"),
         (drop("pos_embed"), "tensor pos_embed is missing"),
         (drop("patch_embed.proj.weight"), "not a Swin in timm's or the original naming or a ViT or DeiT"),
-        (drop("cls_token"), "images that are not square"),
+        (drop("cls_token"), "neither .*nor|no square of patches.*--img-size HEIGHTxWIDTH"),
         (drop("head.weight"), "not supported yet: tensor head.bias"),
         (drop("blocks.0.norm1.bias"), "not supported yet: normalisation without bias"),
         (
@@ -284,7 +284,7 @@ def sparse(name: str) -> Callable[[StateDict], None]:
         (put("patch_embed.proj.weight", 64, 3), "patch_embed.proj.weight has shape"),
         (put("patch_embed.proj.weight", 64, 3, 8, 4), "patches that are not square"),
         (put("patch_embed.proj.weight", 64, 1, 8, 8), "images of 1 channels"),
-        (put("pos_embed", 1, 19, 64), "images that are not square"),
+        (put("pos_embed", 1, 19, 64), "neither .*nor|no square of patches.*--img-size HEIGHTxWIDTH"),
         (put("pos_embed", 0), "pos_embed has shape"),
         (put("blocks.4.norm1.weight", 64), "tensors of block 3 are missing"),
         (put("something.else", 64), "not supported yet: tensor something.else"),
@@ -294,8 +294,8 @@ def sparse(name: str) -> Callable[[StateDict], None]:
         (sparse("norm.bias"), "norm.bias is float32 .sparse_coo."),
         (put("blocks.0.ls1.gamma", 64), "tensor blocks.0.ls2.gamma is missing"),
         (put("blocks.0.attn.q_norm.weight", 64), "not supported yet: .*q_norm"),
-        (put("reg_token", 1, 4, 64), "images that are not square"),
-        (put("dist_token", 1, 1, 64), "images that are not square"),
+        (put("reg_token", 1, 4, 64), "neither .*nor|no square of patches.*--img-size HEIGHTxWIDTH"),
+        (put("dist_token", 1, 1, 64), "neither .*nor|no square of patches.*--img-size HEIGHTxWIDTH"),
         (put("blocks.0.mlp.w12.weight", 64), "not supported yet: .*SwiGLU"),
         (put("rope.periods", 64), "not supported yet: rotary"),
         (put("norm_pre.weight", 64), "tensor norm_pre.bias is missing"),
@@ -357,7 +357,7 @@ def test_preprocessing_defaults() -> None:
 def test_preprocessing_of_a_checkpoint() -> None:
     checkpoint = load_checkpoint(MICRO, heads=2)
     chosen, notes = checkpoint.preprocess(mean=(0.3, 0.3, 0.3), std=(0.4, 0.4, 0.4))
-    assert (chosen.size, chosen.mean, notes) == (32, (0.3, 0.3, 0.3), [])
+    assert (chosen.size, chosen.mean, notes) == ((32, 32), (0.3, 0.3, 0.3), [])
     assert checkpoint.preprocess()[1]
 
 
@@ -379,7 +379,7 @@ def test_table_agrees_with_timm(name: str) -> None:
     config = timm.models.get_pretrained_cfg(name)
     preprocess, notes = default_preprocess(known)
     assert notes == []
-    assert preprocess.size == config.input_size[-1]
+    assert preprocess.size == config.input_size[-2:]
     assert preprocess.mean == tuple(config.mean)
     assert preprocess.std == tuple(config.std)
     assert preprocess.crop_pct == config.crop_pct

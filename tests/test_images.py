@@ -193,7 +193,7 @@ def test_bad_files(tmp_path: Path) -> None:
 def test_preprocess_round_trip_and_limits() -> None:
     preprocess = Preprocess(224, 0.9, "bilinear", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     assert Preprocess.from_json(preprocess.to_json()) == preprocess
-    assert preprocess.resize == 248
+    assert preprocess.resize == (248, 248)
     assert preprocess.to_json()["layout"] == "NCHW"
     for change in ({"size": 0}, {"crop": 0}, {"crop": 1.5}, {"std": [0, 1, 1]}, {"mean": [1]}, {"interpolation": "x"}):
         with pytest.raises(IvitError):

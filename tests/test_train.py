@@ -215,7 +215,7 @@ def test_the_floating_point_network_trains_with_the_same_pipeline(
     assert "accuracy" in first.out
     weights = tmp_path / "float" / "model.safetensors"
     arch = load_checkpoint(weights, heads=3).arch
-    assert (arch.image_size, arch.classes) == (32, 4)
+    assert (arch.image_size, arch.classes) == ((32, 32), 4)
     second = call(capsys, "train", *arguments(data, weights, tmp_path / "qat", "--distill", "hard", "--epochs", "1"))
     assert second.status == 0, second.err
     # A run of ivit-train can start where another ended.

@@ -18,6 +18,7 @@ from ivit_onnx.architectures.preprocess import (
     Preprocess,
     timm_preprocess,
 )
+from ivit_onnx.architectures.size import Size, SizeLike
 from ivit_onnx.architectures.swin import SwinArchitecture
 from ivit_onnx.architectures.vit import VitArchitecture
 from ivit_onnx.errors import CheckpointError
@@ -30,6 +31,8 @@ __all__ = [
     "KNOWN",
     "Architecture",
     "Preprocess",
+    "Size",
+    "SizeLike",
     "SwinArchitecture",
     "VitArchitecture",
     "architecture_from_json",
@@ -105,7 +108,7 @@ def default_preprocess(arch: Architecture) -> tuple[Preprocess, list[str]]:
     """
     base, _, tag = arch.name.partition(".")
     if base not in KNOWN:
-        crop = 1.0 if arch.image_size >= 384 else 0.9
+        crop = 1.0 if min(arch.image_size) >= 384 else 0.9
         return Preprocess(arch.image_size, crop, "bicubic", IMAGENET_MEAN, IMAGENET_STD), [
             f"nothing tells the normalisation of {arch.name}: assuming the mean and std of ImageNet; "
             "pass --mean and --std (or --arch) to say otherwise"

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from ivit_onnx.architectures.base import Architecture
 from ivit_onnx.architectures.preprocess import HALF, IMAGENET_MEAN, IMAGENET_STD, OPENAI_MEAN, OPENAI_STD, Preprocess
+from ivit_onnx.architectures.size import Size
 from ivit_onnx.errors import CheckpointError
 
 __all__ = ["ACTIVATIONS", "KNOWN", "PREPROCESS", "UNSUPPORTED", "VitArchitecture"]
@@ -65,7 +66,7 @@ class VitArchitecture(Architecture):
     @property
     def patches(self) -> int:
         """Number of image patches."""
-        return (self.image_size // self.patch_size) ** 2
+        return self.grid.area
 
     @property
     def prefix_tokens(self) -> int:
@@ -160,7 +161,7 @@ def _add(
         match = _NAME.fullmatch(name)
         assert match is not None, name
         width, depth, heads, mlp_width = size or _SIZES[match["size"]]
-        image_size = image or int(match["image"])
+        image_size = Size.of(image or int(match["image"]))
         KNOWN[name] = VitArchitecture(
             name=name,
             image_size=image_size,
@@ -174,7 +175,7 @@ def _add(
             **features,
         )
         mean, std = _NORMALISATION[normalisation]
-        default_crop = 1.0 if image_size >= 384 else 0.9
+        default_crop = 1.0 if min(image_size) >= 384 else 0.9
         PREPROCESS[name] = Preprocess(image_size, crop or default_crop, "bicubic", mean, std)
 
 

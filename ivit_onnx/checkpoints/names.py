@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+
 from ivit_onnx.architectures import KNOWN, known_architecture, unsupported_feature
 from ivit_onnx.checkpoints.facts import FIELDS, Facts
 from ivit_onnx.errors import CheckpointError

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ivit_onnx.architectures.preprocess import INTERPOLATIONS
+from ivit_onnx.architectures.preprocess import CROP_MODES, INTERPOLATIONS
 from ivit_onnx.checkpoints.facts import Facts
 
 __all__ = ["act_name", "image_size", "told"]
@@ -105,7 +105,7 @@ _WORDS: dict[str, tuple[tuple[str, ...], Callable[[Any], Any]]] = {
     "mean": (("mean",), _colours(0.0)),
     "std": (("std",), _colours(1e-6)),
     "crop_pct": (("crop_pct",), _share),
-    "crop_mode": (("crop_mode",), _word("center", "squash", "border")),
+    "crop_mode": (("crop_mode",), _word(*CROP_MODES)),
     "interpolation": (("interpolation",), _word(*INTERPOLATIONS)),
     "pool": (("global_pool", "gp"), _pool),
     "act": (("act_layer", "act", "hidden_act"), _act),

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperCommand
 
+from ivit_onnx.cli._image_size import IMAGE_SIZE, image_size
 from ivit_onnx.cli._output import print_json, print_lines
 from ivit_onnx.errors import IvitError, MissingExtraError
 from ivit_onnx.files import check_output
@@ -121,8 +122,10 @@ def bench(
         ),
     ] = None,
     img_size: Annotated[
-        list[int] | None,
-        typer.Option(metavar="PIXELS...", help="Image sizes, for --models.  \\[default: that of the architecture]"),
+        list[str] | None,
+        typer.Option(
+            metavar=f"{IMAGE_SIZE}...", help="Image sizes, for --models.  \\[default: that of the architecture]"
+        ),
     ] = None,
     cpu: Annotated[
         list[str] | None,
@@ -206,7 +209,7 @@ def bench(
     chosen = choose_peers(peers or [], device.value) if compare else []
     folder = cache or default_cache()
     plan = Plan(rounds, seconds, repeat, starts or (1 if on_gpu else 3), spinning=not no_spinning)
-    sizes: list[int | None] = [*img_size] if img_size else [None]
+    sizes = [*map(image_size, img_size)] if img_size else [None]
     counts = threads or [min(2, len(os.sched_getaffinity(0)))]
     names = [*(models or []), *(KERNEL_NETWORKS if kernels and not models and not model else [])]
     if (nonlinear or softmax_bits) and not names:

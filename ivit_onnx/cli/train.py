@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ivit_onnx.cli._colours import colours
+from ivit_onnx.cli._data import ClassOrderOption
+from ivit_onnx.cli._image_size import IMAGE_SIZE, image_size
 from ivit_onnx.cli._output import print_json, print_lines, print_pairs
 from ivit_onnx.datasets import DESCRIPTION
 from ivit_onnx.errors import TrainingError
@@ -32,6 +34,7 @@ def train(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A folder for the checkpoint, the saved state and the metrics.")
     ],
+    class_order: ClassOrderOption = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="The floating-point network to start from, or one of ivit-train.", rich_help_panel=_START),
@@ -65,7 +68,8 @@ def train(
         typer.Option(help="Attention heads, where the file does not tell.", rich_help_panel=_START),
     ] = None,
     img_size: Annotated[
-        int | None, typer.Option(help="Image size to use the network at.", rich_help_panel=_START)
+        str | None,
+        typer.Option(metavar=IMAGE_SIZE, help="Image size to use the network at.", rich_help_panel=_START),
     ] = None,
     act: Annotated[
         str | None, typer.Option(help="Activation function, where the file does not tell.", rich_help_panel=_START)
@@ -217,7 +221,12 @@ def train(
     """
     values: dict[str, Any] = {name: value for name, value in locals().items() if name in _OPTIONS}
     values |= {name: None if values[name] is None else str(values[name]) for name in ("checkpoint", "teacher")}
-    values |= {"output": str(output), "mean": colours("mean", mean), "std": colours("std", std)}
+    values |= {
+        "output": str(output),
+        "img_size": image_size(img_size),
+        "mean": colours("mean", mean),
+        "std": colours("std", std),
+    }
     values["model_kwargs"] = _arguments(model_kwargs)
     if no_augment:
         values |= _WHOLE
@@ -238,7 +247,7 @@ def train(
 _OPTIONS = frozenset(
     {
         *("data", "checkpoint", "model", "pretrained", "floating", "num_heads", "img_size", "act", "softmax_bits"),
-        "nonlinear",
+        *("class_order", "nonlinear"),
         *("calib_preset", "calib_method", "calib_images", "scales", "scale_lr", "epochs", "batch_size", "accumulate"),
         *("lr", "min_lr"),
         *("warmup", "weight_decay", "clip_grad", "ema", "distill", "teacher", "distill_weight", "temperature"),

@@ -28,7 +28,11 @@ def verify(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file written by ivit-export.")],
     against: Annotated[
         Path | None,
-        typer.Option(metavar="CHECKPOINT", help="The checkpoint it was exported from, to compare with PyTorch too."),
+        typer.Option(
+            metavar="CHECKPOINT",
+            help="The checkpoint it was exported from, to compare with PyTorch too, and in floating point with the "
+            "library that made it, where that is installed.",
+        ),
     ] = None,
     images: Annotated[
         Path | None,
@@ -113,6 +117,13 @@ def _print_report(report: VerificationReport) -> None:
         [[entry.implementation, str(entry.batch), entry.images, _result(entry)] for entry in report.comparisons],
         right=(1,),
     )
+    if report.original is not None:
+        found = report.original
+        same = "the same network" if found.passed else "ANOTHER NETWORK"
+        print_lines(
+            [f"in floating point, against {found.library}: {same}, relative error {found.error:.1e}"],
+            style="" if found.passed else "red",
+        )
     print_lines([f"note: {note}" for note in report.notes])
     verdict = "verified" if report.passed else "FAILED"
     print_lines([f"{verdict}: bit-exact {report.equal}/{report.total}"], style="green" if report.passed else "red")

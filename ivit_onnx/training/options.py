@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ivit_onnx.architectures import Size, SizeLike
 from ivit_onnx.calibration import Preset, recipe
+from ivit_onnx.datasets import ClassOrder
 from ivit_onnx.errors import TrainingError
 from ivit_onnx.quant.observers import Method
 from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
@@ -25,23 +28,25 @@ _FREE = ("workers", "accumulate", "cpu", "log_every", "save_every")
 class Options:
     """Options of a training; see `ivit-train --help` for each.
 
-    `data` is what `ivit_onnx.datasets.open_dataset` takes, `output` a folder. A quantisation-aware training starts from
-    `checkpoint`, or from timm's weights of `model` with `pretrained`. With `floating`, the floating-point network
-    itself is trained, from scratch if neither is given. `batch_size` is that of one step of the optimizer, over all
-    processes. `lr` and `scale_lr` are the peak learning rates of weights and of the logarithms of scales.
+    `data` and `class_order` are what `ivit_onnx.datasets.open_dataset` takes, `output` is a folder. A
+    quantisation-aware training starts from `checkpoint`, or from timm's weights of `model` with `pretrained`. With
+    `floating`, the floating-point network itself is trained, from scratch if neither is given. `batch_size` is that of
+    one step of the optimizer, over all processes. `lr` and `scale_lr` are the peak learning rates of weights and of the
+    logarithms of scales.
 
     Raises TrainingError when values are impossible or do not fit together.
     """
 
     data: str
     output: str
+    class_order: ClassOrder | None = None
     model: str | None = None
     model_kwargs: dict[str, Any] = field(default_factory=dict)
     checkpoint: str | None = None
     pretrained: bool = False
     floating: bool = False
     num_heads: int | None = None
-    img_size: int | None = None
+    img_size: SizeLike | None = None
     act: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -82,6 +87,8 @@ class Options:
     save_every: int = 200
 
     def __post_init__(self) -> None:
+        if self.img_size is not None:
+            object.__setattr__(self, "img_size", Size.of(self.img_size).to_json())
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if not low <= value <= high:
@@ -116,6 +123,13 @@ class Options:
     def check_same(self, earlier: dict[str, Any]) -> None:
         """Raise TrainingError unless an interrupted run with the options `earlier` computes what this one does."""
         own = self.to_json()
+        if Path(self.data).is_dir():
+            # Runs of versions without the option had the order of text.
+            own["class_order"] = self.class_order or "natural"
+            order = earlier.get("class_order", "text") or "natural"
+        else:
+            order = None
+        earlier = earlier | {"class_order": order}
         for option in fields(self):
             if option.name in (*_FREE, "output"):
                 continue

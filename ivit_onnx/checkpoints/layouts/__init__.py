@@ -1,7 +1,7 @@
 """Layouts: how libraries name the tensors of the networks that we read. One file per library.
 
-A layout is recognised by one tensor name, its anchor, which no other layout has. What stands before the anchor is the prefix
-of the network's names, of whatever origin: a Lightning module, a larger model, a data-parallel wrapper.
+A layout is recognised by one tensor name, its anchor, which no other layout has. What stands before the anchor is the
+prefix of the network's names, of whatever origin: a Lightning module, a larger model, a data-parallel wrapper.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def recognise(source: Source, prefix: str | None = None) -> Recognised:
     if len(found) > 1:
         prefixes = sorted({own for _, own in found})
         raise CheckpointError(
-            f"{source.title} holds {len(found)} networks, under {', '.join(map(repr, prefixes))}; pass --prefix to say which"
+            f"{source.title} holds {len(found)} networks, under {', '.join(map(repr, prefixes))}; "
+            "pass --prefix to say which"
         )
     layout, own = found[0]
     tensors, rest = _split(source.tensors, own)

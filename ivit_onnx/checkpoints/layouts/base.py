@@ -30,9 +30,9 @@ class Converted:
 class Layout:
     """One way to name the tensors of a network.
 
-    `title` names it in messages. `anchor`: a pattern for the name of one tensor that every network of this layout has,
-    once, from the outermost part that belongs to the network. `convert` gives tensors timm's names; it takes them without
-    what stands before the anchor, and the `config.json` beside them, {} where there is none.
+    `title` names it in messages. `anchor`: a pattern for the name of one tensor that every network of this layout has
+    once, from the outermost part that belongs to the network. `convert` gives tensors timm's names; it takes them
+    without what stands before the anchor, and the `config.json` beside them, {} where there is none.
     """
 
     title: str

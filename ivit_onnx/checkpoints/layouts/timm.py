@@ -1,4 +1,4 @@
-"""timm's own names, and those of the authors of DeiT, DeiT III, MAE, DINO, DINOv2 and Swin, which are nearly the same."""
+"""timm's own names, and those of the authors of DeiT, MAE, DINO, DINOv2 and Swin, which are nearly the same."""
 
 from __future__ import annotations
 
