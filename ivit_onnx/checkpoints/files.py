@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import pickle
 import re
 import warnings
 import zipfile
@@ -93,16 +92,13 @@ def read_content(file: File) -> Content:
     if not head.startswith(_PICKLE):
         unknown = "is neither a file of torch.save nor safetensors: its first bytes are of no known kind"
         raise CheckpointError(f"{file.title} {file_kind(head) or unknown}")
-    try:
-        return Content(_torch_load(file))
-    except pickle.UnpicklingError:
-        pass  # more than tensors and plain containers, or not of torch.save
-    except Exception as error:  # a damaged file raises whatever its bytes lead to
-        raise _damaged(file, error) from None
-    try:
-        return Content(read_pickle(file.read()))
-    except Exception as error:
-        raise _damaged(file, error) from None
+    value = _torch_load(file)
+    if value is None:
+        try:
+            value = read_pickle(file.read())
+        except Exception as error:  # a damaged file raises whatever its bytes lead to
+            raise _damaged(file, error) from None
+    return Content(value)
 
 
 def _read_zip(file: File) -> Content:
@@ -124,11 +120,8 @@ def _read_zip(file: File) -> Content:
         with file.open() as opened:
             if is_npz(names):
                 return Content(read_npz(opened))
-            if not is_torchscript(names):
-                try:
-                    return Content(_torch_load(file))
-                except pickle.UnpicklingError:
-                    pass  # more than tensors and plain containers
+            if not is_torchscript(names) and (value := _torch_load(file)) is not None:
+                return Content(value)
             with zipfile.ZipFile(opened) as archive:
                 value = read_archive(archive)
             if is_torchscript(names):
@@ -141,12 +134,18 @@ def _read_zip(file: File) -> Content:
 
 
 def _torch_load(file: File) -> Any:
-    """What PyTorch's own restricted reader makes of a file; it raises UnpicklingError for anything but plain data."""
+    """What PyTorch's own restricted reader makes of a file; None where it refuses, whatever the reason.
+
+    It refuses all but tensors and plain containers. What is left is read without being made (inert.py).
+    """
     place = file.place if isinstance(file.place, Path) else io.BytesIO(file.place)
-    # Training scripts keep their options beside the weights. A Namespace is plain data: making one runs no code.
-    with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
-        warnings.simplefilter("ignore")
-        return torch.load(place, map_location="cpu", weights_only=True)
+    try:
+        # Training scripts keep their options beside the weights. A Namespace is plain data: making one runs no code.
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+            warnings.simplefilter("ignore")
+            return torch.load(place, map_location="cpu", weights_only=True)
+    except Exception:  # also of a damaged file, which the second reader finds out
+        return None
 
 
 def _is_safetensors(head: bytes) -> bool:

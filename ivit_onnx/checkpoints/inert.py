@@ -9,8 +9,8 @@ instructions and none of that power. It is safe because of what it never does:
 * a state (BUILD) is remembered by an `Inert` and forgotten by everything else: no attribute is set and no
   `__setstate__` runs;
 * only plain scalars are keys of a dictionary, so that no hash is computed that a file could make expensive;
-* what a pickle makes is bounded: by `_MOST_INSTRUCTIONS`; calls make no more than the file has bytes; tensors are
-  views of storages and never leave them.
+* what a pickle makes is bounded: by `_MOST_INSTRUCTIONS`; calls make no more than `_MOST_EXPANSION` times what the file
+  has; tensors are views of storages and never leave them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ __all__ = ["Global", "Inert", "Storage", "entries", "unpickle"]
 
 #: A checkpoint has some ten thousand; each makes at most some hundred bytes.
 _MOST_INSTRUCTIONS = 5_000_000
+#: Elements that calls make, for each byte of the file: text of old pickles becomes bytes, and these a storage.
+_MOST_EXPANSION = 4
 #: What may be a key of a dictionary. Entries with other keys are left out.
 _KEYS = (str, int, float, bool, bytes, type(None))
 
@@ -84,7 +86,7 @@ class _Machine:
         self._left = 0
 
     def run(self, file: io.BytesIO) -> Any:
-        self._left = file.getbuffer().nbytes
+        self._left = _MOST_EXPANSION * file.getbuffer().nbytes
         for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
             if count >= _MOST_INSTRUCTIONS:
                 raise ValueError(f"more than {_MOST_INSTRUCTIONS} instructions")
@@ -248,7 +250,7 @@ class _Machine:
         elif isinstance(made, dict | list | bytes):
             self._left -= len(made)
         if self._left < 0:
-            raise ValueError("more content than the file has bytes")
+            raise ValueError("more content than fits in the file")
         return made
 
     def _build(self) -> None:
