@@ -156,6 +156,7 @@ def calibrate(
 ) -> Calibration:
     """Run example images through a floating-point checkpoint and record the ranges of its activations.
 
+    `checkpoint`: as in `export`.
     `images`: a folder, an .npz (key `images`) or .npy file, an array, or an iterable of images; see
     `ivit_onnx.images.read_images` for types and shapes. At most `limit` of them are used (default 128). Without
     `images`, `limit` (default 48) images are drawn, see `ivit_onnx.datasets.dead_leaves`. With `cache`, the result is
@@ -211,8 +212,9 @@ def export(
     """Write a checkpoint as an integer-only ONNX model.
 
     Args:
-        checkpoint: a file or a folder, a module, or a state_dict of one of the networks of docs/models.md, or a
-            checkpoint that `ivit-train` or the I-ViT code wrote.
+        checkpoint: weights of a vision transformer, also of one that `ivit-train` or the I-ViT code trained: the path
+            of a file (.pt, .pth, .pth.tar, .ckpt, .bin, .safetensors, .npz; the content decides) or of a folder, a file
+            open for reading bytes, a state_dict, or a module. Nothing in a file is run.
         output: the ONNX file; written whole or not at all. Weights over 2 GB go to `output`.data beside it.
         arch: name of a known timm model, to check the file against and to take heads and preprocessing from.
         calib: calibration images (as in `calibrate`) or a Calibration. Without, `calib_cache` is read if it exists, and

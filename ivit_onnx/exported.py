@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from ivit_onnx._version import __version__
 from ivit_onnx.architectures import Architecture, Preprocess, architecture_from_json
 from ivit_onnx.calibration import adjustments_from_text, adjustments_to_text, is_reconstructed, replay
-from ivit_onnx.checkpoints import AUTO, Choice, Given, load_as
+from ivit_onnx.checkpoints import AUTO, Choice, Given, load_as, title_of
 from ivit_onnx.errors import CalibrationError, CheckpointError, ModelError
 from ivit_onnx.files import parse_json
 from ivit_onnx.metadata import check_metadata
@@ -98,8 +98,8 @@ def read_metadata(model: PathLike) -> dict[str, str]:
 def load_twin(model: PathLike, checkpoint: Given) -> Twin:
     """The PyTorch twin of an exported model, from its checkpoint and its metadata, in eval mode.
 
-    Weights are those of the checkpoint with the adjustments of the calibration, which are repeated. Of a model of the
-    preset "best", the choice between the integers next to each weight is read from the model.
+    `checkpoint`: as in `export`. Weights are its own with the adjustments of the calibration, which are repeated. Of a
+    model of the preset "best", the choice between the integers next to each weight is read from the model.
 
     It maps the model's input tensor (uint8, int8 or float32, [N, 3, H, W]) to the model's integer logits.
 
@@ -107,6 +107,7 @@ def load_twin(model: PathLike, checkpoint: Given) -> Twin:
         ModelError: the file is not one of ours, or was made from another checkpoint.
         CheckpointError: as `export`.
     """
+    title = title_of(checkpoint)
     metadata = read_metadata(model)
     try:
         arch, preprocess, choice = _origin(metadata)
@@ -120,14 +121,14 @@ def load_twin(model: PathLike, checkpoint: Given) -> Twin:
     try:
         loaded = load_as(checkpoint, arch, choice)
     except CheckpointError as error:
-        raise ModelError(f"{model} was not exported from {checkpoint}: {error}") from None
+        raise ModelError(f"{model} was not exported from {title}: {error}") from None
     if loaded.fingerprint != fingerprint:
-        raise ModelError(f"{model} was not exported from {checkpoint}: the weights differ (fingerprint)")
+        raise ModelError(f"{model} was not exported from {title}: the weights differ (fingerprint)")
     twin = from_checkpoint(loaded, preprocess, softmax_bits, nonlinear)
     try:
         replay(twin, adjustments, _integer_weights(model) if is_reconstructed(adjustments) else {})
     except CalibrationError as error:
-        raise ModelError(f"{model} was not exported from {checkpoint}: {error}") from None
+        raise ModelError(f"{model} was not exported from {title}: {error}") from None
     twin.load_quantization_state(state)
     return twin
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,7 +136,7 @@ def test_missing_file_folder_empty_file_and_text(tmp_path: Path) -> None:
         "nowhere.pth": "does not exist",
         ".": "is a folder",
         "empty.pth": "is empty",
-        "text.pth": "neither a file of torch.save nor safetensors",
+        "text.pth": "is text, not a checkpoint",
     }.items():
         with pytest.raises(CheckpointError, match=expected) as error:
             load_state_dict(tmp_path / name)
@@ -171,14 +170,16 @@ def save_old_pickle(content: Any, path: Path) -> None:
 
 
 @pytest.mark.parametrize("save", [save_zip, save_legacy, save_pickle, save_old_pickle])
-@pytest.mark.parametrize("content", [Malicious(), torch.nn.Linear(2, 2)], ids=type)
-def test_code_is_refused_and_never_runs(tmp_path: Path, save: Callable[[Any, Path], None], content: Any) -> None:
+def test_code_never_runs(tmp_path: Path, save: Callable[[Any, Path], None], micro: StateDict) -> None:
+    """It is refused where weights are expected, and left alone beside them."""
     marker = Path("/tmp/ivit_onnx_pwned")
     marker.unlink(missing_ok=True)
-    save({"model": {}, "args": content}, tmp_path / "code.pth")
+    save({"model": Malicious(), "epoch": 3}, tmp_path / "code.pth")
     with pytest.raises(CheckpointError, match="refused because it contains code") as error:
         load_state_dict(tmp_path / "code.pth")
-    assert type(content).__name__ in one_line(error) or "system" in str(error.value)
+    assert "system" in one_line(error)
+    save({"model": micro, "args": Malicious()}, tmp_path / "beside.pth")
+    assert load_checkpoint(tmp_path / "beside.pth").fingerprint == load_checkpoint(MICRO).fingerprint
     assert not marker.exists()
 
 
@@ -188,15 +189,6 @@ def test_training_options_beside_the_weights_are_ignored(tmp_path: Path, save: C
     weights = {"cls_token": torch.zeros(1, 1, 4)}
     save({"state_dict": weights, "args": argparse.Namespace(lr=0.1, name="run"), "epoch": 3}, tmp_path / "run.pth.tar")
     assert list(load_state_dict(tmp_path / "run.pth.tar")) == ["cls_token"]
-
-
-def test_torchscript_is_refused(tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), tmp_path / "script.pt")
-    with pytest.raises(CheckpointError, match="refused because it contains code") as error:
-        load_state_dict(tmp_path / "script.pt")
-    one_line(error)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +265,7 @@ def sparse(name: str) -> Callable[[StateDict], None]:
         (drop("norm.weight"), "not supported yet: a network without final normalisation"),
         (drop("norm.bias"), "tensor norm.bias is missing"),
         (drop("pos_embed"), "tensor pos_embed is missing"),
-        (drop("patch_embed.proj.weight"), "not a Swin in timm's or the original naming or a ViT or DeiT"),
+        (drop("patch_embed.proj.weight"), "no network that is read"),
         (drop("cls_token"), "neither .*nor|no square of patches.*--img-size HEIGHTxWIDTH"),
         (drop("head.weight"), "not supported yet: tensor head.bias"),
         (drop("blocks.0.norm1.bias"), "not supported yet: normalisation without bias"),

@@ -29,11 +29,11 @@ from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
 from ivit_onnx.checkpoints.family import Family, Reading, Tensors, check_against
 from ivit_onnx.checkpoints.layouts import recognise
 from ivit_onnx.checkpoints.names import settle_name
-from ivit_onnx.checkpoints.opening import Given, open_source
+from ivit_onnx.checkpoints.opening import Given, load_state_dict, open_source, title_of
 from ivit_onnx.checkpoints.published import activation_scales, split_published
 from ivit_onnx.checkpoints.source import AUTO, WEIGHTS, Choice, Weights
 from ivit_onnx.checkpoints.swin import SWIN
-from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, load_state_dict, to_float32
+from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, to_float32
 from ivit_onnx.checkpoints.trained import Trained, write_trained
 from ivit_onnx.checkpoints.vit import VIT
 from ivit_onnx.errors import CheckpointError
@@ -55,6 +55,7 @@ __all__ = [
     "load_checkpoint",
     "load_state_dict",
     "read_architecture",
+    "title_of",
     "validate",
     "write_trained",
 ]
