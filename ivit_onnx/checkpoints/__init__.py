@@ -16,6 +16,7 @@ import torch
 
 from ivit_onnx.architectures import (
     KNOWN,
+    OTHER_NORMALISATION,
     Architecture,
     Preprocess,
     SizeLike,
@@ -31,7 +32,7 @@ from ivit_onnx.checkpoints.layouts import recognise
 from ivit_onnx.checkpoints.names import settle_name
 from ivit_onnx.checkpoints.opening import Given, load_state_dict, open_source, title_of
 from ivit_onnx.checkpoints.published import activation_scales, split_published
-from ivit_onnx.checkpoints.source import AUTO, WEIGHTS, Choice, Weights
+from ivit_onnx.checkpoints.source import AUTO, WEIGHTS, Choice, Source, Weights
 from ivit_onnx.checkpoints.swin import SWIN
 from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, to_float32
 from ivit_onnx.checkpoints.trained import Trained, write_trained
@@ -47,9 +48,11 @@ __all__ = [
     "Choice",
     "Facts",
     "Given",
+    "Source",
     "StateDict",
     "Trained",
     "Weights",
+    "check_source",
     "checkpoint_fingerprint",
     "load_as",
     "load_checkpoint",
@@ -186,8 +189,16 @@ def load_checkpoint(
     source = open_source(given, choice)
     if source.trained is not None:
         return _checked_trained(source.tensors, source.trained, asked)
-    recognised = recognise(source, choice.prefix)
-    beside = recognised.converted.facts | source.facts
+    return check_source(source, asked, choice.prefix)
+
+
+def check_source(source: Source, asked: Facts, prefix: str | None = None) -> Checkpoint:
+    """The checkpoint of a source that ivit-train did not write; `asked` is what a user says of it.
+
+    Raises CheckpointError as `load_checkpoint` does.
+    """
+    recognised = recognise(source, prefix)
+    beside = source.facts | recognised.converted.facts
     facts, remarks = settle_name(asked | beside, source.title)
     state_dict, scales = split_published(recognised.converted.tensors)
     reading = _family_of(state_dict).read(state_dict, facts)
@@ -206,7 +217,7 @@ def load_as(given: Given, arch: Architecture, choice: Choice = AUTO) -> Checkpoi
             )
         return _checked_trained(source.tensors, source.trained, Facts())
     recognised = recognise(source, choice.prefix)
-    facts = recognised.converted.facts | source.facts
+    facts = source.facts | recognised.converted.facts
     return _checked(*split_published(recognised.converted.tensors), Reading(arch, facts), recognised.layout.title, ())
 
 
@@ -301,14 +312,15 @@ def _family_of(state_dict: Tensors) -> Family:
 
 
 def _ambiguity(arch: Architecture) -> list[str]:
-    """A warning when models with the same shapes normalise images differently."""
+    """A warning when models with the same shapes, or other weights of this one, normalise images differently."""
     if arch.name not in KNOWN:
         return []
     names = matching_names(arch.family, {**arch.dimensions(), "image_size": KNOWN[arch.name].image_size})
+    tagged = [f"{name}.{tag}" for name in names for tag in OTHER_NORMALISATION.get(name, ())]
     defaults = [default_preprocess(replace(arch, name=name))[0] for name in names]
-    if len({(default.mean, default.std) for default in defaults}) < 2:
+    if not tagged and len({(default.mean, default.std) for default in defaults}) < 2:
         return []
-    others = [name for name in names if name != arch.name]
+    others = [name for name in names if name != arch.name] + tagged
     return [
         f"the file also fits {' and '.join(others[:3])}, which normalise images differently: assuming {arch.name}; "
         "pass --arch (or --mean and --std) to say which"
