@@ -77,7 +77,7 @@ def check(name: str, images: int, count: int | None, folder: Path) -> dict[str, 
     network = timm.create_model(name)
     checkpoint, model, data = folder / f"{name}.pt", folder / f"{name}.onnx", folder / f"{name}.npz"
     torch.save(network.state_dict(), checkpoint)
-    np.savez(data, images=generated_images(images, 3, network.default_cfg["input_size"][-1]))
+    np.savez(data, images=generated_images(images, 3, network.default_cfg["input_size"][-2:]))
     tokens = known_architecture(name).tokens
     del network
     export = ["ivit-export", str(checkpoint), "-o", str(model), "--arch", name, "--calib", str(data), "--json"]

@@ -36,7 +36,7 @@ def embed_image(
     if input_type not in INPUT_TYPES:
         raise ExportError(f"expected an input type of {', '.join(INPUT_TYPES)}, found {input_type!r}")
     arch = model.arch
-    shape = (BATCH, arch.in_channels, arch.image_size, arch.image_size)
+    shape = (BATCH, arch.in_channels, *arch.image_size)
     image = g.input("image", input_type, shape, _INPUT_DOCS[input_type])
     quantize = model.image.lower()
     embed = patch_embed.lower(quantize.scale)

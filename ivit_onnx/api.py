@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ivit_onnx._version import __version__
-from ivit_onnx.architectures import Preprocess
+from ivit_onnx.architectures import Preprocess, SizeLike
 from ivit_onnx.calibration import (
     DEAD_LEAVES,
     Calibration,
@@ -25,22 +26,33 @@ from ivit_onnx.calibration import (
     recipe,
     save_calibration,
 )
-from ivit_onnx.checkpoints import Checkpoint, load_checkpoint
+from ivit_onnx.checkpoints import Checkpoint, Choice, Given, Weights, load_checkpoint
 from ivit_onnx.datasets.dead_leaves import dead_leaves
 from ivit_onnx.errors import CalibrationError, ExportError
 from ivit_onnx.exported import load_twin, read_metadata, write_metadata
 from ivit_onnx.exporters import INPUT_TYPES, InputType, build_graph, certify, finish, save
 from ivit_onnx.files import atomic_write, check_output
-from ivit_onnx.images import ImageSource, count_images, read_images
+from ivit_onnx.images import ImageSource, count_images, left_out, read_images
 from ivit_onnx.models import Twin, from_checkpoint
+from ivit_onnx.numbers import check_colours, check_numbers
 from ivit_onnx.quant.exponents import check_softmax_bits
 from ivit_onnx.quant.observers import Method
 from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
 from ivit_onnx.remarks import limits, quality_remarks
 
-__all__ = ["DEFAULT_IMAGES", "DRAWN_IMAGES", "ExportReport", "calibrate", "export", "load_twin", "read_metadata"]
+__all__ = [
+    "DEFAULT_IMAGES",
+    "DRAWN_IMAGES",
+    "ExportReport",
+    "calibrate",
+    "explain",
+    "export",
+    "load_twin",
+    "read_metadata",
+]
 
 PathLike = str | os.PathLike[str]
+Pool = Literal["token", "avg"]
 
 #: Calibration images taken of those given, and drawn where none are given.
 DEFAULT_IMAGES = 128
@@ -56,7 +68,7 @@ class ExportReport:
     """What an export did. Sizes in bytes, `operators` counts the nodes of the main graph by type.
 
     `quality`: how near the integers come to the floating-point network, see `ivit_onnx.calibration.Quality`; None for a
-    checkpoint that was trained with integers.
+    checkpoint that was trained with integers. `recognised`: how the checkpoint was read, see `explain`.
     """
 
     output: str
@@ -72,6 +84,7 @@ class ExportReport:
     seconds: float
     quality: dict[str, Any] | None = None
     proof: dict[str, Any] = field(default_factory=dict)
+    recognised: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -79,14 +92,62 @@ class ExportReport:
         return asdict(self)
 
 
-def calibrate(
-    checkpoint: PathLike,
-    images: ImageSource | None = None,
+def explain(
+    checkpoint: Given,
     *,
     arch: str | None = None,
     num_heads: int | None = None,
     img_size: int | None = None,
     act: str | None = None,
+    pool: Pool | None = None,
+    plain: bool = False,
+    weights: Weights = "auto",
+    key: str = "",
+    prefix: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> dict[str, Any]:
+    """What a checkpoint is recognised as, and why; nothing is written.
+
+    Options as in `export`. Returns a JSON object: `layout`, how the tensors are named; `arch`, the architecture;
+    `facts`, everything that tensors do not tell, with its value and where it was found; `assumptions`, a sentence for
+    each fact that nothing told; `notes`, what was chosen and left out; `warnings`, which assumptions are doubtful.
+
+    Raises:
+        CheckpointError: as `export`.
+    """
+    choice = Choice(key, prefix, weights)
+    loaded = load_checkpoint(
+        checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act, pool=pool, plain=plain, choice=choice
+    )
+    _, warnings = loaded.preprocess(mean, std)
+    found = {"arch": loaded.arch.to_json(), **_recognised(loaded, mean, std)}
+    return {**found, "warnings": [*loaded.warnings, *warnings]}
+
+
+def _recognised(loaded: Checkpoint, mean: Sequence[float] | None, std: Sequence[float] | None) -> dict[str, Any]:
+    facts = loaded.settled(mean, std)
+    return {
+        "layout": loaded.layout,
+        "facts": facts.to_json(),
+        "assumptions": facts.assumptions(),
+        "notes": list(loaded.notes),
+    }
+
+
+def calibrate(
+    checkpoint: Given,
+    images: ImageSource | None = None,
+    *,
+    arch: str | None = None,
+    num_heads: int | None = None,
+    img_size: SizeLike | None = None,
+    act: str | None = None,
+    pool: Pool | None = None,
+    plain: bool = False,
+    weights: Weights = "auto",
+    key: str = "",
+    prefix: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     limit: int | None = None,
@@ -95,24 +156,34 @@ def calibrate(
 ) -> Calibration:
     """Run example images through a floating-point checkpoint and record the ranges of its activations.
 
+    `checkpoint`: as in `export`.
     `images`: a folder, an .npz (key `images`) or .npy file, an array, or an iterable of images; see
     `ivit_onnx.images.read_images` for types and shapes. At most `limit` of them are used (default 128). Without
     `images`, `limit` (default 48) images are drawn, see `ivit_onnx.datasets.dead_leaves`. With `cache`, the result is
-    also written there, for `export(..., calib_cache=...)`.
+    also written there, for `export(..., calib_cache=...)`. Files of a folder that cannot be read are left out, with a
+    UserWarning that names them.
 
     Raises:
         CheckpointError, ImageError, CalibrationError, ExportError: see each class.
+        OptionError: a number is out of its range (`ivit_onnx.numbers`).
     """
-    loaded = load_checkpoint(checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act)
+    check_numbers(limit=limit)
+    choice = Choice(key, prefix, weights)
+    loaded = load_checkpoint(
+        checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act, pool=pool, plain=plain, choice=choice
+    )
     if loaded.calibrated:
         raise CalibrationError(_NO_CALIBRATION)
     preprocess, _ = loaded.preprocess(mean, std)
     model = from_checkpoint(loaded, preprocess)
-    return _calibrate(model, _fingerprint(loaded, preprocess), images, limit, cache, progress)
+    calibration, remarks = _calibrate(model, _fingerprint(loaded, preprocess), images, limit, cache, progress)
+    for remark in remarks:
+        warnings.warn(remark, stacklevel=2)
+    return calibration
 
 
 def export(
-    checkpoint: PathLike,
+    checkpoint: Given,
     output: PathLike,
     *,
     arch: str | None = None,
@@ -125,8 +196,13 @@ def export(
     nonlinear: Nonlinear | None = None,
     input: InputType = "uint8",
     num_heads: int | None = None,
-    img_size: int | None = None,
+    img_size: SizeLike | None = None,
     act: str | None = None,
+    pool: Pool | None = None,
+    plain: bool = False,
+    weights: Weights = "auto",
+    key: str = "",
+    prefix: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     flat: bool = False,
@@ -136,8 +212,9 @@ def export(
     """Write a checkpoint as an integer-only ONNX model.
 
     Args:
-        checkpoint: .pt, .pth, .pth.tar or .safetensors file of a timm model, or of one that `ivit-train` or the I-ViT
-            code trained.
+        checkpoint: weights of a vision transformer, also of one that `ivit-train` or the I-ViT code trained: the path
+            of a file (.pt, .pth, .pth.tar, .ckpt, .bin, .safetensors, .npz; the content decides) or of a folder, a file
+            open for reading bytes, a state_dict, or a module. Nothing in a file is run.
         output: the ONNX file; written whole or not at all. Weights over 2 GB go to `output`.data beside it.
         arch: name of a known timm model, to check the file against and to take heads and preprocessing from.
         calib: calibration images (as in `calibrate`) or a Calibration. Without, `calib_cache` is read if it exists, and
@@ -156,8 +233,16 @@ def export(
             checkpoint takes no other than it was trained with.
         input: type of the graph's input: "uint8" pixels, quantised "int8" or normalised "float32".
         num_heads: attention heads, where the file does not tell (default: 64 channels a head).
-        img_size: image size to use the network at (default: that of the file); its position table is resized to it.
+        img_size: image size to use the network at (default: that of the file), the side of a square or (height, width);
+            its position table is resized to it.
         act: activation function, where the file does not tell: "gelu", "gelu_tanh" or "quick_gelu".
+        pool: what the head reads, where the file does not tell: "token", the class token, or "avg", the mean of the
+            patches.
+        plain: say that blocks are normalised before each branch and have no rotary embedding, where another network has
+            the same tensors.
+        weights: "ema", averaged weights, or "raw", the last ones, of a file that has both ("auto": averaged ones).
+        key: where in the file the weights are, as "model.state_dict".
+        prefix: what the names of the network's tensors begin with, where the file holds more than one.
         mean, std: normalisation of pixels in 0..1, three numbers each.
         flat: inline the composite operators, leaving IntLayerNorm, and softmax and GELU by shifts or by table.
         force: replace an existing output.
@@ -166,13 +251,20 @@ def export(
     Raises:
         CheckpointError, ImageError, CalibrationError, ExportError: see each class; no file is left behind. A model
         that is not proven to be free of overflow is an ExportError.
+        OptionError: a number is out of its range (`ivit_onnx.numbers`).
     """
     started = time.perf_counter()
+    check_numbers(calib_images=calib_images, num_heads=num_heads, img_size=img_size)
+    check_colours("mean", mean)
+    check_colours("std", std)
     _check_options(softmax_bits, nonlinear, input)
     steps = recipe(calib_preset, calib_method)
     check_output(output, force=force)
-    loaded = load_checkpoint(checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act)
-    preprocess, assumptions = loaded.preprocess(mean, std)
+    choice = Choice(key, prefix, weights)
+    loaded = load_checkpoint(
+        checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act, pool=pool, plain=plain, choice=choice
+    )
+    preprocess, doubts = loaded.preprocess(mean, std)
     model = from_checkpoint(loaded, preprocess, softmax_bits, nonlinear)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     quality: Quality | None = None
@@ -182,10 +274,10 @@ def export(
             raise CalibrationError(_NO_CALIBRATION)
         calibrated = {"method": "checkpoint", "images": 0}
     else:
-        calibration = _calibration(model, loaded, preprocess, calib, calib_images, calib_cache, progress)
+        calibration, unread = _calibration(model, loaded, preprocess, calib, calib_images, calib_cache, progress)
         reference = Reference.collect(model, calibration)
         apply_calibration(model, calibration, steps)
-        remarks = limits(model, calibration)
+        remarks = unread + limits(model, calibration)
         if reference is not None:
             quality = reference.compare(model)
             remarks += quality_remarks(loaded, model, calibration, steps, reference, quality)
@@ -199,7 +291,17 @@ def export(
     graph, output_scale = build_graph(model, input)
     operators = Counter(node.op_type for node in graph)
     shown = None if quality is None else quality.to_json()
-    metadata = write_metadata(model, loaded.fingerprint, input, output_scale, calibrated, shown, flat=flat)
+    metadata = write_metadata(
+        model,
+        loaded.fingerprint,
+        input,
+        output_scale,
+        calibrated,
+        shown,
+        choice,
+        loaded.facts.value("labels"),
+        flat=flat,
+    )
     proto = finish(graph, metadata, flat=flat, producer_version=__version__)
     if flat:
         operators = Counter(node.op_type for node in proto.graph)
@@ -221,7 +323,8 @@ def export(
         seconds=round(time.perf_counter() - started, 3),
         quality=shown,
         proof={"checks": proof.checks, "spare_bits": proof.spare_bits()},
-        warnings=[*loaded.warnings, *assumptions, *remarks],
+        recognised=_recognised(loaded, mean, std),
+        warnings=[*loaded.warnings, *doubts, *remarks],
     )
 
 
@@ -242,13 +345,13 @@ def _calibration(
     limit: int | None,
     cache: PathLike | None,
     progress: bool,
-) -> Calibration:
-    """The calibration given, cached, or made from the images given or drawn."""
+) -> tuple[Calibration, list[str]]:
+    """The calibration given, cached, or made from the images given or drawn; and which of these were left out."""
     fingerprint = _fingerprint(loaded, preprocess)
     if isinstance(calib, Calibration):
         if calib.fingerprint != fingerprint:
             raise CalibrationError("the calibration given was made for another checkpoint or normalisation")
-        return calib
+        return calib, []
     if cache is not None and Path(cache).exists():
         cached = load_calibration(cache, fingerprint)
         if calib is not None and cached.source == DEAD_LEAVES:
@@ -256,7 +359,7 @@ def _calibration(
                 f"expected statistics of images in the calibration cache {cache}, as calibration images are given, "
                 "found those of drawn images; delete it or name another file"
             )
-        return cached
+        return cached, []
     if cache is not None:
         check_output(cache)
     return _calibrate(model, fingerprint, calib, limit, cache, progress)
@@ -269,21 +372,22 @@ def _calibrate(
     limit: int | None,
     cache: PathLike | None,
     progress: bool,
-) -> Calibration:
-    """Statistics of the images given or, without, of drawn ones."""
+) -> tuple[Calibration, list[str]]:
+    """Statistics of the images given or, without, of drawn ones; and which images were left out as unreadable."""
+    unreadable: list[str] = []
     if images is None:
         total: int | None = DRAWN_IMAGES if limit is None else limit
         stream = read_images(dead_leaves(model.preprocess.size), model.preprocess, total)
     else:
         limit = DEFAULT_IMAGES if limit is None else limit
-        stream = read_images(images, model.preprocess, limit)
+        stream = read_images(images, model.preprocess, limit, unreadable)
         total = count_images(images, limit) if progress else None
     calibration = collect_statistics(model, stream, fingerprint, progress=progress, total=total)
     if images is None:
         calibration = replace(calibration, source=DEAD_LEAVES)
     if cache is not None:
         save_calibration(cache, calibration)
-    return calibration
+    return calibration, left_out("calibration", unreadable)
 
 
 def _fingerprint(loaded: Checkpoint, preprocess: Preprocess) -> str:

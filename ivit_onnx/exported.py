@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,9 @@ import onnx.numpy_helper
 from google.protobuf.message import DecodeError
 
 from ivit_onnx._version import __version__
-from ivit_onnx.architectures import Preprocess, architecture_from_json
+from ivit_onnx.architectures import Architecture, Preprocess, architecture_from_json
 from ivit_onnx.calibration import adjustments_from_text, adjustments_to_text, is_reconstructed, replay
-from ivit_onnx.checkpoints import load_as
+from ivit_onnx.checkpoints import AUTO, Choice, Given, load_as, title_of
 from ivit_onnx.errors import CalibrationError, CheckpointError, ModelError
 from ivit_onnx.files import parse_json
 from ivit_onnx.metadata import check_metadata
@@ -22,7 +24,7 @@ from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.opset import OPSET_VERSION
 from ivit_onnx.quant.tables import nonlinear_named
 
-__all__ = ["load_twin", "read_metadata", "write_metadata"]
+__all__ = ["load_twin", "read_metadata", "read_origin", "write_metadata"]
 
 PathLike = str | os.PathLike[str]
 
@@ -34,6 +36,8 @@ def write_metadata(
     output_scale: float,
     calibrated: dict[str, Any],
     quality: dict[str, Any] | None = None,
+    choice: Choice = AUTO,
+    labels: Sequence[str] | None = None,
     *,
     flat: bool,
 ) -> dict[str, str]:
@@ -46,6 +50,8 @@ def write_metadata(
         output_scale: what an integer of the output stands for.
         calibrated: how it was calibrated, for people to read.
         quality: how near it comes to the floating-point network, likewise.
+        choice: which tensors of the checkpoint were taken.
+        labels: names of the classes, where the checkpoint has them.
         flat: whether the composite operators are inlined.
     """
     metadata = {
@@ -65,6 +71,10 @@ def write_metadata(
     }
     if quality is not None:
         metadata["ivit.quality"] = json.dumps(quality)
+    if choice != AUTO:
+        metadata["ivit.choice"] = json.dumps(asdict(choice))
+    if labels is not None and len(labels) == model.arch.classes:
+        metadata["ivit.labels"] = json.dumps(list(labels))
     if model.adjustments:
         metadata["ivit.adjustments"] = adjustments_to_text(model.adjustments)
     return metadata
@@ -85,11 +95,11 @@ def read_metadata(model: PathLike) -> dict[str, str]:
     return metadata
 
 
-def load_twin(model: PathLike, checkpoint: PathLike) -> Twin:
+def load_twin(model: PathLike, checkpoint: Given) -> Twin:
     """The PyTorch twin of an exported model, from its checkpoint and its metadata, in eval mode.
 
-    Weights are those of the checkpoint with the adjustments of the calibration, which are repeated. Of a model of the
-    preset "best", the choice between the integers next to each weight is read from the model.
+    `checkpoint`: as in `export`. Weights are its own with the adjustments of the calibration, which are repeated. Of a
+    model of the preset "best", the choice between the integers next to each weight is read from the model.
 
     It maps the model's input tensor (uint8, int8 or float32, [N, 3, H, W]) to the model's integer logits.
 
@@ -97,30 +107,50 @@ def load_twin(model: PathLike, checkpoint: PathLike) -> Twin:
         ModelError: the file is not one of ours, or was made from another checkpoint.
         CheckpointError: as `export`.
     """
+    title = title_of(checkpoint)
     metadata = read_metadata(model)
     try:
-        arch = architecture_from_json(parse_json(metadata["ivit.arch"]))
-        preprocess = Preprocess.from_json(parse_json(metadata["ivit.preprocess"]))
+        arch, preprocess, choice = _origin(metadata)
         state = parse_json(metadata["ivit.quantization"])
         softmax_bits = int(metadata["ivit.softmax_bits"])
         nonlinear = nonlinear_named(metadata.get("ivit.nonlinear", "ivit"))
         fingerprint = metadata["ivit.checkpoint"]
         adjustments = adjustments_from_text(metadata["ivit.adjustments"]) if "ivit.adjustments" in metadata else {}
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{model}: damaged or missing metadata ({error}); export the model again") from None
     try:
-        loaded = load_as(checkpoint, arch)
+        loaded = load_as(checkpoint, arch, choice)
     except CheckpointError as error:
-        raise ModelError(f"{model} was not exported from {checkpoint}: {error}") from None
+        raise ModelError(f"{model} was not exported from {title}: {error}") from None
     if loaded.fingerprint != fingerprint:
-        raise ModelError(f"{model} was not exported from {checkpoint}: the weights differ (fingerprint)")
+        raise ModelError(f"{model} was not exported from {title}: the weights differ (fingerprint)")
     twin = from_checkpoint(loaded, preprocess, softmax_bits, nonlinear)
     try:
         replay(twin, adjustments, _integer_weights(model) if is_reconstructed(adjustments) else {})
     except CalibrationError as error:
-        raise ModelError(f"{model} was not exported from {checkpoint}: {error}") from None
+        raise ModelError(f"{model} was not exported from {title}: {error}") from None
     twin.load_quantization_state(state)
     return twin
+
+
+def read_origin(model: PathLike) -> tuple[Architecture, Preprocess, Choice]:
+    """What an exported model is of: the network, its images, and which tensors of the checkpoint were taken.
+
+    Raises ModelError when the file is not one of ours or its metadata is damaged.
+    """
+    metadata = read_metadata(model)
+    try:
+        return _origin(metadata)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{model}: damaged or missing metadata ({error}); export the model again") from None
+
+
+def _origin(metadata: Mapping[str, str]) -> tuple[Architecture, Preprocess, Choice]:
+    return (
+        architecture_from_json(parse_json(metadata["ivit.arch"])),
+        Preprocess.from_json(parse_json(metadata["ivit.preprocess"])),
+        Choice(**parse_json(metadata["ivit.choice"])) if "ivit.choice" in metadata else AUTO,
+    )
 
 
 def _integer_weights(model: PathLike) -> dict[str, np.ndarray[Any, Any]]:

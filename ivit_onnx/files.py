@@ -1,7 +1,8 @@
-"""Output files that appear whole or not at all, and text that anybody may have written."""
+"""Output files that appear whole or not at all, and text that anybody may have written with any editor."""
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from typing import Any
 
 from ivit_onnx.errors import ExportError
 
-__all__ = ["atomic_write", "check_output", "parse_json"]
+__all__ = ["atomic_write", "check_output", "parse_json", "read_text"]
 
 
 def check_output(path: str | os.PathLike[str], *, force: bool = False) -> Path:
@@ -96,3 +97,23 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def read_text(path: str | os.PathLike[str]) -> tuple[str, str | None]:
+    """The text of a file with lines that end in a line feed, and a note where its encoding had to be assumed.
+
+    UTF-8, with or without a byte order mark, or UTF-16 with one. Other bytes are taken as Windows-1252, of which
+    Latin-1's letters are a part. Raises OSError when the file cannot be read, ValueError when it is no text.
+    """
+    content, note = Path(path).read_bytes(), None
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = content.decode("utf-16")
+    else:
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = content.decode("cp1252")
+            note = f"{path} is not UTF-8: read as Windows-1252 (Latin-1)"
+    if "\0" in text:
+        raise ValueError("expected text in UTF-8, UTF-16 with a byte order mark, or Latin-1, found zero bytes")
+    return text.replace("\r\n", "\n").replace("\r", "\n"), note

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,15 +10,32 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from ivit_onnx.architectures import Preprocess
+from ivit_onnx.architectures import Preprocess, Size
+from ivit_onnx.decoding import IMAGE_SUFFIXES, find_images, open_rgb, remarks_of, to_rgb
 from ivit_onnx.errors import ImageError
+from ivit_onnx.numbers import check_numbers
 
-__all__ = ["IMAGE_SUFFIXES", "ImageSource", "count_images", "find_images", "normalize", "read_images", "read_pixels"]
+__all__ = [
+    "ARRAY_SUFFIXES",
+    "IMAGE_SUFFIXES",
+    "ImageSource",
+    "count_images",
+    "find_images",
+    "left_out",
+    "normalize",
+    "read_file",
+    "read_images",
+    "read_pixels",
+]
 
 Array: TypeAlias = np.ndarray[Any, Any]
 ImageSource: TypeAlias = "str | os.PathLike[str] | Array | Iterable[Any]"
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+#: Files of arrays, which hold any number of images.
+ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
+
+#: How far normalised values may lie outside of what pixels give, as a multiple of that range: for augmentations.
+_ROOM = 3
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -29,33 +45,36 @@ _RESAMPLING = {
 }
 
 
-def read_images(source: ImageSource, preprocess: Preprocess, limit: int | None = None) -> Iterator[Array]:
-    """Yield normalised float32 images [3, size, size], one at a time.
+def read_images(
+    source: ImageSource, preprocess: Preprocess, limit: int | None = None, unreadable: list[str] | None = None
+) -> Iterator[Array]:
+    """Yield normalised float32 images [3, height, width], one at a time.
 
     `source` is one of
 
     * a folder: every image below it, in sorted order; only one image is in memory at a time;
     * an image file;
     * an .npz file with the key `images`, an .npy file, or an array: uint8 pixels [N, 3, H, W] or [N, H, W, 3] (grey
-      images with 1 channel are repeated), or normalised float [N, 3, size, size]; the first axis may be absent;
+      images with 1 channel are repeated), or normalised float [N, 3, height, width]; the first axis may be absent;
     * any iterable of such arrays (batches too), Pillow images or paths; of a tuple, as a data loader yields with
       labels, the first element is taken.
 
     Pixels of another size than the model's are resized and cropped like image files; floats of another size are an
     error. With `limit`, a folder or an array gives that many images, evenly spaced; an iterable its first ones.
 
-    Raises ImageError, when the first image is asked for or as soon as a bad image is met.
+    With a list for `unreadable`, files of a folder that cannot be read are left out, and what is wrong with each is
+    put there; without, they are errors.
+
+    Raises OptionError for a wrong limit, ImageError when the first image is asked for or as soon as a bad image is met,
+    and at the end, when no file of a folder could be read.
     """
-    if limit is not None and limit < 1:
-        raise ImageError(f"the number of images must be at least 1, found {limit}")
+    check_numbers(limit=limit)
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         if path.is_dir():
-            files = find_images(path)
-            for index in _spaced(len(files), limit):
-                yield normalize(read_pixels(files[index], preprocess), preprocess)
+            yield from _read_folder(path, preprocess, limit, unreadable)
             return
-        if path.suffix.lower() in (".npz", ".npy"):
+        if path.suffix.lower() in ARRAY_SUFFIXES:
             yield from _read_array(_load_array(path), preprocess, limit, str(path))
         else:
             yield normalize(read_pixels(path, preprocess), preprocess)
@@ -67,6 +86,31 @@ def read_images(source: ImageSource, preprocess: Preprocess, limit: int | None =
         raise ImageError(f"expected a path, an array or an iterable of images, found {type(source).__name__}")
 
 
+def _read_folder(
+    folder: Path, preprocess: Preprocess, limit: int | None, unreadable: list[str] | None
+) -> Iterator[Array]:
+    files = find_images(folder)
+    indices, failed = _spaced(len(files), limit), 0
+    for index in indices:
+        try:
+            pixels = read_pixels(files[index], preprocess)
+        except ImageError as error:
+            if unreadable is None:
+                raise
+            unreadable.append(str(error))
+            failed += 1
+            if failed == len(indices):
+                raise ImageError(f"none of {failed} images in {folder} can be read, the last: {error}") from None
+            continue
+        yield normalize(pixels, preprocess)
+
+
+def left_out(what: str, unreadable: list[str]) -> list[str]:
+    """A line about images that `read_images` left out of `what`, if there are any, with each of them."""
+    count = len(unreadable)
+    return [f"{what} left out {count} image{'s' * (count > 1)}: {'; '.join(unreadable)}"] if unreadable else []
+
+
 def count_images(source: ImageSource, limit: int | None = None) -> int | None:
     """How many images `read_images` will yield, or None when only reading can tell (an iterable without a limit)."""
     total: int | None = None
@@ -74,7 +118,7 @@ def count_images(source: ImageSource, limit: int | None = None) -> int | None:
         path = Path(source)
         if path.is_dir():
             total = len(find_images(path))
-        elif path.suffix.lower() in (".npz", ".npy"):
+        elif path.suffix.lower() in ARRAY_SUFFIXES:
             total = _count(_load_array(path))
         else:
             total = 1
@@ -85,42 +129,25 @@ def count_images(source: ImageSource, limit: int | None = None) -> int | None:
     return min(total, limit)
 
 
-def find_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """Image files below `folder`, sorted by path; ImageError when there are none."""
-    folder = Path(folder)
-    files = sorted(
-        Path(parent) / name
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
-    )
-    if not files:
-        raise ImageError(f"no images in {folder} (looked for {', '.join(sorted(IMAGE_SUFFIXES))} in it and below)")
-    return files
-
-
 def read_pixels(image: str | os.PathLike[str] | Image.Image, preprocess: Preprocess) -> Array:
-    """An image file or a Pillow image as uint8 pixels [3, size, size]: resized, cropped to the centre, RGB.
+    """An image file or a Pillow image as uint8 pixels [3, height, width]: upright RGB, resized, cropped to the centre.
 
-    Bit-identical to timm's evaluation transform before its normalisation; like it, Exif orientation is not applied.
-    Raises ImageError when the file is missing or is not a readable image.
+    Bit-identical to timm's evaluation transform before its normalisation, except that the Exif orientation is applied,
+    which timm leaves out, and that 16 bits a channel are scaled to 8, where Pillow clips them; see
+    `ivit_onnx.decoding.to_rgb`. Raises ImageError when the file is missing or is not a readable image.
     """
     if isinstance(image, Image.Image):
-        return _resize_and_crop(image.convert("RGB"), preprocess)
+        return _resize_and_crop(to_rgb(image), preprocess)
+    return read_file(image, preprocess)[0]
+
+
+def read_file(path: str | os.PathLike[str], preprocess: Preprocess) -> tuple[Array, tuple[str, ...]]:
+    """What `read_pixels` makes of an image file, and the `ivit_onnx.decoding.remarks_of` the image."""
+    rgb = open_rgb(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(image) as opened:
-                return _resize_and_crop(opened.convert("RGB"), preprocess)
-    except FileNotFoundError:
-        raise ImageError(f"image {image} does not exist") from None
-    except IsADirectoryError:
-        raise ImageError(f"{image} is a folder, expected an image file") from None
+        return _resize_and_crop(rgb, preprocess), remarks_of(rgb)
     except ImageError as error:
-        raise ImageError(f"{image}: {error}") from None
-    except Exception as error:  # decoders raise many types on damaged files
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"cannot read image {image}: {reason}") from None
+        raise ImageError(f"{path}: {error}") from None
 
 
 def normalize(pixels: Array, preprocess: Preprocess) -> Array:
@@ -132,20 +159,33 @@ def normalize(pixels: Array, preprocess: Preprocess) -> Array:
 
 
 def _resize_and_crop(image: Image.Image, preprocess: Preprocess) -> Array:
-    """Shorter side to `preprocess.resize`, then the centre; rounding as in torchvision's Resize and CenterCrop."""
-    width, height = image.size
-    shorter, longer = sorted((width, height))
-    short, size = preprocess.resize, preprocess.size
-    if longer > 100 * shorter:
-        raise ImageError(f"expected an image, found a strip of {width} x {height} pixels")
-    long = max(short, int(short * longer / shorter))
-    new_size = (short, long) if width <= height else (long, short)
-    if new_size != image.size:
-        image = image.resize(new_size, _RESAMPLING[preprocess.interpolation])
-    left = round((new_size[0] - size) / 2.0)
-    top = round((new_size[1] - size) / 2.0)
-    image = image.crop((left, top, left + size, top + size))
+    """Resized, then the centre; rounding as in timm's evaluation transform and torchvision's CenterCrop."""
+    resized, size = _resized(Size(image.height, image.width), preprocess), preprocess.size
+    if (resized.width, resized.height) != image.size:
+        image = image.resize((resized.width, resized.height), _RESAMPLING[preprocess.interpolation])
+    left = round((resized.width - size.width) / 2.0)
+    top = round((resized.height - size.height) / 2.0)
+    image = image.crop((left, top, left + size.width, top + size.height))
     return np.ascontiguousarray(np.asarray(image, np.uint8).transpose(2, 0, 1))
+
+
+def _resized(image: Size, preprocess: Preprocess) -> Size:
+    """What an image of that size is resized to before its centre is cut out.
+
+    With "center", proportions stay. timm rounds the longer side down for square networks and to the nearest otherwise.
+    """
+    target = preprocess.resize
+    if preprocess.crop_mode == "squash":
+        return target
+    shorter, longer = sorted(image)
+    if longer > 100 * shorter:
+        raise ImageError(f"expected an image, found a strip of {image.width} x {image.height} pixels")
+    if target.square:
+        short = target.height
+        long = max(short, int(short * longer / shorter))
+        return Size(long, short) if image.width <= image.height else Size(short, long)
+    ratio = min(image.height / target.height, image.width / target.width)
+    return Size(round(image.height / ratio), round(image.width / ratio))
 
 
 def _spaced(total: int, limit: int | None) -> list[int]:
@@ -181,46 +221,62 @@ def _count(array: Array) -> int:
 def _read_array(array: Array, preprocess: Preprocess, limit: int | None, where: str) -> Iterator[Array]:
     if array.ndim == 3:
         array = array[None]
-    size = preprocess.size
+    height, width = preprocess.size
     if array.ndim != 4 or 0 in array.shape:
         raise ImageError(
-            f"{where}: expected images [N, 3, {size}, {size}] or [N, {size}, {size}, 3], "
+            f"{where}: expected images [N, 3, {height}, {width}] or [N, {height}, {width}, 3], "
             f"found shape {list(array.shape)}"
         )
     if array.dtype == np.uint8:
-        channels_last = _channels_last(array.shape, size, where)
+        channels_last = _channels_last(array.shape, preprocess.size, where)
         for index in _spaced(len(array), limit):
             yield normalize(_pixels_of(array[index], channels_last, preprocess), preprocess)
         return
     if not np.issubdtype(array.dtype, np.floating):
-        raise ImageError(f"{where}: expected uint8 pixels or normalised float32, found {array.dtype}")
-    if array.shape[1:] != (3, size, size):
         raise ImageError(
-            f"{where}: expected normalised images [N, 3, {size}, {size}], found shape {list(array.shape)}"
+            f"{where}: expected uint8 pixels or normalised float32, found {array.dtype}, which does not say what white "
+            "is; scale the pixels to 0..255 and convert them to uint8"
+        )
+    if array.shape[1:] != (3, height, width):
+        raise ImageError(
+            f"{where}: expected normalised images [N, 3, {height}, {width}], found shape {list(array.shape)}"
             " (floats are not resized; pass uint8 pixels for that)"
         )
     for index in _spaced(len(array), limit):
         image = np.ascontiguousarray(array[index], np.float32)
-        if not np.isfinite(image).all():
-            raise ImageError(f"{where}: image {index} has NaN or infinite values")
+        _check_normalised(image, preprocess, f"{where}: image {index}")
         yield image
 
 
-def _channels_last(shape: tuple[int, ...], size: int, where: str) -> bool:
+def _check_normalised(image: Array, preprocess: Preprocess, where: str) -> None:
+    """Raise ImageError for values that no pixels can have given, by far: those in 0..255, for example."""
+    if not np.isfinite(image).all():
+        raise ImageError(f"{where} has NaN or infinite values")
+    mean, std = np.asarray(preprocess.mean), np.asarray(preprocess.std)
+    low, high = float((-mean / std).min()), float(((1 - mean) / std).max())
+    room = _ROOM * (high - low)
+    if image.min() < low - room or image.max() > high + room:
+        raise ImageError(
+            f"{where} has values from {image.min():g} to {image.max():g}, normalised ones are from {low:.3g} to "
+            f"{high:.3g}; normalise them, or pass pixels as uint8"
+        )
+
+
+def _channels_last(shape: tuple[int, ...], size: Size, where: str) -> bool:
     """Whether pixels [N, .., .., ..] have their channels last; the model's size decides where both are possible."""
     first, last = shape[1] in (1, 3), shape[3] in (1, 3)
     if first and last:
-        return shape[1:3] == (size, size)
+        return shape[1:3] == size
     if not first and not last:
         raise ImageError(f"{where}: expected pixels [N, 3, H, W] or [N, H, W, 3], found shape {list(shape)}")
     return last
 
 
 def _pixels_of(image: Array, channels_last: bool, preprocess: Preprocess) -> Array:
-    """One uint8 image of any size and layout as uint8 [3, size, size]."""
+    """One uint8 image of any size and layout as uint8 [3, height, width]."""
     chw = image.transpose(2, 0, 1) if channels_last else image
     chw = np.repeat(chw, 3, axis=0) if chw.shape[0] == 1 else chw
-    if chw.shape[1:] == (preprocess.size, preprocess.size):
+    if chw.shape[1:] == preprocess.size:
         return np.ascontiguousarray(chw)
     return read_pixels(Image.fromarray(np.ascontiguousarray(chw.transpose(1, 2, 0))), preprocess)
 

@@ -37,7 +37,7 @@ class ModelDescription:
     output: str = "logits"
 
     def model_input(self, normalised: Array) -> Array:
-        """Normalised float32 images [.., 3, size, size] as the type that the model takes.
+        """Normalised float32 images [.., 3, height, width] as the type that the model takes.
 
         For a uint8 model the normalisation is undone, which gives back the very pixels it was made from.
         """

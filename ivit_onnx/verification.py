@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from ivit_onnx.errors import ImageError, ModelError
+from ivit_onnx.errors import ModelError
 from ivit_onnx.float_audit import FloatAudit, audit
-from ivit_onnx.images import ImageSource, normalize, read_images
+from ivit_onnx.images import ImageSource, left_out, normalize, read_images
 from ivit_onnx.metadata import ModelDescription, describe
 from ivit_onnx.model_files import load_graph, load_with_weights
+from ivit_onnx.numbers import check_numbers
 from ivit_onnx.proof import ProofReport, mismatch, prove, read_certificate
+
+if TYPE_CHECKING:
+    from ivit_onnx.checkpoints import Given
+    from ivit_onnx.original import OriginalComparison
 
 __all__ = ["Comparison", "Proof", "VerificationReport", "prove_file", "random_images", "verify"]
 
@@ -64,13 +69,15 @@ class Proof:
 @dataclass(frozen=True)
 class VerificationReport:
     """The result of `verify`: `passed` when nothing is float, every comparison is equal, and the certificate of the
-    proof against overflow, if the model has one, is right. `proof` is None without a certificate."""
+    proof against overflow, if the model has one, is right. `proof` is None without a certificate, `original` where the
+    library that made the checkpoint could not be asked."""
 
     model: str
     audit: FloatAudit
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...] = ()
     proof: Proof | None = None
+    original: OriginalComparison | None = None
 
     @property
     def integer_only(self) -> bool:
@@ -90,7 +97,8 @@ class VerificationReport:
     @property
     def passed(self) -> bool:
         proven = self.proof is None or self.proof.passed
-        return self.integer_only and proven and self.equal == self.total
+        same = self.original is None or self.original.passed
+        return self.integer_only and proven and same and self.equal == self.total
 
     def to_json(self) -> dict[str, Any]:
         """The report as a JSON object."""
@@ -104,6 +112,7 @@ class VerificationReport:
             "values_checked": self.audit.values,
             "functions_checked": self.audit.functions,
             "bit_exact": f"{self.equal}/{self.total}",
+            "original": None if self.original is None else asdict(self.original),
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
             "notes": list(self.notes),
         }
@@ -111,7 +120,7 @@ class VerificationReport:
 
 def verify(
     model: str | os.PathLike[str],
-    against: str | os.PathLike[str] | None = None,
+    against: Given | None = None,
     images: ImageSource | None = None,
     count: int = 8,
     seed: int = 0,
@@ -124,14 +133,14 @@ def verify(
 
     The reference is the model's own function bodies in plain ONNX Runtime, one image at a time. Compared with it: the
     same in batches, the native kernels, with `device` "cuda" those of the GPU too, and with `against` (the checkpoint
-    of the model) the PyTorch twin; each on `count` random images of the full pixel range, drawn from `seed`, and on up
-    to `count` real `images`. `on_stage` is told what is being done.
+    of the model) the PyTorch twin, whose floating-point network is compared with the forward of the library that made
+    the checkpoint, where that is installed; each on `count` random images of the full pixel range, drawn from `seed`,
+    and on up to `count` real `images`. `on_stage` is told what is being done.
 
-    Raises ModelError, ImageError or CheckpointError when something cannot be read, IvitError when the device is not
-    there; differences are in the report.
+    Raises ModelError, ImageError or CheckpointError when something cannot be read, OptionError when a
+    number is out of its range, IvitError when the device is not there; differences are in the report.
     """
-    if count < 1:
-        raise ImageError(f"the number of images must be at least 1, found {count}")
+    check_numbers(count=count, seed=seed, threads=threads)
     stage = on_stage or _silent
     stage("looking for floating point")
     result = audit(load_graph(model))
@@ -145,19 +154,30 @@ def verify(
         "random": description.model_input(normalize(random_images(description, count, seed), description.preprocess))
     }
     notes = []
+    original: OriginalComparison | str | None = None
     if images is None:
         notes.append("no real images were given: compared on random images only (pass --images)")
     else:
-        real = list(read_images(images, description.preprocess, count))
+        unreadable: list[str] = []
+        real = list(read_images(images, description.preprocess, count, unreadable))
+        notes += left_out("verification", unreadable)
         sets["real"] = description.model_input(np.stack(real))
     if against is None:
         notes.append("no checkpoint was given: the PyTorch twin was not compared (pass --against)")
+    else:
+        stage("comparing with the library that made the checkpoint")
+        from ivit_onnx.original import compare_with_original
+
+        original = compare_with_original(model, against)
+        if isinstance(original, str):
+            notes.append(original)
     if proof is None and not result.findings:
         notes.append("the model has no certificate of a proof against overflow (see --prove)")
     comparisons: list[Comparison] = []
     for kind, inputs in sets.items():
         comparisons += _compare(implementations, inputs, kind, stage)
-    return VerificationReport(os.fspath(model), result, tuple(comparisons), tuple(notes), proof)
+    other = None if isinstance(original, str) else original
+    return VerificationReport(os.fspath(model), result, tuple(comparisons), tuple(notes), proof, other)
 
 
 @overload
@@ -176,15 +196,15 @@ def prove_file(model: str | os.PathLike[str], *, certified_only: bool = False) -
 
 
 def random_images(description: ModelDescription, count: int, seed: int) -> Array:
-    """uint8 [count, 3, size, size] over the full pixel range.
+    """uint8 [count, 3, height, width] over the full pixel range.
 
     Four kinds in turn: noise, noise of extreme values, coarse blocks, one colour.
     """
     size = description.preprocess.size
-    shape = (3, size, size)
+    shape = (3, *size)
     rng = np.random.default_rng(seed)
-    coarse = max(size // 8, 1)
-    repeats = -(-size // coarse)
+    coarse = [max(side // 8, 1) for side in size]
+    rows, columns = (-(-side // blocks) for side, blocks in zip(size, coarse, strict=True))
 
     def image(kind: int) -> Array:
         if kind == 0:
@@ -192,15 +212,15 @@ def random_images(description: ModelDescription, count: int, seed: int) -> Array
         if kind == 1:
             return np.asarray(rng.integers(0, 2, shape) * 255, np.uint8)
         if kind == 2:
-            blocks = rng.integers(0, 256, (3, coarse, coarse), dtype=np.uint8)
-            return blocks.repeat(repeats, axis=1).repeat(repeats, axis=2)[:, :size, :size]
+            blocks = rng.integers(0, 256, (3, *coarse), dtype=np.uint8)
+            return blocks.repeat(rows, axis=1).repeat(columns, axis=2)[:, : size.height, : size.width]
         return np.broadcast_to(rng.integers(0, 256, (3, 1, 1), dtype=np.uint8), shape)
 
     return np.stack([image(index % 4) for index in range(count)])
 
 
 def _implementations(
-    model: str | os.PathLike[str], against: str | os.PathLike[str] | None, threads: int | None, device: str
+    model: str | os.PathLike[str], against: Given | None, threads: int | None, device: str
 ) -> tuple[dict[str, Implementation], ModelDescription]:
     """Every implementation as a function from model inputs [N, 3, H, W] to logits [N, classes]."""
     import ivit_onnx
@@ -231,7 +251,7 @@ def _session(session: Any, input_name: str, model: str) -> Implementation:
     return run
 
 
-def _twin(model: str | os.PathLike[str], checkpoint: str | os.PathLike[str], threads: int | None) -> Implementation:
+def _twin(model: str | os.PathLike[str], checkpoint: Given, threads: int | None) -> Implementation:
     import torch
 
     from ivit_onnx.api import load_twin

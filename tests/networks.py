@@ -69,7 +69,7 @@ def save_checkpoint(network: torch.nn.Module, path: Path) -> Path:
 def uncalibrated_twin(*, nonlinear: Nonlinear = "ivit", **changes: Any) -> VisionTransformer:
     """The twin of a small network of `timm_network(**changes)`, without scales."""
     state_dict = timm_network(**changes).state_dict()
-    twin = from_state_dict(state_dict, read_architecture(state_dict, heads=3), Preprocess(SIZE))
+    twin = from_state_dict(state_dict, read_architecture(state_dict, heads=3, image_size=SIZE), Preprocess(SIZE))
     twin.set_nonlinear(nonlinear)
     return twin
 
@@ -77,7 +77,7 @@ def uncalibrated_twin(*, nonlinear: Nonlinear = "ivit", **changes: Any) -> Visio
 def calibrated_twin(network: torch.nn.Module, *, softmax_bits: int = 15, heads: int = 3) -> VisionTransformer:
     """The twin of a small network, calibrated on `images`."""
     state_dict = network.state_dict()
-    arch = read_architecture(state_dict, heads=heads)
+    arch = read_architecture(state_dict, heads=heads, image_size=SIZE)
     twin = from_state_dict(state_dict, arch, Preprocess(SIZE), softmax_bits)
     apply_calibration(twin, collect_statistics(twin, images(16), "test"), "mse")
     return twin

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,7 +76,7 @@ def one_line(error: pytest.ExceptionInfo[CheckpointError]) -> str:
 
 
 def test_load_checkpoint_reads_everything() -> None:
-    checkpoint = load_checkpoint(MICRO, heads=2)
+    checkpoint = load_checkpoint(MICRO, heads=2, image_size=32)
     assert checkpoint.arch == MICRO_ARCH
     assert checkpoint.warnings == ()
     assert (checkpoint.arch.patches, checkpoint.arch.tokens, checkpoint.arch.head_dim) == (16, 17, 32)
@@ -86,7 +85,7 @@ def test_load_checkpoint_reads_everything() -> None:
 
 
 def test_assumed_heads_are_a_warning() -> None:
-    checkpoint = load_checkpoint(MICRO)
+    checkpoint = load_checkpoint(MICRO, image_size=32)
     assert checkpoint.arch.heads == 1
     assert "--num-heads" in checkpoint.warnings[0]
 
@@ -137,7 +136,7 @@ def test_missing_file_folder_empty_file_and_text(tmp_path: Path) -> None:
         "nowhere.pth": "does not exist",
         ".": "is a folder",
         "empty.pth": "is empty",
-        "text.pth": "neither a file of torch.save nor safetensors",
+        "text.pth": "is text, not a checkpoint",
     }.items():
         with pytest.raises(CheckpointError, match=expected) as error:
             load_state_dict(tmp_path / name)
@@ -171,14 +170,16 @@ def save_old_pickle(content: Any, path: Path) -> None:
 
 
 @pytest.mark.parametrize("save", [save_zip, save_legacy, save_pickle, save_old_pickle])
-@pytest.mark.parametrize("content", [Malicious(), torch.nn.Linear(2, 2)], ids=type)
-def test_code_is_refused_and_never_runs(tmp_path: Path, save: Callable[[Any, Path], None], content: Any) -> None:
+def test_code_never_runs(tmp_path: Path, save: Callable[[Any, Path], None], micro: StateDict) -> None:
+    """It is refused where weights are expected, and left alone beside them."""
     marker = Path("/tmp/ivit_onnx_pwned")
     marker.unlink(missing_ok=True)
-    save({"model": {}, "args": content}, tmp_path / "code.pth")
+    save({"model": Malicious(), "epoch": 3}, tmp_path / "code.pth")
     with pytest.raises(CheckpointError, match="refused because it contains code") as error:
         load_state_dict(tmp_path / "code.pth")
-    assert type(content).__name__ in one_line(error) or "system" in str(error.value)
+    assert "system" in one_line(error)
+    save({"model": micro, "args": Malicious()}, tmp_path / "beside.pth")
+    assert load_checkpoint(tmp_path / "beside.pth").fingerprint == load_checkpoint(MICRO).fingerprint
     assert not marker.exists()
 
 
@@ -188,15 +189,6 @@ def test_training_options_beside_the_weights_are_ignored(tmp_path: Path, save: C
     weights = {"cls_token": torch.zeros(1, 1, 4)}
     save({"state_dict": weights, "args": argparse.Namespace(lr=0.1, name="run"), "epoch": 3}, tmp_path / "run.pth.tar")
     assert list(load_state_dict(tmp_path / "run.pth.tar")) == ["cls_token"]
-
-
-def test_torchscript_is_refused(tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), tmp_path / "script.pt")
-    with pytest.raises(CheckpointError, match="refused because it contains code") as error:
-        load_state_dict(tmp_path / "script.pt")
-    one_line(error)
 
 
 @pytest.mark.parametrize(
@@ -273,8 +265,8 @@ def sparse(name: str) -> Callable[[StateDict], None]:
         (drop("norm.weight"), "not supported yet: a network without final normalisation"),
         (drop("norm.bias"), "tensor norm.bias is missing"),
         (drop("pos_embed"), "tensor pos_embed is missing"),
-        (drop("patch_embed.proj.weight"), "not a Swin in timm's or the original naming or a ViT or DeiT"),
-        (drop("cls_token"), "images that are not square"),
+        (drop("patch_embed.proj.weight"), "no network that is read"),
+        (drop("cls_token"), "neither .*nor|no square of patches.*--img-size HEIGHTxWIDTH"),
         (drop("head.weight"), "not supported yet: tensor head.bias"),
         (drop("blocks.0.norm1.bias"), "not supported yet: normalisation without bias"),
         (
@@ -284,7 +276,7 @@ def sparse(name: str) -> Callable[[StateDict], None]:
         (put("patch_embed.proj.weight", 64, 3), "patch_embed.proj.weight has shape"),
         (put("patch_embed.proj.weight", 64, 3, 8, 4), "patches that are not square"),
         (put("patch_embed.proj.weight", 64, 1, 8, 8), "images of 1 channels"),
-        (put("pos_embed", 1, 19, 64), "images that are not square"),
+        (put("pos_embed", 1, 19, 64), "neither .*nor|no square of patches.*--img-size HEIGHTxWIDTH"),
         (put("pos_embed", 0), "pos_embed has shape"),
         (put("blocks.4.norm1.weight", 64), "tensors of block 3 are missing"),
         (put("something.else", 64), "not supported yet: tensor something.else"),
@@ -294,8 +286,8 @@ def sparse(name: str) -> Callable[[StateDict], None]:
         (sparse("norm.bias"), "norm.bias is float32 .sparse_coo."),
         (put("blocks.0.ls1.gamma", 64), "tensor blocks.0.ls2.gamma is missing"),
         (put("blocks.0.attn.q_norm.weight", 64), "not supported yet: .*q_norm"),
-        (put("reg_token", 1, 4, 64), "images that are not square"),
-        (put("dist_token", 1, 1, 64), "images that are not square"),
+        (put("reg_token", 1, 4, 64), "neither .*nor|no square of patches.*--img-size HEIGHTxWIDTH"),
+        (put("dist_token", 1, 1, 64), "neither .*nor|no square of patches.*--img-size HEIGHTxWIDTH"),
         (put("blocks.0.mlp.w12.weight", 64), "not supported yet: .*SwiGLU"),
         (put("rope.periods", 64), "not supported yet: rotary"),
         (put("norm_pre.weight", 64), "tensor norm_pre.bias is missing"),
@@ -357,7 +349,7 @@ def test_preprocessing_defaults() -> None:
 def test_preprocessing_of_a_checkpoint() -> None:
     checkpoint = load_checkpoint(MICRO, heads=2)
     chosen, notes = checkpoint.preprocess(mean=(0.3, 0.3, 0.3), std=(0.4, 0.4, 0.4))
-    assert (chosen.size, chosen.mean, notes) == (32, (0.3, 0.3, 0.3), [])
+    assert (chosen.size, chosen.mean, notes) == ((32, 32), (0.3, 0.3, 0.3), [])
     assert checkpoint.preprocess()[1]
 
 
@@ -379,7 +371,7 @@ def test_table_agrees_with_timm(name: str) -> None:
     config = timm.models.get_pretrained_cfg(name)
     preprocess, notes = default_preprocess(known)
     assert notes == []
-    assert preprocess.size == config.input_size[-1]
+    assert preprocess.size == config.input_size[-2:]
     assert preprocess.mean == tuple(config.mean)
     assert preprocess.std == tuple(config.std)
     assert preprocess.crop_pct == config.crop_pct

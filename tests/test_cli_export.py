@@ -190,10 +190,10 @@ def test_list_models_for_people(capsys: pytest.CaptureFixture[str], monkeypatch:
 
 def test_bad_files(export: Export, tmp_path: Path, output: Path) -> None:
     (tmp_path / "cut.pth").write_bytes(MICRO.read_bytes()[:5000])
-    (tmp_path / "text.pth").write_text("no checkpoint")
+    (tmp_path / "bytes.pth").write_bytes(bytes(range(100, 200)))
     assert "does not exist" in export(tmp_path / "nowhere.pth").error()
     assert "damaged or truncated" in export(tmp_path / "cut.pth").error()
-    assert "neither a file of torch.save nor safetensors" in export(tmp_path / "text.pth").error()
+    assert "neither a file of torch.save nor safetensors" in export(tmp_path / "bytes.pth").error()
     assert "is a folder" in export(tmp_path).error()
     assert list(output.parent.iterdir()) == []
 
@@ -208,8 +208,8 @@ def test_bad_files(export: Export, tmp_path: Path, output: Path) -> None:
         (("--img-size", "50"), "patches of 8 pixels do not divide an image of 50"),
         (("--mean", "0.5"), "--mean expects three numbers"),
         (("--std", "1,2,x"), "--std expects three numbers"),
-        (("--std", "1,0,1"), "std must be three positive numbers"),
-        (("--calib-images", "-1"), "at least 1"),
+        (("--std", "1,0,1"), "--std: expected three numbers"),
+        (("--calib-images", "-1"), "'--calib-images': expected an integer in 1..1000000000, found '-1'"),
         (("--calib-method", "magic"), "--calib-method"),
         (("--calib-preset", "slow"), "--calib-preset"),
         (("--softmax-bits", "9"), "--softmax-bits"),

@@ -106,7 +106,11 @@ def test_bad_labels(capsys: pytest.CaptureFixture[str], models: dict[str, Path],
         ("few.txt", "one\ntwo\n", "has 2 labels, the model 10 classes"),
         ("broken.json", "[", "cannot read labels"),
         ("number.json", "3", "expected a list"),
-        ("gap.json", json.dumps({str(index): "x" for index in range(1, 11)}), "labels, the model 10 classes"),
+        (
+            "gap.json",
+            json.dumps({str(index): "x" for index in range(1, 11)}),
+            "expected 10 labels by class number, 0 to 9, found none for class 0",
+        ),
     ]:
         (tmp_path / name).write_text(text)
         assert expected in call(capsys, "run", models["uint8"], photo, "--labels", tmp_path / name).error()
@@ -117,8 +121,9 @@ def test_bad_images(capsys: pytest.CaptureFixture[str], models: dict[str, Path],
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     (tmp_path / "empty").mkdir()
     model = models["uint8"]
-    assert "does not exist" in call(capsys, "run", model, photo, tmp_path / "nowhere.png").error()
-    assert "cannot read image" in call(capsys, "run", model, photo, tmp_path / "broken.jpg").error()
+    assert "does not exist" in call(capsys, "run", model, tmp_path / "nowhere.png").error()
+    assert "cannot read image" in call(capsys, "run", model, tmp_path / "broken.jpg").error()
+    assert "none of 2 images can be read" in call(capsys, "run", model, *[tmp_path / "broken.jpg"] * 2).error()
     assert "no images in" in call(capsys, "run", model, tmp_path / "empty").error()
     assert "--top" in call(capsys, "run", model, photo, "--top", "0").error()
 

@@ -24,7 +24,7 @@ def test_digits_are_those_of_the_reference_checkpoint() -> None:
     train, val = open_dataset("digits", "train"), open_dataset("digits")
     assert len(train) == 1437
     assert len(val) == 360
-    assert val.size == 32
+    assert val.size == (32, 32)
     for place, index in enumerate(test):
         image, label = val[place]
         assert label == labels[index]
@@ -43,7 +43,7 @@ def test_generated_images_are_repeatable_and_differ() -> None:
 def test_generated_set_has_all_classes_alike() -> None:
     data = open_dataset("generated")
     assert len(data) == 2400
-    assert data.size == 64
+    assert data.size == (64, 64)
     assert np.bincount([data[i][1] for i in range(len(data))]).tolist() == [100] * len(data.classes)
     assert np.array_equal(np.asarray(data[30][0]), draw(30 % 24, 10_000_030))
 

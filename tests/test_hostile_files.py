@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import pickle
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +21,10 @@ from commands import MICRO
 from fuzz import hostile_exports, hostile_files
 from ivit_onnx.api import export
 from ivit_onnx.calibration import Calibration, Preset, load_calibration, save_calibration
-from ivit_onnx.checkpoints import load_checkpoint
+from ivit_onnx.checkpoints import Choice, load_checkpoint
+from ivit_onnx.checkpoints import inert as inert_module
+from ivit_onnx.checkpoints.inert import Inert, unpickle
+from ivit_onnx.checkpoints.opening import open_source
 from ivit_onnx.errors import CalibrationError, CheckpointError, ExportError, IvitError
 from ivit_onnx.quant.observers import Histogram
 from networks import DATA, images, timm_network
@@ -50,6 +56,138 @@ def test_names_that_a_terminal_would_obey(tmp_path: Path) -> None:
     torch.save({"weight\x1b[2J": torch.zeros(1)}, tmp_path / "names.pth")
     with pytest.raises(CheckpointError, match=r"'weight\\x1b\[2J' is not the name of a tensor"):
         load_checkpoint(tmp_path / "names.pth")
+
+
+def text(value: str) -> bytes:
+    """The instruction that pushes a text."""
+    return b"X" + len(value).to_bytes(4, "little") + value.encode()
+
+
+#: Programs that would write MARKER or import `antigravity`, if anything of them were run. Each leaves one value.
+MARKER = Path("/tmp/ivit_onnx_pwned")
+COMMAND = text(f"touch {MARKER}")
+PROGRAMS = {
+    "reduce": b"cos\nsystem\n" + COMMAND + b"\x85R",
+    "stack_global": text("os") + text("system") + b"\x93" + COMMAND + b"\x85R",
+    "inst": b"(" + COMMAND + b"ios\nsystem\n",
+    "obj": b"(cos\nsystem\n" + COMMAND + b"o",
+    "newobj": b"cos\nsystem\n" + COMMAND + b"\x85\x81",
+    "newobj_ex": b"cos\nsystem\n" + COMMAND + b"\x85}\x92",
+    "eval": b"cbuiltins\neval\n" + text(f"open('{MARKER}', 'w')") + b"\x85R",
+    "getattr": b"cbuiltins\ngetattr\n(cos\nsystem\n" + text("__call__") + b"tR" + COMMAND + b"\x85R",
+    "import": b"cantigravity\nopen\n)R",
+    "nested": b"cos.path\nos.system\n" + COMMAND + b"\x85R",
+    "ext1": b"\x82\x01" + COMMAND + b"\x85R",
+    "ext4": b"\x84\xff\xff\xff\x7f" + COMMAND + b"\x85R",
+    "build": b"ctypes\nSimpleNamespace\n)R}" + text("__class__") + b"cos\nsystem\nsb",
+    "setstate": b"ccollections\nOrderedDict\n)R}" + text("__setstate__") + b"cos\nsystem\nsb",
+    "call of a value": text("os.system") + COMMAND + b"\x85R",
+    "called result": b"cfunctools\npartial\n(cos\nsystem\n" + COMMAND + b"tR)R",
+    "rebuilt by a type": b"ctorch._tensor\n_rebuild_from_type_v2\n(cos\nsystem\nN" + COMMAND + b"\x85NtR",
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_are_not_run(name: str, tmp_path: Path) -> None:
+    """As the whole pickle, beside weights, and as a storage of weights."""
+    MARKER.unlink(missing_ok=True)
+    before = set(sys.modules)
+    found = unpickle(io.BytesIO(b"\x80\x02" + PROGRAMS[name] + b"."), lambda _: None)
+    assert isinstance(found, Inert | dict)
+    weights = pickle.dumps({"w": torch.ones(2)}, protocol=2)[2:-1]
+    beside = b"\x80\x02}(" + text("model") + weights + text("args") + PROGRAMS[name] + b"u."
+    assert torch.equal(open_source(io.BytesIO(beside), Choice()).tensors["w"], torch.ones(2))
+    archive = io.BytesIO()
+    torch.save({"model": {"w": torch.ones(2)}}, archive)
+    with zipfile.ZipFile(archive) as whole, zipfile.ZipFile(tmp_path / "model.pth", "w") as spoiled:
+        for entry in whole.infolist():
+            data = whole.read(entry)
+            if entry.filename.endswith("data.pkl"):
+                data = data.replace(b"X\x05\x00\x00\x00model", PROGRAMS[name] + b"0X\x05\x00\x00\x00model")
+            spoiled.writestr(entry.filename, data)
+    assert torch.equal(open_source(tmp_path / "model.pth", Choice()).tensors["w"], torch.ones(2))
+    rebuilt = b"\x80\x02}" + text("w") + b"ctorch._utils\n_rebuild_tensor_v2\n(" + PROGRAMS[name] + b"K\x00))NNtRs."
+    with pytest.raises(CheckpointError, match="a tensor without storage"):
+        open_source(io.BytesIO(rebuilt), Choice())
+    assert set(sys.modules) == before
+    assert not MARKER.exists()
+
+
+def repeated(call: bytes, argument: bytes, times: int) -> bytes:
+    """A pickle of a list of the results of one call with one argument, which is in the file once."""
+    return b"\x80\x02" + argument + b"q\x000](" + (call + b"h\x00\x85R") * times + b"e."
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"\x80\x02" + b"]" * 300_000 + b"a" * 299_999 + b".", "holds a list"),
+        (b"\x80\x02" + b"}" + b"(" * 300_000 + b".", "holds a|damaged"),
+        (b"\x80\x02}r\xff\xff\xff\xff.", "an empty state_dict"),
+        (b"\x80\x02}j\xff\xff\xff\xff.", "damaged"),
+        (b"\x80\x02\x8b\xff\xff\xff\x7f.", "damaged"),
+        (b"\x80\x02\x8e" + (2**62).to_bytes(8, "little") + b".", "damaged"),
+        (b"\x80\x02}N" + b"\x85" * 100 + b"2" * 3 + b"\x86" * 3 + b"Ns.", "an empty state_dict"),
+        (b"\x80\x02}" + text("a") + b"N" + b"2\x86" * 60 + b"s.", "'a' is a tuple"),
+        (b"\x80\x02}" + b"N" + b"2\x86" * 60 + b"Ns.", "an empty state_dict"),
+        (repeated(b"c_codecs\nencode\n", text("a" * 100_000), 200), "more content than fits"),
+        (
+            repeated(
+                b"ccollections\nOrderedDict\n", b"}(" + b"".join(text(f"{i}") + b"N" for i in range(9999)) + b"u", 99
+            ),
+            "more",
+        ),
+        (repeated(b"cbuiltins\nset\n", b"](" + b"N" * 100_000 + b"e", 200), "more content than fits"),
+        (repeated(b"ctorch\nSize\n", b"](" + b"N" * 100_000 + b"e", 200), "more content than fits"),
+        (b"\x80\x02.", "damaged"),
+        (b"\x80\x02}", "damaged"),
+        (b"\x80\x02Ktb.", "damaged"),
+    ],
+)
+def test_pickles_that_would_take_everything(content: bytes, expected: str) -> None:
+    with pytest.raises(CheckpointError, match=expected) as error:
+        open_source(io.BytesIO(content), Choice())
+    assert len(str(error.value)) < 300
+
+
+def test_a_pickle_of_too_many_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inert_module, "_MOST_INSTRUCTIONS", 1000)
+    with pytest.raises(CheckpointError, match="more than 1000 instructions"):
+        open_source(io.BytesIO(b"\x80\x02" + b"N0" * 1000 + b"}."), Choice())
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        (0, (5,), (1,)),
+        (3, (2,), (1,)),
+        (0, (2**40,), (1,)),
+        (0, (2,), (2**61,)),
+        (-1, (2,), (1,)),
+        (0, (-2,), (1,)),
+        (0, (2,), (-1,)),
+        (0, (2,), (1, 1)),
+        (0, ("2",), (1,)),
+        (0, (True,), (1,)),
+    ],
+)
+def test_tensors_that_leave_their_storage(view: tuple[Any, Any, Any]) -> None:
+    arguments = b"".join(pickle.dumps(part, protocol=2)[2:-1] for part in view)
+    program = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(NQ" + arguments + b"tR."
+    with pytest.raises((ValueError, RuntimeError, TypeError)):
+        unpickle(io.BytesIO(program), lambda _: inert_module.Storage(torch.arange(4.0)))
+
+
+@pytest.mark.parametrize("count", [2**40, -1, 3, 1, "2"])
+def test_legacy_storages_of_another_size(count: Any) -> None:
+    """A file of 1.5 kB that claims terabytes, or less than what stands there."""
+    buffer = io.BytesIO()
+    torch.save({"w": torch.ones(2), "c": {1: 2}}, buffer, _use_new_zipfile_serialization=False)
+    content = buffer.getvalue().replace(b"K\x02Ntq", pickle.dumps(count, protocol=2)[2:-1] + b"Ntq")
+    assert content != buffer.getvalue()
+    content = content.replace(b"ccollections\nOrderedDict", b"cunknown\nOrderedDict")
+    with pytest.raises(CheckpointError, match="damaged"):
+        open_source(io.BytesIO(content), Choice())
 
 
 def change(key: str, value: Any) -> Callable[[dict[str, Any], dict[str, str]], None]:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ivit_onnx.architectures import Preprocess
-from ivit_onnx.errors import ExportError, ImageError, IvitError
+from ivit_onnx.errors import ExportError, ImageError, IvitError, OptionError
 from ivit_onnx.files import atomic_write, check_output
 from ivit_onnx.images import count_images, find_images, normalize, read_images, read_pixels
 
@@ -186,14 +186,14 @@ def test_bad_files(tmp_path: Path) -> None:
         with pytest.raises(ImageError, match=expected) as error:
             list(read_images(tmp_path / name, SMALL))
         assert "\n" not in str(error.value)
-    with pytest.raises(ImageError, match="at least 1"):
+    with pytest.raises(OptionError, match="limit: expected an integer in 1"):
         list(read_images(np.zeros((1, 3, 32, 32), np.float32), SMALL, limit=0))
 
 
 def test_preprocess_round_trip_and_limits() -> None:
     preprocess = Preprocess(224, 0.9, "bilinear", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     assert Preprocess.from_json(preprocess.to_json()) == preprocess
-    assert preprocess.resize == 248
+    assert preprocess.resize == (248, 248)
     assert preprocess.to_json()["layout"] == "NCHW"
     for change in ({"size": 0}, {"crop": 0}, {"crop": 1.5}, {"std": [0, 1, 1]}, {"mean": [1]}, {"interpolation": "x"}):
         with pytest.raises(IvitError):

@@ -271,5 +271,5 @@ def test_channels_without_a_published_bias(tmp_path: Path, state_dict: StateDict
 def test_images_are_prepared_as_the_published_code_does() -> None:
     """For every model of ImageNet, ViT included: ImageNet's mean and std, 256 pixels cropped to 224."""
     preprocess, notes = published_preprocess(KNOWN["vit_base_patch16_224"])
-    assert (preprocess.resize, preprocess.size, preprocess.mean[0], notes) == (256, 224, 0.485, [])
+    assert (preprocess.resize, preprocess.size, preprocess.mean[0], notes) == ((256, 256), (224, 224), 0.485, [])
     assert "--mean" in load_checkpoint(CHECKPOINT, heads=2).preprocess()[1][0]

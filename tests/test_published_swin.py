@@ -87,7 +87,7 @@ def test_the_reference_has_these_points_and_no_other(reference: dict[str, Array]
 def test_what_the_file_tells(model: Path, reference: dict[str, Array]) -> None:
     checkpoint = load_checkpoint(CHECKPOINT)
     assert isinstance(checkpoint.arch, SwinArchitecture)
-    assert (checkpoint.arch.image_size, checkpoint.arch.windows, checkpoint.arch.heads) == (32, (4, 4), (2, 4))
+    assert (checkpoint.arch.image_size, checkpoint.arch.windows, checkpoint.arch.heads) == ((32, 32), (4, 4), (2, 4))
     twin = load_twin(model, CHECKPOINT)
     assert checkpoint.scales is not None
     assert checkpoint.scales.keys() == twin.activations().keys()

@@ -249,7 +249,7 @@ def test_the_original_naming_is_the_same_model(tmp_path: Path) -> None:
     ours = save_checkpoint(network, tmp_path / "timm.pth")
     torch.save({"model": original_names(network), "epoch": 3}, tmp_path / "original.pth")
     original = load_checkpoint(tmp_path / "original.pth")
-    assert (original.arch.image_size, original.warnings) == (32, ())
+    assert (original.arch.image_size, original.warnings) == ((32, 32), ())
     assert original.fingerprint == load_checkpoint(ours, image_size=32).fingerprint
     export_small(network, tmp_path / "original.pth", tmp_path / "m.onnx")
     assert isinstance(load_twin(tmp_path / "m.onnx", ours), SwinTransformer)
@@ -259,7 +259,7 @@ def test_image_size_of_a_checkpoint(tmp_path: Path) -> None:
     network = timm_swin()
     path = save_checkpoint(network, tmp_path / "model.pth")
     assumed = load_checkpoint(path)
-    assert assumed.arch.image_size == 224
+    assert assumed.arch.image_size == (224, 224)
     assert "--img-size" in assumed.warnings[0]
     assert load_checkpoint(path, image_size=48).arch.name == "swin_custom_patch4_window4_48"
     with torch.device("meta"):
@@ -295,10 +295,10 @@ INDEX = "layers.0.blocks.0.attn.relative_position_index"
         (lambda s: None, {"act": "quick_gelu"}, "a Swin with quick_gelu"),
         (lambda s: s.pop("norm.bias"), {}, "tensor norm.bias is missing"),
         (lambda s: None, {"heads": 2}, "heads of a Swin are read from the file"),
-        (lambda s: None, {"image_size": 64}, "is not what follows .* for images of 64 pixels"),
+        (lambda s: None, {"image_size": 64}, "is not what follows .* for images of 64 x 64 pixels"),
         (lambda s: None, {"arch": "swin_tiny_patch4_window7_224"}, "the file is not swin_tiny_patch4_window7_224"),
         (lambda s: None, {"arch": "deit_tiny_patch16_224"}, "family is swin, expected vit"),
-        (lambda s: [s.pop(name) for name in list(s) if "attn_mask" in name], {"image_size": 20}, "a grid of 3"),
+        (lambda s: [s.pop(name) for name in list(s) if "attn_mask" in name], {"image_size": 20}, "a grid of 3 x 3"),
     ],
 )
 def test_bad_checkpoints(
@@ -331,8 +331,8 @@ def test_windows_never_exceed_the_grid() -> None:
     known = known_architecture("swin_base_patch4_window12_384.ms_in22k")
     assert isinstance(known, SwinArchitecture)
     assert [(stage.grid, stage.window, stage.shift) for stage in known.stages] == [
-        (96, 12, 6),
-        (48, 12, 6),
-        (24, 12, 6),
-        (12, 12, 0),
+        ((96, 96), 12, 6),
+        ((48, 48), 12, 6),
+        ((24, 24), 12, 6),
+        ((12, 12), 12, 0),
     ]

@@ -143,7 +143,7 @@ def test_training_follows_the_integers_and_reaches_every_parameter(
 ) -> None:
     twin = load_twin(export_table(network, checkpoint, tmp_path / "m.onnx"), checkpoint)
     assert twin.nonlinear == "table"
-    size = twin.preprocess.size
+    size = twin.preprocess.size.height
     x = torch.from_numpy(np.stack([np.resize(image, (3, size, size)) for image in images(8, seed=3)]))
     gradients_of_training(twin, x)
 

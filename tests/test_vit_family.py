@@ -111,7 +111,15 @@ def test_the_same_integers_everywhere(
     checkpoint = save_checkpoint(network, tmp_path / "model.pt")
     act = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu"}[type(network.blocks[0].mlp.act).__name__]
     model = tmp_path / "model.onnx"
-    export(checkpoint, model, calib=inputs(network, 16), num_heads=3, act=act, flat=flat)
+    export(
+        checkpoint,
+        model,
+        calib=inputs(network, 16),
+        num_heads=3,
+        img_size=network.patch_embed.img_size,
+        act=act,
+        flat=flat,
+    )
     twin = load_twin(model, checkpoint)
     image = pixels(3, size=network.patch_embed.img_size[0])
     with torch.inference_mode():
@@ -194,7 +202,7 @@ def test_position_table_for_another_image_size(tmp_path: Path, features: dict[st
     table = resample_abs_pos_embed(network.pos_embed, [size // 8, size // 8], num_prefix_tokens=prefix)
     other.load_state_dict({**network.state_dict(), "pos_embed": table.detach()})
     loaded = load_checkpoint(checkpoint, heads=3, image_size=size)
-    assert loaded.arch.image_size == size
+    assert loaded.arch.image_size == (size, size)
     torch.testing.assert_close(loaded.state_dict["pos_embed"], table.detach(), rtol=1e-5, atol=1e-6)
 
     # The other presets change what the network computes.
@@ -222,14 +230,14 @@ def test_what_shapes_do_not_tell() -> None:
 
 
 def test_ambiguous_activation_is_a_warning(tmp_path: Path) -> None:
-    from ivit_onnx.checkpoints.family import Flags
+    from ivit_onnx.checkpoints.facts import Facts
     from ivit_onnx.checkpoints.vit import VIT
 
     with torch.device("meta"):
         state_dict = TimmVisionTransformer(img_size=224, patch_size=16, pre_norm=True).state_dict()
-    assert ["--act" in warning for warning in VIT.read(state_dict, Flags())[1]] == [True]
-    assert VIT.read(state_dict, Flags(act="gelu"))[1] == []
-    assert VIT.read(state_dict, Flags(name="vit_base_patch16_clip_224"))[1] == []
+    assert ["--act" in warning for warning in VIT.read(state_dict, Facts()).warnings] == [True]
+    assert VIT.read(state_dict, Facts.asked(act="gelu")).warnings == ()
+    assert VIT.read(state_dict, Facts.asked(name="vit_base_patch16_clip_224")).warnings == ()
 
 
 def test_a_file_for_another_size_than_the_named_model() -> None:
@@ -237,8 +245,8 @@ def test_a_file_for_another_size_than_the_named_model() -> None:
         state_dict = TimmVisionTransformer(img_size=384, patch_size=16).state_dict()
     with pytest.raises(CheckpointError, match="image_size is 384, expected 224"):
         read_architecture(state_dict, name="vit_base_patch16_224")
-    assert read_architecture(state_dict, name="vit_base_patch16_224", image_size=384).image_size == 384
-    assert read_architecture(state_dict, image_size=448).image_size == 448
+    assert read_architecture(state_dict, name="vit_base_patch16_224", image_size=384).image_size == (384, 384)
+    assert read_architecture(state_dict, image_size=448).image_size == (448, 448)
     with pytest.raises(CheckpointError, match=r"do not divide an image of 250; pass --img-size"):
         read_architecture(state_dict, image_size=250)
 

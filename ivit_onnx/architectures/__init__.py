@@ -19,6 +19,7 @@ from ivit_onnx.architectures.preprocess import (
     timm_module,
     timm_preprocess,
 )
+from ivit_onnx.architectures.size import Size, SizeLike
 from ivit_onnx.architectures.swin import SwinArchitecture
 from ivit_onnx.architectures.vit import OTHER_NORMALISATION, VitArchitecture
 from ivit_onnx.errors import CheckpointError
@@ -30,8 +31,11 @@ __all__ = [
     "INTERPOLATIONS",
     "KNOWN",
     "OTHER_NORMALISATION",
+    "UNSUPPORTED",
     "Architecture",
     "Preprocess",
+    "Size",
+    "SizeLike",
     "SwinArchitecture",
     "VitArchitecture",
     "architecture_from_json",
@@ -48,6 +52,8 @@ _TYPES: tuple[type[Architecture], ...] = (VitArchitecture, SwinArchitecture)
 #: another number.
 KNOWN: dict[str, Architecture] = {**vit.KNOWN, **swin.KNOWN}
 
+#: What a name that is not known stands for, where that is a feature that is not supported: patterns of names.
+UNSUPPORTED: dict[str, str] = vit.UNSUPPORTED
 #: timm's modules whose networks are read by their shapes.
 _TIMM_MODULES = ("vision_transformer", "deit", "eva", "swin_transformer")
 
@@ -93,7 +99,7 @@ def unsupported_feature(name: str) -> str | None:
 
     Where timm is installed, networks of other modules of it are told too.
     """
-    feature = next((feature for pattern, feature in vit.UNSUPPORTED.items() if re.search(pattern, name)), None)
+    feature = next((feature for pattern, feature in UNSUPPORTED.items() if re.search(pattern, name)), None)
     if feature is None and (module := timm_module(name)) is not None and module not in _TIMM_MODULES:
         return f"a network of timm's {module}"
     return feature
@@ -111,21 +117,19 @@ def matching_names(family: str, dimensions: Mapping[str, Any]) -> list[str]:
 def default_preprocess(arch: Architecture) -> tuple[Preprocess, list[str]]:
     """Preprocessing of a model by its name, and warnings about what was assumed.
 
-    A name with a timm tag asks timm when it is installed. A plain name of the table has timm's values for that name,
-    but for squashing.
+    A name with a timm tag asks timm when it is installed. A plain name of the table has timm's values for that name.
     Anything else gets the mean and standard deviation of ImageNet, with a warning.
     """
     base, _, tag = arch.name.partition(".")
     if base not in KNOWN:
-        crop = 1.0 if arch.image_size >= 384 else 0.9
+        crop = 1.0 if min(arch.image_size) >= 384 else 0.9
         return Preprocess(arch.image_size, crop, "bicubic", IMAGENET_MEAN, IMAGENET_STD), [
             f"nothing tells the normalisation of {arch.name}: assuming the mean and std of ImageNet; "
             "pass --mean and --std (or --arch) to say otherwise"
         ]
     default = replace(_PREPROCESS[base], size=arch.image_size)
     if not tag:
-        squashed = base in vit.SQUASHED
-        return default, [f"timm squashes images for {base}; here the centre is cut out"] if squashed else []
+        return default, []
     tagged = timm_preprocess(arch.name, arch.image_size)
     if tagged is not None:
         return tagged, []

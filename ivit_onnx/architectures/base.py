@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, ClassVar, Self
 
-from ivit_onnx.errors import CheckpointError
+from ivit_onnx.architectures.size import Size
+from ivit_onnx.errors import CheckpointError, IvitError
 
 __all__ = ["Architecture"]
 
-_FLAGS = {"image_size": "; pass --img-size", "heads": "; pass --num-heads"}
+_FLAGS = {"heads": "; pass --num-heads"}
 #: Most patches along a side: 8192 pixels at patches of 16. A larger image is a mistake, and takes gigabytes.
 _MOST_PATCHES = 512
 #: Most blocks of a network. Known ones have up to 40.
@@ -23,6 +24,8 @@ _OPTIONAL = ("classes", "reg_tokens")
 class Architecture:
     """Dimensions of a network: everything that shapes the graph. A subclass per family adds its own.
 
+    `image_size` is made of a number, the side of a square, or of a pair (height, width).
+
     Raises CheckpointError when the numbers do not fit together; the message names the flag to pass.
     """
 
@@ -32,12 +35,16 @@ class Architecture:
     free_fields: ClassVar[tuple[str, ...]] = ("name", "classes")
 
     name: str
-    image_size: int
+    image_size: Size
     patch_size: int
     in_channels: int
     classes: int
 
     def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "image_size", Size.of(self.image_size))
+        except IvitError as error:
+            raise CheckpointError(f"{error}; pass --img-size") from None
         for field in fields(self):
             value = getattr(self, field.name)
             least = 0 if field.name in _OPTIONAL else 1
@@ -50,11 +57,11 @@ class Architecture:
                 raise CheckpointError(f"{field.name} must be true or false, found {value!r}")
             if field.type == "str" and not isinstance(value, str):
                 raise CheckpointError(f"{field.name} must be a string, found {value!r}")
-        if self.image_size % self.patch_size:
+        if any(side % self.patch_size for side in self.image_size):
             raise CheckpointError(
                 f"patches of {self.patch_size} pixels do not divide an image of {self.image_size}; pass --img-size"
             )
-        if self.image_size > _MOST_PATCHES * self.patch_size:
+        if max(self.image_size) > _MOST_PATCHES * self.patch_size:
             raise CheckpointError(
                 f"image_size must be at most {_MOST_PATCHES} patches of {self.patch_size} pixels, "
                 f"found {self.image_size}; pass --img-size"
@@ -62,6 +69,11 @@ class Architecture:
 
         if self.blocks > _MOST_BLOCKS:
             raise CheckpointError(f"expected at most {_MOST_BLOCKS} blocks, found {self.blocks}")
+
+    @property
+    def grid(self) -> Size:
+        """Rows and columns of patches."""
+        return Size(*(side // self.patch_size for side in self.image_size))
 
     @property
     def blocks(self) -> int:
@@ -87,7 +99,7 @@ class Architecture:
 
     def to_json(self) -> dict[str, Any]:
         """The family and the fields as a JSON object."""
-        return {"family": self.family, **asdict(self)}
+        return {"family": self.family, **asdict(self), "image_size": self.image_size.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ivit_onnx.architectures.size import Size
 from ivit_onnx.errors import IvitError
 
 __all__ = [
+    "CROP_MODES",
     "HALF",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
@@ -28,6 +30,8 @@ OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 HALF = (0.5, 0.5, 0.5)
 
+#: How an image of another form than the network's becomes one of its form.
+CROP_MODES = ("center", "squash")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
 
@@ -35,38 +39,44 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 class Preprocess:
     """How an image becomes a network input, as timm does it for evaluation.
 
-    The shorter side is resized to floor(size / crop_pct), the centre [size, size] is cut out, pixels are divided by
-    255, and `mean` and `std` (one number a channel) normalise them. Raises IvitError on impossible values.
+    The image is resized to floor(size / crop_pct), the centre of `size` is cut out, pixels are divided by 255, and
+    `mean` and `std` (one number a channel) normalise them. `crop_mode` says what is resized: "center" the side that is
+    shorter in comparison with the network's, so that the other one reaches beyond it and is cut; "squash" each side for
+    itself, which changes the proportions and, with a `crop_pct` of 1, cuts nothing. `size` is made of a number, the
+    side of a square, or of a pair (height, width). Raises IvitError on impossible values.
     """
 
-    size: int
+    size: Size
     crop_pct: float = 0.9
     interpolation: str = "bicubic"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    crop_mode: str = "center"
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            raise IvitError(f"image size must be a positive integer, found {self.size!r}")
+        object.__setattr__(self, "size", Size.of(self.size))
         if not 0 < self.crop_pct <= 1:
             raise IvitError(f"crop must be above 0 and at most 1, found {self.crop_pct}")
         if self.interpolation not in INTERPOLATIONS:
             raise IvitError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, found {self.interpolation!r}")
+        if self.crop_mode not in CROP_MODES:
+            raise IvitError(f"crop mode must be one of {', '.join(CROP_MODES)}, found {self.crop_mode!r}")
         if len(self.mean) != 3 or not all(math.isfinite(value) for value in self.mean):
             raise IvitError(f"mean must be three finite numbers, found {list(self.mean)}; pass --mean R,G,B")
         if len(self.std) != 3 or not all(math.isfinite(value) and value > 0 for value in self.std):
             raise IvitError(f"std must be three positive numbers, found {list(self.std)}; pass --std R,G,B")
 
     @property
-    def resize(self) -> int:
-        """Length to which the shorter side is resized before the centre is cut out."""
-        return math.floor(self.size / self.crop_pct)
+    def resize(self) -> Size:
+        """What the image is resized to, or with "center" one of its sides, before the centre is cut out."""
+        return Size(*(math.floor(side / self.crop_pct) for side in self.size))
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON object of the metadata key `ivit.preprocess`."""
+        """The JSON object of the metadata key `ivit.preprocess`; without a crop mode it is "center"."""
         return {
-            "size": self.size,
+            "size": self.size.to_json(),
             "crop": self.crop_pct,
+            **({} if self.crop_mode == "center" else {"crop_mode": self.crop_mode}),
             "interpolation": self.interpolation,
             "mean": list(self.mean),
             "std": list(self.std),
@@ -83,12 +93,13 @@ class Preprocess:
                 interpolation=data["interpolation"],
                 mean=tuple(float(value) for value in data["mean"]),
                 std=tuple(float(value) for value in data["std"]),
+                crop_mode=data.get("crop_mode", "center"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise IvitError(f"damaged preprocessing description ({type(error).__name__}: {error})") from None
 
 
-def timm_preprocess(name: str, size: int) -> Preprocess | None:
+def timm_preprocess(name: str, size: Size) -> Preprocess | None:
     """timm's own preprocessing for a name with a tag, or None when timm is absent or does not know the tag."""
     if importlib.util.find_spec("timm") is None:
         return None
@@ -100,7 +111,14 @@ def timm_preprocess(name: str, size: int) -> Preprocess | None:
         return None
     if config is None:
         return None
-    return Preprocess(size, float(config.crop_pct), str(config.interpolation), tuple(config.mean), tuple(config.std))
+    return Preprocess(
+        size,
+        float(config.crop_pct),
+        str(config.interpolation),
+        tuple(config.mean),
+        tuple(config.std),
+        str(config.crop_mode),
+    )
 
 
 def timm_module(name: str) -> str | None:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from ivit_onnx.architectures.base import Architecture
 from ivit_onnx.architectures.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from ivit_onnx.architectures.size import Size
 from ivit_onnx.errors import CheckpointError
 
 __all__ = ["KNOWN", "PREPROCESS", "Stage", "SwinArchitecture"]
@@ -14,7 +15,7 @@ __all__ = ["KNOWN", "PREPROCESS", "Stage", "SwinArchitecture"]
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: `depth` blocks of `width` channels on a grid of `grid` x `grid` tokens.
+    """One stage: `depth` blocks of `width` channels on a grid of tokens, `grid` its rows and columns.
 
     Windows have `window` x `window` tokens; every second block shifts them by `shift` tokens.
     """
@@ -23,30 +24,30 @@ class Stage:
     depth: int
     width: int
     heads: int
-    grid: int
+    grid: Size
     window: int
 
     @property
     def shift(self) -> int:
         """0 where one window is the whole grid."""
-        return self.window // 2 if self.window < self.grid else 0
+        return self.window // 2 if self.window < min(self.grid) else 0
 
     @property
     def tokens(self) -> int:
         """Tokens of the grid."""
-        return self.grid**2
+        return self.grid.area
 
     @property
     def padded(self) -> bool:
         """Whether windows reach beyond the grid."""
-        return self.grid % self.window > 0
+        return any(side % self.window for side in self.grid)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SwinArchitecture(Architecture):
     """Dimensions of a Swin: one number a stage in `depths`, `heads` and `windows`; `width` is that of the first stage.
 
-    A window that would be larger than the grid of its stage is the whole grid.
+    A window that would be larger than the grid of its stage is the whole grid, which must be square then.
     """
 
     family: ClassVar[str] = "swin"
@@ -66,18 +67,24 @@ class SwinArchitecture(Architecture):
             if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in values):
                 raise CheckpointError(f"{name} must be positive integers, found {list(values)}")
         super().__post_init__()
-        for stage in self.stages:
+        for stage, asked in zip(self.stages, self.windows, strict=True):
+            if not stage.grid.square and min(stage.grid) <= asked:
+                raise CheckpointError(
+                    f"not supported yet: windows that are not square, or are shifted along one side only; windows of "
+                    f"{asked} tokens a side need more than {asked} rows and columns, found a grid of "
+                    f"{stage.grid.sides} in stage {stage.index} for images of {self.image_size.sides} pixels"
+                )
             if stage.width % stage.heads:
                 raise CheckpointError(f"{stage.heads} heads do not divide width {stage.width} of stage {stage.index}")
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages in order; each but the first has half the grid, rounded up, and twice the width."""
-        stages, grid = [], self.image_size // self.patch_size
+        stages, grid = [], self.grid
         for index, (depth, heads, window) in enumerate(zip(self.depths, self.heads, self.windows, strict=True)):
             if index > 0:
-                grid = -(-grid // 2)
-            stages.append(Stage(index, depth, self.width * 2**index, heads, grid, min(window, grid)))
+                grid = Size(*(-(-side // 2) for side in grid))
+            stages.append(Stage(index, depth, self.width * 2**index, heads, grid, min(window, *grid)))
         return tuple(stages)
 
     @property
@@ -106,7 +113,7 @@ def _known(
     stages = tuple(map(int, depths.split("-")))
     return SwinArchitecture(
         name=name,
-        image_size=image,
+        image_size=Size.of(image),
         patch_size=4,
         in_channels=3,
         classes=1000,
@@ -136,6 +143,8 @@ KNOWN: dict[str, SwinArchitecture] = {
 
 #: Preprocessing of the known models by name.
 PREPROCESS: dict[str, Preprocess] = {
-    name: Preprocess(arch.image_size, 1.0 if arch.image_size >= 384 else 0.9, "bicubic", IMAGENET_MEAN, IMAGENET_STD)
+    name: Preprocess(
+        arch.image_size, 1.0 if min(arch.image_size) >= 384 else 0.9, "bicubic", IMAGENET_MEAN, IMAGENET_STD
+    )
     for name, arch in KNOWN.items()
 }

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from ivit_onnx.architectures.base import Architecture
 from ivit_onnx.architectures.preprocess import HALF, IMAGENET_MEAN, IMAGENET_STD, OPENAI_MEAN, OPENAI_STD, Preprocess
+from ivit_onnx.architectures.size import Size
 from ivit_onnx.errors import CheckpointError
 
 __all__ = [
@@ -15,7 +16,6 @@ __all__ = [
     "KNOWN",
     "OTHER_NORMALISATION",
     "PREPROCESS",
-    "SQUASHED",
     "UNSUPPORTED",
     "VitArchitecture",
 ]
@@ -73,7 +73,7 @@ class VitArchitecture(Architecture):
     @property
     def patches(self) -> int:
         """Number of image patches."""
-        return (self.image_size // self.patch_size) ** 2
+        return self.grid.area
 
     @property
     def prefix_tokens(self) -> int:
@@ -155,9 +155,6 @@ KNOWN: dict[str, VitArchitecture] = {}
 #: Preprocessing of the known models by name: timm's for the weights that the plain name stands for.
 PREPROCESS: dict[str, Preprocess] = {}
 
-#: Known models for whose weights timm changes the proportions of an image, where others have the centre cut out.
-SQUASHED: set[str] = set()
-
 #: Tags of timm whose weights normalise images otherwise than those of the plain name, one for each normalisation.
 OTHER_NORMALISATION: dict[str, tuple[str, ...]] = {
     "vit_small_patch16_224": ("dino",),
@@ -188,7 +185,7 @@ def _add(
         match = _NAME.fullmatch(name)
         assert match is not None, name
         width, depth, heads, mlp_width = size or _SIZES[match["size"]]
-        image_size = image or int(match["image"])
+        image_size = Size.of(image or int(match["image"]))
         KNOWN[name] = VitArchitecture(
             name=name,
             image_size=image_size,
@@ -202,10 +199,9 @@ def _add(
             **features,
         )
         mean, std = _NORMALISATION[normalisation]
-        default_crop = 1.0 if image_size >= 384 else 0.9
-        PREPROCESS[name] = Preprocess(image_size, crop or default_crop, interpolation, mean, std)
-        if squash:
-            SQUASHED.add(name)
+        default_crop = 1.0 if min(image_size) >= 384 else 0.9
+        crop_mode = "squash" if squash else "center"
+        PREPROCESS[name] = Preprocess(image_size, crop or default_crop, interpolation, mean, std, crop_mode)
 
 
 _add("vit_tiny_patch16_224 vit_tiny_patch16_384")

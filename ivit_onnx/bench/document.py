@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ivit_onnx.architectures import Size
 from ivit_onnx.bench.settings import Settings, functions
 from ivit_onnx.bench.tables import gpu_peak, percent, unsteady, without_graph
 
@@ -240,10 +241,10 @@ def _across(
 def _labels(cases: Sequence[Json]) -> Callable[[Json], str]:
     """What names a case: model and batch, and threads and image size where they vary."""
     threads = len({case.get("threads") for case in cases}) > 1
-    sizes = len({case["arch"]["image_size"] for case in cases}) > 1
+    sizes = len({Size.of(case["arch"]["image_size"]) for case in cases}) > 1
 
     def label(case: Json) -> str:
-        size = f", {case['arch']['image_size']} pixels" if sizes else ""
+        size = f", {Size.of(case['arch']['image_size'])} pixels" if sizes else ""
         return f"{case['model']}{size}, batch {case['batch']}" + (f", {case['threads']} threads" if threads else "")
 
     return label

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from math import erf
+from math import erf, prod
 from typing import Any
 
 import numpy as np
@@ -157,7 +157,7 @@ def _window_case(stage: Stage, settings: Settings) -> KernelCase:
         "context_shift": context[1],
         **softmax.constants,
     }
-    grid = {"height": stage.grid, "width": stage.grid, "window": window, "shift": stage.shift}
+    grid = {"height": stage.grid.height, "width": stage.grid.width, "window": window, "shift": stage.shift}
     return KernelCase(
         softmax.operator,
         f"[{tokens},{3 * width}], {stage.heads} heads, windows of {window}, {settings.softmax_bits} bits",
@@ -171,7 +171,8 @@ def _window_case(stage: Stage, settings: Settings) -> KernelCase:
 
 def _merge_case(stage: Stage) -> KernelCase:
     rng = np.random.default_rng(0)
-    tokens, width, side = stage.tokens, stage.width, -(-stage.grid // 2)
+    tokens, width = stage.tokens, stage.width
+    merged = prod(-(-side // 2) for side in stage.grid)
     multiplier, shift = _dyadic(rng, (4 * width,), 40 * (4 * width) ** 0.5 / 2**30)
     constants = {
         "norm_multiplier": multiplier,
@@ -182,11 +183,11 @@ def _merge_case(stage: Stage) -> KernelCase:
     return KernelCase(
         "IntPatchMerge",
         f"[{tokens},{width}]",
-        side**2 * 8 * width**2,
+        merged * 8 * width**2,
         {"x": _int16(rng, tokens, width)},
         constants,
-        np.empty((1, side**2, 2 * width), np.int16),
-        {"height": stage.grid, "width": stage.grid, "bits": 16},
+        np.empty((1, merged, 2 * width), np.int16),
+        {"height": stage.grid.height, "width": stage.grid.width, "bits": 16},
     )
 
 

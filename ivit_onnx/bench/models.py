@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ivit_onnx.architectures import architecture_from_json, known_architecture
+from ivit_onnx.architectures import Size, architecture_from_json, known_architecture
 from ivit_onnx.bench.products import Subject, our_product, product_path
 from ivit_onnx.bench.settings import Settings
 from ivit_onnx.errors import CheckpointError, ModelError
@@ -86,7 +86,7 @@ def named_model(
     cache: Path,
     checkpoint: Path | None,
     kernels: Sequence[str],
-    image_size: int | None = None,
+    image_size: Size | None = None,
     providers: Sequence[str] = (),
     *,
     nonlinear: Sequence[Nonlinear] = (),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ivit_onnx.architectures import Architecture, SwinArchitecture, VitArchitecture
+from ivit_onnx.architectures import Architecture, Size, SizeLike, SwinArchitecture, VitArchitecture
 
 if TYPE_CHECKING:
     import torch
@@ -79,15 +79,16 @@ def _swin(arch: SwinArchitecture) -> torch.nn.Module:
 _BUILDERS: dict[str, Callable[[Any], torch.nn.Module]] = {"vit": _vit, "swin": _swin}
 
 
-def generated_images(count: int, channels: int, size: int) -> Array:
-    """uint8 [count, channels, size, size]: coarse blocks of colour under noise, the same in every run."""
+def generated_images(count: int, channels: int, size: SizeLike) -> Array:
+    """uint8 [count, channels, height, width]: coarse blocks of colour under noise, the same in every run."""
     rng = np.random.default_rng(0)
-    cell = -(-size // 8)
-    blocks = rng.integers(0, 256, (count, channels, 8, 8)).repeat(cell, axis=2).repeat(cell, axis=3)
-    noisy = blocks[:, :, :size, :size] + rng.normal(0, 20, (count, channels, size, size))
+    height, width = Size.of(size)
+    rows, columns = -(-height // 8), -(-width // 8)
+    blocks = rng.integers(0, 256, (count, channels, 8, 8)).repeat(rows, axis=2).repeat(columns, axis=3)
+    noisy = blocks[:, :, :height, :width] + rng.normal(0, 20, (count, channels, height, width))
     return np.asarray(np.clip(noisy, 0, 255), np.uint8)
 
 
-def float_images(count: int, channels: int, size: int) -> Array:
+def float_images(count: int, channels: int, size: SizeLike) -> Array:
     """The same images as float32, normalised to about -2..2 as networks expect them."""
     return (generated_images(count, channels, size).astype(np.float32) / 255 - 0.5) * 4

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ivit_onnx.architectures import Size
 from ivit_onnx.bench.settings import functions
 from ivit_onnx.errors import IvitError
 from ivit_onnx.files import atomic_write
@@ -66,8 +67,9 @@ def _panel(axes: Any, cases: list[Mapping[str, Any]], titles: list[str], yardsti
                     )
         bars = axes.bar(places, heights, width * 0.92, label=title, color=f"C{number}")
         axes.bar_label(bars, labels, fontsize=6, padding=1)
-    sizes = len({case["arch"]["image_size"] for case in cases}) > 1
-    names = [f"{case['model']}, {case['arch']['image_size']}" if sizes else case["model"] for case in cases]
+    images = [Size.of(case["arch"]["image_size"]) for case in cases]
+    sizes = len({*images}) > 1
+    names = [f"{case['model']}, {image}" if sizes else case["model"] for case, image in zip(cases, images, strict=True)]
     axes.set_xticks(range(len(cases)), names, fontsize=9)
     axes.margins(y=0.12)
     axes.spines[["top", "right"]].set_visible(False)

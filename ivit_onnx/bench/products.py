@@ -136,7 +136,7 @@ def _write_network(subject: Subject, source: Path, path: Path, number_type: str)
     network = build_network(subject.arch)
     network.load_state_dict(torch.load(source, weights_only=True))
     network.to(dtype)
-    image = torch.zeros(2, subject.arch.in_channels, subject.arch.image_size, subject.arch.image_size, dtype=dtype)
+    image = torch.zeros(2, subject.arch.in_channels, *subject.arch.image_size, dtype=dtype)
     torch.onnx.export(
         network,
         (image,),

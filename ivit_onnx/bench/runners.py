@@ -81,8 +81,7 @@ def start_openvino(job: Job) -> Start:
     def start() -> Run:
         core = openvino.Core()
         model = core.read_model(job.path)
-        size = job.arch.image_size
-        model.reshape([job.batch, job.arch.in_channels, size, size])
+        model.reshape([job.batch, job.arch.in_channels, *job.arch.image_size])
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": job.threads, **job.config}
         compiled = core.compile_model(model, "CPU", settings)
         precision = compiled.get_property("INFERENCE_PRECISION_HINT")

@@ -29,7 +29,7 @@ def check_shapes(model: Twin, calibration: Calibration) -> None:
     for name, center in calibration.centers.items():
         if len(center) != keys.get(name):
             raise _misfit(name, f"centers of {keys.get(name, 0)} keys", f"{len(center)}")
-    size = (model.arch.in_channels, model.arch.image_size, model.arch.image_size)
+    size = (model.arch.in_channels, *model.arch.image_size)
     for images in (calibration.sample, calibration.held):
         if images.size and images.shape[1:] != size:
             raise _misfit("images", f"images of shape {size}", f"{images.shape[1:]}")

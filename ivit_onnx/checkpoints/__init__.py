@@ -1,7 +1,8 @@
 """Checkpoints: read without running any code in them, recognised by names and shapes, checked.
 
-What is given becomes a `Source` (opening.py), a layout gives its tensors timm's names (layouts/, one file per library),
-a family finds the architecture (vit.py, swin.py; `FAMILIES` lists them), and facts say where everything else comes from.
+What is given becomes a `Source` (opening.py), a layout gives its tensors timm's names (layouts/, one file per
+library), a family finds the architecture (vit.py, swin.py; `FAMILIES` lists them), and facts say where everything else
+comes from.
 """
 
 from __future__ import annotations
@@ -18,26 +19,30 @@ from ivit_onnx.architectures import (
     OTHER_NORMALISATION,
     Architecture,
     Preprocess,
+    SizeLike,
     default_preprocess,
     known_architecture,
     matching_names,
     published_preprocess,
 )
+from ivit_onnx.architectures.normalisation import check_normalisation
 from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
 from ivit_onnx.checkpoints.family import Family, Reading, Tensors, check_against
 from ivit_onnx.checkpoints.layouts import recognise
 from ivit_onnx.checkpoints.names import settle_name
-from ivit_onnx.checkpoints.opening import Given, open_source
+from ivit_onnx.checkpoints.opening import Given, load_state_dict, open_source, title_of
 from ivit_onnx.checkpoints.published import activation_scales, split_published
-from ivit_onnx.checkpoints.source import WEIGHTS, Choice, Source, Weights
+from ivit_onnx.checkpoints.source import AUTO, WEIGHTS, Choice, Source, Weights
 from ivit_onnx.checkpoints.swin import SWIN
-from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, load_state_dict, to_float32
-from ivit_onnx.checkpoints.trained import Trained, read_trained, write_trained
+from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, to_float32
+from ivit_onnx.checkpoints.trained import Trained, write_trained
 from ivit_onnx.checkpoints.vit import VIT
 from ivit_onnx.errors import CheckpointError
+from ivit_onnx.numbers import check_colours, check_numbers
 from ivit_onnx.quant.tables import DEFAULT_NONLINEAR, Nonlinear
 
 __all__ = [
+    "AUTO",
     "WEIGHTS",
     "Checkpoint",
     "Choice",
@@ -53,6 +58,7 @@ __all__ = [
     "load_checkpoint",
     "load_state_dict",
     "read_architecture",
+    "title_of",
     "validate",
     "write_trained",
 ]
@@ -68,8 +74,8 @@ _IMAGE_FACTS = tuple(entry.name for entry in fields(Preprocess) if entry.name !=
 class Checkpoint:
     """A checked checkpoint.
 
-    `state_dict` has contiguous float32 tensors, `fingerprint` identifies its content. `layout` says how the tensors were
-    named, `facts` everything that they do not tell and where it was found, `notes` what was chosen and left out,
+    `state_dict` has contiguous float32 tensors, `fingerprint` identifies its content. `layout` says how the tensors
+    were named, `facts` everything that they do not tell and where it was found, `notes` what was chosen and left out,
     `warnings` which assumptions are doubtful. `scales` has the scale of every activation of the twin when the published
     I-ViT code wrote the checkpoint; `trained` has what `ivit-train` decided when that wrote it. Both are None for a
     floating-point one.
@@ -78,7 +84,7 @@ class Checkpoint:
     arch: Architecture
     state_dict: StateDict
     fingerprint: str
-    layout: str
+    layout: str = ""
     facts: Facts = field(default_factory=Facts)
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -103,7 +109,7 @@ class Checkpoint:
         Raises CheckpointError when it was trained with others than those asked for.
         """
         if not self.calibrated:
-            return asked or DEFAULT_NONLINEAR
+            return DEFAULT_NONLINEAR if asked is None else asked
         own = "ivit" if self.trained is None else self.trained.nonlinear
         if asked not in (None, own):
             raise CheckpointError(
@@ -118,13 +124,17 @@ class Checkpoint:
     ) -> tuple[Preprocess, list[str]]:
         """How images are prepared for this model, and warnings about what had to be assumed.
 
-        `mean` and `std` replace the defaults of the architecture's name. Raises IvitError on impossible values.
+        `mean` and `std` replace the defaults of the architecture's name. Raises IvitError on impossible values, see
+        `ivit_onnx.architectures.normalisation`.
         """
+        check_colours("mean", mean)
+        check_colours("std", std)
         if self.trained is not None:
             return self._trained_preprocess(self.trained, mean, std), []
         default, warnings = self._default_preprocess()
         facts = self.settled(mean, std)
         chosen = replace(default, **{name: facts.value(name) for name in _IMAGE_FACTS})
+        check_normalisation(mean, std)
         normalisation = {facts.found[name].origin for name in ("mean", "std")}
         return chosen, warnings if ASSUMED in normalisation else []
 
@@ -159,17 +169,18 @@ def load_checkpoint(
     *,
     arch: str | None = None,
     heads: int | None = None,
-    image_size: int | None = None,
+    image_size: SizeLike | None = None,
     act: str | None = None,
     pool: str | None = None,
     plain: bool = False,
-    choice: Choice = Choice(),
+    choice: Choice = AUTO,
 ) -> Checkpoint:
     """Read, recognise and check a checkpoint: a file, a folder, a module or a state_dict.
 
     `arch` names a known timm model to check it against; `heads`, `act` and `pool` say what shapes cannot, `plain` that
-    blocks are normalised before each branch and have no rotary embedding; `image_size` is the image size to use the
-    network at; `choice`: which tensors to take where there are several networks.
+    blocks are normalised before each branch and have no rotary embedding; `image_size`, the side of a square or
+    (height, width), is the image size to use the network at; `choice`: which tensors to take where there are several
+    networks.
     Raises CheckpointError with one line about what is wrong and, where there is one, the flag to pass.
     """
     asked = _asked(arch, heads, image_size, act, pool, plain)
@@ -187,7 +198,7 @@ def check_source(source: Source, asked: Facts, prefix: str | None = None) -> Che
     Raises CheckpointError as `load_checkpoint` does.
     """
     recognised = recognise(source, prefix)
-    beside = recognised.converted.facts | source.facts
+    beside = source.facts | recognised.converted.facts
     facts, remarks = settle_name(asked | beside, source.title)
     state_dict, scales = split_published(recognised.converted.tensors)
     reading = _family_of(state_dict).read(state_dict, facts)
@@ -196,7 +207,7 @@ def check_source(source: Source, asked: Facts, prefix: str | None = None) -> Che
     return _checked(state_dict, scales, replace(reading, warnings=warnings), recognised.layout.title, notes)
 
 
-def load_as(given: Given, arch: Architecture, choice: Choice = Choice()) -> Checkpoint:
+def load_as(given: Given, arch: Architecture, choice: Choice = AUTO) -> Checkpoint:
     """Read a checkpoint whose architecture is known. Raises CheckpointError when it is of another one."""
     source = open_source(given, choice)
     if source.trained is not None:
@@ -206,7 +217,7 @@ def load_as(given: Given, arch: Architecture, choice: Choice = Choice()) -> Chec
             )
         return _checked_trained(source.tensors, source.trained, Facts())
     recognised = recognise(source, choice.prefix)
-    facts = recognised.converted.facts | source.facts
+    facts = source.facts | recognised.converted.facts
     return _checked(*split_published(recognised.converted.tensors), Reading(arch, facts), recognised.layout.title, ())
 
 
@@ -215,7 +226,7 @@ def read_architecture(
     *,
     name: str | None = None,
     heads: int | None = None,
-    image_size: int | None = None,
+    image_size: SizeLike | None = None,
     act: str | None = None,
     pool: str | None = None,
     plain: bool = False,
@@ -232,9 +243,10 @@ def read_architecture(
 
 
 def _asked(
-    name: str | None, heads: int | None, image_size: int | None, act: str | None, pool: str | None, plain: bool
+    name: str | None, heads: int | None, image_size: SizeLike | None, act: str | None, pool: str | None, plain: bool
 ) -> Facts:
     """What the user says of a checkpoint."""
+    check_numbers(num_heads=heads)
     blocks = PLAIN if plain else None
     return Facts.asked(name=name, heads=heads, image_size=image_size, act=act, pool=pool, blocks=blocks)
 
@@ -276,7 +288,7 @@ def _checked(
     arch = reading.arch
     validate(state_dict, arch)
     family = FAMILIES[arch.family]
-    weights = {name: to_float32(tensor) for name, tensor in family.weights(state_dict, arch).items()}
+    weights = {name: to_float32(tensor) for name, tensor in family.weights(state_dict, arch, reading.facts).items()}
     for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{name} does not fit float32: it has values above 3.4e38")

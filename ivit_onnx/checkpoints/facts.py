@@ -1,7 +1,7 @@
 """What tensors do not tell about a network, and where each of it was found.
 
-An option of the user wins over what stands beside the tensors (`config.json`, the name of the architecture, a module), that
-over a known network with the same shapes, and what nothing tells is assumed. Every report lists the last kind.
+An option of the user wins over what stands beside the tensors: `config.json`, the name of the architecture, a module.
+What nothing tells is assumed, as a known network with the same shapes has it, and every report lists it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from ivit_onnx.architectures import Size
 
 __all__ = ["ASSUMED", "FIELDS", "PLAIN", "Fact", "Facts"]
 
@@ -56,13 +58,13 @@ class Facts:
         unknown = [name for name in values if name not in FIELDS]
         if unknown:
             raise KeyError(unknown[0])
-        return cls({name: Fact(value, origin) for name, value in values.items() if value is not None})
+        return cls({name: Fact(_known(name, value), origin) for name, value in values.items() if value is not None})
 
     @classmethod
     def asked(cls, **values: Any) -> Facts:
         """What a user said by options; each has the name of its option as origin."""
-        told = {name: Fact(value, FIELDS[name][1]) for name, value in values.items() if value is not None}
-        return cls(told)
+        told = {name: value for name, value in values.items() if value is not None}
+        return cls({name: Fact(_known(name, value), FIELDS[name][1]) for name, value in told.items()})
 
     def __or__(self, weaker: Facts) -> Facts:
         """These facts, and the others where these are silent."""
@@ -103,26 +105,39 @@ class Facts:
     def assumptions(self) -> list[str]:
         """A sentence for each fact that nothing told, with the option that tells it."""
         return [
-            f"{FIELDS[name][0]}: {_shown(fact.value)}" + (f" ({option} says otherwise)" if option else "")
+            f"{FIELDS[name][0]}: {_shown(fact.value)}" + (f" (settle it with {option})" if option else "")
             for name, fact in ((name, self.found[name]) for name in self)
             if fact.origin == ASSUMED
             for option in (FIELDS[name][1],)
         ]
 
-    def lines(self) -> list[tuple[str, str]]:
-        """Field, and value with origin, in words."""
-        return [(FIELDS[name][0], f"{_shown(self.value(name))} ({self.found[name].origin})") for name in self]
-
     def to_json(self) -> dict[str, Any]:
-        """`{field: {"value": .., "from": ..}}`."""
-        return {name: {"value": _plain(self.value(name)), "from": self.found[name].origin} for name in self}
+        """`{field: {"what": .., "value": .., "text": .., "from": ..}}`: value and origin, and both in words."""
+        return {
+            name: {
+                "what": FIELDS[name][0],
+                "value": _plain(self.value(name)),
+                "text": _shown(self.value(name)),
+                "from": self.found[name].origin,
+            }
+            for name in self
+        }
+
+
+def _known(name: str, value: Any) -> Any:
+    """A value as the type that its field has: an image size is height and width."""
+    return Size.of(value) if name == "image_size" else value
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Size):
+        return value.to_json()
     return list(value) if isinstance(value, tuple) else value
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, Size):
+        return value.sides
     if isinstance(value, tuple | list):
         if len(value) > 4:
             return f"{len(value)}, {value[0]} to {value[-1]}"

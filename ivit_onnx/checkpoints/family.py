@@ -34,10 +34,10 @@ class Family:
 
     `title` names the family in messages. `detects` tells it from other families by tensor names. `unsupported` are
     patterns of tensor names with the feature that each stands for; the first match is reported. `read` finds the
-    architecture in shapes and facts. `shapes` are the tensors of an
-    architecture; those matching `optional` may be absent. `published` names, for each activation of the twin, the
-    module of the published I-ViT code that holds its scale, and `published_softmax_bits` is what that code uses.
-    `weights` gives the tensors of a file their names in `shapes`.
+    architecture in shapes and facts. `shapes` are the tensors of an architecture; those matching `optional` may be
+    absent. `published` names, for each activation of the twin, the module of the published I-ViT code that holds its
+    scale, and `published_softmax_bits` is what that code uses. `weights` gives the tensors of a file their names in
+    `shapes`, and a position table the size of the architecture in the way that the facts tell.
     """
 
     title: str
@@ -48,7 +48,7 @@ class Family:
     published: Callable[[Any], dict[str, str]]
     published_softmax_bits: int
     optional: str = r"(?!)"
-    weights: Callable[[Tensors, Any], dict[str, torch.Tensor]] = lambda state_dict, arch: dict(state_dict)
+    weights: Callable[[Tensors, Any, Facts], dict[str, torch.Tensor]] = lambda state_dict, arch, facts: dict(state_dict)
 
     def refuse_unsupported(self, state_dict: Tensors) -> None:
         """Raise CheckpointError when a tensor belongs to a feature that is not supported."""
@@ -60,7 +60,8 @@ class Family:
     def validate(self, state_dict: Tensors, arch: Architecture) -> None:
         """Raise CheckpointError unless the tensors are those of `arch`, floating point and finite."""
         self.refuse_unsupported(state_dict)
-        check_tensors(self.weights(state_dict, arch), self.shapes(arch), optional=self.optional, family=self.title)
+        weights = self.weights(state_dict, arch, Facts())
+        check_tensors(weights, self.shapes(arch), optional=self.optional, family=self.title)
 
 
 def known_to_fit(

@@ -1,21 +1,25 @@
-"""Reads the object in a checkpoint file: tensors and plain containers only, whatever the file holds."""
+"""Reads the object in a checkpoint file: tensors and plain data only, whatever the file holds."""
 
 from __future__ import annotations
 
 import argparse
-import pickle
-import pickletools
+import io
 import re
 import warnings
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
+from ivit_onnx.checkpoints.archives import is_torchscript, read_archive, read_pickle
+from ivit_onnx.checkpoints.kinds import HEAD, archive_kind, file_kind
+from ivit_onnx.checkpoints.modules import script_tensors
+from ivit_onnx.checkpoints.npz import is_npz, read_npz
 from ivit_onnx.errors import CheckpointError
 
-__all__ = ["read_object"]
+__all__ = ["Content", "File", "first_bytes", "read_content"]
 
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
@@ -23,56 +27,125 @@ _PICKLE = b"\x80"
 _MOST_EXPANSION = 10
 
 
-def read_object(path: Path) -> Any:
-    """The content of a file of torch.save or of a safetensors file, told apart by their first bytes.
+@dataclass(frozen=True)
+class File:
+    """A checkpoint file, on disk or in memory. `title` names it in messages."""
 
-    Raises CheckpointError of one line when the file is missing, truncated, of another kind, or contains code.
+    title: str
+    place: Path | bytes
+
+    def open(self) -> BinaryIO:
+        """The file for reading. Raises CheckpointError when there is none."""
+        if isinstance(self.place, bytes):
+            return io.BytesIO(self.place)
+        try:
+            return self.place.open("rb")
+        except FileNotFoundError:
+            raise CheckpointError(f"checkpoint {self.title} does not exist") from None
+        except IsADirectoryError:
+            raise CheckpointError(f"{self.title} is a folder, expected a checkpoint file") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise CheckpointError(f"cannot read checkpoint {self.title}: {reason}") from None
+
+    def read(self) -> bytes:
+        """All bytes."""
+        return self.place if isinstance(self.place, bytes) else self.place.read_bytes()
+
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return len(self.place) if isinstance(self.place, bytes) else self.place.stat().st_size
+
+
+@dataclass(frozen=True)
+class Content:
+    """The object in a file, and sentences about how it was read."""
+
+    value: Any
+    notes: tuple[str, ...] = ()
+
+
+def first_bytes(file: File) -> bytes:
+    """The beginning of a file. Raises CheckpointError when it is missing, unreadable or empty."""
+    with file.open() as opened:
+        try:
+            head = opened.read(HEAD)
+        except OSError as error:
+            raise CheckpointError(f"cannot read checkpoint {file.title}: {error.strerror}") from None
+    if not head:
+        raise CheckpointError(f"{file.title} is empty")
+    return head
+
+
+def read_content(file: File) -> Content:
+    """The content of a file of torch.save, pickle.dump, TorchScript, safetensors or NumPy, told by its first bytes.
+
+    Tensors are `torch.Tensor`; what is neither tensor nor plain container is an `Inert`, or an `argparse.Namespace`.
+    Raises CheckpointError of one line when the file is missing, truncated or of another kind.
     """
-    head = _first_bytes(path)
+    head = first_bytes(file)
     if _is_safetensors(head):
-        return _read_safetensors(path)
-    if not head.startswith((_ZIP, _PICKLE)):
-        raise CheckpointError(f"{path} is neither a file of torch.save nor safetensors")
+        return Content(_read_safetensors(file))
     if head.startswith(_ZIP):
-        _check_archive(path)
+        return _read_zip(file)
+    if not head.startswith(_PICKLE):
+        unknown = "is neither a file of torch.save nor safetensors: its first bytes are of no known kind"
+        raise CheckpointError(f"{file.title} {file_kind(head) or unknown}")
+    value = _torch_load(file)
+    if value is None:
+        try:
+            value = read_pickle(file.read())
+        except Exception as error:  # a damaged file raises whatever its bytes lead to
+            raise _damaged(file, error) from None
+    return Content(value)
+
+
+def _read_zip(file: File) -> Content:
+    try:
+        with file.open() as opened, zipfile.ZipFile(opened) as archive:
+            entries = archive.infolist()
+    except CheckpointError:
+        raise
+    except Exception as error:  # a damaged archive raises whatever its bytes lead to
+        raise _damaged(file, error) from None
+    names = [entry.filename for entry in entries]
+    if not any(name.endswith("/data.pkl") for name in names) and not is_npz(names):
+        kind = archive_kind(names)
+        raise CheckpointError(f"{file.title} {kind or 'is a zip archive, but none of torch.save (it has no data.pkl)'}")
+    # torch.save compresses nothing, TorchScript its code.
+    if sum(entry.file_size for entry in entries) > _MOST_EXPANSION * file.size:
+        raise CheckpointError(f"{file.title} is a compressed archive, expected a file as torch.save writes it")
+    try:
+        with file.open() as opened:
+            if is_npz(names):
+                return Content(read_npz(opened))
+            if not is_torchscript(names) and (value := _torch_load(file)) is not None:
+                return Content(value)
+            with zipfile.ZipFile(opened) as archive:
+                value = read_archive(archive)
+            if is_torchscript(names):
+                return Content(
+                    script_tensors(value), ("a TorchScript archive: its tensors were read, nothing was run",)
+                )
+            return Content(value)
+    except Exception as error:
+        raise _damaged(file, error) from None
+
+
+def _torch_load(file: File) -> Any:
+    """What PyTorch's own restricted reader makes of a file; None where it refuses, whatever the reason.
+
+    It refuses all but tensors and plain containers. What is left is read without being made (inert.py).
+    """
+    place = file.place if isinstance(file.place, Path) else io.BytesIO(file.place)
     try:
         # Training scripts keep their options beside the weights. A Namespace is plain data: making one runs no code.
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise _refused(path, head, str(error)) from None
-    except Exception as error:  # a damaged file raises whatever its bytes lead to
-        if "TorchScript" in str(error):
-            raise CheckpointError(_contains_code(path, "a TorchScript program")) from None
-        raise CheckpointError(f"{path} is damaged or truncated ({_first_sentence(error)})") from None
-
-
-def _check_archive(path: Path) -> None:
-    """Refuse an archive that becomes far larger than its file: torch.save compresses nothing, TorchScript its code."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except Exception as error:  # a damaged archive raises whatever its bytes lead to
-        raise CheckpointError(f"{path} is damaged or truncated ({_first_sentence(error)})") from None
-    if sum(entry.file_size for entry in entries) > _MOST_EXPANSION * path.stat().st_size:
-        raise CheckpointError(f"{path} is a compressed archive, expected a file as torch.save writes it")
-
-
-def _first_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-    except FileNotFoundError:
-        raise CheckpointError(f"checkpoint {path} does not exist") from None
-    except IsADirectoryError:
-        raise CheckpointError(f"{path} is a folder, expected a checkpoint file") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CheckpointError(f"cannot read checkpoint {path}: {reason}") from None
-    if not head:
-        raise CheckpointError(f"{path} is empty")
-    return head
+            return torch.load(place, map_location="cpu", weights_only=True)
+    except Exception:  # also of a damaged file, which the second reader finds out
+        return None
 
 
 def _is_safetensors(head: bytes) -> bool:
@@ -80,57 +153,23 @@ def _is_safetensors(head: bytes) -> bool:
     return len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32
 
 
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+def _read_safetensors(file: File) -> dict[str, torch.Tensor]:
     try:
-        from safetensors.torch import load_file
+        from safetensors.torch import load, load_file
     except ImportError:
-        raise CheckpointError(f"{path} is a safetensors file; reading it needs `pip install safetensors`") from None
+        raise CheckpointError(
+            f"{file.title} is a safetensors file; reading it needs `pip install safetensors`"
+        ) from None
     try:
-        return dict(load_file(path, device="cpu"))
+        return dict(load(file.place) if isinstance(file.place, bytes) else load_file(file.place, device="cpu"))
     except Exception as error:  # safetensors raises its own and several built-in types
-        raise CheckpointError(f"{path} is damaged or truncated ({_first_sentence(error)})") from None
+        raise _damaged(file, error) from None
 
 
-def _refused(path: Path, head: bytes, message: str) -> CheckpointError:
-    """Why torch would not unpickle the file: code in it, damage, or a pickle that torch.save did not write."""
-    named = re.search(r"GLOBAL ([\w.]+)", message)
-    if named:
-        return CheckpointError(_contains_code(path, named[1]))
-    if head.startswith(_PICKLE):
-        called = _globals_of_pickle(path)
-        if called:
-            return CheckpointError(_contains_code(path, called[0]))
-        return CheckpointError(f"{path} is a damaged pickle, or one that torch.save did not write")
-    if "Unsupported" in message:
-        return CheckpointError(_contains_code(path, "more than tensors and plain containers"))
-    return CheckpointError(f"{path} is damaged or truncated")
-
-
-def _contains_code(path: Path, what: str) -> str:
-    return (
-        f"{path} refused because it contains code ({what}); "
-        "save the tensors alone: torch.save(model.state_dict(), path)"
-    )
-
-
-def _globals_of_pickle(path: Path) -> list[str]:
-    """Names that a raw pickle would import, read from its opcodes without running them."""
-    names: list[str] = []
-    strings: list[str] = []
-    try:
-        with path.open("rb") as file:
-            for opcode, argument, _ in pickletools.genops(file):
-                if isinstance(argument, str) and opcode.name in ("GLOBAL", "INST"):
-                    names.append(argument.replace(" ", "."))
-                elif isinstance(argument, str):
-                    strings.append(argument)
-                elif opcode.name == "STACK_GLOBAL":
-                    names.append(".".join(strings[-2:]))
-    except Exception:  # damaged: what was found so far is enough
-        return names
-    return names
-
-
-def _first_sentence(error: Exception) -> str:
+def _damaged(file: File, error: Exception) -> CheckpointError:
+    """What a file is whose bytes do not fit together."""
+    if isinstance(error, CheckpointError):
+        return error
     text = " ".join(str(error).split())
-    return re.split(r"(?<=[.:;]) ", text, maxsplit=1)[0].rstrip(".:;") or type(error).__name__
+    reason = re.split(r"(?<=[.:;]) ", text, maxsplit=1)[0].rstrip(".:;") or type(error).__name__
+    return CheckpointError(f"{file.title} is damaged or truncated ({reason[:200]})")

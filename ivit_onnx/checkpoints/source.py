@@ -1,4 +1,4 @@
-"""What a user gives as a checkpoint, after reading: tensors by the names of their maker, and what stands beside them."""
+"""A checkpoint after reading: tensors by the names of their maker, and what stands beside them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from ivit_onnx.checkpoints.facts import Facts
 from ivit_onnx.checkpoints.trained import Trained
 
-__all__ = ["WEIGHTS", "Choice", "Source", "Weights"]
+__all__ = ["AUTO", "WEIGHTS", "Choice", "Source", "Weights"]
 
 Weights = Literal["auto", "ema", "raw"]
 WEIGHTS: tuple[Weights, ...] = get_args(Weights)
@@ -29,6 +29,10 @@ class Choice:
     key: str = ""
     prefix: str | None = None
     weights: Weights = "auto"
+
+
+#: The reader looks.
+AUTO = Choice()
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from typing import Any
 
 import torch
 
-from ivit_onnx.architectures import Architecture, SwinArchitecture, known_architecture, matching_names
-from ivit_onnx.architectures.swin import Stage
+from ivit_onnx.architectures import Architecture, Size, SwinArchitecture, known_architecture, matching_names
 from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
 from ivit_onnx.checkpoints.family import Family, Reading, Tensors, known_to_fit
 from ivit_onnx.checkpoints.tensors import shape_of
@@ -23,7 +22,9 @@ from ivit_onnx.opset import window_offsets, window_regions
 
 __all__ = ["SWIN"]
 
-DEFAULT_IMAGE_SIZE = 224
+DEFAULT_IMAGE_SIZE = Size(224, 224)
+#: That of every normalisation of a Swin.
+EPSILON = 1e-5
 
 #: What a tensor name tells about features that are not supported, first match wins.
 _UNSUPPORTED = (
@@ -71,6 +72,10 @@ def _read(state_dict: Tensors, facts: Facts) -> Reading:
         )
     if facts.value("pool", "avg") != "avg":
         raise CheckpointError(f"not supported yet: a Swin with pooling by {facts.value('pool')}; it is avg")
+    if facts.value("eps", EPSILON) != EPSILON:
+        raise CheckpointError(
+            f"not supported yet: a Swin with normalisations of eps {facts.value('eps')}; it is {EPSILON}"
+        )
     weights = _timm_names(state_dict)
     if "patch_embed.norm.weight" not in weights:
         raise CheckpointError("not supported yet: a Swin whose patch embedding has no normalisation (patch_embed.norm)")
@@ -100,12 +105,13 @@ def _read(state_dict: Tensors, facts: Facts) -> Reading:
     settled = (
         facts.without("heads")
         | Facts.told(origin, image_size=size)
-        | Facts.told(ASSUMED if told is None else facts.found["name"].origin, act="gelu", eps=1e-5, blocks=PLAIN)
+        | Facts.told(ASSUMED if told is None else facts.found["name"].origin, act="gelu", eps=EPSILON, blocks=PLAIN)
     )
     size = settled.value("image_size")
     if settled.found["image_size"].origin == ASSUMED and known is None:
         warnings.append(
-            f"the image size cannot be read from the file: assuming {size} pixels; pass --img-size to say otherwise"
+            f"the image size cannot be read from the file: assuming {size.sides} pixels; pass --img-size to say "
+            "otherwise"
         )
     named = known is not None and known.image_size == size
     arch = SwinArchitecture(
@@ -117,8 +123,8 @@ def _read(state_dict: Tensors, facts: Facts) -> Reading:
     for stage in arch.stages:
         if stage.window != windows[stage.index]:
             raise CheckpointError(
-                f"layers.{stage.index} has windows of {windows[stage.index]} tokens a side, but a grid of {stage.grid} "
-                f"for images of {size} pixels; pass --img-size"
+                f"layers.{stage.index} has windows of {windows[stage.index]} tokens a side, but a grid of "
+                f"{stage.grid.sides} for images of {size.sides} pixels; pass --img-size"
             )
     return Reading(arch, settled, tuple(warnings))
 
@@ -162,18 +168,30 @@ def _window(weights: Tensors, stage: int) -> tuple[int, int]:
 
 def _image_size(
     state_dict: Tensors, patch: int, windows: tuple[int, ...], known: Architecture | None
-) -> tuple[int, str]:
-    """The side of the images, and what told it."""
+) -> tuple[Size, str]:
+    """The size of the images, and what told it."""
     for name in state_dict:
         match = _BUFFERS.match(name)
         if match is None or match[3] != "attn_mask" or int(match[1]) >= len(windows):
             continue
-        stage, count = int(match[1]), shape_of(state_dict, name, 3)[0]
-        return math.isqrt(count) * windows[stage] * 2**stage * patch, "masks of attention"
+        stage = int(match[1])
+        shape_of(state_dict, name, 3)
+        grid = _masked_grid(state_dict[name], windows[stage])
+        return Size(*(side * 2**stage * patch for side in grid)), "masks of attention"
     return DEFAULT_IMAGE_SIZE if known is None else known.image_size, ASSUMED
 
 
-def _weights(state_dict: Tensors, arch: SwinArchitecture) -> dict[str, torch.Tensor]:
+def _masked_grid(mask: torch.Tensor, window: int) -> Size:
+    """The grid whose mask the original code saved, [windows, T, T]; a square if it is that of none."""
+    count, area = len(mask), window * window
+    square = Size(*(math.isqrt(count) * window,) * 2)
+    if mask.shape[1:] != (area, area) or not _is_dense(mask):
+        return square
+    others = (Size(rows * window, count // rows * window) for rows in range(1, count + 1) if count % rows == 0)
+    return next((grid for grid in (square, *others) if _same(mask, _mask(grid, window, window // 2))), square)
+
+
+def _weights(state_dict: Tensors, arch: SwinArchitecture, facts: Facts) -> dict[str, torch.Tensor]:
     """The weights under timm's names.
 
     Raises CheckpointError when a buffer is not what follows from the architecture.
@@ -183,19 +201,29 @@ def _weights(state_dict: Tensors, arch: SwinArchitecture) -> dict[str, torch.Ten
         if match is None or int(match[1]) >= len(arch.stages):
             continue
         stage = arch.stages[int(match[1])]
-        expected = _mask(stage) if match[3] == "attn_mask" else torch.from_numpy(window_offsets(stage.window))
-        dense = tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_meta or tensor.is_complex())
-        if not dense or tensor.shape != expected.shape or not torch.equal(tensor.to(expected.dtype), expected):
+        if match[3] == "attn_mask":
+            expected = _mask(stage.grid, stage.window, stage.shift)
+        else:
+            expected = torch.from_numpy(window_offsets(stage.window))
+        if not _is_dense(tensor) or not _same(tensor, expected):
             raise CheckpointError(
-                f"{name} is not what follows from windows of {stage.window} tokens a side on a grid of {stage.grid}, "
-                f"for images of {arch.image_size} pixels"
+                f"{name} is not what follows from windows of {stage.window} tokens a side on a grid of "
+                f"{stage.grid.sides}, for images of {arch.image_size.sides} pixels"
             )
     return _timm_names(state_dict)
 
 
-def _mask(stage: Stage) -> torch.Tensor:
+def _is_dense(tensor: torch.Tensor) -> bool:
+    return tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_meta or tensor.is_complex())
+
+
+def _same(tensor: torch.Tensor, expected: torch.Tensor) -> bool:
+    return tensor.shape == expected.shape and torch.equal(tensor.to(expected.dtype), expected)
+
+
+def _mask(grid: Size, window: int, shift: int) -> torch.Tensor:
     """What the original code adds to the scores of shifted windows."""
-    regions = torch.from_numpy(window_regions(stage.grid, stage.grid, stage.window, stage.shift))
+    regions = torch.from_numpy(window_regions(*grid, window, shift))
     return torch.where(regions[:, None, :] == regions[:, :, None], 0.0, -100.0)
 
 

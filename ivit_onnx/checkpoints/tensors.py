@@ -3,72 +3,48 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
 import torch
 
-from ivit_onnx.checkpoints.files import read_object
 from ivit_onnx.errors import CheckpointError
 
 __all__ = [
     "StateDict",
     "check_dense",
     "check_tensors",
+    "checked_names",
     "checkpoint_fingerprint",
-    "load_state_dict",
     "shape_of",
     "to_float32",
 ]
 
 StateDict = dict[str, torch.Tensor]
 
-#: Keys under which training scripts keep the weights, preferred first: averaged weights are what is published.
-WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
-
-#: Prefixes that DistributedDataParallel and torch.compile put in front of every name.
-PREFIXES = ("module.", "_orig_mod.")
-
 FLOAT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def load_state_dict(path: str | os.PathLike[str]) -> StateDict:
-    """The tensors of a .pth, .pt, .pth.tar or .safetensors file by name; the content decides, not the suffix.
+def checked_names(content: Mapping[Any, Any], title: str) -> StateDict:
+    """The tensors of a mapping that is a state_dict. Raises CheckpointError where it holds anything else.
 
-    Looks inside the usual wrappers (`state_dict_ema`, `model_ema`, `state_dict`, `model`) and strips the prefixes
-    of DistributedDataParallel and torch.compile. Never unpickles an object. Raises CheckpointError.
+    Names can be printed, and no tensor has more elements than are stored.
     """
-    path = Path(path)
-    content = read_object(path)
-    if isinstance(content, Mapping):
-        inner = (content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping))
-        content = next(inner, content)
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a state_dict (names to tensors)")
     if not content:
-        raise CheckpointError(f"{path} holds an empty state_dict")
-    others = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
-    if others:
-        kinds = type(content.get(others[0])).__name__
-        raise CheckpointError(
-            f"{path} is not a state_dict: {others[0]!r} is a {kinds}, not a tensor "
-            f"(looked for weights under {', '.join(sorted(WRAPPERS))})"
-        )
-    state_dict = {str(name): tensor for name, tensor in content.items()}
-    for name, tensor in state_dict.items():
-        if not name.isprintable():
-            raise CheckpointError(f"{path} is not a state_dict: {name[:100]!r} is not the name of a tensor")
+        raise CheckpointError(f"{title} holds an empty state_dict")
+    for name, tensor in content.items():
+        if not isinstance(tensor, torch.Tensor):
+            kind = getattr(tensor, "name", type(tensor).__name__)
+            raise CheckpointError(f"{title} is not a state_dict: {str(name)[:100]!r} is a {kind}, not a tensor")
+        if not str(name).isprintable():
+            raise CheckpointError(f"{title} is not a state_dict: {str(name)[:100]!r} is not the name of a tensor")
         if _repeats_elements(tensor):
             raise CheckpointError(
                 f"tensor {name} has more elements than the file ({list(tensor.shape)}): it was saved from an expanded "
                 "tensor; save tensor.contiguous()"
             )
-    for prefix in PREFIXES * 2:
-        if all(name.startswith(prefix) for name in state_dict):
-            state_dict = {name.removeprefix(prefix): tensor for name, tensor in state_dict.items()}
-    return state_dict
+    return {str(name): tensor for name, tensor in content.items()}
 
 
 def check_tensors(

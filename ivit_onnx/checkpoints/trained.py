@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ivit_onnx._version import __version__
 from ivit_onnx.architectures import Architecture, Preprocess, architecture_from_json
+from ivit_onnx.checkpoints.files import File
 from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint
 from ivit_onnx.errors import CheckpointError, IvitError
 from ivit_onnx.files import atomic_write, parse_json
@@ -68,18 +69,18 @@ def write_trained(path: str | os.PathLike[str], weights: Mapping[str, Tensor], t
         Path(temporary).write_bytes(save(tensors, metadata))
 
 
-def read_trained(path: str | os.PathLike[str], tensors: StateDict) -> Trained | None:
+def read_trained(file: File, tensors: StateDict) -> Trained | None:
     """What the metadata of a checkpoint file says; None for a file that `ivit-train` did not write.
 
     Raises CheckpointError when it is of another version or damaged. `tensors` are those of the file.
     """
-    metadata = _metadata(Path(path))
+    metadata = _metadata(file)
     name, _, version = metadata.get("format", "").partition(" ")
     if name != _FORMAT:
         return None
     if version != str(_VERSION):
         raise CheckpointError(
-            f"{path} is a checkpoint of ivit-train in format {version}, expected {_VERSION}; "
+            f"{file.title} is a checkpoint of ivit-train in format {version}, expected {_VERSION}; "
             f"ivit-onnx {metadata.get('version', 'of another version')} wrote it"
         )
     try:
@@ -94,9 +95,9 @@ def read_trained(path: str | os.PathLike[str], tensors: StateDict) -> Trained | 
         if found.preprocess.size != found.arch.image_size:
             raise ValueError(f"images of {found.preprocess.size} pixels for a network of {found.arch.image_size}")
     except (KeyError, TypeError, ValueError, IvitError) as error:
-        raise CheckpointError(f"{path}: damaged metadata of a checkpoint of ivit-train ({error})") from None
+        raise CheckpointError(f"{file.title}: damaged metadata of a checkpoint of ivit-train ({error})") from None
     if checkpoint_fingerprint(tensors) != fingerprint:
-        raise CheckpointError(f"{path} is damaged: its tensors are not those that ivit-train wrote (fingerprint)")
+        raise CheckpointError(f"{file.title} is damaged: its tensors are not those that ivit-train wrote (fingerprint)")
     return found
 
 
@@ -106,14 +107,14 @@ def _softmax_bits(text: str) -> int:
     return int(text)
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def _metadata(file: File) -> dict[str, str]:
     """The metadata of a safetensors file that has been read; {} for a file of another kind."""
-    with path.open("rb") as file:
-        head = file.read(9)
+    with file.open() as opened:
+        head = opened.read(9)
         if len(head) < 9 or head[8:] != b"{":
             return {}
         try:
-            header = parse_json(b"{" + file.read(int.from_bytes(head[:8], "little") - 1))
+            header = parse_json(b"{" + opened.read(int.from_bytes(head[:8], "little") - 1))
         except ValueError:
             return {}
     found = header.get("__metadata__")

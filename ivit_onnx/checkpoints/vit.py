@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from ivit_onnx.architectures import KNOWN, VitArchitecture, known_architecture, matching_names
 from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
 from ivit_onnx.checkpoints.family import Family, Reading, Tensors, known_to_fit
+from ivit_onnx.checkpoints.positions import PositionResize, position_fields, resize_positions, trained_grid
 from ivit_onnx.checkpoints.tensors import shape_of
 from ivit_onnx.errors import CheckpointError
 
@@ -55,7 +55,7 @@ def _detects(state_dict: Tensors) -> bool:
 
 
 def _read(state_dict: Tensors, facts: Facts) -> Reading:
-    """The architecture: what neither shapes nor facts tell is that of a known model of these shapes, or timm's default."""
+    """The architecture; what neither shapes nor facts tell is that of the known model with these shapes."""
     original, state_dict = state_dict, _timm_names(state_dict)
     channels, patch = _patches(state_dict)
     width, depth = shape_of(state_dict, "patch_embed.proj.weight", 4)[0], _depth(state_dict)
@@ -65,7 +65,6 @@ def _read(state_dict: Tensors, facts: Facts) -> Reading:
     fc_norm = _fc_norm(state_dict)
     if distilled and not (class_token and "head.weight" in state_dict):
         raise CheckpointError("not supported yet: a distillation token (dist_token) without class token or head")
-    grid, no_embed_class = _position_grid(state_dict, int(class_token) + int(distilled) + reg_tokens)
     found: dict[str, Any] = {
         "patch_size": patch,
         "in_channels": channels,
@@ -75,27 +74,28 @@ def _read(state_dict: Tensors, facts: Facts) -> Reading:
         "distilled": distilled,
         "class_token": class_token,
         "reg_tokens": reg_tokens,
-        "no_embed_class": no_embed_class,
         "pre_norm": "norm_pre.weight" in state_dict,
         "fc_norm": fc_norm,
         "layer_scale": "blocks.0.ls1.gamma" in state_dict,
     }
-    table_size = grid * patch
+    tokens = shape_of(state_dict, "pos_embed", 3)[1]
+    prefix = int(class_token) + int(distilled) + reg_tokens
+    fields, warnings = position_fields(found, tokens, prefix, facts, separate="register_tokens" in original)
+    found = {"no_embed_class": fields["no_embed_class"], **found}
+    table_size = fields["image_size"]
     shapes = found if "image_size" in facts else {"image_size": table_size, **found}
-    told, warnings = known_to_fit(facts, "vit", shapes, ("heads", "act", "pool"))
+    told, doubts = known_to_fit(facts, "vit", shapes, ("heads", "act", "pool"))
     fitting = matching_names("vit", {**found, "image_size": table_size}) if told is None else [told.name]
     names = fitting if told is not None else _agreeing(fitting, facts) or fitting
     like = known_architecture(names[0]) if names else None
     if told is None and "blocks" not in facts:
         _refuse_lookalikes(original, found, known=bool(names))
     known = like if isinstance(like, VitArchitecture) else None
-    pools = ("token",) if class_token and not fc_norm else ("avg",)
     defaults = {
         "heads": known.heads if known is not None else _standard_heads(width, facts),
         "act": known.act if known is not None else "gelu",
         "eps": known.eps if known is not None else 1e-5 if found["pre_norm"] else 1e-6,
-        "pool": known.pool if known is not None else pools[0],
-        "image_size": table_size,
+        "pool": known.pool if known is not None else "token" if class_token and not fc_norm else "avg",
         "blocks": PLAIN,
     }
     origin = ASSUMED if told is None else facts.found["name"].origin
@@ -103,13 +103,15 @@ def _read(state_dict: Tensors, facts: Facts) -> Reading:
     facts = facts.without(*guesses) | Facts.told("the position table", image_size=table_size)
     # What a layout assumes is nearer than a model with the same shapes, but not than one that is named.
     settled = facts | (guesses | Facts.told(origin, **defaults) if told is None else Facts.told(origin, **defaults))
+    size = settled.value("image_size")
     arch = VitArchitecture(
-        name=names[0] if names else f"vit_custom_patch{patch}_{settled.value('image_size')}",
+        name=names[0] if names else f"vit_custom_patch{patch}_{size}",
+        image_size=size,
         classes=shape_of(state_dict, "head.weight", 2)[0] if "head.weight" in state_dict else 0,
-        **{field: settled.value(field) for field in ("heads", "act", "eps", "pool", "image_size")},
+        **{field: settled.value(field) for field in ("heads", "act", "eps", "pool")},
         **found,
     )
-    return Reading(arch, settled, (*warnings, *_unsure(arch, fitting, settled)))
+    return Reading(arch, settled, (*warnings, *doubts, *_unsure(arch, fitting, settled)))
 
 
 def _refuse_lookalikes(names: Tensors, found: dict[str, Any], known: bool) -> None:
@@ -120,12 +122,12 @@ def _refuse_lookalikes(names: Tensors, found: dict[str, Any], known: bool) -> No
     plain = not (found["distilled"] or found["reg_tokens"] or found["fc_norm"])
     rotary = plain and found["class_token"] and found["no_embed_class"] and "blocks.0.gamma_1" in names
     perception = plain and found["pre_norm"] and (found["width"], found["depth"]) in _PERCEPTION and not known
-    after = "blocks.0.attn.qkv.bias" not in names and found["fc_norm"] and not found["class_token"]
+    free = not (found["layer_scale"] or found["reg_tokens"] or found["class_token"])
+    after = free and found["fc_norm"] and "blocks.0.attn.qkv.bias" not in names
     other = {
         "vit_*_rope_ape_*, with rotary position embedding": rotary,
         "vit_pe_*, with rotary position embedding": perception,
-        "vit_*_rpn_*, with normalisation after each branch": after
-        and not (found["layer_scale"] or found["reg_tokens"]),
+        "vit_*_rpn_*, with normalisation after each branch": after,
     }
     for network, fits in other.items():
         if fits:
@@ -209,33 +211,25 @@ def _fc_norm(state_dict: Tensors) -> bool:
     return "fc_norm.weight" in state_dict
 
 
-def _position_grid(state_dict: Tensors, prefix: int) -> tuple[int, bool]:
-    """Side of the grid of patches of the position table, and whether the table has no entries for prefix tokens."""
-    tokens = shape_of(state_dict, "pos_embed", 3)[1]
-    for skipped, no_embed_class in ((prefix, False), (0, prefix > 0)):
-        grid = math.isqrt(max(tokens - skipped, 0))
-        if grid > 0 and grid * grid == tokens - skipped:
-            return grid, no_embed_class
-    raise CheckpointError(
-        f"not supported yet: images that are not square (pos_embed has {tokens} tokens, {prefix} of them no patches)"
-    )
-
-
-def _weights(state_dict: Tensors, arch: VitArchitecture) -> dict[str, torch.Tensor]:
+def _weights(state_dict: Tensors, arch: VitArchitecture, facts: Facts) -> dict[str, torch.Tensor]:
     """The weights with timm's names, and with a position table for the image size of `arch`."""
     adapted = _timm_names(state_dict)
     table = adapted.get("pos_embed")
-    if table is None or table.ndim != 3 or table.shape[1] == arch.positions:
+    if table is None or table.ndim != 3 or table.shape[0] != 1 or not table.is_floating_point():
         return adapted
-    prefix = 0 if arch.no_embed_class else arch.prefix_tokens
-    grid, new_grid = math.isqrt(max(table.shape[1] - prefix, 0)), arch.image_size // arch.patch_size
-    if table.shape[0] == 1 and 0 < grid * grid == table.shape[1] - prefix and table.is_floating_point():
-        # As timm's resample_abs_pos_embed; float64, so that every machine gets the same float32 numbers.
-        patches = table[:, prefix:].double().reshape(1, grid, grid, -1).permute(0, 3, 1, 2)
-        patches = torch.nn.functional.interpolate(patches, (new_grid, new_grid), mode="bicubic", antialias=True)
-        patches = patches.permute(0, 2, 3, 1).flatten(1, 2).float()
-        adapted["pos_embed"] = torch.cat([table[:, :prefix].float(), patches], dim=1)
+    trained = trained_grid(table.shape[1], arch)
+    if trained is not None and trained != arch.grid:
+        prefix = 0 if arch.no_embed_class else arch.prefix_tokens
+        adapted["pos_embed"] = resize_positions(table, prefix, trained, arch.grid, _resizing(state_dict, facts))
     return adapted
+
+
+def _resizing(state_dict: Tensors, facts: Facts) -> PositionResize:
+    """How the authors of a file resize its position table."""
+    if "position_resize" in facts:
+        return PositionResize(facts.value("position_resize"))
+    dinov2 = {"mask_token", "blocks.0.ls1.gamma"} <= state_dict.keys() and "register_tokens" not in state_dict
+    return PositionResize.DINOV2 if dinov2 else PositionResize.TIMM
 
 
 def _depth(state_dict: Tensors) -> int:

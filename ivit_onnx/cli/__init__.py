@@ -1,14 +1,17 @@
 """The commands: ivit-export, ivit-run, ivit-verify, ivit-bench, ivit-eval, ivit-report and ivit-train.
 
-Exit status: 0 success, 1 `ivit-verify` found a difference, 2 the input or the options are wrong (one line on standard
-error says how). Anything else that is raised is a defect and shows its traceback.
+Exit status: 0 success, 1 `ivit-verify` found a difference, or some of the images of `ivit-run` or `ivit-eval` could not
+be read, 2 the input or the options are wrong (one line on standard error says how). Anything else that is raised is a
+defect and shows its traceback.
 """
 
 from __future__ import annotations
 
 import importlib
+import io
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
@@ -64,6 +67,10 @@ def verify_main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(command: str, arguments: Sequence[str] | None, *, extras: str) -> int:
     _clean_up_when_terminated()
+    # Pillow warns of what it can read all the same, and names of files need not be text.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app = importlib.import_module(f"ivit_onnx.cli.{command}").app
         name = f"ivit-{command}"

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from ivit_onnx.datasets import DESCRIPTION
+from ivit_onnx.datasets import DESCRIPTION, ClassOrder
 
-__all__ = ["Classes", "Data", "ImageColumn", "LabelColumn", "Labels", "SplitName", "SplitOption"]
+__all__ = ["ClassOrderOption", "Classes", "Data", "ImageColumn", "LabelColumn", "Labels", "SplitName", "SplitOption"]
 
 
 class SplitName(StrEnum):
@@ -33,7 +33,15 @@ Classes = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="All classes of the model in order, the first word of each line, for data with some of them.",
+        help="All classes of the model in order, a name a line, CSV or JSON, for data with some of them or in another "
+        "order.",
+    ),
+]
+ClassOrderOption = Annotated[
+    ClassOrder | None,
+    typer.Option(
+        help="How folders of classes are sorted to number them: natural (1, 2, 10), as timm does, or text (1, 10, 2), "
+        "as torchvision does.  \\[default: natural]"
     ),
 ]
 ImageColumn = Annotated[

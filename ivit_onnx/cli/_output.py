@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -11,7 +12,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["Device", "hush_runtime", "megabytes", "print_json", "print_lines", "print_pairs", "print_table"]
+__all__ = [
+    "Device",
+    "hush_runtime",
+    "megabytes",
+    "print_json",
+    "print_lines",
+    "print_pairs",
+    "print_table",
+    "print_unreadable",
+]
 
 
 class Device(StrEnum):
@@ -55,6 +65,12 @@ def print_lines(lines: Sequence[str], style: str = "") -> None:
     console = Console()
     for line in lines:
         console.print(escape(line), style=style, soft_wrap=True, highlight=False)
+
+
+def print_unreadable(messages: Sequence[str]) -> None:
+    """A line on standard error for each image that could not be read."""
+    for message in messages:
+        print(f"error: {message}", file=sys.stderr)
 
 
 def hush_runtime() -> None:

@@ -9,8 +9,19 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ivit_onnx.cli._data import Classes, Data, ImageColumn, LabelColumn, Labels, SplitName, SplitOption
-from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_lines, print_table
+from ivit_onnx.architectures import Preprocess
+from ivit_onnx.cli._data import (
+    Classes,
+    ClassOrderOption,
+    Data,
+    ImageColumn,
+    LabelColumn,
+    Labels,
+    SplitName,
+    SplitOption,
+)
+from ivit_onnx.cli._numbers import number
+from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_lines, print_table, print_unreadable
 from ivit_onnx.cli._run import DeviceOption, NoKernels, Threads
 from ivit_onnx.datasets import open_dataset
 from ivit_onnx.evaluation import Counts, Evaluation, evaluate
@@ -32,12 +43,16 @@ def evaluate_model(
     split: SplitOption = SplitName.VAL,
     labels: Labels = None,
     classes: Classes = None,
+    class_order: ClassOrderOption = None,
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most this many images, evenly spaced.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images in a run.")] = DEFAULT_BATCH,
+    limit: Annotated[
+        int | None, typer.Option(**number("limit"), help="At most this many images, evenly spaced.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(**number("batch_size"), help="Images in a run.")] = DEFAULT_BATCH,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads that read images.  \\[default: one a core, up to 8]")
+        int | None,
+        typer.Option(**number("readers"), help="Threads that read images.  \\[default: one a core, up to 8]"),
     ] = None,
     threads: Threads = None,
     device: DeviceOption = Device.CPU,
@@ -53,6 +68,8 @@ def evaluate_model(
     Images are resized, cropped and normalised as the model's own metadata says; with --against the floating-point
     network of the checkpoint gets the very same ones.
 
+    Exit status: 0 all images counted, 1 some could not be read and are named, 2 wrong input.
+
     Examples:
 
     \b
@@ -61,8 +78,15 @@ def evaluate_model(
       ivit-eval deit.onnx --data hf:imagenet-1k --limit 5000 --json
     """
     hush_runtime()
-    columns = {"image_column": image_column, "label_column": label_column}
-    images = open_dataset(data, split.value, labels=labels, classes=classes, **columns)
+    images = open_dataset(
+        data,
+        split.value,
+        labels=labels,
+        classes=classes,
+        image_column=image_column,
+        label_column=label_column,
+        class_order=class_order,
+    )
     with _Bar(against is not None) as bar:
         result = evaluate(
             model,
@@ -82,6 +106,9 @@ def evaluate_model(
         print_json(content)
     else:
         _print_result(result, content)
+    if result.unreadable:
+        print_unreadable(result.unreadable)
+        raise typer.Exit(1)
 
 
 class _Bar:
@@ -110,16 +137,12 @@ class _Bar:
 
 def _print_result(result: Evaluation, content: dict[str, Any]) -> None:
     counts, preprocess = result.counts, result.description.preprocess
-    how = (
-        f"images of {preprocess.size} x {preprocess.size} as they are"
-        if result.whole
-        else f"shorter side to {preprocess.resize} ({preprocess.interpolation}), centre of {preprocess.size}"
-    )
+    how = f"images of {preprocess.size.sides} as they are" if result.whole else _resizing(preprocess)
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (preprocess.mean, preprocess.std))
     lines = [f"preprocessing: {how}, mean {mean}, std {std}"]
     if result.resumed:
         lines.append(f"{result.resumed} images were counted before, {counts.images - result.resumed} in this run")
-    print_lines(lines)
+    print_lines([*lines, *(f"note: {note}" for note in result.notes)])
     rows = [
         [name, f"{entry['top1']:.2%}", "" if entry["top5"] is None else f"{entry['top5']:.2%}", _speed(entry)]
         for name, entry in (("integer", content["integer"]), ("float, PyTorch", content["float"]))
@@ -134,6 +157,16 @@ def _print_result(result: Evaluation, content: dict[str, Any]) -> None:
                 f"right, the integer model has {counts.lost} wrong; it has {counts.gained} others right"
             ]
         )
+
+
+def _resizing(preprocess: Preprocess) -> str:
+    """How images of another size become the network's, in words."""
+    resize = preprocess.resize
+    if preprocess.crop_mode == "squash":
+        target = f"both sides to {resize.sides}"
+    else:
+        target = f"shorter side to {resize.height}" if resize.square else f"to at least {resize.sides}"
+    return f"{target} ({preprocess.interpolation}), centre of {preprocess.size.sides}"
 
 
 def _speed(entry: dict[str, Any]) -> str:

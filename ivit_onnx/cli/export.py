@@ -10,6 +10,8 @@ import typer
 
 from ivit_onnx.architectures import KNOWN, architecture_from_json
 from ivit_onnx.cli._colours import colours
+from ivit_onnx.cli._image_size import IMAGE_SIZE, image_size
+from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import megabytes, print_json, print_lines, print_pairs, print_table
 from ivit_onnx.errors import ExportError
 from ivit_onnx.files import check_output
@@ -35,10 +37,7 @@ def _list_models(wanted: bool) -> None:
     if not wanted:
         return
     if sys.stdout.isatty():
-        rows = [
-            [name, f"{arch.image_size} x {arch.image_size}", arch.summary(), ", ".join(arch.traits())]
-            for name, arch in KNOWN.items()
-        ]
+        rows = [[name, arch.image_size.sides, arch.summary(), ", ".join(arch.traits())] for name, arch in KNOWN.items()]
         print_table("known models of timm", ["name", "images", "dimensions", "features"], rows)
     else:
         print_lines([*KNOWN])
@@ -51,11 +50,17 @@ def export(
         Path,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="Weights of a timm model, or of one trained by the I-ViT code: a .pth, .pt, .pth.tar or .safetensors "
-            "file. Code in it never runs.",
+            help="Weights of a vision transformer, as timm, Hugging Face transformers, torchvision, open_clip, "
+            "mmpretrain or the authors save them, or as the I-ViT code trained them: a file, or a folder with "
+            "config.json. Code in it never runs.",
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The ONNX file to write, whole or not at all.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The ONNX file to write, whole or not at all.")
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Only print what the checkpoint is recognised as, and why.")
+    ] = False,
     arch: Annotated[
         str | None,
         typer.Option(
@@ -84,8 +89,9 @@ def export(
     calib_images: Annotated[
         int | None,
         typer.Option(
+            **number("calib_images"),
             help="Use at most this many images, evenly spaced over the folder, or draw this many.  "
-            "\\[default: 128, or 48 drawn]"
+            "\\[default: 128, or 48 drawn]",
         ),
     ] = None,
     calib_cache: Annotated[
@@ -115,12 +121,17 @@ def export(
         ),
     ] = "uint8",
     num_heads: Annotated[
-        int | None, typer.Option(help="Attention heads, when the file cannot tell.  \\[default: one for 64 channels]")
-    ] = None,
-    img_size: Annotated[
         int | None,
         typer.Option(
-            help="Image size to use the network at; a position table is resized to it.  \\[default: as trained]"
+            **number("num_heads"),
+            help="Attention heads, when the file cannot tell.  \\[default: one for 64 channels]",
+        ),
+    ] = None,
+    img_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar=IMAGE_SIZE,
+            help="Image size to use the network at; a position table is resized to it.  \\[default: as trained]",
         ),
     ] = None,
     act: Annotated[
@@ -128,6 +139,35 @@ def export(
         typer.Option(
             help="Activation function of the floating-point network, when the file cannot tell.  "
             "\\[default: that of the architecture]"
+        ),
+    ] = None,
+    pool: Annotated[
+        Literal["token", "avg"] | None,
+        typer.Option(
+            help="What the head reads, when the file cannot tell: the class token, or the mean of the patches.  "
+            "\\[default: that of the architecture]"
+        ),
+    ] = None,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain",
+            help="Say that blocks are normalised before each branch and have no rotary embedding, where another "
+            "network has the same tensors.",
+        ),
+    ] = False,
+    weights: Annotated[
+        Literal["auto", "ema", "raw"],
+        typer.Option(help="Averaged or last weights, of a file that has both; auto takes averaged ones."),
+    ] = "auto",
+    key: Annotated[
+        str, typer.Option(metavar="NAME", help="Where in the file the weights are, as model.state_dict.")
+    ] = "",
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What the names of the network begin with, as visual., of a file with several networks.",
         ),
     ] = None,
     mean: Annotated[
@@ -172,20 +212,36 @@ def export(
       ivit-export digits.pth -o digits.onnx --calib digits.npz --num-heads 2 \\
           --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5
 
+      ivit-export --explain deit_tiny.pth
       ivit-export --list-models
 
     Then check the result with `ivit-verify deit_tiny.onnx --against deit_tiny.pth`, and try it with
     `ivit-run deit_tiny.onnx photo.jpg`.
     """
+    reading: dict[str, Any] = {
+        "arch": arch,
+        "num_heads": num_heads,
+        "img_size": image_size(img_size),
+        "act": act,
+        "pool": pool,
+        "plain": plain,
+        "weights": weights,
+        "key": key,
+        "prefix": prefix,
+        **{name: colours(name, text) for name, text in (("mean", mean), ("std", std))},
+    }
+    if explain:
+        _explain(checkpoint, reading, as_json)
+        return
+    if output is None:
+        raise ExportError("expected a file to write: pass --output, or --explain to write nothing")
     check_output(output, force=force)
     _refuse_overwriting(output, checkpoint, calib, calib_cache)
-    normalisation = {name: colours(name, text) for name, text in (("mean", mean), ("std", std))}
     from ivit_onnx import api
 
     report = api.export(
         checkpoint,
         output,
-        arch=arch,
         calib=calib,
         calib_preset=calib_preset,
         calib_method=calib_method,
@@ -194,14 +250,10 @@ def export(
         softmax_bits=softmax_bits,
         nonlinear=nonlinear,
         input=input_type,
-        num_heads=num_heads,
-        img_size=img_size,
-        act=act,
-        mean=normalisation["mean"],
-        std=normalisation["std"],
         flat=flat,
         force=force,
         progress=sys.stderr.isatty(),
+        **reading,
     )
     if as_json:
         print_json(report.to_json())
@@ -209,13 +261,31 @@ def export(
         _print_summary(report)
 
 
+def _explain(checkpoint: Path, reading: dict[str, Any], as_json: bool) -> None:
+    from ivit_onnx import api
+
+    found = api.explain(checkpoint, **reading)
+    if as_json:
+        print_json(found)
+        return
+    arch = architecture_from_json(found["arch"])
+    rows = [("layout", found["layout"]), ("network", ", ".join([f"{arch.name}: {arch.summary()}", *arch.traits()]))]
+    rows += [(fact["what"], f"{fact['text']} ({fact['from']})") for fact in found["facts"].values()]
+    print_pairs(f"{checkpoint}", rows)
+    print_lines([f"note: {note}" for note in found["notes"]])
+    print_lines([f"assumed: {assumption}" for assumption in found["assumptions"]])
+    print_lines([f"warning: {warning}" for warning in found["warnings"]], style="yellow")
+
+
 def _print_summary(report: ExportReport) -> None:
-    arch, calibration = architecture_from_json(report.arch), report.calibration
+    arch, calibration, recognised = architecture_from_json(report.arch), report.calibration, report.recognised
     output = f"{arch.classes} classes" if arch.classes else "features without a head"
     operators = sorted(report.operators.items(), key=lambda item: (-item[1], item[0]))
     rows = [
         ("architecture", f"{arch.name}: {arch.summary()}"),
-        ("images", f"{arch.image_size} x {arch.image_size} pixels, {output}"),
+        ("read as", recognised["layout"]),
+        ("assumed", "; ".join(recognised["assumptions"]) or "nothing"),
+        ("images", f"{arch.image_size.sides} pixels, {output}"),
         ("calibration", _calibration(calibration)),
         ("parameters", f"{report.parameters:,}"),
         (
@@ -230,6 +300,7 @@ def _print_summary(report: ExportReport) -> None:
         ("time", f"{report.seconds:.1f} s"),
     ]
     print_pairs(f"wrote {' and '.join(report.files)}", rows)
+    print_lines([f"note: {note}" for note in recognised["notes"]])
     if calibration.get("source") == _DRAWN:
         print_lines([f"note: {_OTHERS}"])
     print_lines([f"warning: {warning}" for warning in report.warnings], style="yellow")

@@ -11,10 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ivit_onnx._version import __version__
 from ivit_onnx.cli._data import SplitName, SplitOption
+from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import print_json, print_lines, print_table
 from ivit_onnx.cli._run import Threads
 from ivit_onnx.datasets import DESCRIPTION
 from ivit_onnx.files import atomic_write, check_output
+from ivit_onnx.images import left_out
 
 if TYPE_CHECKING:
     from ivit_onnx.report import ErrorReport
@@ -38,8 +40,10 @@ def report(
         Path | None, typer.Option("--output", "-o", help="The HTML page.  \\[default: MODEL with the suffix .html]")
     ] = None,
     split: SplitOption = SplitName.VAL,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many images, evenly spaced.")] = DEFAULT_IMAGES,
-    top: Annotated[int, typer.Option(min=1, help="How many layers, and parts of layers, to print.")] = 10,
+    limit: Annotated[
+        int, typer.Option(**number("limit"), help="At most this many images, evenly spaced.")
+    ] = DEFAULT_IMAGES,
+    top: Annotated[int, typer.Option(**number("top"), help="How many layers, and parts of layers, to print.")] = 10,
     threads: Threads = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing page.")] = False,
     as_json: Annotated[
@@ -70,7 +74,9 @@ def report(
     if threads is not None:
         torch.set_num_threads(threads)
     twin = load_twin(model, against)
-    images = torch.from_numpy(load_images(data, split.value, twin.preprocess, limit))
+    unreadable: list[str] = []
+    images = torch.from_numpy(load_images(data, split.value, twin.preprocess, limit, unreadable))
+    notes = left_out("the report", unreadable)
     columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -88,7 +94,7 @@ def report(
         temporary.write_text(page(result, facts), encoding="utf-8")
     if as_json:
         names = {"model": str(model), "architecture": architecture, "checkpoint": str(against), "data": data}
-        print_json(names | {"page": str(path)} | result.to_json())
+        print_json(names | {"page": str(path)} | result.to_json() | {"notes": notes})
         return
     print_lines(
         [f"output: SQNR {decibels(result.sqnr)}, {decibels(result.sum_sqnr)} if layers added up; {_likeness(result)}"]
@@ -121,7 +127,7 @@ def report(
         ],
         right=(2, 3, 4),
     )
-    print_lines([f"wrote {path}"])
+    print_lines([*(f"note: {note}" for note in notes), f"wrote {path}"])
 
 
 def _likeness(result: ErrorReport) -> str:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_lines, print_table
 from ivit_onnx.cli._proof import print_proof, proof_lines
 from ivit_onnx.cli._run import Threads
@@ -28,14 +29,20 @@ def verify(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX file written by ivit-export.")],
     against: Annotated[
         Path | None,
-        typer.Option(metavar="CHECKPOINT", help="The checkpoint it was exported from, to compare with PyTorch too."),
+        typer.Option(
+            metavar="CHECKPOINT",
+            help="The checkpoint it was exported from, to compare with PyTorch too, and in floating point with the "
+            "library that made it, where that is installed.",
+        ),
     ] = None,
     images: Annotated[
         Path | None,
         typer.Option(help="Real images to compare on: a folder, an image, an .npz (key `images`) or .npy file."),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many random images, and at most how many real ones.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random images.")] = 0,
+    count: Annotated[
+        int, typer.Option(**number("count"), help="How many random images, and at most how many real ones.")
+    ] = 8,
+    seed: Annotated[int, typer.Option(**number("seed"), help="Seed of the random images.")] = 0,
     threads: Threads = None,
     device: Annotated[
         Device,
@@ -113,6 +120,13 @@ def _print_report(report: VerificationReport) -> None:
         [[entry.implementation, str(entry.batch), entry.images, _result(entry)] for entry in report.comparisons],
         right=(1,),
     )
+    if report.original is not None:
+        found = report.original
+        same = "the same network" if found.passed else "ANOTHER NETWORK"
+        print_lines(
+            [f"in floating point, against {found.library}: {same}, relative error {found.error:.1e}"],
+            style="" if found.passed else "red",
+        )
     print_lines([f"note: {note}" for note in report.notes])
     verdict = "verified" if report.passed else "FAILED"
     print_lines([f"{verdict}: bit-exact {report.equal}/{report.total}"], style="green" if report.passed else "red")

@@ -8,9 +8,10 @@ from pathlib import Path
 from ivit_onnx.datasets.base import SPLITS, ImageDataset, Split
 from ivit_onnx.datasets.folder import FolderDataset
 from ivit_onnx.datasets.labelled import LabelledFolder, Renumbered, read_classes
+from ivit_onnx.datasets.order import CLASS_ORDERS, ClassOrder
 from ivit_onnx.errors import ImageError
 
-__all__ = ["DESCRIPTION", "SPLITS", "ImageDataset", "Split", "open_dataset"]
+__all__ = ["CLASS_ORDERS", "DESCRIPTION", "SPLITS", "ClassOrder", "ImageDataset", "Split", "open_dataset"]
 
 PathLike = str | os.PathLike[str]
 
@@ -26,8 +27,9 @@ def open_dataset(
     classes: PathLike | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
+    class_order: ClassOrder | None = None,
 ) -> ImageDataset:
-    """A data set of pairs (Pillow image in RGB, label).
+    """A data set of pairs (Pillow image in upright RGB, label).
 
     `spec` is one of
 
@@ -36,11 +38,14 @@ def open_dataset(
     * `hf:NAME` or `hf:NAME:CONFIG`: a data set of Hugging Face's `datasets`, or a folder that it saved or reads;
       `image_column` and `label_column` name its columns where the first of their kind are not meant;
     * a folder with a folder of images for each class, below `train` and `val` (or `validation`, `test`) if those exist:
-      the layout of ImageNet. Classes are numbered in sorted order of their folders' names;
+      the layout of ImageNet. Classes are numbered in the order of their folders' names;
     * with `labels`, a folder of images whose labels are in that text file, see `LabelledFolder`.
 
-    `classes` names a text file with the names of all classes of a model in order, the first word of each line: a set
-    with a part of the classes, or with them in another order, gets the model's numbers.
+    `class_order` says how names of folders or of labels are sorted: "natural", the default, has 2 before 10, as timm;
+    "text" has 10 before 2, as torchvision. Where both differ, `order_note` of the result says so.
+
+    `classes` names a file with the names of all classes of a model in order, see `ivit_onnx.class_names`: a set with a
+    part of the classes, or with them in another order, gets the model's numbers.
 
     Raises:
         ImageError: there is no such data set or split, or it has no images.
@@ -52,17 +57,27 @@ def open_dataset(
         raise ImageError(f"columns belong to a data set hf:NAME, found {spec!r}")
     if labels is not None and not Path(spec).is_dir():
         raise ImageError(f"a file of labels belongs to a folder of images, found {spec!r}")
-    data = _open(spec, split, labels, image_column, label_column)
+    if class_order not in (None, *CLASS_ORDERS):
+        raise ImageError(f"expected a class order of {', '.join(CLASS_ORDERS)}, found {class_order!r}")
+    if class_order is not None and (classes is not None or not Path(spec).is_dir()):
+        found = f"the order of {classes}" if classes is not None else repr(spec)
+        raise ImageError(f"an order of classes belongs to a folder whose classes no file numbers, found {found}")
+    data = _open(spec, split, labels, image_column, label_column, class_order or "natural")
     if len(data) == 0:
         raise ImageError(f"the data set {spec!r} has no images")
-    return data if classes is None else Renumbered(data, read_classes(classes))
+    return data if classes is None else Renumbered(data, *read_classes(classes, data.classes))
 
 
 def _open(
-    spec: str, split: Split, labels: PathLike | None, image_column: str | None, label_column: str | None
+    spec: str,
+    split: Split,
+    labels: PathLike | None,
+    image_column: str | None,
+    label_column: str | None,
+    class_order: ClassOrder,
 ) -> ImageDataset:
     if labels is not None:
-        return LabelledFolder(spec, labels)
+        return LabelledFolder(spec, labels, class_order)
     if spec == "digits":
         from ivit_onnx.datasets.digits import digits
 
@@ -77,4 +92,4 @@ def _open(
         return HuggingFaceDataset(spec.removeprefix("hf:"), split, image_column, label_column)
     if not Path(spec).is_dir():
         raise ImageError(f"no data set {spec!r}: expected {DESCRIPTION}")
-    return FolderDataset(spec, split)
+    return FolderDataset(spec, split, class_order)

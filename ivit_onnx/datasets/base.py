@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 from PIL import Image
+
+from ivit_onnx.architectures import Size
 
 __all__ = ["SPLITS", "ArrayDataset", "ImageDataset", "Split"]
 
@@ -16,20 +19,24 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class ImageDataset(ABC):
-    """A sequence of (Pillow image in RGB, label), label in 0..len(classes)-1.
+    """A sequence of (Pillow image in upright RGB, label), label in 0..len(classes)-1.
 
-    Attributes: `classes` the names in order of their labels; `size` the side of the images where all are square and
-    alike, for which a network of this size takes them whole, without resizing and cropping; None otherwise.
+    Attributes: `classes` the names in order of their labels; `size` that of the images where all are alike, for which
+    a network of this size takes them whole, without resizing and cropping; None otherwise; `notes` what was assumed
+    when the set was opened; `order_note` says so where the order of the classes was one of two.
     """
 
     classes: list[str]
-    size: int | None = None
+    size: Size | None = None
+    notes: Sequence[str] = ()
+    order_note: str | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]: ...
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        """Raises ImageError, which names the image, when it is not readable."""
 
     @abstractmethod
     def contents(self) -> list[str]:
@@ -42,11 +49,11 @@ class ImageDataset(ABC):
 
 
 class ArrayDataset(ImageDataset):
-    """Pixels uint8 [N, size, size, 3] and labels int64 [N] in memory."""
+    """Pixels uint8 [N, height, width, 3] and labels int64 [N] in memory."""
 
     def __init__(self, pixels: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], classes: list[str]) -> None:
         self.pixels, self.labels, self.classes = pixels, labels, classes
-        self.size = int(pixels.shape[1])
+        self.size = Size(*map(int, pixels.shape[1:3]))
 
     def __len__(self) -> int:
         return len(self.pixels)

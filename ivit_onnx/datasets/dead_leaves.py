@@ -21,6 +21,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ivit_onnx.architectures import Size, SizeLike
+
 __all__ = ["dead_leaves", "draw"]
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -31,14 +33,14 @@ _MOST = 700
 _OCTAVES = (3, 6, 12, 24, 48)
 
 
-def dead_leaves(size: int, seed: int = 0) -> Iterator[Array]:
-    """Images uint8 [3, size, size] without end; the one numbered i is `draw(size, seed + i)`."""
+def dead_leaves(size: SizeLike, seed: int = 0) -> Iterator[Array]:
+    """Images uint8 [3, height, width] without end; the one numbered i is `draw(size, seed + i)`."""
     return (draw(size, number) for number in itertools.count(seed))
 
 
-def draw(size: int, seed: int) -> Array:
-    """One image, uint8 [3, size, size]."""
-    scene = _Scene(size, seed)
+def draw(size: SizeLike, seed: int) -> Array:
+    """One image, uint8 [3, height, width]; `size` is the side of a square or (height, width)."""
+    scene = _Scene(Size.of(size), seed)
     if scene.random() < 0.15:
         scene.draw_object()
     else:
@@ -56,15 +58,16 @@ _f = np.float32
 
 
 class _Scene:
-    """An image float32 [3, size, size] in about 0..1, and what its leaves have in common.
+    """An image float32 [3, height, width] in about 0..1, and what its leaves have in common.
 
-    `smallest` and `largest` are radii in parts of the side, `cover` the area of all leaves in images. A colour is
-    float32 [3, 1, 1]. `clouds` and `grain`, float32 [size, size] in about -1..1, are the coarse and fine textures.
+    `side` is that of a square with the image's area. `smallest` and `largest` are radii in parts of it, `cover` the
+    area of all leaves in images. A colour is float32 [3, 1, 1]. `clouds` and `grain`, float32 [height, width] in about
+    -1..1, are the coarse and fine textures.
     """
 
-    def __init__(self, size: int, seed: int) -> None:
+    def __init__(self, size: Size, seed: int) -> None:
         self.generator = np.random.default_rng(seed)
-        self.size = size
+        self.size, self.side = size, sqrt(size.area)
         self.smallest, self.largest = self.between(0.006, 0.05), self.between(0.25, 0.6)
         self.cover = self.between(0.5, 4)
         self.light, self.contrast = self.between(0.2, 0.75), self.between(0.1, 0.6)
@@ -73,7 +76,7 @@ class _Scene:
         self.texture = self.between(0, 0.5)
         self.softness = 1.0 if self.random() < 0.7 else self.between(1, 6)
         self.clouds = self._clouds()
-        self.grain = self.generator.random((size, size), _f) - _f(0.5)
+        self.grain = self.generator.random(size, _f) - _f(0.5)
         self.image = self._ground()
 
     def random(self) -> float:
@@ -126,15 +129,15 @@ class _Scene:
             self.leaf(radius * self.between(0.05, 0.5), x + beside, y + below)
 
     def leaf(self, radius: float, x: float, y: float) -> None:
-        """Draw a leaf with this radius and centre, in parts of the side, into the box around it."""
+        """Draw a leaf into the box around it: radius in parts of `side`, centre in parts of width and height."""
         aspect = sqrt(self.between(0.35, 1))
-        long, short = max(radius * self.size / aspect, 0.5), max(radius * self.size * aspect, 0.5)
+        long, short = max(radius * self.side / aspect, 0.5), max(radius * self.side * aspect, 0.5)
         across, down = self.direction()
         soft = min(self.softness, short)
         is_round = self.random() < 0.6
         width, height = _extent(long, short, across, down) if is_round else _extent_of_box(long, short, across, down)
-        columns, dx = self._span(x, width + soft)
-        rows, dy = self._span(y, height + soft)
+        columns, dx = _span(x, width + soft, self.size.width)
+        rows, dy = _span(y, height + soft, self.size.height)
         u = dx * _f(across) + dy[:, None] * _f(down)
         v = dy[:, None] * _f(across) - dx * _f(down)
         along = u * _f(1 / long)
@@ -151,12 +154,6 @@ class _Scene:
         box = self.image[:, rows, columns]
         box += cover * (paint - box)
 
-    def _span(self, centre: float, reach: float) -> tuple[slice, Array]:
-        """The pixels of an axis that are within `reach` of the centre, and their distances to it."""
-        place = centre * self.size
-        first, last = max(int(place - reach), 0), min(int(place + reach) + 2, self.size)
-        return slice(first, last), np.arange(first, last, dtype=_f) - _f(place)
-
     def _filling(self, u: Array, rows: slice, columns: slice) -> Array:
         """Stripes, clouds or grain for a box of pixels, in about -1..1."""
         kind = self.random()
@@ -168,14 +165,13 @@ class _Scene:
 
     def _clouds(self) -> Array:
         """Smooth noise of several sizes, the coarse ones strongest."""
-        total = np.zeros((self.size, self.size), _f)
+        total = np.zeros(self.size, _f)
         for cells in _OCTAVES:
             grid = self.generator.random((cells + 1, cells + 1), _f) * _f(2) - _f(1)
-            place = np.arange(self.size, dtype=_f) * _f(cells / self.size)
-            index = np.minimum(place.astype(np.int64), cells - 1)
-            part = place - index.astype(_f)
-            rows = grid[index] + (grid[index + 1] - grid[index]) * part[:, None]
-            total += (rows[:, index] + (rows[:, index + 1] - rows[:, index]) * part) * _f(1.5 / cells)
+            row, below = _cells(self.size.height, cells)
+            column, beside = _cells(self.size.width, cells)
+            rows = grid[row] + (grid[row + 1] - grid[row]) * below[:, None]
+            total += (rows[:, column] + (rows[:, column + 1] - rows[:, column]) * beside) * _f(1.5 / cells)
         return total
 
     def _ground(self) -> Array:
@@ -185,10 +181,24 @@ class _Scene:
             plain: Array = _f(0.03 if kind < 0.06 else 0.97) + self.hue() * _f(0.06) + self.clouds * _f(0.02)
             return plain
         first, second = self.colour(), self.colour()
-        steps = np.arange(self.size, dtype=_f) * _f(1 / self.size)
-        part = steps[:, None] if self.random() < 0.7 else steps[None]
+        down, across = (np.arange(side, dtype=_f) * _f(1 / side) for side in self.size)
+        part = down[:, None] if self.random() < 0.7 else across[None]
         ground: Array = first + (second - first) * part + self.clouds * _f(self.texture * self.low())
         return ground
+
+
+def _span(centre: float, reach: float, length: int) -> tuple[slice, Array]:
+    """The pixels of an axis that are within `reach` of the centre, and their distances to it."""
+    place = centre * length
+    first, last = max(int(place - reach), 0), min(int(place + reach) + 2, length)
+    return slice(first, last), np.arange(first, last, dtype=_f) - _f(place)
+
+
+def _cells(length: int, cells: int) -> tuple[Array, Array]:
+    """For each pixel of an axis the number of its cell, and where it is inside, in 0..1."""
+    place = np.arange(length, dtype=_f) * _f(cells / length)
+    index = np.minimum(place.astype(np.int64), cells - 1)
+    return index, place - index.astype(_f)
 
 
 def _extent(long: float, short: float, across: float, down: float) -> tuple[float, float]:
@@ -204,8 +214,8 @@ def _extent_of_box(long: float, short: float, across: float, down: float) -> tup
 
 def _lit(image: Array, across: float, down: float) -> Array:
     """The image in light that falls from one side."""
-    steps = np.arange(image.shape[1], dtype=_f) * _f(1 / image.shape[1]) - _f(0.5)
-    light = _f(1) + steps * _f(across) + (steps * _f(down))[:, None]
+    rows, columns = (np.arange(side, dtype=_f) * _f(1 / side) - _f(0.5) for side in image.shape[1:])
+    light = _f(1) + columns * _f(across) + (rows * _f(down))[:, None]
     lit: Array = image * light
     return lit
 

@@ -8,20 +8,25 @@ from pathlib import Path
 from PIL import Image
 
 from ivit_onnx.datasets.base import ImageDataset, Split
+from ivit_onnx.datasets.order import ClassOrder, order_classes
+from ivit_onnx.decoding import find_images, is_hidden, open_rgb
 from ivit_onnx.errors import ImageError
-from ivit_onnx.images import find_images
 
-__all__ = ["FolderDataset", "open_rgb"]
+__all__ = ["FolderDataset"]
 
 _NAMES = {"train": ("train", "training"), "val": ("val", "validation", "test")}
 
 
 class FolderDataset(ImageDataset):
-    """Every image below `folder`/CLASS, or below `folder`/train/CLASS and `folder`/val/CLASS."""
+    """Every image below `folder`/CLASS, or below `folder`/train/CLASS and `folder`/val/CLASS.
 
-    def __init__(self, folder: str | os.PathLike[str], split: Split) -> None:
+    Classes are numbered in the `order` of their folders' names.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], split: Split, order: ClassOrder = "natural") -> None:
         self._root = root = _split_folder(Path(folder), split)
-        names = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        found = [entry.name for entry in root.iterdir() if entry.is_dir() and not is_hidden(entry.name)]
+        names, self.order_note = order_classes(found, order)
         if not names:
             raise ImageError(
                 f"expected a folder of images for each class in {root}, found no folders; "
@@ -31,9 +36,9 @@ class FolderDataset(ImageDataset):
         self.files: list[Path] = []
         self.labels: list[int] = []
         for label, name in enumerate(names):
-            found = find_images(root / name)
-            self.files += found
-            self.labels += [label] * len(found)
+            files = find_images(root / name)
+            self.files += files
+            self.labels += [label] * len(files)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -43,16 +48,6 @@ class FolderDataset(ImageDataset):
 
     def contents(self) -> list[str]:
         return [str(file.relative_to(self._root)) for file in self.files]
-
-
-def open_rgb(path: Path) -> Image.Image:
-    """The image of a file, in RGB. Raises ImageError when it is not readable."""
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except Exception as error:  # decoders raise many types on damaged files
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"cannot read image {path}: {reason}") from None
 
 
 def _split_folder(folder: Path, split: Split) -> Path:

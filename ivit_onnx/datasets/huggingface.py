@@ -8,6 +8,8 @@ from typing import Any
 from PIL import Image
 
 from ivit_onnx.datasets.base import ImageDataset, Split
+from ivit_onnx.datasets.order import natural_key
+from ivit_onnx.decoding import to_rgb
 from ivit_onnx.errors import ImageError, MissingExtraError
 
 __all__ = ["HuggingFaceDataset"]
@@ -34,6 +36,11 @@ class HuggingFaceDataset(ImageDataset):
         self._image = self._column(datasets.Image, "images", image_column)
         self._label = self._column(datasets.ClassLabel, "class labels", label_column)
         self.classes = self._names()
+        if self.classes == sorted(self.classes) != sorted(self.classes, key=natural_key):
+            self.order_note = (
+                f"the data set numbers its classes in the order of text ({', '.join(self.classes[:3])}, ...), timm in "
+                "natural order; --classes names them in the model's order"
+            )
 
     def _column(self, kind: type, what: str, name: str | None) -> str:
         features = self._data.features
@@ -61,7 +68,7 @@ class HuggingFaceDataset(ImageDataset):
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         try:
             row = self._data[int(index)]
-            return row[self._image].convert("RGB"), int(row[self._label])
+            return to_rgb(row[self._image]), int(row[self._label])
         except Exception as error:  # decoders raise many types on damaged images
             raise ImageError(f"cannot read image {index} of the data set: {error}") from None
 

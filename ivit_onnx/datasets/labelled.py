@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+import csv
 import os
-import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from PIL import Image
 
+from ivit_onnx.class_names import read_class_names
 from ivit_onnx.datasets.base import ImageDataset
-from ivit_onnx.datasets.folder import open_rgb
-from ivit_onnx.errors import ImageError
-from ivit_onnx.images import find_images
+from ivit_onnx.datasets.order import ClassOrder, order_classes
+from ivit_onnx.decoding import find_images, open_rgb
+from ivit_onnx.errors import ImageError, IvitError
+from ivit_onnx.files import read_text
 
 __all__ = ["LabelledFolder", "Renumbered", "read_classes"]
+
+#: What a column of images is called, in lower case.
+_HEADERS = frozenset(
+    {"imageid", "image_id", "id", "image", "images", "img", "file", "filename", "file_name", "name", "path"}
+)
 
 
 class LabelledFolder(ImageDataset):
     """Every image in `folder` and below, with the label that a text file gives to its name.
 
-    A line of the file is `NAME LABEL`, apart by blanks, a comma or a tab; more after the label is ignored. NAME is the
-    file's, with or without folders and suffix: `val.txt` of Caffe and `LOC_val_solution.csv` of Kaggle are of this
-    kind. LABEL is the number of the class, or its name; named classes are numbered in sorted order.
+    A line of the file is `NAME LABEL`, apart by blanks, a comma or a tab; more behind the label is ignored. NAME
+    is the file's, with or without folders and suffix: `val.txt` of Caffe and `LOC_val_solution.csv` of Kaggle are
+    of this kind. LABEL is the number of the class, or its name; named classes are numbered in `order`.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], labels: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], labels: str | os.PathLike[str], order: ClassOrder = "natural"
+    ) -> None:
         self.files = find_images(folder)
         self._folder = Path(folder)
-        given = _read_labels(Path(labels))
+        given, self.notes = _read_labels(Path(labels), {file.stem for file in self.files})
         found = [given.get(_stem(file.name)) for file in self.files]
         unlabelled = [file for file, label in zip(self.files, found, strict=True) if label is None]
         if unlabelled:
@@ -40,7 +50,7 @@ class LabelledFolder(ImageDataset):
             self.labels = [int(name) for name in names]
             self.classes = [str(number) for number in range(max(self.labels) + 1)]
         else:
-            self.classes = sorted(set(given.values()))
+            self.classes, self.order_note = order_classes(set(given.values()), order)
             numbers = {name: number for number, name in enumerate(self.classes)}
             self.labels = [numbers[name] for name in names]
 
@@ -57,9 +67,12 @@ class LabelledFolder(ImageDataset):
 
 
 class Renumbered(ImageDataset):
-    """`data` with its classes, by their names, at their places in `classes`: for a part of the classes of a model."""
+    """`data` with its classes, by their names, at their places in `classes`: for a part of the classes of a model.
 
-    def __init__(self, data: ImageDataset, classes: list[str]) -> None:
+    `notes`: what was assumed about `classes`.
+    """
+
+    def __init__(self, data: ImageDataset, classes: list[str], notes: Sequence[str] = ()) -> None:
         places = {name: place for place, name in enumerate(classes)}
         absent = [name for name in data.classes if name not in places]
         if absent:
@@ -68,7 +81,7 @@ class Renumbered(ImageDataset):
                 f"the first is {absent[0]!r}"
             )
         self._data, self._places = data, [places[name] for name in data.classes]
-        self.classes, self.size = list(classes), data.size
+        self.classes, self.size, self.notes = list(classes), data.size, [*data.notes, *notes]
 
     def __len__(self) -> int:
         return len(self._data)
@@ -81,42 +94,65 @@ class Renumbered(ImageDataset):
         return [*map(str, self._places), *self._data.contents()]
 
 
-def read_classes(path: str | os.PathLike[str]) -> list[str]:
-    """Class names in order of their numbers: the first word of each line, as in `LOC_synset_mapping.txt`.
+def read_classes(path: str | os.PathLike[str], wanted: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Class names in order of their numbers, and notes on what was assumed. The file is one of `read_class_names`.
+
+    Of a class that has several names, the one by which all classes in `wanted` are found: the first word, as in
+    `LOC_synset_mapping.txt`, else the first or the last name.
 
     Raises:
         ImageError: the file is unreadable, empty or names a class twice.
     """
-    names = [line.split()[0] for line in _lines(Path(path)) if line.split()]
-    if not names or len(set(names)) != len(names):
-        twice = next((name for name in names if names.count(name) > 1), None)
-        raise ImageError(f"{path}: expected the name of one class a line, found {'none' if not names else twice}")
-    return names
+    try:
+        rows, note = read_class_names(path)
+    except IvitError as error:
+        raise ImageError(str(error)) from None
+    lists = [[(row[0].split() or [""])[0] for row in rows], [row[0] for row in rows], [row[-1] for row in rows]]
+    unique = [names for names in lists if len(set(names)) == len(names)]
+    if not unique:
+        twice = next(name for name in lists[0] if lists[0].count(name) > 1)
+        raise ImageError(f"{path}: expected every class once, found {twice} twice")
+    names = next((names for names in unique if set(wanted) <= set(names)), unique[0])
+    return names, [] if note is None else [note]
 
 
-def _read_labels(path: Path) -> dict[str, str]:
-    """Label by the name of the image, without folders and suffix."""
-    rows = [re.split(r"[,\s]+", line.strip()) for line in _lines(path) if line.strip()]
-    if rows and all(len(row) == 1 for row in rows):
+def _read_labels(path: Path, stems: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """Label by the name of the image, without folders and suffix, and notes on what was assumed.
+
+    A first line that names none of the images in `stems` and looks like a header is left out.
+    """
+    try:
+        text, note = read_text(path)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    rows = [(number, _cells(line.strip())) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if rows and all(len(row) == 1 for _, row in rows):
         raise ImageError(
             f"{path}: expected an image and its label in each line, found one word; the numbers of the devkit's "
             "ground truth are in another order than classes have, use LOC_val_solution.csv or a val.txt instead"
         )
+    if rows and rows[0][1][0].lower() in _HEADERS and _stem(rows[0][1][0]) not in stems:
+        rows = rows[1:]
     labels: dict[str, str] = {}
-    for number, row in enumerate(rows, 1):
+    for number, row in rows:
         if len(row) < 2:
             raise ImageError(f"{path}, line {number}: expected an image and its label, found {row[0]!r}")
         if labels.setdefault(_stem(row[0]), row[1]) != row[1]:
             raise ImageError(f"{path}, line {number}: {row[0]} has another label before, {labels[_stem(row[0])]}")
-    return {name: label for name, label in labels.items() if (name, label) != ("ImageId", "PredictionString")}
+    return labels, [] if note is None else [note]
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a line of CSV or TSV; without a comma or a tab the words."""
+    delimiter = "\t" if "\t" in line else ","
+    if delimiter not in line:
+        return line.split()
+    cells = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
+    # Kaggle's labels have boxes behind them: the synset and four numbers, for each object.
+    words = cells[1].split()
+    boxes = len(words) > 1 and len(words) % 5 == 0 and all(word.isdecimal() for word in words[1:5])
+    return [cells[0], words[0]] if boxes else [cell for cell in cells[:2] if cell]
 
 
 def _stem(name: str) -> str:
     return Path(name.replace("\\", "/")).stem
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise ImageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None

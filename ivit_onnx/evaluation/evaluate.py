@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,12 @@ from ivit_onnx.architectures import Preprocess
 from ivit_onnx.datasets import ImageDataset
 from ivit_onnx.errors import ImageError, ModelError
 from ivit_onnx.evaluation.counts import Counts
-from ivit_onnx.evaluation.loading import chosen, load_batches, takes_whole
+from ivit_onnx.evaluation.loading import Findings, chosen, load_batches, takes_whole
 from ivit_onnx.evaluation.state import State, file_hash
 from ivit_onnx.images import normalize
 from ivit_onnx.metadata import ModelDescription, describe
+from ivit_onnx.numbers import check_number, check_numbers
+from ivit_onnx.processors import processors
 
 __all__ = ["DEFAULT_BATCH", "Evaluation", "default_workers", "evaluate"]
 
@@ -30,7 +32,11 @@ DEFAULT_BATCH = 16
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result of `evaluate`. `whole`: the images had the model's size and were neither resized nor cropped."""
+    """The result of `evaluate`.
+
+    `whole`: the images had the model's size and were neither resized nor cropped. `unreadable`: what is wrong with each
+    image that could not be read and is not among `counts`. `notes`: what was assumed, and done to images in this run.
+    """
 
     description: ModelDescription
     counts: Counts
@@ -38,6 +44,8 @@ class Evaluation:
     floating: bool
     resumed: int
     seconds: float
+    unreadable: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The result as a JSON object; accuracies in 0..1, a top-5 accuracy only of more than five classes.
@@ -68,6 +76,8 @@ class Evaluation:
             "lost": counts.lost if self.floating else None,
             "gained": counts.gained if self.floating else None,
             "resumed_images": self.resumed,
+            "unreadable": self.unreadable,
+            "notes": self.notes,
             "seconds": round(self.seconds, 3),
         }
 
@@ -88,7 +98,8 @@ def evaluate(
 ) -> Evaluation:
     """Top-1 and top-5 accuracy of a model on labelled images, and of the floating-point network it was made from.
 
-    Images are prepared once, as the model's metadata says, and given to both.
+    Images are prepared once, as the model's metadata says, and given to both. Those that are not readable are left out
+    and named in the result; a run that goes on from a `state` tries them again.
 
     Args:
         model: a file that `export` wrote.
@@ -105,13 +116,16 @@ def evaluate(
 
     Raises:
         ModelError: the model is not ours, has no head, or has other classes than the data.
-        ImageError: an image is not readable, or there are none.
-        IvitError: the state is of another model or data; an option is wrong.
+        ImageError: no image is readable, or there are none.
+        OptionError: a number is out of its range.
+        IvitError: the state is of another model or data.
     """
     import ivit_onnx
 
-    if batch < 1 or (limit is not None and limit < 1) or (workers is not None and workers < 1):
-        raise ImageError("batch size, number of workers and limit must be at least 1")
+    check_number("batch", batch, key="batch_size")
+    check_numbers(limit=limit, threads=threads)
+    if workers is not None:
+        check_number("workers", workers, key="readers")
     session = ivit_onnx.create_session(model, provider=device, threads=threads, kernels=kernels)
     description = describe(session, model)
     check_classes(description, data, model)
@@ -124,26 +138,50 @@ def evaluate(
         on_progress(counts, len(indices))
     integer = _integer(session, description, model)
     workers = default_workers() if workers is None else workers
-    for pixels, labels in load_batches(data, description.preprocess, indices[resumed:], batch, workers):
-        if labels.min() < 0 or labels.max() >= description.classes:
-            raise ImageError(
-                f"expected labels from 0 to {description.classes - 1}, found {labels.min()}..{labels.max()}"
-            )
-        logits, seconds = _timed(integer, pixels)
-        others, float_seconds = (None, 0.0) if floating is None else _timed(floating, pixels)
-        counts.integer_seconds += seconds
-        counts.float_seconds += float_seconds
-        counts.add(labels, logits, others)
-        progress.save(now=counts.images == len(indices))
-        if on_progress is not None:
-            on_progress(counts, len(indices))
-    whole = takes_whole(data, description.preprocess)
-    return Evaluation(description, counts, whole, floating is not None, resumed, time.perf_counter() - started)
+    findings = Findings()
+
+    def count(part: Sequence[int], *, save: bool) -> None:
+        for pixels, labels in load_batches(data, description.preprocess, part, batch, workers, findings):
+            if labels.min() < 0 or labels.max() >= description.classes:
+                raise ImageError(
+                    f"expected labels from 0 to {description.classes - 1}, found {labels.min()}..{labels.max()}"
+                )
+            logits, seconds = _timed(integer, pixels)
+            others, float_seconds = (None, 0.0) if floating is None else _timed(floating, pixels)
+            counts.integer_seconds += seconds
+            counts.float_seconds += float_seconds
+            counts.add(labels, logits, others)
+            if save:
+                progress.unreadable = list(findings.unreadable)
+                progress.save()
+            if on_progress is not None:
+                on_progress(counts, len(indices))
+
+    rest = indices[resumed + len(progress.unreadable) :]
+    count(progress.unreadable, save=False)
+    count(rest, save=True)
+    progress.unreadable = list(findings.unreadable)
+    if counts.images == 0:
+        raise ImageError(
+            f"none of {len(indices)} images can be read, the first: {next(iter(findings.unreadable.values()))}"
+        )
+    progress.save(now=True)
+    notes = [*data.notes, *filter(None, [data.order_note]), *findings.notes()]
+    return Evaluation(
+        description,
+        counts,
+        takes_whole(data, description.preprocess),
+        floating is not None,
+        resumed,
+        time.perf_counter() - started,
+        list(findings.unreadable.values()),
+        notes,
+    )
 
 
 def default_workers() -> int:
     """Threads that read images, when nothing is said."""
-    return max(1, min(8, len(os.sched_getaffinity(0))))
+    return min(8, processors())
 
 
 def check_classes(description: ModelDescription, data: ImageDataset, model: PathLike) -> None:

@@ -25,24 +25,30 @@ PathLike = str | os.PathLike[str]
 class State:
     """Counts that are kept in a file, if there is a path, together with what they are counts of.
 
-    `identity` names model, data and choice of images by what decides the result; a file with another one is refused.
+    `unreadable` are the indices of images that were passed over, as they could not be read; they come before the first
+    image that was not seen, so that their number and that of the counted ones tell which it is. `identity` names model,
+    data and choice of images by what decides the result; a file with another one is refused.
     """
 
     def __init__(self, path: PathLike | None, identity: dict[str, Any]) -> None:
         self._path, self._identity, self._written = None if path is None else Path(path), identity, time.monotonic()
         self.counts = Counts()
+        self.unreadable: list[int] = []
         if self._path is None:
             return
         check_output(self._path, force=True)
         if self._path.exists():
-            self.counts = self._read(self._path)
+            self.counts, self.unreadable = self._read(self._path)
 
-    def _read(self, path: Path) -> Counts:
+    def _read(self, path: Path) -> tuple[Counts, list[int]]:
         try:
             content = parse_json(path.read_text(encoding="utf-8"))
             if content["format"] != _FORMAT:
                 raise ValueError("another format")
             identity, counts = content["identity"], Counts.from_json(content["counts"])
+            unreadable = content.get("unreadable", [])
+            if not all(isinstance(index, int) and not isinstance(index, bool) for index in unreadable):
+                raise ValueError(f"unreadable is {unreadable!r}")
             different = [name for name, value in self._identity.items() if identity[name] != value]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise IvitError(
@@ -53,13 +59,14 @@ class State:
                 f"{path} is the state of another evaluation: expected the same {' and '.join(different)}; "
                 "remove it or name another file"
             )
-        return counts
+        return counts, unreadable
 
     def save(self, *, now: bool = False) -> None:
         """Write the counts, whole or not at all; unless `now`, only when the last time is a second ago."""
         if self._path is None or (not now and time.monotonic() - self._written < _INTERVAL):
             return
-        content = {"format": _FORMAT, "identity": self._identity, "counts": self.counts.to_json()}
+        counts = {"counts": self.counts.to_json(), "unreadable": self.unreadable}
+        content = {"format": _FORMAT, "identity": self._identity} | counts
         with atomic_write(self._path, force=True) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         self._written = time.monotonic()

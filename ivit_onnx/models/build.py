@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ivit_onnx.architectures import Architecture, Preprocess, default_preprocess
-from ivit_onnx.checkpoints import Checkpoint, read_architecture, validate
+from ivit_onnx.architectures import Architecture, Preprocess
+from ivit_onnx.checkpoints import Checkpoint, load_checkpoint
 from ivit_onnx.errors import CalibrationError, CheckpointError
 from ivit_onnx.models.swin import SwinTransformer
 from ivit_onnx.models.twin import Twin
@@ -63,46 +62,6 @@ def from_timm(model: nn.Module, softmax_bits: int = 15) -> Twin:
     Raises:
         CheckpointError: the model uses a feature that is not supported.
     """
-    state_dict = dict(model.state_dict())
-    config: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
-    arch = read_architecture(state_dict, heads=_heads(model), image_size=_image_size(model))
-    arch = replace(arch, **_untold(model))
-    validate(state_dict, arch)
-    preprocess, _ = default_preprocess(arch)
-    if "mean" in config:
-        preprocess = replace(
-            preprocess,
-            crop_pct=float(config.get("crop_pct", preprocess.crop_pct)),
-            interpolation=str(config.get("interpolation", preprocess.interpolation)),
-            mean=tuple(config["mean"]),
-            std=tuple(config["std"]),
-        )
-    return from_state_dict(state_dict, arch, preprocess, softmax_bits)
-
-
-_ACTIVATIONS = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu"}
-
-
-def _untold(model: nn.Module) -> dict[str, Any]:
-    """What the shapes of a VisionTransformer do not tell, by field of its architecture."""
-    blocks: Any = getattr(model, "blocks", None)
-    if blocks is None:
-        return {}
-    act, pool = type(blocks[0].mlp.act).__name__, getattr(model, "global_pool", "token")
-    if act not in _ACTIVATIONS:
-        raise CheckpointError(f"not supported yet: the activation function {act}")
-    if pool not in ("token", "avg") or getattr(model, "pool_include_prefix", False):
-        raise CheckpointError(f"not supported yet: pooling by {pool!r} with these tokens")
-    return {"act": _ACTIVATIONS[act], "eps": float(blocks[0].norm1.eps), "pool": pool}
-
-
-def _image_size(model: nn.Module) -> int | None:
-    """Side of the images of a timm model, if it tells."""
-    size = getattr(getattr(model, "patch_embed", None), "img_size", None)
-    return None if size is None else int(size[0])
-
-
-def _heads(model: nn.Module) -> int | None:
-    """Attention heads of a timm model whose shapes do not tell them."""
-    blocks: Any = getattr(model, "blocks", None)
-    return None if blocks is None else int(blocks[0].attn.num_heads)
+    loaded = load_checkpoint(model)
+    preprocess, _ = loaded.preprocess()
+    return from_state_dict(loaded.state_dict, loaded.arch, preprocess, softmax_bits)

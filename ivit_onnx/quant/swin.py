@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ivit_onnx.architectures.size import Size
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 from ivit_onnx.quant import training
 from ivit_onnx.quant.dyadic import dyadic
@@ -37,7 +38,7 @@ class WindowAttention(QuantModule):
     n: Tensor
     published_n = 15
 
-    def __init__(self, heads: int, head_dim: int, grid: int, window: int, shift: int, softmax_bits: int) -> None:
+    def __init__(self, heads: int, head_dim: int, grid: Size, window: int, shift: int, softmax_bits: int) -> None:
         super().__init__()
         self.heads, self.head_dim, self.softmax_bits = heads, head_dim, softmax_bits
         self.grid, self.window, self.shift = grid, window, shift
@@ -59,7 +60,7 @@ class WindowAttention(QuantModule):
             **self._dyadic(np.float64(s_score) / np.float64(s_placed), "placed_"),
             **self._dyadic(2.0**-self.softmax_bits * np.float64(s_x) / np.float64(s_y), "context_"),
         }
-        grid = {"height": self.grid, "width": self.grid, "window": self.window, "shift": self.shift}
+        grid = {"height": self.grid.height, "width": self.grid.width, "window": self.window, "shift": self.shift}
         softmax = self.softmax()
         attributes = {"heads": self.heads, **grid, **softmax.attributes()}
         return Lowered(softmax.operator("WindowAttention"), {**constants, **softmax.constants()}, s_y, attributes)
@@ -85,7 +86,7 @@ class WindowAttention(QuantModule):
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x, padding = inputs
-        grid = windows(self.grid, self.grid, self.window, self.shift)
+        grid = windows(*self.grid, self.window, self.shift)
         q, k, v = cut_windows(x.value, padding.value, grid, self.heads)
         bias = pair_bias(self.table(self.relative_position_bias_table), self.window)
         placed = self.placed.add(self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5), bias)
@@ -100,7 +101,7 @@ class WindowAttention(QuantModule):
 class PatchMerge(WeightedModule):
     """IntPatchMerge: the int16 stream [N, L, C] of one stage to that of the next, [N, L / 4, 2 * C]."""
 
-    def __init__(self, channels: int, grid: int) -> None:
+    def __init__(self, channels: int, grid: Size) -> None:
         super().__init__()
         self.grid = grid
         self.norm = LayerNorm(4 * channels, eps=1e-5)
@@ -114,11 +115,11 @@ class PatchMerge(WeightedModule):
             **{f"norm_{name}": array for name, array in norm.constants.items()},
             **self.lower_linear(weight, torch.zeros(len(weight)), norm.scale, scale),
         }
-        attributes = {"height": self.grid, "width": self.grid, "bits": 8 if self.published else 16}
+        attributes = {"height": self.grid.height, "width": self.grid.width, "bits": 8 if self.published else 16}
         return Lowered("IntPatchMerge", constants, scale, attributes)
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
-        merged = QuantTensor(merge_squares(inputs[0].value, self.grid, self.grid), inputs[0].scale)
+        merged = QuantTensor(merge_squares(inputs[0].value, *self.grid), inputs[0].scale)
         y = F.linear(self.norm.simulate(merged).value, self.simulated_weight(self.reduction.weight))
         return QuantTensor(self.output(y), self.output.scale)
 

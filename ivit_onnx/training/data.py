@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ivit_onnx.architectures import Preprocess
 from ivit_onnx.datasets import ImageDataset
-from ivit_onnx.errors import TrainingError
+from ivit_onnx.errors import ImageError, TrainingError
 from ivit_onnx.images import normalize, read_pixels
 from ivit_onnx.training.options import Options
 
@@ -29,6 +29,7 @@ __all__ = [
     "calibration_images",
     "check_classes",
     "evaluation_batches",
+    "loader_errors",
     "mixup",
     "seeded",
     "training_batches",
@@ -135,7 +136,7 @@ class _Evaluated(Dataset[tuple[Tensor, int]]):
 def training_batches(
     data: ImageDataset, preprocess: Preprocess, options: Options, plan: Plan, first_step: int, process: int
 ) -> DataLoader[tuple[Tensor, int]]:
-    """Batches (float32 images [share, 3, size, size], labels [share]) of one process, from a step to the end."""
+    """Batches (float32 images [share, 3, height, width], labels [share]) of one process, from a step to the end."""
     return DataLoader(
         _Augmented(data, _transform(preprocess, options), options.seed),
         batch_sampler=_Batches(plan, first_step, process),  # type: ignore[arg-type]
@@ -169,8 +170,17 @@ def evaluation_batches(
     )
 
 
+@contextmanager
+def loader_errors() -> Iterator[None]:
+    """An ImageError of a process that loads images without the traceback that PyTorch makes its message of."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(str(error).strip().rpartition("ivit_onnx.errors.ImageError: ")[2]) from None
+
+
 def calibration_images(data: ImageDataset, preprocess: Preprocess, count: int, seed: int) -> Iterator[Array]:
-    """Normalised float32 images [3, size, size] of random training images, prepared as for evaluation."""
+    """Normalised float32 images [3, height, width] of random training images, prepared as for evaluation."""
     for index in np.random.default_rng([seed, 2]).permutation(len(data))[:count]:
         yield normalize(read_pixels(data[int(index)][0], preprocess), preprocess)
 
@@ -189,12 +199,14 @@ def _transform(preprocess: Preprocess, options: Options) -> Any:
     """timm's training transform; without any augmentation, that of evaluation."""
     from timm.data.transforms_factory import create_transform
 
+    # Crops have about the form of the network's images.
+    form = preprocess.size.width / preprocess.size.height
     augment = options.auto_augment if options.auto_augment != "none" else None
     transform = create_transform(
-        (3, preprocess.size, preprocess.size),
+        (3, *preprocess.size),
         is_training=True,
         scale=(options.crop_scale, 1.0),
-        ratio=(3 / 4, 4 / 3) if options.crop_scale < 1 else (1.0, 1.0),
+        ratio=(3 / 4 * form, 4 / 3 * form) if options.crop_scale < 1 else (form, form),
         hflip=options.hflip,
         vflip=options.vflip,
         color_jitter=options.color_jitter,

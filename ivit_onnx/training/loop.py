@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ivit_onnx.errors import TrainingError
 from ivit_onnx.models import Twin
-from ivit_onnx.training.data import Plan, evaluation_batches, mixup, seeded, training_batches
+from ivit_onnx.training.data import Plan, evaluation_batches, loader_errors, mixup, seeded, training_batches
 from ivit_onnx.training.evaluation import (
     Agreement,
     Batches,
@@ -58,7 +58,7 @@ def train(options: Options, *, resume: bool = False, progress: bool = False) -> 
     with accelerator.main_process_first():
         start = open_start(options)
     trainer = _Trainer(options, start, accelerator, folder, None if saved is None else saved[0])
-    with trainer.metrics or nullcontext(), bar(progress and accelerator.is_main_process) as shown:
+    with loader_errors(), trainer.metrics or nullcontext(), bar(progress and accelerator.is_main_process) as shown:
         trainer.fit(shown)
         return trainer.finish()
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from ivit_onnx.architectures import Preprocess
+from ivit_onnx.architectures import Preprocess, Size
+from ivit_onnx.architectures.normalisation import check_normalisation
 from ivit_onnx.calibration import apply_calibration, collect_statistics, recipe
 from ivit_onnx.checkpoints import Checkpoint, load_checkpoint, load_state_dict
 from ivit_onnx.datasets import ImageDataset, open_dataset
@@ -48,12 +49,17 @@ def open_start(options: Options) -> Start:
     Raises:
         IvitError: a checkpoint or the data cannot be used, or they do not fit together.
     """
-    data = open_dataset(options.data, "train"), open_dataset(options.data, "val")
+    data = (
+        open_dataset(options.data, "train", class_order=options.class_order),
+        open_dataset(options.data, "val", class_order=options.class_order),
+    )
+    assumed = list(filter(None, [data[0].order_note]))
     teacher = _teacher(options, data) if options.distill != "none" and options.teacher is not None else None
     if options.floating:
         network, preprocess = _floating(options, len(data[0].classes))
-        return Start(network, whole_images(preprocess, data), *data, teacher, None, [])
+        return Start(network, whole_images(preprocess, data), *data, teacher, None, assumed)
     twin, warnings, calibrated = _twin(options, data)
+    warnings = assumed + warnings
     check_classes(*data, twin.arch.classes)
     reference = None
     if not calibrated:
@@ -76,7 +82,7 @@ def _twin(options: Options, data: tuple[ImageDataset, ImageDataset]) -> tuple[Tw
     if options.checkpoint is None:
         model = _timm(options, pretrained=True, classes=None)
         twin = from_timm(model, 15 if options.softmax_bits is None else options.softmax_bits)
-        twin.set_nonlinear(options.nonlinear or DEFAULT_NONLINEAR)
+        twin.set_nonlinear(DEFAULT_NONLINEAR if options.nonlinear is None else options.nonlinear)
         preprocess = _normalisation(twin.preprocess, options)
         twin.prepare_images(whole_images(preprocess, data))
         return twin, [], False
@@ -131,7 +137,9 @@ def _floating(options: Options, classes: int) -> tuple[nn.Module, Preprocess]:
 
 
 def _normalisation(preprocess: Preprocess, options: Options) -> Preprocess:
-    return replace(preprocess, mean=options.mean or preprocess.mean, std=options.std or preprocess.std)
+    check_normalisation(options.mean, options.std)
+    mean = preprocess.mean if options.mean is None else options.mean
+    return replace(preprocess, mean=mean, std=preprocess.std if options.std is None else options.std)
 
 
 def _timm(options: Options, *, pretrained: bool, classes: int | None) -> nn.Module:
@@ -139,7 +147,7 @@ def _timm(options: Options, *, pretrained: bool, classes: int | None) -> nn.Modu
 
     settings: dict[str, Any] = dict(options.model_kwargs)
     if options.img_size is not None:
-        settings["img_size"] = options.img_size
+        settings["img_size"] = tuple(Size.of(options.img_size))
     if classes is not None:
         settings["num_classes"] = classes
     try:

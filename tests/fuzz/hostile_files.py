@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import io
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +52,36 @@ def checkpoint(rng: np.random.Generator) -> bytes:
     """A spoiled checkpoint."""
     tensors: Tensors = _prepared["tensors"][int(rng.integers(2))]
     kind = rng.random()
-    if kind < 0.35:
+    if kind < 0.25:
+        return foreign(tensors, rng)
+    if kind < 0.45:
         return saved(spoil_tensors(tensors, rng), legacy=bool(rng.random() < 0.3))
-    if kind < 0.5:
+    if kind < 0.55:
         return spoil_safetensors(save_safetensors(tensors), rng)
-    if kind < 0.6:
+    if kind < 0.65:
         return spoil_bytes(save_safetensors(tensors), rng)
     return spoil_bytes(saved(tensors, legacy=bool(rng.random() < 0.5)), rng)
+
+
+class Foreign(dict):  # type: ignore[type-arg]
+    """A class that PyTorch's own reader refuses, so that the inert reader is used."""
+
+
+def foreign(tensors: Tensors, rng: np.random.Generator) -> bytes:
+    """A file with objects beside the tensors, spoiled: the pickle in a whole archive, a plain pickle, or all of it."""
+    content = {"model": tensors, "args": Foreign(lr=0.1, nested=[Foreign()]), "module": torch.nn.Linear(2, 2)}
+    kind = rng.random()
+    if kind < 0.3:
+        return spoil_bytes(pickle.dumps(content, protocol=int(rng.integers(2, 6))), rng)
+    file = saved(content, legacy=kind < 0.5)
+    if kind < 0.6:
+        return spoil_bytes(file, rng)
+    spoiled = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(file)) as whole, zipfile.ZipFile(spoiled, "w") as archive:
+        for entry in whole.infolist():
+            data = whole.read(entry)
+            archive.writestr(entry.filename, spoil_bytes(data, rng) if entry.filename.endswith("data.pkl") else data)
+    return spoiled.getvalue()
 
 
 def refused(kind: str, error: IvitError) -> str:

@@ -95,7 +95,8 @@ def _tokens_first(name: str, tensor: torch.Tensor) -> torch.Tensor:
     check_dense(name, tensor)
     if tensor.ndim == 0 or tensor.shape[-1] % 4:
         raise CheckpointError(f"tensor {name} has shape {list(tensor.shape)}, expected 4 numbers a channel")
-    return tensor.unflatten(-1, (-1, 2, 2)).movedim((-1, -2), (-3, -2)).flatten(-3)
+    split = tensor.reshape(*tensor.shape[:-1], -1, 2, 2)
+    return split.movedim((-1, -2), (-3, -2)).flatten(-3)
 
 
 LAYOUTS = (
