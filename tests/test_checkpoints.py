@@ -15,10 +15,12 @@ torch = pytest.importorskip("torch", reason="the export extra is not installed")
 
 from ivit_onnx.architectures import (  # noqa: E402
     KNOWN,
+    OTHER_NORMALISATION,
     VitArchitecture,
     architecture_from_json,
     default_preprocess,
     known_architecture,
+    unsupported_feature,
 )
 from ivit_onnx.checkpoints import (  # noqa: E402
     checkpoint_fingerprint,
@@ -226,7 +228,8 @@ def test_wrong_flags(micro: StateDict) -> None:
         ({"image_size": 8 * 513}, "image_size must be at most 512 patches of 8 pixels, found 4104; pass --img-size"),
         ({"name": "vit_tiny_patch16_224"}, "not vit_tiny_patch16_224: image_size is 32, expected 224"),
         ({"name": "vit_tiny_patch16_22"}, "did you mean vit_tiny_patch16_224"),
-        ({"name": "resnet50"}, "unknown architecture 'resnet50'"),
+        ({"name": "resnet50"}, "resnet50 is not supported yet: a network of timm's resnet"),
+        ({"name": "vit_nothing"}, "unknown architecture 'vit_nothing'"),
     ]:
         with pytest.raises(CheckpointError, match=expected) as error:
             read_architecture(micro, **flags)
@@ -264,7 +267,7 @@ def sparse(name: str) -> Callable[[StateDict], None]:
         (drop("blocks.1.mlp.fc2.bias"), "tensor blocks.1.mlp.fc2.bias is missing"),
         (drop("norm.weight"), "not supported yet: a network without final normalisation"),
         (drop("norm.bias"), "tensor norm.bias is missing"),
-        (drop("pos_embed"), "tensor pos_embed is missing"),
+        (drop("pos_embed"), "without position table .pos_embed."),
         (drop("patch_embed.proj.weight"), "no network that is read"),
         (drop("cls_token"), "neither .*nor|no square of patches.*--img-size HEIGHTxWIDTH"),
         (drop("head.weight"), "not supported yet: tensor head.bias"),
@@ -371,12 +374,39 @@ def test_table_agrees_with_timm(name: str) -> None:
     config = timm.models.get_pretrained_cfg(name)
     preprocess, notes = default_preprocess(known)
     assert notes == []
-    assert preprocess.size == config.input_size[-2:]
+    size = tuple(side // known.patch_size * known.patch_size for side in config.input_size[-2:])
+    assert preprocess.size == size
     assert preprocess.mean == tuple(config.mean)
     assert preprocess.std == tuple(config.std)
     assert preprocess.crop_pct == config.crop_pct
     assert preprocess.interpolation == config.interpolation
-    assert config.crop_mode in (None, "center")
+    assert preprocess.crop_mode == (config.crop_mode or "center")
+
+
+def test_names_of_timm() -> None:
+    """A network of timm is known, or refused by what it is, but for a few that timm has for its own tests."""
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    unknown = [name for name in timm.list_models() if name not in KNOWN and unsupported_feature(name) is None]
+    assert unknown == ["test_vit", "test_vit2"]
+    assert [name for name in KNOWN if unsupported_feature(name) is not None] == []
+
+
+def test_tags_with_another_normalisation() -> None:
+    timm = pytest.importorskip("timm", reason="timm is not installed")
+    for name in KNOWN:
+        plain = default_preprocess(KNOWN[name])[0]
+        configs = [timm.models.get_pretrained_cfg(tagged) for tagged in timm.list_pretrained(f"{name}.*")]
+        found = {(tuple(config.mean), tuple(config.std)) for config in configs} - {(plain.mean, plain.std)}
+        listed = [timm.models.get_pretrained_cfg(f"{name}.{tag}") for tag in OTHER_NORMALISATION.get(name, ())]
+        assert sorted((tuple(config.mean), tuple(config.std)) for config in listed) == sorted(found), name
+
+
+def test_a_tag_with_another_normalisation_is_a_warning(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        shapes = meta_state_dict("vit_base_patch8_224")
+    torch.save({name: torch.zeros(tensor.shape) for name, tensor in shapes.items()}, tmp_path / "base.pth")
+    assert "fits vit_base_patch8_224.dino" in load_checkpoint(tmp_path / "base.pth").preprocess()[1][0]
+    assert load_checkpoint(tmp_path / "base.pth", arch="vit_base_patch8_224.dino").preprocess()[1] == []
 
 
 @pytest.mark.parametrize("name", [name for name, known in KNOWN.items() if isinstance(known, VitArchitecture)])
@@ -391,7 +421,7 @@ def test_what_shapes_do_not_tell_agrees_with_timm(name: str) -> None:
     assert block.norm1.eps == known.eps
     assert type(block.mlp.act).__name__ == activations[known.act]
     assert model.global_pool == known.pool
-    assert not model.pool_include_prefix
+    assert not getattr(model, "pool_include_prefix", False)
 
 
 def test_same_shapes_with_other_normalisation_are_a_warning(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ MMPRETRAIN = (
         {},
         {"distilled": True},
         {"global_pool": "avg"},
-        {"init_values": 0.5, "no_embed_class": True},
+        {"init_values": 0.5},
         {"pre_norm": True},
         {"num_classes": 0},
     ],
@@ -212,7 +212,7 @@ MMPRETRAIN = (
 def test_mmpretrain_vit(changes: dict[str, Any]) -> None:
     network = vit(**changes)
     checkpoint = opened(renamed(network.state_dict(), *MMPRETRAIN), heads=3)
-    assert checkpoint.layout == "ViT, DeiT or DeiT III of mmpretrain"
+    assert checkpoint.layout == "ViT or DeiT of mmpretrain"
     assert_tensors_of(checkpoint, network)
     assert_same_network(checkpoint, network)
 
@@ -279,6 +279,9 @@ def test_mmpretrain_networks_that_are_not_supported() -> None:
     gated = {**renamed(vit().state_dict(), *MMPRETRAIN), "backbone.layers.0.ffn.w12.weight": torch.ones(1)}
     with pytest.raises(CheckpointError, match="SwiGLU"):
         opened(gated, heads=3)
+    third = vit(init_values=0.5, no_embed_class=True)
+    with pytest.raises(CheckpointError, match="DeiT III of mmpretrain"):
+        opened(renamed(third.state_dict(), *MMPRETRAIN), heads=3)
 
 
 # JAX

@@ -163,6 +163,7 @@ OTHER_NORMALISATION: dict[str, tuple[str, ...]] = {
     "vit_large_patch16_224": ("mae",),
     "vit_huge_patch14_224": ("mae",),
     "vit_large_patch14_clip_224": ("openai",),
+    "vit_large_patch14_clip_336": ("openai_ft_in12k_in1k",),
     "eva_giant_patch14_336": ("m30m_ft_in22k_in1k",),
 }
 

@@ -1,4 +1,4 @@
-"""mmpretrain and mmcls of OpenMMLab: ViT, DeiT, DeiT III, and Swin.
+"""mmpretrain and mmcls of OpenMMLab: ViT, DeiT, and Swin.
 
 Patch merging takes the 2 x 2 tokens of each channel together, where Swin's authors take the channels of each token
 together; rows and columns are in another order too.
@@ -6,6 +6,7 @@ together; rows and columns are in another order too.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,12 +16,12 @@ import torch
 from ivit_onnx.checkpoints.facts import PLAIN, Facts
 from ivit_onnx.checkpoints.family import Tensors
 from ivit_onnx.checkpoints.layouts.base import Converted, Layout, Rule, refuse_features, rename
-from ivit_onnx.checkpoints.tensors import check_dense
+from ivit_onnx.checkpoints.tensors import check_dense, shape_of
 from ivit_onnx.errors import CheckpointError
 
 __all__ = ["LAYOUTS"]
 
-_VIT, _SWIN = "ViT, DeiT or DeiT III of mmpretrain", "Swin of mmpretrain"
+_VIT, _SWIN = "ViT or DeiT of mmpretrain", "Swin of mmpretrain"
 _NETWORK = r"(?:backbone\.)?"
 _BLOCK = rf"{_NETWORK}layers\.(\d+)\."
 _SWIN_BLOCK = rf"{_NETWORK}stages\.(\d+)\.blocks\.(\d+)\."
@@ -70,8 +71,22 @@ def _vit(tensors: Tensors, config: Mapping[str, Any]) -> Converted:
     del config
     refuse_features(tensors, _VIT_FEATURES)
     named = rename(tensors, _VIT_RULES)
+    _refuse_deit3(named)
     pool = "avg" if "fc_norm.weight" in named or "cls_token" not in named else "token"
     return Converted(named, Facts.told(_VIT, pool=pool, act="gelu", eps=1e-6, blocks=PLAIN))
+
+
+def _refuse_deit3(named: Tensors) -> None:
+    """Raise CheckpointError for DeiT III: the one with LayerScale whose class token has no position.
+
+    Its blocks in mmpretrain 1 normalise both branches by ln1, where those in mmcls and of the authors have ln2 too.
+    """
+    tokens = shape_of(named, "pos_embed", 3)[1]
+    if "cls_token" in named and "blocks.0.ls1.gamma" in named and math.isqrt(tokens) ** 2 == tokens:
+        raise CheckpointError(
+            "not supported: DeiT III of mmpretrain, whose versions do not agree on what ln2 is for; give the file "
+            "of its authors"
+        )
 
 
 def _swin(tensors: Tensors, config: Mapping[str, Any]) -> Converted:
