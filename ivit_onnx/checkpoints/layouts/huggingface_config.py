@@ -65,8 +65,8 @@ def config_facts(config: Mapping[str, Any], model_type: str, patch_size: int) ->
     """Heads, eps, activation and image size, as the configuration says.
 
     Where there is none, eps and activation are assumed: transformers' defaults for `model_type`. `patch_size`, in
-    pixels: an image has whole patches, and what remains of it is never looked at. Raises CheckpointError when a value is
-    of another type.
+    pixels: an image has whole patches, and what remains of it is never looked at. Raises CheckpointError when a value
+    is of another type.
     """
     if not config:
         default = DEFAULTS[model_type]
