@@ -9,6 +9,7 @@ Each table stands between two marks of the page; what is between them is replace
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -32,9 +33,14 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
 
 
+def _anchor(pattern: str) -> str:
+    """The name of a tensor in a pattern, without what may stand before it."""
+    return re.sub(r"\(\?<!.*?\)|\(\?:(?:[^()]|\(\?:[^()]*\))*\)\?", "", pattern).replace("\\", "")
+
+
 def _layouts() -> str:
     rows = [
-        [layout.title, f"`{layout.anchor}`".replace("\\", ""), ", ".join(f"`{kind}`" for kind in layout.model_types)]
+        [layout.title, f"`{_anchor(layout.anchor)}`", ", ".join(f"`{kind}`" for kind in layout.model_types)]
         for layout in LAYOUTS
     ]
     return _table(["layout", "recognised by the tensor", "`model_type` in config.json"], rows)
