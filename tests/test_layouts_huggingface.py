@@ -14,6 +14,7 @@ import torch
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 safetensors = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
 
+from ivit_onnx.checkpoints import load_checkpoint  # noqa: E402
 from ivit_onnx.checkpoints.layouts.huggingface_config import DEFAULTS  # noqa: E402
 from ivit_onnx.errors import CheckpointError  # noqa: E402
 from layouts import assert_same_network, opened, randomised  # noqa: E402
@@ -212,6 +213,15 @@ def test_a_timm_network_in_transformers() -> None:
     assert_same_network(opened(tensors, config), network)
 
 
+@pytest.mark.parametrize("name", ["ViTForImageClassification", "CLIPModel", "SwinForImageClassification"])
+def test_a_folder_as_it_is_saved(name: str, tmp_path: Path) -> None:
+    make, forward, _ = NETWORKS[name]
+    network = built(name, make())
+    network.save_pretrained(tmp_path)
+    assert_same_network(load_checkpoint(tmp_path), lambda images: forward(network, images))
+    assert_same_network(load_checkpoint(network), lambda images: forward(network, images))
+
+
 def test_names_of_classes() -> None:
     names = {0: "cat", 1: "dog", 2: "fox", 3: "hen", 4: "owl"}
     network = built("ViTForImageClassification", transformers.ViTConfig(**VIT, id2label=names))
@@ -226,7 +236,7 @@ def test_a_side_that_is_no_multiple_of_the_patches() -> None:
     """A convolution never reaches the rest of the image: SigLIP's 384 pixels with patches of 14."""
     network = built("SiglipForImageClassification", siglip(image_size=35))
     checkpoint = opened(network.state_dict(), network.config.to_dict())
-    assert checkpoint.arch.image_size == 32
+    assert checkpoint.arch.image_size == (32, 32)
     images = torch.randn(2, 3, 35, 35)
     with torch.inference_mode():
         torch.testing.assert_close(logits(network, images[:, :, :32, :32]), logits(network, images))
