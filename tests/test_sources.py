@@ -53,7 +53,8 @@ def refused(given: Any, choice: Choice | None = None) -> str:
     with pytest.raises(CheckpointError) as error:
         open_source(given, choice or Choice())
     message = str(error.value)
-    assert "\n" not in message and len(message) < 500
+    assert "\n" not in message
+    assert len(message) < 500
     return message
 
 
