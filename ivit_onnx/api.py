@@ -34,6 +34,7 @@ from ivit_onnx.exporters import INPUT_TYPES, InputType, build_graph, certify, fi
 from ivit_onnx.files import atomic_write, check_output
 from ivit_onnx.images import ImageSource, count_images, left_out, read_images
 from ivit_onnx.models import Twin, from_checkpoint
+from ivit_onnx.numbers import check_colours, check_numbers
 from ivit_onnx.quant.exponents import check_softmax_bits
 from ivit_onnx.quant.observers import Method
 from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
@@ -164,7 +165,9 @@ def calibrate(
 
     Raises:
         CheckpointError, ImageError, CalibrationError, ExportError: see each class.
+        OptionError: a number is out of its range (`ivit_onnx.numbers`).
     """
+    check_numbers(limit=limit)
     choice = Choice(key, prefix, weights)
     loaded = load_checkpoint(
         checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act, pool=pool, plain=plain, choice=choice
@@ -248,8 +251,12 @@ def export(
     Raises:
         CheckpointError, ImageError, CalibrationError, ExportError: see each class; no file is left behind. A model
         that is not proven to be free of overflow is an ExportError.
+        OptionError: a number is out of its range (`ivit_onnx.numbers`).
     """
     started = time.perf_counter()
+    check_numbers(calib_images=calib_images, num_heads=num_heads, img_size=img_size)
+    check_colours("mean", mean)
+    check_colours("std", std)
     _check_options(softmax_bits, nonlinear, input)
     steps = recipe(calib_preset, calib_method)
     check_output(output, force=force)

@@ -16,6 +16,7 @@ __all__ = [
     "IvitError",
     "MissingExtraError",
     "ModelError",
+    "OptionError",
     "TrainingError",
     "damaged_model",
 ]
@@ -43,6 +44,10 @@ class ExportError(IvitError):
 
 class ModelError(IvitError):
     """A model file is missing, damaged or not one of ours."""
+
+
+class OptionError(IvitError):
+    """An option is a number out of its range, or no number at all."""
 
 
 class MissingExtraError(IvitError):

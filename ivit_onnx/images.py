@@ -13,6 +13,7 @@ from PIL import Image
 from ivit_onnx.architectures import Preprocess, Size
 from ivit_onnx.decoding import IMAGE_SUFFIXES, find_images, open_rgb, remarks_of, to_rgb
 from ivit_onnx.errors import ImageError
+from ivit_onnx.numbers import check_numbers
 
 __all__ = [
     "ARRAY_SUFFIXES",
@@ -64,11 +65,10 @@ def read_images(
     With a list for `unreadable`, files of a folder that cannot be read are left out, and what is wrong with each is
     put there; without, they are errors.
 
-    Raises ImageError, when the first image is asked for or as soon as a bad image is met; and at the end, when no file
-    of a folder could be read.
+    Raises OptionError for a wrong limit, ImageError when the first image is asked for or as soon as a bad image is met,
+    and at the end, when no file of a folder could be read.
     """
-    if limit is not None and limit < 1:
-        raise ImageError(f"the number of images must be at least 1, found {limit}")
+    check_numbers(limit=limit)
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         if path.is_dir():

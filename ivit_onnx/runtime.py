@@ -12,11 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import ivit_onnx
 from ivit_onnx.errors import IvitError, MissingExtraError, ModelError
+from ivit_onnx.numbers import check_numbers
+from ivit_onnx.processors import processors
 
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["CUDA", "DEVICES", "IVIT", "Provider", "create_session", "library_path", "register", "require_providers"]
+__all__ = [
+    "CHECKED",
+    "CUDA",
+    "DEVICES",
+    "IVIT",
+    "Provider",
+    "create_session",
+    "library_path",
+    "register",
+    "require_providers",
+]
 
 LIBRARY = "lib/libivit_ort.so"
 
@@ -32,6 +44,9 @@ DEVICES: Mapping[str, tuple[Provider, ...]] = {
     "ivit-cpu": ((IVIT, {"device": "cpu"}), CPU),
     "ivit-cuda": ((IVIT, {"device": "cuda"}), CPU),
 }
+
+#: The execution providers that give the integers of the function bodies; tests compare each of them.
+CHECKED = (CPU, CUDA, IVIT)
 
 _registering = threading.Lock()
 
@@ -84,27 +99,31 @@ def _provider_devices(ort: Any) -> list[Any]:
 
 
 def create_session(
-    path: str | os.PathLike[str],
+    model: str | os.PathLike[str] | bytes,
     providers: Sequence[Provider] | None = None,
     *,
     provider: str | None = None,
     threads: int | None = None,
     session_options: onnxruntime.SessionOptions | None = None,
     kernels: bool = True,
+    unchecked_providers: bool = False,
 ) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session for a model that `export` wrote.
+    """An ONNX Runtime session for a model that `export` wrote, in a file or in memory.
 
     Args:
-        path: The model file.
+        model: The model file, or its bytes. A model whose weights are in a file of their own has to be a file.
         providers: Execution providers in order of preference, each a name, or a name with a dictionary of its options;
             the CPU provider by default. Each of them takes part or the session is not created: ONNX Runtime itself
             would leave one out and run on the CPU. `IVitExecutionProvider` takes the options of
             docs/execution-provider.md.
         provider: One of `DEVICES` instead: "cpu", "cuda", or, compiled, "ivit-cpu" and "ivit-cuda".
-        threads: Threads of the session's pool; by default one per core.
+        threads: Threads of the session's pool; by default one per core, or as many as the affinity mask and the
+            quota of the container allow, if these are fewer.
         session_options: Options to start from; the kernel library is added to them. They serve for several sessions
             with the same kernels and the same options of `IVitExecutionProvider`.
         kernels: False runs the integer operators of the file's own functions: slow, the same integers.
+        unchecked_providers: True allows execution providers other than those of `CHECKED`. They may return other
+            integers without a word: `OpenVINOExecutionProvider` computes int64 as int32.
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed, or a build of it without a provider.
@@ -112,21 +131,37 @@ def create_session(
         ModelError: The file is missing, damaged, or rejected by ONNX Runtime or by a kernel.
         IvitError: A provider is there but does not start, for want of a device, a driver or CUDA's libraries.
         IvitError: `session_options` come from a session with other kernels.
+        IvitError: A provider is not known to give the model's integers, and `unchecked_providers` is not set.
+        OptionError: `threads` is out of its range.
     """
     ort = _onnxruntime()
-    if not Path(path).is_file():
-        raise ModelError(f"{os.fspath(path)}: no such model file")
+    check_numbers(threads=threads)
+    source: str | bytes
+    if isinstance(model, bytes):
+        name, source = "the model in memory", model
+    else:
+        name = source = os.fspath(model)
+        if not Path(model).is_file():
+            raise ModelError(f"{name}: no such model file")
     if provider is not None:
         if providers is not None:
             raise IvitError("create_session: expected providers or provider, found both")
         if provider not in DEVICES:
             raise IvitError(f"create_session: provider: expected one of {', '.join(DEVICES)}, found {provider!r}")
         providers = DEVICES[provider]
-    wanted = list(providers or [CPU])
+    wanted = [CPU] if providers is None else list(providers)
+    if not wanted:
+        raise IvitError(f"create_session: providers: expected at least one, such as {CPU}, found none")
     names = [provider if isinstance(provider, str) else provider[0] for provider in wanted]
     compiled = IVIT in names
     if compiled and not {*names} <= {IVIT, CPU}:
         raise IvitError(f"create_session: expected no other provider but {CPU} beside {IVIT}, found {', '.join(names)}")
+    if compiled and not kernels:
+        raise IvitError(
+            f"create_session: expected no {IVIT} with kernels=False (--no-kernels), found both: it consists of kernels"
+        )
+    if not unchecked_providers:
+        _require_checked(names)
     if not compiled:
         require_providers(names)
     if CUDA in names:
@@ -137,27 +172,31 @@ def create_session(
     options = ort.SessionOptions() if session_options is None else session_options
     if threads is not None:
         options.intra_op_num_threads = threads
+    elif options.intra_op_num_threads == 0 and processors() < (os.cpu_count() or 1):
+        options.intra_op_num_threads = processors()  # ONNX Runtime itself counts the machine's cores
     compiler = next((dict(p[1]) for p in wanted if not isinstance(p, str) and p[0] == IVIT), {})
     prepared = f"kernels {kernels}, {IVIT} {sorted(compiler.items()) if compiled else None}"
     if not _is_prepared(options, prepared):
-        if kernels:
+        if kernels and not (compiled and _provider_brings_operators(ort)):
             options.register_custom_ops_library(library_path())
         if compiled:
             _add_compiler(options, compiler)
         options.add_session_config_entry(_PREPARED, prepared)
     try:
         session: onnxruntime.InferenceSession = ort.InferenceSession(
-            os.fspath(path), options, providers=None if compiled else wanted, enable_fallback=0
+            source, options, providers=None if compiled else wanted, enable_fallback=0
         )
     except Exception as error:  # ONNX Runtime has one exception type for each status, without a common base
         message = " ".join(str(error).split())
         if isinstance(error, UnicodeDecodeError):  # the error's own message, which has names of the model in it
-            raise ModelError(f"{os.fspath(path)} cannot be loaded: it has names that are no text") from error
+            raise ModelError(f"{name} cannot be loaded: it has names that are no text") from error
         if type(error).__module__.startswith("onnxruntime."):
-            raise ModelError(f"{os.fspath(path)} cannot be loaded: {message}") from error
+            raise ModelError(f"{name} cannot be loaded: {message}") from error
         if names != [CPU] and isinstance(error, (RuntimeError, ValueError)):  # a provider's, from before the model
             raise IvitError(f"{names[0]} does not start: {message}") from error
         raise
+    if not unchecked_providers:  # those of the session options too
+        _require_checked(session.get_providers())
     absent = [name for name in names if name not in session.get_providers()]
     if absent:
         raise IvitError(f"{absent[0]} does not start, and ONNX Runtime would run on the CPU: {_advice(absent[0])}")
@@ -198,6 +237,25 @@ def _add_compiler(options: Any, provider_options: dict[str, Any]) -> None:
     if options.intra_op_num_threads > 0:
         provider_options.setdefault("threads", options.intra_op_num_threads)
     options.add_provider_for_devices(chosen[:1], {name: str(value) for name, value in provider_options.items()})
+
+
+def _provider_brings_operators(ort: Any) -> bool:
+    """Whether session options get the library's operators with the provider; adding them twice is a warning."""
+    major, minor = ort.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= (1, 24)
+
+
+def _require_checked(names: Sequence[str]) -> None:
+    for name in names:
+        if name in CHECKED:
+            continue
+        why = "may return other integers without a word"
+        if name == "OpenVINOExecutionProvider":
+            why = "computes int64 as int32, and returns other integers without a word"
+        raise IvitError(
+            f"create_session: expected providers of {', '.join(CHECKED)}, found {name}, which {why}: leave it out, or "
+            "pass unchecked_providers=True and compare its integers"
+        )
 
 
 def require_providers(names: Sequence[str]) -> None:

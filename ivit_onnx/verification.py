@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from ivit_onnx.errors import ImageError, ModelError
+from ivit_onnx.errors import ModelError
 from ivit_onnx.float_audit import FloatAudit, audit
 from ivit_onnx.images import ImageSource, left_out, normalize, read_images
 from ivit_onnx.metadata import ModelDescription, describe
 from ivit_onnx.model_files import load_graph, load_with_weights
+from ivit_onnx.numbers import check_numbers
 from ivit_onnx.proof import ProofReport, mismatch, prove, read_certificate
 
 if TYPE_CHECKING:
@@ -136,11 +137,10 @@ def verify(
     the checkpoint, where that is installed; each on `count` random images of the full pixel range, drawn from `seed`,
     and on up to `count` real `images`. `on_stage` is told what is being done.
 
-    Raises ModelError, ImageError or CheckpointError when something cannot be read, IvitError when the device is not
-    there; differences are in the report.
+    Raises ModelError, ImageError or CheckpointError when something cannot be read, OptionError when a
+    number is out of its range, IvitError when the device is not there; differences are in the report.
     """
-    if count < 1:
-        raise ImageError(f"the number of images must be at least 1, found {count}")
+    check_numbers(count=count, seed=seed, threads=threads)
     stage = on_stage or _silent
     stage("looking for floating point")
     result = audit(load_graph(model))

@@ -89,6 +89,18 @@ def commands() -> list[str]:
     return list(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"])
 
 
+def test_tables_of_models_are_current(tmp_path: Path) -> None:
+    from ivit_onnx.checkpoints import document as models
+
+    page = tmp_path / "models.md"
+    page.write_text((ROOT / "docs" / "models.md").read_text())
+    assert models.main(["--check", "-o", str(page)]) == 0
+    page.write_text(page.read_text().replace("attention heads", "attention feet"))
+    assert models.main(["--check", "-o", str(page)]) == 1
+    with pytest.raises(ValueError, match="lacks the marks"):
+        models.render("nothing")
+
+
 def test_commands_in_the_documentation_exist() -> None:
     used = {line.split()[0] for line in shell_lines() if line.startswith("ivit-")}
     assert used

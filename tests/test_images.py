@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ivit_onnx.architectures import Preprocess
-from ivit_onnx.errors import ExportError, ImageError, IvitError
+from ivit_onnx.errors import ExportError, ImageError, IvitError, OptionError
 from ivit_onnx.files import atomic_write, check_output
 from ivit_onnx.images import count_images, find_images, normalize, read_images, read_pixels
 
@@ -186,7 +186,7 @@ def test_bad_files(tmp_path: Path) -> None:
         with pytest.raises(ImageError, match=expected) as error:
             list(read_images(tmp_path / name, SMALL))
         assert "\n" not in str(error.value)
-    with pytest.raises(ImageError, match="at least 1"):
+    with pytest.raises(OptionError, match="limit: expected an integer in 1"):
         list(read_images(np.zeros((1, 3, 32, 32), np.float32), SMALL, limit=0))
 
 

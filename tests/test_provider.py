@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -20,6 +19,7 @@ import pytest
 from onnx import helper
 from timm.models.swin_transformer import SwinTransformer
 
+import cpp_programs
 import ivit_onnx
 from cases import random_case
 from graphs import single_operator_model
@@ -331,12 +331,7 @@ for _ in range(3):
 
 def test_the_example_in_cpp(models: dict[str, Path], tmp_path: Path) -> None:
     """Built against the library inside the Python package, it prints the logits that Python gets."""
-    (library,) = Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so.*")
-    headers = headers_of_the_build()
-    source = Path(__file__).parents[1] / "examples" / "cpp"
-    given = [f"-DONNXRUNTIME_INCLUDE_DIR={headers}", f"-DONNXRUNTIME_LIBRARY={library}"]
-    subprocess.run(["cmake", "-S", source, "-B", tmp_path, *given], check=True, capture_output=True)
-    subprocess.run(["cmake", "--build", tmp_path], check=True, capture_output=True)
+    cpp_programs.build(Path(__file__).parents[1] / "examples" / "cpp", tmp_path)
     image = pixels(2, seed=9)
     arguments = [tmp_path / "classify", models["vit"], ivit_onnx.library_path()]
     done = subprocess.run(arguments, input=image.tobytes(), capture_output=True, check=True)
@@ -347,26 +342,15 @@ def test_the_example_in_cpp(models: dict[str, Path], tmp_path: Path) -> None:
     assert b"expected whole images of 3 x 32 x 32 bytes, found 3 bytes" in wrong.stderr
 
 
-@pytest.mark.parametrize("name", ["team_does_every_task_once", "team_carries_errors", "arena_keeps_values_apart"])
+@pytest.mark.parametrize(
+    "name", ["team_does_every_task_once", "team_carries_errors", "team_stops", "arena_keeps_values_apart"]
+)
 def test_parts_under_the_thread_sanitizer(name: str) -> None:
     program = Path(os.environ.get("IVIT_EMULATOR_TEST", "none")).with_name("ep_test")
     if not program.is_file():
         pytest.skip("IVIT_EMULATOR_TEST names no program beside an ep_test; make test builds both")
     done = subprocess.run([program, name], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def headers_of_the_build() -> str:
-    """Where the build found ONNX Runtime's headers."""
-    cache = Path(os.environ.get("IVIT_EMULATED_LIBRARY", "")).parent / "CMakeCache.txt"
-    if not cache.is_file() or shutil.which("cmake") is None:
-        pytest.skip("IVIT_EMULATED_LIBRARY names no library of a build; make test builds one")
-    text = cache.read_text()
-    for name in ("ONNXRUNTIME_INCLUDE_DIR:PATH", "IVIT_HEADER_CACHE:PATH"):
-        found = re.search(rf"^{name}=(.+)$", text, re.MULTILINE)
-        if found and (Path(found[1]) / "onnxruntime_cxx_api.h").is_file():
-            return found[1]
-    return pytest.skip("the build's headers are in a place of the system")
 
 
 def test_wrong_provider(models: dict[str, Path]) -> None:

@@ -321,7 +321,7 @@ def test_errors_say_what_to_do(data: Path, start: Path, tmp_path: Path, capsys: 
     assert "the data has 10 classes, the network 4" in with_data("digits")
     assert "--batch-size" in with_data(data, "--batch-size", "64")
     assert "share equally" in with_data(data, "--accumulate", "3")
-    assert "expected --epochs in 1" in with_data(data, "--epochs", "0")
+    assert "'--epochs': expected an integer in 1" in with_data(data, "--epochs", "0")
     assert "--warmup" in with_data(data, "--warmup", "2")
     assert "--pretrained and --checkpoint" in with_data(data, "--pretrained", "--model", "deit_tiny_patch16_224")
     assert "does not exist" in with_data(data, "--teacher", str(tmp_path / "no.pt"), "--distill", "soft")

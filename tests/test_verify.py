@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 import ivit_onnx  # noqa: E402
 from commands import MICRO, call, installed  # noqa: E402
-from ivit_onnx.errors import ImageError, ModelError  # noqa: E402
+from ivit_onnx.errors import ModelError, OptionError  # noqa: E402
 from ivit_onnx.float_audit import audit  # noqa: E402
 from ivit_onnx.model_files import load_graph  # noqa: E402
 from ivit_onnx.verification import verify  # noqa: E402
@@ -312,7 +312,7 @@ def test_bad_input(capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Pa
     assert "does not exist" in call(capsys, "verify", model, "--against", tmp_path / "nowhere.pth").error()
     assert "no images in" in call(capsys, "verify", model, "--images", tmp_path / "none").error()
     assert "--count" in call(capsys, "verify", model, "--count", "0").error()
-    with pytest.raises(ImageError, match="at least 1"):
+    with pytest.raises(OptionError, match="count: expected an integer in 1"):
         verify(model, count=0)
 
 

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "ep/stop.h"
 #include "ep/team.h"
 
 namespace ivit::ep {
@@ -80,7 +81,9 @@ void CpuProgram::give_back(std::unique_ptr<Workspace> workspace) const {
 void CpuProgram::run(const OrtKernelContext* context, const std::shared_ptr<const Layout>& layout,
                      const std::vector<Tensor>& inputs, const std::vector<void*>& outputs) const {
   std::unique_ptr<Workspace> workspace = take_workspace(layout);
-  run_with_team(context, options_.threads, [&](const cpu::Parallel& team) {
+  Stop stop;
+  const auto wanted = [&] { return stop.wanted(); };
+  run_with_team(context, options_.threads, wanted, [&](const cpu::Parallel& team) {
     const auto address = [&](size_t value) {
       return address_of(plan_.values()[value], *layout, inputs, outputs, workspace->arena.get());
     };

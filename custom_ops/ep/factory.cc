@@ -4,12 +4,15 @@
 #include <cstdlib>
 #include <initializer_list>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "ep/gpu.h"
 #include "ep/provider.h"
 #include "kernels/cpu/variant.h"
+#include "ort/domain.h"
 #include "ort/status.h"
 
 namespace ivit::ep {
@@ -34,26 +37,12 @@ KeyValues key_values(std::initializer_list<std::pair<const char*, std::string>> 
   return owner;
 }
 
-OrtStatus* ORT_API_CALL create_ep(OrtEpFactory*, const OrtHardwareDevice* const*,
-                                  const OrtKeyValuePairs* const* metadata, size_t count,
-                                  const OrtSessionOptions* session_options, const OrtLogger*, OrtEp** ep) noexcept {
-  return guarded([&] {
-    if (count != 1) {
-      throw ort::InvalidArgument("ivit: expected one device for a session, found " + std::to_string(count));
-    }
-    Options options = read_options(session_options, kProviderName);
-    const bool on_gpu = std::string(api().GetKeyValue(metadata[0], "device")) == "cuda";
-    if (on_gpu) options.device_id = std::atoi(api().GetKeyValue(metadata[0], "device_id"));
-    *ep = new Provider(options, on_gpu);
-  });
-}
-
 int gpu_count() { return gpu() == nullptr ? 0 : gpu()->count(); }
 
 }  // namespace
 
-Factory::Factory() : OrtEpFactory{} {
-  ort_version_supported = ORT_API_VERSION;
+Factory::Factory() : FactoryMembers{} {
+  ort_version_supported = kFactoryVersion;
   GetName = [](const OrtEpFactory*) noexcept { return kProviderName; };
   GetVendor = [](const OrtEpFactory*) noexcept { return kVendor; };
   GetVendorId = [](const OrtEpFactory*) noexcept { return uint32_t{0}; };
@@ -67,6 +56,37 @@ Factory::Factory() : OrtEpFactory{} {
     return guarded([&] { *transfer = gpu_count() == 0 ? nullptr : gpu()->create_data_transfer(); });
   };
   IsStreamAware = [](const OrtEpFactory*) noexcept { return false; };
+  // Whatever the provider leaves runs on the library's operators, also where a file has no function bodies.
+  GetNumCustomOpDomains = [](OrtEpFactory*, size_t* count) noexcept -> OrtStatus* {
+    *count = 1;
+    return nullptr;
+  };
+  GetCustomOpDomains = [](OrtEpFactory*, OrtCustomOpDomain** domains, size_t count) noexcept {
+    return guarded([&] {
+      if (count > 0) domains[0] = ort::domain();
+    });
+  };
+}
+
+OrtStatus* ORT_API_CALL Factory::create_ep(OrtEpFactory* self, const OrtHardwareDevice* const*,
+                                           const OrtKeyValuePairs* const* metadata, size_t count,
+                                           const OrtSessionOptions* session_options, const OrtLogger*,
+                                           OrtEp** ep) noexcept {
+  return guarded([&] {
+    // Then the devices are gone too.
+    if (static_cast<const Factory*>(self)->closed_) {
+      throw ort::InvalidArgument(
+          "ivit: the library was unregistered after these session options were made; expected it to be registered, and "
+          "new session options with its devices");
+    }
+    if (count != 1) {
+      throw ort::InvalidArgument("ivit: expected one device for a session, found " + std::to_string(count));
+    }
+    Options options = read_options(session_options, kProviderName);
+    const bool on_gpu = std::string(api().GetKeyValue(metadata[0], "device")) == "cuda";
+    if (on_gpu) options.device_id = std::atoi(api().GetKeyValue(metadata[0], "device_id"));
+    *ep = new Provider(options, on_gpu);
+  });
 }
 
 OrtStatus* ORT_API_CALL Factory::supported_devices(OrtEpFactory* self, const OrtHardwareDevice* const* devices,
@@ -125,11 +145,15 @@ IVIT_EXPORT OrtStatus* CreateEpFactories(const char*, const OrtApiBase* base, co
     *count = 0;
     if (most == 0) throw ort::InvalidArgument("ivit: there is no room for a provider's factory");
     cpu::active_variant();  // a wrong IVIT_CPU is reported here
-    factories[(*count)++] = new ep::Factory();
+    // For the process's whole life, and with a way to it that tools which look for lost memory see.
+    static std::vector<ep::Factory*>& kept = *new std::vector<ep::Factory*>;
+    static std::mutex mutex;
+    const std::lock_guard<std::mutex> lock(mutex);
+    factories[(*count)++] = kept.emplace_back(new ep::Factory());
   });
 }
 
 IVIT_EXPORT OrtStatus* ReleaseEpFactory(OrtEpFactory* factory) noexcept {
-  delete static_cast<ivit::ep::Factory*>(factory);
+  static_cast<ivit::ep::Factory*>(factory)->close();
   return nullptr;
 }

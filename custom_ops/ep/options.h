@@ -9,20 +9,22 @@
 namespace ivit::ep {
 
 struct Options {
-  // Threads that a run may use; by default one for each processor. No more than the session's pool has.
+  // Threads that a run may use; by default one for each processor that the process may keep busy. No more than the
+  // session's pool has.
   int64_t threads = 1;
   // The largest batch that runs are promised to have: a larger one is an error, and memory for it is taken when the
   // model is loaded. 0 promises nothing; memory then grows with the largest batch seen.
   int64_t max_batch = 0;
   // Writes the time of every operator when the session ends.
-  bool profile = false;
+  int64_t profile = 0;
   // Whether a GPU runs a recording of the graph, one for each batch size.
-  bool cuda_graph = true;
+  int64_t cuda_graph = 1;
   // The number of the GPU; given by the chosen device, not by the user.
   int device_id = 0;
 };
 
-// Throws InvalidArgument for a value that is not allowed.
+// Throws InvalidArgument for a value that is not allowed, for an option that there is not, and where a context model is
+// asked for.
 Options read_options(const OrtSessionOptions* session_options, const char* provider);
 
 // Whether IVIT_EP_LOG=1 asks for the reasons of what the provider does.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "ep/flat/raise.h"
 #include "ep/gpu.h"
 #include "ep/graph.h"
+#include "ep/stop.h"
 #include "ort/binding.h"
 #include "ort/status.h"
 
@@ -105,7 +107,15 @@ void reserve(const Program& program, const OrtGraph* graph, int64_t max_batch) {
     if (std::find(shape.begin(), shape.end(), -1) != shape.end()) return;
     inputs.push_back({shape, nullptr});
   }
-  program.reserve(program.layout(inputs));
+  const std::shared_ptr<const Layout> layout = program.layout(inputs);
+  try {
+    program.reserve(layout);
+  } catch (const std::bad_alloc&) {
+    throw ort::InvalidArgument(
+        "ivit: provider option max_batch: expected a batch whose activations fit into memory, "
+        "found " +
+        std::to_string(max_batch) + ", whose activations take " + std::to_string(layout->arena.bytes) + " bytes");
+  }
 }
 
 bool is_assigned_elsewhere(const Node& node) {
@@ -161,6 +171,14 @@ Provider::Provider(const Options& options, bool on_gpu) : OrtEp{}, options_(opti
   Compile = compile;
   ReleaseNodeComputeInfos = [](OrtEp*, OrtNodeComputeInfo** infos, size_t count) noexcept {
     for (size_t i = 0; i < count; ++i) delete static_cast<CompiledGraph*>(infos[i]);
+  };
+  OnRunStart = [](OrtEp*, const OrtRunOptions* run_options) noexcept -> OrtStatus* {
+    Stop::set_run_options(run_options);
+    return nullptr;
+  };
+  OnRunEnd = [](OrtEp*, const OrtRunOptions*, bool) noexcept -> OrtStatus* {
+    Stop::set_run_options(nullptr);
+    return nullptr;
   };
 }
 

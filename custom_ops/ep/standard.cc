@@ -99,11 +99,12 @@ std::vector<ort::OperatorSpec> specs_of(ONNXTensorElementDataType type) {
 }
 
 const ort::OperatorSpec& spec_of(const Node& node, ONNXTensorElementDataType type) {
-  static const std::vector<ort::OperatorSpec> specs = [] {
-    std::vector<ort::OperatorSpec> all;
+  // Never destroyed: sessions may run while the process ends.
+  static const std::vector<ort::OperatorSpec>& specs = *[] {
+    auto* all = new std::vector<ort::OperatorSpec>;
     for (const auto& some :
          {specs_of<int8_t>(ort::kInt8), specs_of<int16_t>(ort::kInt16), specs_of<int32_t>(ort::kInt32)}) {
-      all.insert(all.end(), some.begin(), some.end());
+      all->insert(all->end(), some.begin(), some.end());
     }
     return all;
   }();

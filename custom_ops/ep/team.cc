@@ -41,7 +41,7 @@ bool Team::take_one(int64_t& index) const {
 
 void Team::perform(int64_t index) const {
   try {
-    (*task_)(index);
+    if (!stopped_.load(std::memory_order_relaxed)) (*task_)(index);
   } catch (...) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!error_) error_ = std::current_exception();
@@ -49,7 +49,13 @@ void Team::perform(int64_t index) const {
   open_.fetch_sub(1, std::memory_order_release);
 }
 
+void Team::look() const {
+  if (stop_()) stopped_.store(true, std::memory_order_relaxed);
+}
+
 void Team::run(int64_t count, const std::function<void(int64_t)>& task) const {
+  look();
+  if (stopped_) throw Stopped();
   if (count <= 0) return;
   if (count == 1) return task(0);
   // No task is open, so nobody reads these now, except for a count that take_one checks by its exchange.
@@ -61,10 +67,14 @@ void Team::run(int64_t count, const std::function<void(int64_t)>& task) const {
   count_.store(count, std::memory_order_relaxed);
   ticket_.store(next, std::memory_order_release);
   int64_t index = 0;
-  while (take_one(index)) perform(index);
+  while (take_one(index)) {
+    perform(index);
+    look();
+  }
   int round = 0;
   while (open_.load(std::memory_order_acquire) > 0) wait_a_little(round);
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+  if (stopped_) throw Stopped();
 }
 
 void Team::help() const {
@@ -80,7 +90,7 @@ void Team::help() const {
   }
 }
 
-void run_with_team(const OrtKernelContext* context, int64_t threads,
+void run_with_team(const OrtKernelContext* context, int64_t threads, const std::function<bool()>& stop,
                    const std::function<void(const cpu::Parallel& team)>& body) {
   struct Shared {
     const std::function<void(const cpu::Parallel&)>& body;
@@ -88,7 +98,7 @@ void run_with_team(const OrtKernelContext* context, int64_t threads,
     std::atomic<bool> led{false};
     std::exception_ptr error;
   };
-  Shared shared{body, {}, {}, {}};
+  Shared shared{body, Team(stop), {}, {}};
   const auto join = [](void* data, size_t) noexcept {
     Shared& all = *static_cast<Shared*>(data);
     // Whoever comes first leads.

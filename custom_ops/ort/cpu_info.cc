@@ -2,6 +2,7 @@
 #include <exception>
 #include <string>
 
+#include "kernels/cpu/processors.h"
 #include "kernels/cpu/variant.h"
 
 using ivit::cpu::available_variants;
@@ -35,4 +36,14 @@ IVIT_EXPORT double ivit_int8_peak_gmacs(const char* name, double seconds) noexce
     if (std::string(variant->name) == name) return variant->peak(seconds);
   }
   return -1;
+}
+
+// The quota of processors that the control groups below `root` ("" for this machine's) leave to the process; 0 if there
+// is none.
+IVIT_EXPORT int64_t ivit_processor_quota(const char* root) noexcept {
+  try {
+    return ivit::cpu::processor_quota(root);
+  } catch (const std::exception&) {
+    return 0;
+  }
 }

@@ -16,11 +16,12 @@ from ivit_onnx.architectures.preprocess import (
     IMAGENET_STD,
     INTERPOLATIONS,
     Preprocess,
+    timm_module,
     timm_preprocess,
 )
 from ivit_onnx.architectures.size import Size, SizeLike
 from ivit_onnx.architectures.swin import SwinArchitecture
-from ivit_onnx.architectures.vit import VitArchitecture
+from ivit_onnx.architectures.vit import OTHER_NORMALISATION, VitArchitecture
 from ivit_onnx.errors import CheckpointError
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "IMAGENET_STD",
     "INTERPOLATIONS",
     "KNOWN",
+    "OTHER_NORMALISATION",
+    "UNSUPPORTED",
     "Architecture",
     "Preprocess",
     "Size",
@@ -48,6 +51,11 @@ _TYPES: tuple[type[Architecture], ...] = (VitArchitecture, SwinArchitecture)
 #: Known timm models of all families by name, with the 1000 classes of ImageNet; a fine-tuned checkpoint may have
 #: another number.
 KNOWN: dict[str, Architecture] = {**vit.KNOWN, **swin.KNOWN}
+
+#: What a name that is not known stands for, where that is a feature that is not supported: patterns of names.
+UNSUPPORTED: dict[str, str] = vit.UNSUPPORTED
+#: timm's modules whose networks are read by their shapes.
+_TIMM_MODULES = ("vision_transformer", "deit", "eva", "swin_transformer")
 
 _PREPROCESS: dict[str, Preprocess] = {**vit.PREPROCESS, **swin.PREPROCESS}
 
@@ -87,8 +95,14 @@ def known_architecture(name: str) -> Architecture:
 
 
 def unsupported_feature(name: str) -> str | None:
-    """The feature for which networks of that name are not supported; None for a name that tells of none."""
-    return next((feature for pattern, feature in vit.UNSUPPORTED.items() if re.search(pattern, name)), None)
+    """The feature for which networks of that name are not supported; None for a name that tells of none.
+
+    Where timm is installed, networks of other modules of it are told too.
+    """
+    feature = next((feature for pattern, feature in UNSUPPORTED.items() if re.search(pattern, name)), None)
+    if feature is None and (module := timm_module(name)) is not None and module not in _TIMM_MODULES:
+        return f"a network of timm's {module}"
+    return feature
 
 
 def matching_names(family: str, dimensions: Mapping[str, Any]) -> list[str]:

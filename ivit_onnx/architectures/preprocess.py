@@ -20,6 +20,7 @@ __all__ = [
     "OPENAI_MEAN",
     "OPENAI_STD",
     "Preprocess",
+    "timm_module",
     "timm_preprocess",
 ]
 
@@ -118,3 +119,12 @@ def timm_preprocess(name: str, size: Size) -> Preprocess | None:
         tuple(config.std),
         str(config.crop_mode),
     )
+
+
+def timm_module(name: str) -> str | None:
+    """The module of timm that makes the network of that name, None when timm is absent or does not know the name."""
+    if importlib.util.find_spec("timm") is None:
+        return None
+    from timm.models import is_model, model_entrypoint
+
+    return str(model_entrypoint(name).__module__).rpartition(".")[2] if is_model(name) else None

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-from ivit_onnx.errors import IvitError
+from ivit_onnx.errors import IvitError, OptionError
+from ivit_onnx.numbers import RANGES
 
 __all__ = ["Size", "SizeLike"]
 
@@ -27,9 +28,9 @@ class Size(NamedTuple):
     def of(cls, value: SizeLike) -> Size:
         """A size from the side of a square or a pair (height, width). Raises IvitError unless they are positive."""
         pair = value if isinstance(value, tuple | list) else (value, value)
-        if len(pair) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in pair):
-            raise IvitError(
-                f"an image size must be a positive integer such as 224 or a pair (height, width), found {value!r}"
+        if len(pair) != 2 or not all(RANGES["img_size"].has(side) for side in pair):
+            raise OptionError(
+                f"img_size: expected {RANGES['img_size']}, or a pair of them for height and width, found {value!r}"
             )
         return cls(*pair)
 

@@ -11,7 +11,14 @@ from ivit_onnx.architectures.preprocess import HALF, IMAGENET_MEAN, IMAGENET_STD
 from ivit_onnx.architectures.size import Size
 from ivit_onnx.errors import CheckpointError
 
-__all__ = ["ACTIVATIONS", "KNOWN", "PREPROCESS", "UNSUPPORTED", "VitArchitecture"]
+__all__ = [
+    "ACTIVATIONS",
+    "KNOWN",
+    "OTHER_NORMALISATION",
+    "PREPROCESS",
+    "UNSUPPORTED",
+    "VitArchitecture",
+]
 
 #: Activation functions of the feed-forward networks; ShiftGELU computes the last, which is near to the others.
 ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu")
@@ -127,9 +134,12 @@ _SIZES = {
     "so400m": (1152, 27, 16, 4304),
     "huge": (1280, 32, 16, 5120),
     "giant": (1408, 40, 16, 6144),
+    "giantopt": (1536, 40, 16, 6144),
     "gigantic": (1664, 48, 16, 8192),
 }
-_NAME = re.compile(r"[a-z0-9]+_(?P<size>[a-z0-9]+)_(distilled_)?patch(?P<patch>\d+)(_[a-z0-9_]+?)??(_(?P<image>\d+))?")
+_NAME = re.compile(
+    r"[a-z0-9]+_(?P<size>[a-z0-9]+)(_(distilled_)?patch(?P<patch>\d+)(_[a-z0-9_]+?)??(_(?P<image>\d+))?)?"
+)
 
 _NORMALISATION = {
     "half": (HALF, HALF),
@@ -145,13 +155,27 @@ KNOWN: dict[str, VitArchitecture] = {}
 #: Preprocessing of the known models by name: timm's for the weights that the plain name stands for.
 PREPROCESS: dict[str, Preprocess] = {}
 
+#: Tags of timm whose weights normalise images otherwise than those of the plain name, one for each normalisation.
+OTHER_NORMALISATION: dict[str, tuple[str, ...]] = {
+    "vit_small_patch16_224": ("dino",),
+    "vit_base_patch8_224": ("dino",),
+    "vit_base_patch16_224": ("mae", "bamboo"),
+    "vit_large_patch16_224": ("mae",),
+    "vit_huge_patch14_224": ("mae",),
+    "vit_large_patch14_clip_224": ("openai",),
+    "eva_giant_patch14_336": ("m30m_ft_in22k_in1k",),
+}
+
 
 def _add(
     names: str,
     normalisation: str = "half",
     *,
+    patch: int = 0,
     image: int = 0,
     crop: float = 0.0,
+    interpolation: str = "bicubic",
+    squash: bool = False,
     classes: int = 1000,
     size: tuple[int, int, int, int] | None = None,
     **features: Any,
@@ -165,7 +189,7 @@ def _add(
         KNOWN[name] = VitArchitecture(
             name=name,
             image_size=image_size,
-            patch_size=int(match["patch"]),
+            patch_size=patch or int(match["patch"]),
             in_channels=3,
             classes=classes,
             width=width,
@@ -176,7 +200,8 @@ def _add(
         )
         mean, std = _NORMALISATION[normalisation]
         default_crop = 1.0 if min(image_size) >= 384 else 0.9
-        PREPROCESS[name] = Preprocess(image_size, crop or default_crop, "bicubic", mean, std)
+        crop_mode = "squash" if squash else "center"
+        PREPROCESS[name] = Preprocess(image_size, crop or default_crop, interpolation, mean, std, crop_mode)
 
 
 _add("vit_tiny_patch16_224 vit_tiny_patch16_384")
@@ -185,6 +210,11 @@ _add("vit_small_patch16_224 vit_small_patch16_384 vit_small_patch32_224 vit_smal
 _add("vit_base_patch8_224 vit_base_patch16_224 vit_base_patch16_384 vit_base_patch32_224 vit_base_patch32_384")
 _add("vit_large_patch14_224 vit_large_patch16_224 vit_large_patch16_384 vit_large_patch32_224 vit_large_patch32_384")
 _add("vit_huge_patch14_224 vit_giant_patch14_224 vit_gigantic_patch14_224")
+_add("vit_base_patch16_224_miil", "none", image=224, crop=0.875, interpolation="bilinear")
+_add("flexivit_small flexivit_base flexivit_large", patch=16, image=240, crop=0.95, no_embed_class=True)
+_PLUS: _Features = {"size": (896, 12, 14, 3584)}
+_add("vit_base_patch16_plus_240 vit_base_patch32_plus_256", crop=0.95, layer_scale=True, **_PLUS)
+_add("vit_small_patch16_36x1_224", size=(384, 36, 6, 1536), layer_scale=True)
 _add("deit_tiny_patch16_224 deit_small_patch16_224 deit_base_patch16_224 deit_base_patch16_384", "imagenet")
 _add("deit_tiny_distilled_patch16_224 deit_small_distilled_patch16_224", "imagenet", distilled=True)
 _add("deit_base_distilled_patch16_224 deit_base_distilled_patch16_384", "imagenet", distilled=True)
@@ -207,13 +237,17 @@ _add("vit_xsmall_patch16_clip_224 vit_medium_patch16_clip_224 vit_medium_patch32
 _add("vit_betwixt_patch32_clip_224 vit_base_patch32_clip_224", "openai", **_CLIP)
 _add("vit_base_patch16_clip_224", "openai", crop=0.95, **_CLIP)
 _add("vit_base_patch32_clip_256 vit_base_patch32_clip_384 vit_base_patch32_clip_448", "openai", crop=1.0, **_CLIP)
+_add("vit_base_patch16_clip_384", "openai", squash=True, **_CLIP)
+_add("vit_base_patch16_plus_clip_240", "openai", crop=1.0, **_PLUS, **_CLIP)
 _add("vit_large_patch14_clip_224", crop=1.0, **_CLIP)
+_add("vit_huge_patch14_clip_336 vit_gigantic_patch14_clip_378", "openai", crop=1.0, squash=True, **_CLIP)
 _add("vit_huge_patch14_clip_224 vit_huge_patch14_clip_378", "openai", crop=1.0, **_CLIP)
 _add("vit_giant_patch14_clip_224 vit_gigantic_patch14_clip_224", "openai", crop=1.0, **_CLIP)
 _QUICK: _Features = {**_CLIP, "act": "quick_gelu"}
 _add("vit_base_patch32_clip_quickgelu_224", "openai", **_QUICK)
 _add("vit_base_patch16_clip_quickgelu_224 vit_large_patch14_clip_quickgelu_224", "openai", crop=1.0, **_QUICK)
 _add("vit_large_patch14_clip_quickgelu_336 vit_huge_patch14_clip_quickgelu_224", "openai", crop=1.0, **_QUICK)
+_add("vit_large_patch14_clip_336", crop=1.0, squash=True, **_CLIP)
 _add("vit_huge_patch14_clip_quickgelu_378 vit_gigantic_patch14_clip_quickgelu_224", "openai", crop=1.0, **_QUICK)
 
 _GAP: _Features = {"class_token": False, "pool": "avg"}
@@ -221,14 +255,18 @@ _add("vit_base_patch16_siglip_gap_224 vit_base_patch16_siglip_gap_256", classes=
 _add("vit_base_patch16_siglip_gap_384 vit_base_patch16_siglip_gap_512", classes=0, crop=0.9, **_GAP)
 _add("vit_large_patch16_siglip_gap_256 vit_large_patch16_siglip_gap_384", classes=0, crop=0.9, **_GAP)
 _add("vit_so400m_patch14_siglip_gap_224 vit_so400m_patch14_siglip_gap_378", classes=0, crop=0.9, **_GAP)
-_add("vit_so400m_patch14_siglip_gap_448", classes=0, **_GAP)
+# For images of 384 pixels, of which patches of 14 never reach the last 6.
+_add("vit_so400m_patch14_siglip_gap_384", classes=0, image=378, crop=1.0, **_GAP)
+_add("vit_so400m_patch14_siglip_gap_448 vit_so400m_patch14_siglip_gap_896", classes=0, **_GAP)
 _TANH: _Features = {**_GAP, "act": "gelu_tanh"}
 _add("vit_base_patch32_siglip_gap_256", classes=0, **_TANH)
 _add("vit_large_patch16_siglip_gap_512 vit_so400m_patch16_siglip_gap_256", classes=0, crop=0.9, **_TANH)
+_add("vit_giantopt_patch16_siglip_gap_256 vit_giantopt_patch16_siglip_gap_384", classes=0, crop=0.9, **_TANH)
 _add("vit_so400m_patch16_siglip_gap_384 vit_so400m_patch16_siglip_gap_512", classes=0, crop=0.9, **_TANH)
 _add("vit_base_patch16_gap_224", size=(768, 12, 16, 3072), **_GAP)
 _add("vit_huge_patch14_gap_224 vit_huge_patch16_gap_448 vit_giant_patch16_gap_224", "imagenet", **_GAP)
 _add("vit_medium_patch16_gap_240 vit_medium_patch16_gap_256", crop=0.95, layer_scale=True, **_GAP)
+_add("vit_medium_patch16_gap_384", crop=0.95, squash=True, layer_scale=True, **_GAP)
 _add("vit_betwixt_patch16_gap_256", crop=0.95, layer_scale=True, **_GAP)
 _add("vit_so150m_patch16_reg4_gap_256", crop=0.95, reg_tokens=4, **_GAP)
 _add("vit_so150m_patch16_reg4_gap_384", reg_tokens=4, **_GAP)
@@ -236,6 +274,7 @@ _FC: _Features = {**_GAP, "fc_norm": True}
 _add(
     "vit_so150m2_patch16_reg1_gap_256 vit_so150m2_patch16_reg1_gap_384", crop=1.0, reg_tokens=1, layer_scale=True, **_FC
 )
+_add("vit_so150m2_patch16_reg1_gap_448", crop=1.0, squash=True, reg_tokens=1, layer_scale=True, **_FC)
 _add("vit_base_patch16_reg4_gap_256", **_REG4, **_FC)
 _REG_GAP: _Features = {**_FC, "no_embed_class": True, "layer_scale": True, "crop": 0.95}
 _add("vit_wee_patch16_reg1_gap_256 vit_little_patch16_reg1_gap_256", reg_tokens=1, **_REG_GAP)
@@ -243,20 +282,34 @@ _add("vit_medium_patch16_reg1_gap_256 vit_betwixt_patch16_reg1_gap_256", reg_tok
 _add("vit_little_patch16_reg4_gap_256 vit_medium_patch16_reg4_gap_256", reg_tokens=4, **_REG_GAP)
 _add("vit_mediumd_patch16_reg4_gap_256 vit_betwixt_patch16_reg4_gap_256", reg_tokens=4, **_REG_GAP)
 _add("vit_mediumd_patch16_reg4_gap_384 vit_betwixt_patch16_reg4_gap_384", reg_tokens=4, **{**_REG_GAP, "crop": 1.0})
-_add("eva_large_patch14_196", "openai", crop=1.0, pool="avg", fc_norm=True)
+_EVA: _Features = {"pool": "avg", "fc_norm": True}
+_add("eva_large_patch14_196", "openai", crop=1.0, **_EVA)
+_add("eva_large_patch14_336", "openai", crop=1.0, squash=True, **_EVA)
+_add("eva_giant_patch14_224", "openai", **_EVA)
+_add("eva_giant_patch14_336", "openai", crop=1.0, squash=True, **_EVA)
+_add("eva_giant_patch14_560", "imagenet", crop=1.0, squash=True, **_EVA)
+_add("eva_giant_patch14_clip_224", "openai")
 
-#: What a name that is not known stands for, where that is a feature that is not supported.
+#: What a name that is not known stands for, where that is a feature that is not supported; the first one that fits.
 UNSUPPORTED: dict[str, str] = {
-    r"_rpn_": "normalisation after each branch (res-post-norm)",
-    r"siglip": "attention pooling",
-    r"reg4_map|test_vit3": "attention pooling",
+    r"_rpn_|^eva02_enormous": "normalisation after each branch (res-post-norm)",
+    r"siglip(?!_gap)|reg4_map|test_vit3": "attention pooling",
+    r"^test_vit4": "normalisation without bias (RMSNorm)",
     r"_xp_|18x2|_d?pwee_": "parallel blocks",
     r"_dwee_|_dlittle_": "differential attention",
     r"giant_patch14_(reg\d_)?(dinov2|tipsv2)": "gated MLP (SwiGLU)",
     r"^aimv2": "gated MLP (SwiGLU) and RMSNorm",
     r"^beit3": "normalisation inside attention or MLP",
     r"_radio_|_intern300m_": "networks without final normalisation",
-    r"^eva02|_rope_|^vit_.*dinov3": "rotary position embedding (rope)",
+    r"^vit_pe_|^eva02|_rope_|^vit_.*(dinov3|lingbot|sapiens)": "rotary position embedding (rope)",
+    r"^samvit": "relative position bias that depends on queries (SAM)",
     r"^beit|^beitv2|relpos": "relative position bias",
-    r"^vit_.*_(r26|r50|resnet)|^vitamin": "convolutional stems",
+    r"^swinv2": "cosine attention (Swin V2)",
+    r"^vit_.*_(r26|r50|resnet)|^vit_\w+_r_s|^vitamin": "convolutional stems",
+    r"^naflexvit": "images of any number of patches (NaFlex)",
+    r"^hiera": "pooling of queries (Hiera)",
+    r"^mvitv2": "pooling of queries and keys (MViT)",
+    r"^(maxvit|maxxvit|coatnet|coatnext|coat_|mobilevit|levit|pvt|convit|tiny_vit|efficientvit|fastvit|davit)": (
+        "convolutions between or before its blocks"
+    ),
 }

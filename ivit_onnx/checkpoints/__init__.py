@@ -16,6 +16,7 @@ import torch
 
 from ivit_onnx.architectures import (
     KNOWN,
+    OTHER_NORMALISATION,
     Architecture,
     Preprocess,
     SizeLike,
@@ -31,12 +32,13 @@ from ivit_onnx.checkpoints.layouts import recognise
 from ivit_onnx.checkpoints.names import settle_name
 from ivit_onnx.checkpoints.opening import Given, load_state_dict, open_source, title_of
 from ivit_onnx.checkpoints.published import activation_scales, split_published
-from ivit_onnx.checkpoints.source import AUTO, WEIGHTS, Choice, Weights
+from ivit_onnx.checkpoints.source import AUTO, WEIGHTS, Choice, Source, Weights
 from ivit_onnx.checkpoints.swin import SWIN
 from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, to_float32
 from ivit_onnx.checkpoints.trained import Trained, write_trained
 from ivit_onnx.checkpoints.vit import VIT
 from ivit_onnx.errors import CheckpointError
+from ivit_onnx.numbers import check_colours, check_numbers
 from ivit_onnx.quant.tables import DEFAULT_NONLINEAR, Nonlinear
 
 __all__ = [
@@ -46,9 +48,11 @@ __all__ = [
     "Choice",
     "Facts",
     "Given",
+    "Source",
     "StateDict",
     "Trained",
     "Weights",
+    "check_source",
     "checkpoint_fingerprint",
     "load_as",
     "load_checkpoint",
@@ -105,7 +109,7 @@ class Checkpoint:
         Raises CheckpointError when it was trained with others than those asked for.
         """
         if not self.calibrated:
-            return asked or DEFAULT_NONLINEAR
+            return DEFAULT_NONLINEAR if asked is None else asked
         own = "ivit" if self.trained is None else self.trained.nonlinear
         if asked not in (None, own):
             raise CheckpointError(
@@ -123,6 +127,8 @@ class Checkpoint:
         `mean` and `std` replace the defaults of the architecture's name. Raises IvitError on impossible values, see
         `ivit_onnx.architectures.normalisation`.
         """
+        check_colours("mean", mean)
+        check_colours("std", std)
         if self.trained is not None:
             return self._trained_preprocess(self.trained, mean, std), []
         default, warnings = self._default_preprocess()
@@ -183,8 +189,16 @@ def load_checkpoint(
     source = open_source(given, choice)
     if source.trained is not None:
         return _checked_trained(source.tensors, source.trained, asked)
-    recognised = recognise(source, choice.prefix)
-    beside = recognised.converted.facts | source.facts
+    return check_source(source, asked, choice.prefix)
+
+
+def check_source(source: Source, asked: Facts, prefix: str | None = None) -> Checkpoint:
+    """The checkpoint of a source that ivit-train did not write; `asked` is what a user says of it.
+
+    Raises CheckpointError as `load_checkpoint` does.
+    """
+    recognised = recognise(source, prefix)
+    beside = source.facts | recognised.converted.facts
     facts, remarks = settle_name(asked | beside, source.title)
     state_dict, scales = split_published(recognised.converted.tensors)
     reading = _family_of(state_dict).read(state_dict, facts)
@@ -203,7 +217,7 @@ def load_as(given: Given, arch: Architecture, choice: Choice = AUTO) -> Checkpoi
             )
         return _checked_trained(source.tensors, source.trained, Facts())
     recognised = recognise(source, choice.prefix)
-    facts = recognised.converted.facts | source.facts
+    facts = source.facts | recognised.converted.facts
     return _checked(*split_published(recognised.converted.tensors), Reading(arch, facts), recognised.layout.title, ())
 
 
@@ -232,6 +246,7 @@ def _asked(
     name: str | None, heads: int | None, image_size: SizeLike | None, act: str | None, pool: str | None, plain: bool
 ) -> Facts:
     """What the user says of a checkpoint."""
+    check_numbers(num_heads=heads)
     blocks = PLAIN if plain else None
     return Facts.asked(name=name, heads=heads, image_size=image_size, act=act, pool=pool, blocks=blocks)
 
@@ -297,14 +312,15 @@ def _family_of(state_dict: Tensors) -> Family:
 
 
 def _ambiguity(arch: Architecture) -> list[str]:
-    """A warning when models with the same shapes normalise images differently."""
+    """A warning when models with the same shapes, or other weights of this one, normalise images differently."""
     if arch.name not in KNOWN:
         return []
     names = matching_names(arch.family, {**arch.dimensions(), "image_size": KNOWN[arch.name].image_size})
+    tagged = [f"{name}.{tag}" for name in names for tag in OTHER_NORMALISATION.get(name, ())]
     defaults = [default_preprocess(replace(arch, name=name))[0] for name in names]
-    if len({(default.mean, default.std) for default in defaults}) < 2:
+    if not tagged and len({(default.mean, default.std) for default in defaults}) < 2:
         return []
-    others = [name for name in names if name != arch.name]
+    others = [name for name in names if name != arch.name] + tagged
     return [
         f"the file also fits {' and '.join(others[:3])}, which normalise images differently: assuming {arch.name}; "
         "pass --arch (or --mean and --std) to say which"

@@ -89,6 +89,10 @@ class Facts:
         """The facts of all other fields."""
         return Facts({name: fact for name, fact in self.found.items() if name not in names})
 
+    def assumed(self) -> Facts:
+        """The facts that nothing told."""
+        return Facts({name: fact for name, fact in self.found.items() if fact.origin == ASSUMED})
+
     def differences(self, weaker: Facts) -> list[str]:
         """A sentence for each fact that overrules another value in `weaker`."""
         return [

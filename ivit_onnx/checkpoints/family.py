@@ -34,11 +34,10 @@ class Family:
 
     `title` names the family in messages. `detects` tells it from other families by tensor names. `unsupported` are
     patterns of tensor names with the feature that each stands for; the first match is reported. `read` finds the
-    architecture in shapes and facts. `shapes` are the tensors of an
-    architecture; those matching `optional` may be absent. `published` names, for each activation of the twin, the
-    module of the published I-ViT code that holds its scale, and `published_softmax_bits` is what that code uses.
-    `weights` gives the tensors of a file their names in `shapes`, and a position table the size of the architecture in the way
-    that the facts tell.
+    architecture in shapes and facts. `shapes` are the tensors of an architecture; those matching `optional` may be
+    absent. `published` names, for each activation of the twin, the module of the published I-ViT code that holds its
+    scale, and `published_softmax_bits` is what that code uses. `weights` gives the tensors of a file their names in
+    `shapes`, and a position table the size of the architecture in the way that the facts tell.
     """
 
     title: str

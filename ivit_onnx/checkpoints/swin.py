@@ -66,6 +66,10 @@ def _read(state_dict: Tensors, facts: Facts) -> Reading:
         raise CheckpointError("the heads of a Swin are read from the file; leave --num-heads out")
     if facts.value("act", "gelu") != "gelu":
         raise CheckpointError(f"not supported yet: a Swin with {facts.value('act')} ({facts.found['act'].origin})")
+    if facts.value("eps", 1e-5) != 1e-5:
+        raise CheckpointError(
+            f"not supported yet: a Swin with an eps of {facts.value('eps')} ({facts.found['eps'].origin}); it is 1e-05"
+        )
     if facts.value("pool", "avg") != "avg":
         raise CheckpointError(f"not supported yet: a Swin with pooling by {facts.value('pool')}; it is avg")
     if facts.value("eps", EPSILON) != EPSILON:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ivit_onnx.architectures import VitArchitecture, known_architecture, matching_names
+from ivit_onnx.architectures import KNOWN, VitArchitecture, known_architecture, matching_names
 from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
 from ivit_onnx.checkpoints.family import Family, Reading, Tensors, known_to_fit
 from ivit_onnx.checkpoints.positions import PositionResize, position_fields, resize_positions, trained_grid
@@ -85,7 +85,8 @@ def _read(state_dict: Tensors, facts: Facts) -> Reading:
     table_size = fields["image_size"]
     shapes = found if "image_size" in facts else {"image_size": table_size, **found}
     told, doubts = known_to_fit(facts, "vit", shapes, ("heads", "act", "pool"))
-    names = matching_names("vit", {**found, "image_size": table_size}) if told is None else [told.name]
+    fitting = matching_names("vit", {**found, "image_size": table_size}) if told is None else [told.name]
+    names = fitting if told is not None else _agreeing(fitting, facts) or fitting
     like = known_architecture(names[0]) if names else None
     if told is None and "blocks" not in facts:
         _refuse_lookalikes(original, found, known=bool(names))
@@ -98,7 +99,10 @@ def _read(state_dict: Tensors, facts: Facts) -> Reading:
         "blocks": PLAIN,
     }
     origin = ASSUMED if told is None else facts.found["name"].origin
-    settled = facts | Facts.told("the position table", image_size=table_size) | Facts.told(origin, **defaults)
+    guesses = facts.assumed()
+    facts = facts.without(*guesses) | Facts.told("the position table", image_size=table_size)
+    # What a layout assumes is nearer than a model with the same shapes, but not than one that is named.
+    settled = facts | (guesses | Facts.told(origin, **defaults) if told is None else Facts.told(origin, **defaults))
     size = settled.value("image_size")
     arch = VitArchitecture(
         name=names[0] if names else f"vit_custom_patch{patch}_{size}",
@@ -107,7 +111,7 @@ def _read(state_dict: Tensors, facts: Facts) -> Reading:
         **{field: settled.value(field) for field in ("heads", "act", "eps", "pool")},
         **found,
     )
-    return Reading(arch, settled, (*warnings, *doubts, *_unsure(arch, names, settled)))
+    return Reading(arch, settled, (*warnings, *doubts, *_unsure(arch, fitting, settled)))
 
 
 def _refuse_lookalikes(names: Tensors, found: dict[str, Any], known: bool) -> None:
@@ -131,6 +135,12 @@ def _refuse_lookalikes(names: Tensors, found: dict[str, Any], known: bool) -> No
                 f"a network that is not supported has just these tensors: {network}; pass --arch with the name of this "
                 f"one or, if its blocks are plain ({PLAIN}), --plain"
             )
+
+
+def _agreeing(names: list[str], facts: Facts) -> list[str]:
+    """The known models that have the heads, activation function and pooling that the facts tell."""
+    told = {field: fact.value for field, fact in facts.only("heads", "act", "pool").found.items()}
+    return [name for name in names if all(getattr(KNOWN[name], field) == value for field, value in told.items())]
 
 
 def _unsure(arch: VitArchitecture, names: list[str], facts: Facts) -> list[str]:

@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
+from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import Device
 
 __all__ = ["DeviceOption", "NoKernels", "Threads"]
 
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.  \\[default: all cores]")]
+Threads = Annotated[
+    int | None,
+    typer.Option(**number("threads"), help="CPU threads.  \\[default: all cores, or those of the container's quota]"),
+]
 DeviceOption = Annotated[
     Device,
     typer.Option(

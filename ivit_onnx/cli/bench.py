@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -16,9 +15,11 @@ from rich.table import Table
 from typer.core import TyperCommand
 
 from ivit_onnx.cli._image_size import IMAGE_SIZE, image_size
+from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import print_json, print_lines
 from ivit_onnx.errors import IvitError, MissingExtraError
 from ivit_onnx.files import check_output
+from ivit_onnx.processors import processors
 
 if TYPE_CHECKING:
     from ivit_onnx.quant.tables import Nonlinear
@@ -61,7 +62,7 @@ def _spread(arguments: list[str]) -> list[str]:
     spread: list[str] = []
     current, values = "", 0
     for argument in arguments:
-        if argument.startswith("-"):
+        if argument.startswith("-") and not argument[1:2].isdigit():  # -1 is a value, if a wrong one
             current, values = (argument if argument in LISTS else ""), 0
         elif current and argument.endswith(".onnx"):
             current = ""
@@ -89,10 +90,14 @@ def bench(
     device: Annotated[
         Device, typer.Option(help="Where to measure; cuda, an NVIDIA GPU, needs onnxruntime-gpu.")
     ] = Device.CPU,
-    batch: Annotated[list[int] | None, typer.Option(metavar="N...", help="Batch sizes.  \\[default: 1]")] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(**number("batch_size", "N..."), help="Batch sizes.  \\[default: 1]")
+    ] = None,
     threads: Annotated[
         list[int] | None,
-        typer.Option(metavar="N...", help="CPU threads, each pinned.  \\[default: 2, or 1 on one processor]"),
+        typer.Option(
+            **number("threads", "N..."), help="CPU threads, each pinned.  \\[default: 2, or 1 on one processor]"
+        ),
     ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Measure the peers beside our model, in turns.")] = False,
     peers: Annotated[
@@ -142,12 +147,14 @@ def bench(
             "the one that others are compared with.  \\[default: cpu]",
         ),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contestant.")] = 5,
-    seconds: Annotated[float, typer.Option(min=0.0, help="Length of a turn.")] = 1.0,
-    repeat: Annotated[int, typer.Option(min=1, help="Batches in a turn, at least.")] = 3,
+    rounds: Annotated[int, typer.Option(**number("rounds"), help="Turns of each contestant.")] = 5,
+    seconds: Annotated[float, typer.Option(**number("seconds"), help="Length of a turn.")] = 1.0,
+    repeat: Annotated[int, typer.Option(**number("repeat"), help="Batches in a turn, at least.")] = 3,
     starts: Annotated[
         int | None,
-        typer.Option(min=1, help="Session starts, each in a new process.  \\[default: 3, with --device cuda 1]"),
+        typer.Option(
+            **number("starts"), help="Session starts, each in a new process.  \\[default: 3, with --device cuda 1]"
+        ),
     ] = None,
     no_spinning: Annotated[
         bool, typer.Option("--no-spinning", help="Threads of ONNX Runtime sleep between operators, for all its models.")
@@ -196,7 +203,8 @@ def bench(
         raise IvitError("--profile and --kernels are two different measurements: choose one")
     if peers and not compare:
         raise IvitError("--peers chooses among the peers of --compare; pass --compare too")
-    _check_values(batch, compare=compare, other=profile or kernels)
+    if compare and (profile or kernels):
+        raise IvitError("--compare does not go with --profile or --kernels")
     kinds = _functions(nonlinear or [], softmax_bits or [])
     on_gpu = device is Device.CUDA
     if on_gpu:
@@ -208,9 +216,9 @@ def bench(
         _check_plot(plot)
     chosen = choose_peers(peers or [], device.value) if compare else []
     folder = cache or default_cache()
-    plan = Plan(rounds, seconds, repeat, starts or (1 if on_gpu else 3), spinning=not no_spinning)
+    plan = Plan(rounds, seconds, repeat, (1 if on_gpu else 3) if starts is None else starts, spinning=not no_spinning)
     sizes = [*map(image_size, img_size)] if img_size else [None]
-    counts = threads or [min(2, len(os.sched_getaffinity(0)))]
+    counts = threads or [min(2, processors())]
     names = [*(models or []), *(KERNEL_NETWORKS if kernels and not models and not model else [])]
     if (nonlinear or softmax_bits) and not names:
         raise IvitError("--nonlinear and --softmax-bits are for --models; a model file has its own")
@@ -244,14 +252,6 @@ def bench(
         print_json(result)
     else:
         _print(result)
-
-
-def _check_values(batch: list[int] | None, *, compare: bool, other: bool) -> None:
-    for size in batch or []:
-        if size < 1:
-            raise IvitError(f"a batch has at least 1 image, found {size}")
-    if compare and other:
-        raise IvitError("--compare does not go with --profile or --kernels")
 
 
 def _functions(nonlinear: list[str], softmax_bits: list[int]) -> list[Nonlinear]:

@@ -20,6 +20,7 @@ from ivit_onnx.cli._data import (
     SplitName,
     SplitOption,
 )
+from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_lines, print_table, print_unreadable
 from ivit_onnx.cli._run import DeviceOption, NoKernels, Threads
 from ivit_onnx.datasets import open_dataset
@@ -45,10 +46,13 @@ def evaluate_model(
     class_order: ClassOrderOption = None,
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most this many images, evenly spaced.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images in a run.")] = DEFAULT_BATCH,
+    limit: Annotated[
+        int | None, typer.Option(**number("limit"), help="At most this many images, evenly spaced.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(**number("batch_size"), help="Images in a run.")] = DEFAULT_BATCH,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads that read images.  \\[default: one a core, up to 8]")
+        int | None,
+        typer.Option(**number("readers"), help="Threads that read images.  \\[default: one a core, up to 8]"),
     ] = None,
     threads: Threads = None,
     device: DeviceOption = Device.CPU,

@@ -11,6 +11,7 @@ import typer
 from ivit_onnx.architectures import KNOWN, architecture_from_json
 from ivit_onnx.cli._colours import colours
 from ivit_onnx.cli._image_size import IMAGE_SIZE, image_size
+from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import megabytes, print_json, print_lines, print_pairs, print_table
 from ivit_onnx.errors import ExportError
 from ivit_onnx.files import check_output
@@ -88,8 +89,9 @@ def export(
     calib_images: Annotated[
         int | None,
         typer.Option(
+            **number("calib_images"),
             help="Use at most this many images, evenly spaced over the folder, or draw this many.  "
-            "\\[default: 128, or 48 drawn]"
+            "\\[default: 128, or 48 drawn]",
         ),
     ] = None,
     calib_cache: Annotated[
@@ -119,7 +121,11 @@ def export(
         ),
     ] = "uint8",
     num_heads: Annotated[
-        int | None, typer.Option(help="Attention heads, when the file cannot tell.  \\[default: one for 64 channels]")
+        int | None,
+        typer.Option(
+            **number("num_heads"),
+            help="Attention heads, when the file cannot tell.  \\[default: one for 64 channels]",
+        ),
     ] = None,
     img_size: Annotated[
         str | None,

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ivit_onnx._version import __version__
 from ivit_onnx.cli._data import SplitName, SplitOption
+from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import print_json, print_lines, print_table
 from ivit_onnx.cli._run import Threads
 from ivit_onnx.datasets import DESCRIPTION
@@ -39,8 +40,10 @@ def report(
         Path | None, typer.Option("--output", "-o", help="The HTML page.  \\[default: MODEL with the suffix .html]")
     ] = None,
     split: SplitOption = SplitName.VAL,
-    limit: Annotated[int, typer.Option(min=1, help="At most this many images, evenly spaced.")] = DEFAULT_IMAGES,
-    top: Annotated[int, typer.Option(min=1, help="How many layers, and parts of layers, to print.")] = 10,
+    limit: Annotated[
+        int, typer.Option(**number("limit"), help="At most this many images, evenly spaced.")
+    ] = DEFAULT_IMAGES,
+    top: Annotated[int, typer.Option(**number("top"), help="How many layers, and parts of layers, to print.")] = 10,
     threads: Threads = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing page.")] = False,
     as_json: Annotated[

@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from ivit_onnx.class_names import read_class_names
+from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_lines, print_table, print_unreadable
 from ivit_onnx.cli._run import DeviceOption, NoKernels, Threads
 from ivit_onnx.errors import ImageError, ModelError
@@ -34,7 +35,7 @@ def run(
             "config.json of Hugging Face.",
         ),
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to show for each image.")] = 5,
+    top: Annotated[int, typer.Option(**number("top"), help="How many classes to show for each image.")] = 5,
     threads: Threads = None,
     device: DeviceOption = Device.CPU,
     no_kernels: NoKernels = False,

@@ -13,6 +13,7 @@ import typer
 from ivit_onnx.cli._colours import colours
 from ivit_onnx.cli._data import ClassOrderOption
 from ivit_onnx.cli._image_size import IMAGE_SIZE, image_size
+from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import print_json, print_lines, print_pairs
 from ivit_onnx.datasets import DESCRIPTION
 from ivit_onnx.errors import TrainingError
@@ -65,14 +66,17 @@ def train(
     ] = False,
     num_heads: Annotated[
         int | None,
-        typer.Option(help="Attention heads, where the file does not tell.", rich_help_panel=_START),
+        typer.Option(
+            **number("num_heads"), help="Attention heads, where the file does not tell.", rich_help_panel=_START
+        ),
     ] = None,
     img_size: Annotated[
         str | None,
         typer.Option(metavar=IMAGE_SIZE, help="Image size to use the network at.", rich_help_panel=_START),
     ] = None,
     act: Annotated[
-        str | None, typer.Option(help="Activation function, where the file does not tell.", rich_help_panel=_START)
+        Literal["gelu", "gelu_tanh", "quick_gelu"] | None,
+        typer.Option(help="Activation function, where the file does not tell.", rich_help_panel=_START),
     ] = None,
     mean: Annotated[
         str | None,
@@ -87,7 +91,7 @@ def train(
         typer.Option("--resume", help="Go on with the run in --output, if it was interrupted.", rich_help_panel=_START),
     ] = False,
     softmax_bits: Annotated[
-        int | None,
+        Literal[7, 8, 15] | None,
         typer.Option(
             help="Fractional bits of attention probabilities: 7, 8 or 15.  \\[default: 15]",
             rich_help_panel=_QUANTIZATION,
@@ -113,33 +117,59 @@ def train(
         ),
     ] = None,
     calib_images: Annotated[
-        int, typer.Option(help="How many training images are used for that.", rich_help_panel=_QUANTIZATION)
+        int,
+        typer.Option(
+            **number("calib_images"), help="How many training images are used for that.", rich_help_panel=_QUANTIZATION
+        ),
     ] = 256,
     scales: Annotated[
         Literal["learned", "fixed"],
         typer.Option(help="Train the scales of 8-bit activations, or keep them.", rich_help_panel=_QUANTIZATION),
     ] = "learned",
     scale_lr: Annotated[
-        float, typer.Option(help="Peak learning rate of the logarithms of scales.", rich_help_panel=_QUANTIZATION)
+        float,
+        typer.Option(
+            **number("scale_lr"), help="Peak learning rate of the logarithms of scales.", rich_help_panel=_QUANTIZATION
+        ),
     ] = 1e-3,
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.", rich_help_panel=_RECIPE)] = 10,
+    epochs: Annotated[
+        int, typer.Option(**number("epochs"), help="Passes over the training images.", rich_help_panel=_RECIPE)
+    ] = 10,
     batch_size: Annotated[
-        int, typer.Option(help="Images in one step of the optimizer, over all processes.", rich_help_panel=_RECIPE)
+        int,
+        typer.Option(
+            **number("batch_size"),
+            help="Images in one step of the optimizer, over all processes.",
+            rich_help_panel=_RECIPE,
+        ),
     ] = 128,
-    lr: Annotated[float, typer.Option(help="Peak learning rate of AdamW.", rich_help_panel=_RECIPE)] = 1e-5,
+    lr: Annotated[
+        float, typer.Option(**number("lr"), help="Peak learning rate of AdamW.", rich_help_panel=_RECIPE)
+    ] = 1e-5,
     min_lr: Annotated[
-        float, typer.Option(help="The last learning rate as a part of the peak.", rich_help_panel=_RECIPE)
+        float,
+        typer.Option(**number("min_lr"), help="The last learning rate as a part of the peak.", rich_help_panel=_RECIPE),
     ] = 0.01,
     warmup: Annotated[
-        float, typer.Option(help="Part of the steps in which the learning rate rises.", rich_help_panel=_RECIPE)
+        float,
+        typer.Option(
+            **number("warmup"), help="Part of the steps in which the learning rate rises.", rich_help_panel=_RECIPE
+        ),
     ] = 0.05,
-    weight_decay: Annotated[float, typer.Option(help="Decay of matrices.", rich_help_panel=_RECIPE)] = 1e-4,
+    weight_decay: Annotated[
+        float, typer.Option(**number("weight_decay"), help="Decay of matrices.", rich_help_panel=_RECIPE)
+    ] = 1e-4,
     clip_grad: Annotated[
-        float, typer.Option(help="Largest norm of the gradient, 0 for any.", rich_help_panel=_RECIPE)
+        float,
+        typer.Option(**number("clip_grad"), help="Largest norm of the gradient, 0 for any.", rich_help_panel=_RECIPE),
     ] = 1.0,
     ema: Annotated[
         float,
-        typer.Option(help="Decay of the moving average of weights that is kept, 0 for none.", rich_help_panel=_RECIPE),
+        typer.Option(
+            **number("ema"),
+            help="Decay of the moving average of weights that is kept, 0 for none.",
+            rich_help_panel=_RECIPE,
+        ),
     ] = 0.999,
     distill: Annotated[
         Literal["none", "soft", "hard"],
@@ -150,32 +180,56 @@ def train(
         typer.Option(help="Its checkpoint.  \\[default: the network to start from]", rich_help_panel=_RECIPE),
     ] = None,
     distill_weight: Annotated[
-        float, typer.Option(help="Weight of the teacher in the loss; labels have the rest.", rich_help_panel=_RECIPE)
+        float,
+        typer.Option(
+            **number("distill_weight"),
+            help="Weight of the teacher in the loss; labels have the rest.",
+            rich_help_panel=_RECIPE,
+        ),
     ] = 0.5,
     temperature: Annotated[
-        float, typer.Option(help="Temperature of soft distillation.", rich_help_panel=_RECIPE)
+        float, typer.Option(**number("temperature"), help="Temperature of soft distillation.", rich_help_panel=_RECIPE)
     ] = 1.0,
-    smoothing: Annotated[float, typer.Option(help="Label smoothing.", rich_help_panel=_RECIPE)] = 0.1,
+    smoothing: Annotated[
+        float, typer.Option(**number("smoothing"), help="Label smoothing.", rich_help_panel=_RECIPE)
+    ] = 0.1,
     auto_augment: Annotated[
         str, typer.Option(help="timm's policy (RandAugment), or none.", rich_help_panel=_AUGMENTATION)
     ] = "rand-m9-mstd0.5-inc1",
     color_jitter: Annotated[
-        float, typer.Option(help="Change of colours, without --auto-augment.", rich_help_panel=_AUGMENTATION)
+        float,
+        typer.Option(
+            **number("color_jitter"), help="Change of colours, without --auto-augment.", rich_help_panel=_AUGMENTATION
+        ),
     ] = 0.3,
     hflip: Annotated[
-        float, typer.Option(help="Probability of mirroring left and right.", rich_help_panel=_AUGMENTATION)
+        float,
+        typer.Option(**number("hflip"), help="Probability of mirroring left and right.", rich_help_panel=_AUGMENTATION),
     ] = 0.5,
     vflip: Annotated[
-        float, typer.Option(help="Probability of mirroring top and bottom.", rich_help_panel=_AUGMENTATION)
+        float,
+        typer.Option(**number("vflip"), help="Probability of mirroring top and bottom.", rich_help_panel=_AUGMENTATION),
     ] = 0.0,
     crop_scale: Annotated[
-        float, typer.Option(help="Smallest part of the image's area that is cut out.", rich_help_panel=_AUGMENTATION)
+        float,
+        typer.Option(
+            **number("crop_scale"),
+            help="Smallest part of the image's area that is cut out.",
+            rich_help_panel=_AUGMENTATION,
+        ),
     ] = 0.08,
     random_erasing: Annotated[
-        float, typer.Option(help="Probability of erasing a rectangle.", rich_help_panel=_AUGMENTATION)
+        float,
+        typer.Option(
+            **number("random_erasing"), help="Probability of erasing a rectangle.", rich_help_panel=_AUGMENTATION
+        ),
     ] = 0.25,
-    mixup: Annotated[float, typer.Option(help="Strength of Mixup, 0 for none.", rich_help_panel=_AUGMENTATION)] = 0.8,
-    cutmix: Annotated[float, typer.Option(help="Strength of CutMix, 0 for none.", rich_help_panel=_AUGMENTATION)] = 1.0,
+    mixup: Annotated[
+        float, typer.Option(**number("mixup"), help="Strength of Mixup, 0 for none.", rich_help_panel=_AUGMENTATION)
+    ] = 0.8,
+    cutmix: Annotated[
+        float, typer.Option(**number("cutmix"), help="Strength of CutMix, 0 for none.", rich_help_panel=_AUGMENTATION)
+    ] = 1.0,
     no_augment: Annotated[
         bool,
         typer.Option(
@@ -186,7 +240,11 @@ def train(
     ] = False,
     accumulate: Annotated[
         int,
-        typer.Option(help="Parts in which a process handles its share of a batch.", rich_help_panel=_MACHINE),
+        typer.Option(
+            **number("accumulate"),
+            help="Parts in which a process handles its share of a batch.",
+            rich_help_panel=_MACHINE,
+        ),
     ] = 1,
     amp: Annotated[
         bool,
@@ -194,12 +252,24 @@ def train(
     ] = False,
     cpu: Annotated[bool, typer.Option("--cpu", help="Not on a GPU.", rich_help_panel=_MACHINE)] = False,
     workers: Annotated[
-        int, typer.Option(help="Processes that load images, for each that trains.", rich_help_panel=_MACHINE)
+        int,
+        typer.Option(
+            **number("workers"), help="Processes that load images, for each that trains.", rich_help_panel=_MACHINE
+        ),
     ] = 4,
-    seed: Annotated[int, typer.Option(help="Seed of every random number.", rich_help_panel=_MACHINE)] = 0,
-    log_every: Annotated[int, typer.Option(help="Steps between two metrics.", rich_help_panel=_MACHINE)] = 20,
+    seed: Annotated[
+        int, typer.Option(**number("seed"), help="Seed of every random number.", rich_help_panel=_MACHINE)
+    ] = 0,
+    log_every: Annotated[
+        int, typer.Option(**number("log_every"), help="Steps between two metrics.", rich_help_panel=_MACHINE)
+    ] = 20,
     save_every: Annotated[
-        int, typer.Option(help="Steps between two saved states; each epoch ends with one.", rich_help_panel=_MACHINE)
+        int,
+        typer.Option(
+            **number("save_every"),
+            help="Steps between two saved states; each epoch ends with one.",
+            rich_help_panel=_MACHINE,
+        ),
     ] = 200,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:

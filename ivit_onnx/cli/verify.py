@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_lines, print_table
 from ivit_onnx.cli._proof import print_proof, proof_lines
 from ivit_onnx.cli._run import Threads
@@ -38,8 +39,10 @@ def verify(
         Path | None,
         typer.Option(help="Real images to compare on: a folder, an image, an .npz (key `images`) or .npy file."),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="How many random images, and at most how many real ones.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random images.")] = 0,
+    count: Annotated[
+        int, typer.Option(**number("count"), help="How many random images, and at most how many real ones.")
+    ] = 8,
+    seed: Annotated[int, typer.Option(**number("seed"), help="Seed of the random images.")] = 0,
     threads: Threads = None,
     device: Annotated[
         Device,

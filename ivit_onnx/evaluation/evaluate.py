@@ -18,6 +18,8 @@ from ivit_onnx.evaluation.loading import Findings, chosen, load_batches, takes_w
 from ivit_onnx.evaluation.state import State, file_hash
 from ivit_onnx.images import normalize
 from ivit_onnx.metadata import ModelDescription, describe
+from ivit_onnx.numbers import check_number, check_numbers
+from ivit_onnx.processors import processors
 
 __all__ = ["DEFAULT_BATCH", "Evaluation", "default_workers", "evaluate"]
 
@@ -115,12 +117,15 @@ def evaluate(
     Raises:
         ModelError: the model is not ours, has no head, or has other classes than the data.
         ImageError: no image is readable, or there are none.
-        IvitError: the state is of another model or data; an option is wrong.
+        OptionError: a number is out of its range.
+        IvitError: the state is of another model or data.
     """
     import ivit_onnx
 
-    if batch < 1 or (limit is not None and limit < 1) or (workers is not None and workers < 1):
-        raise ImageError("batch size, number of workers and limit must be at least 1")
+    check_number("batch", batch, key="batch_size")
+    check_numbers(limit=limit, threads=threads)
+    if workers is not None:
+        check_number("workers", workers, key="readers")
     session = ivit_onnx.create_session(model, provider=device, threads=threads, kernels=kernels)
     description = describe(session, model)
     check_classes(description, data, model)
@@ -176,7 +181,7 @@ def evaluate(
 
 def default_workers() -> int:
     """Threads that read images, when nothing is said."""
-    return max(1, min(8, len(os.sched_getaffinity(0))))
+    return min(8, processors())
 
 
 def check_classes(description: ModelDescription, data: ImageDataset, model: PathLike) -> None:

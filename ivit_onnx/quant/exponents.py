@@ -42,9 +42,11 @@ LEAST_GELU_SCALE = 2.0 ** (min(_N_RANGE) - 30)
 
 def check_softmax_bits(bits: int) -> None:
     """Raises ExportError where a probability cannot have so many fractional bits."""
-    if bits not in SOFTMAX_BITS:
+    if isinstance(bits, bool) or not isinstance(bits, int) or bits not in SOFTMAX_BITS:
         *others, last = SOFTMAX_BITS
-        raise ExportError(f"expected softmax bits of {', '.join(map(str, others))} or {last}, found {bits}")
+        raise ExportError(
+            f"softmax_bits (--softmax-bits): expected {', '.join(map(str, others))} or {last}, found {bits!r}"
+        )
 
 
 def exp_x0(scale: np.float32) -> int:

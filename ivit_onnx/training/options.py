@@ -10,6 +10,8 @@ from ivit_onnx.architectures import Size, SizeLike
 from ivit_onnx.calibration import Preset, recipe
 from ivit_onnx.datasets import ClassOrder
 from ivit_onnx.errors import TrainingError
+from ivit_onnx.numbers import RANGES, check_colours, check_number
+from ivit_onnx.quant.exponents import check_softmax_bits
 from ivit_onnx.quant.observers import Method
 from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
 
@@ -89,10 +91,16 @@ class Options:
     def __post_init__(self) -> None:
         if self.img_size is not None:
             object.__setattr__(self, "img_size", Size.of(self.img_size).to_json())
-        for name, low, high in _RANGES:
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise TrainingError(f"expected {_flag(name)} in {low:g}..{high:g}, found {value:g}")
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if option.name in ("mean", "std"):
+                check_colours(option.name, value)
+            elif option.name == "img_size" or (option.default is None and value is None):
+                continue
+            elif option.name in RANGES:
+                check_number(_flag(option.name), value, key=option.name, error=TrainingError)
+        if self.softmax_bits is not None:
+            check_softmax_bits(self.softmax_bits)
         recipe(self.calib_preset, self.calib_method)
         for name, allowed in (("distill", DISTILLATIONS), ("scales", SCALES), ("nonlinear", (*NONLINEAR, None))):
             if getattr(self, name) not in allowed:
@@ -138,36 +146,6 @@ class Options:
                     f"the interrupted run had {_flag(option.name)} {earlier.get(option.name)}, this one has "
                     f"{own[option.name]}; resume with the same options, or choose another --output"
                 )
-
-
-#: Numbers with the range they may have.
-_RANGES: tuple[tuple[str, float, float], ...] = (
-    ("epochs", 1, 10**6),
-    ("batch_size", 1, 10**6),
-    ("accumulate", 1, 10**6),
-    ("calib_images", 1, 10**9),
-    ("lr", 0, 10),
-    ("min_lr", 0, 1),
-    ("scale_lr", 0, 1),
-    ("warmup", 0, 1),
-    ("weight_decay", 0, 10),
-    ("clip_grad", 0, 1e9),
-    ("ema", 0, 1),
-    ("distill_weight", 0, 1),
-    ("temperature", 0.01, 100),
-    ("smoothing", 0, 0.9),
-    ("color_jitter", 0, 1),
-    ("hflip", 0, 1),
-    ("vflip", 0, 1),
-    ("crop_scale", 0.01, 1),
-    ("random_erasing", 0, 1),
-    ("mixup", 0, 100),
-    ("cutmix", 0, 100),
-    ("workers", 0, 1024),
-    ("seed", 0, 2**31),
-    ("log_every", 1, 10**9),
-    ("save_every", 1, 10**9),
-)
 
 
 def _flag(name: str) -> str:

@@ -82,7 +82,7 @@ def _twin(options: Options, data: tuple[ImageDataset, ImageDataset]) -> tuple[Tw
     if options.checkpoint is None:
         model = _timm(options, pretrained=True, classes=None)
         twin = from_timm(model, 15 if options.softmax_bits is None else options.softmax_bits)
-        twin.set_nonlinear(options.nonlinear or DEFAULT_NONLINEAR)
+        twin.set_nonlinear(DEFAULT_NONLINEAR if options.nonlinear is None else options.nonlinear)
         preprocess = _normalisation(twin.preprocess, options)
         twin.prepare_images(whole_images(preprocess, data))
         return twin, [], False
@@ -137,9 +137,9 @@ def _floating(options: Options, classes: int) -> tuple[nn.Module, Preprocess]:
 
 
 def _normalisation(preprocess: Preprocess, options: Options) -> Preprocess:
-    chosen = replace(preprocess, mean=options.mean or preprocess.mean, std=options.std or preprocess.std)
     check_normalisation(options.mean, options.std)
-    return chosen
+    mean = preprocess.mean if options.mean is None else options.mean
+    return replace(preprocess, mean=mean, std=preprocess.std if options.std is None else options.std)
 
 
 def _timm(options: Options, *, pretrained: bool, classes: int | None) -> nn.Module:

@@ -61,6 +61,29 @@ void team_carries_errors() {
   helper.join();
 }
 
+// A team that is to stop skips the tasks that are left, says so, and does not begin another operator.
+void team_stops() {
+  for (int round = 0; round < 300; ++round) {
+    std::atomic<int> done{0};
+    Team team([&] { return done >= 20; });
+    std::vector<std::thread> helpers;
+    for (int i = 0; i < round % 3; ++i) helpers.emplace_back([&] { team.help(); });
+    int stopped = 0;
+    for (int number = 0; number < 3; ++number) {
+      try {
+        team.run(1000, [&](int64_t) { ++done; });
+      } catch (const Stopped&) {
+        ++stopped;
+      }
+    }
+    team.finish();
+    for (std::thread& helper : helpers) helper.join();
+    // Helpers may have done everything before the leader, who asks, had its turn.
+    require(stopped == 3 || (stopped == 2 && done == 1000), "an operator was not stopped, or one began afterwards");
+    require(!helpers.empty() || done == 20, "the leader went on after the stop, or stopped early");
+  }
+}
+
 // Values in use at the same time stand in different places, and memory is used again.
 void arena_keeps_values_apart() {
   std::mt19937 random(7);
@@ -97,6 +120,7 @@ struct Test {
 };
 constexpr Test kTests[] = {{"team_does_every_task_once", team_does_every_task_once},
                            {"team_carries_errors", team_carries_errors},
+                           {"team_stops", team_stops},
                            {"arena_keeps_values_apart", arena_keeps_values_apart}};
 
 }  // namespace

@@ -1,13 +1,10 @@
 // How many tasks a kernel makes.
 #include "kernels/cpu/parallel.h"
 
-#include <thread>
+#include "kernels/cpu/processors.h"
 
 namespace ivit::cpu {
 
-int64_t wanted_tasks() {
-  static const int64_t wanted = 2 * std::max<int64_t>(1, std::thread::hardware_concurrency());
-  return wanted;
-}
+int64_t wanted_tasks() { return 2 * processors(); }
 
 }  // namespace ivit::cpu

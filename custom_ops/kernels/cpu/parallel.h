@@ -19,8 +19,8 @@ class Parallel {
   ~Parallel() = default;
 };
 
-// How many tasks a kernel should make so that every thread has work: the pool's size is not known here, the machine's
-// is the most that it can be. A few tasks a thread even out their differences.
+// How many tasks a kernel should make so that every thread has work: the pool's size is not known here, the
+// processors are the most that are of use. A few tasks a thread even out their differences.
 int64_t wanted_tasks();
 
 // `total` cut into at most `pieces` of nearly equal size, each but the last a multiple of `multiple`.

@@ -1,0 +1,12 @@
+// The operators as a domain of ONNX Runtime, with their schemas and kernels.
+#pragma once
+
+#include <onnxruntime_c_api.h>
+
+namespace ivit::ort {
+
+// The one domain of the process. It is never released: session options and sessions refer to it for as long as they
+// like, also after the library was unregistered and while the process ends. Throws if ONNX Runtime refuses it.
+OrtCustomOpDomain* domain();
+
+}  // namespace ivit::ort
