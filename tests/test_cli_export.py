@@ -190,7 +190,7 @@ def test_list_models_for_people(capsys: pytest.CaptureFixture[str], monkeypatch:
 
 def test_bad_files(export: Export, tmp_path: Path, output: Path) -> None:
     (tmp_path / "cut.pth").write_bytes(MICRO.read_bytes()[:5000])
-    (tmp_path / "bytes.pth").write_bytes(bytes(range(100, 200)))
+    (tmp_path / "bytes.pth").write_bytes(bytes(range(200, 255)))
     assert "does not exist" in export(tmp_path / "nowhere.pth").error()
     assert "damaged or truncated" in export(tmp_path / "cut.pth").error()
     assert "neither a file of torch.save nor safetensors" in export(tmp_path / "bytes.pth").error()

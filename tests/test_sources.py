@@ -10,6 +10,8 @@ import io
 import json
 import pathlib
 import pickle
+import sys
+import types
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -759,6 +761,32 @@ def test_pickled_module(write: Callable[[Any], bytes], tmp_path: Path) -> None:
         assert "nothing was run" in source.notes[-1]
     (tmp_path / "other.pth").write_bytes(write(timm_network(block_fn=ResPostBlock)))
     assert "blocks of class ResPostBlock" in refused(tmp_path / "other.pth")
+
+
+def test_configuration_of_a_pickled_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As modules of transformers have one; its type is in the name of its class."""
+    package = "transformers.models.clip.configuration_clip"
+    made = types.ModuleType(package)
+    configs = {}
+    for name in ("CLIPConfig", "CLIPVisionConfig"):
+        configs[name] = type(name, (), {"__module__": package})
+        setattr(made, name, configs[name])
+    network = timm_network()
+    network.config = configs["CLIPConfig"]()  # type: ignore[assignment]
+    network.config.projection_dim = 32  # type: ignore[union-attr]
+    network.config.vision_config = configs["CLIPVisionConfig"]()  # type: ignore[union-attr]
+    network.config.vision_config.num_attention_heads = 3  # type: ignore[union-attr]
+    with monkeypatch.context() as patch:
+        for parent in ("transformers", "transformers.models", "transformers.models.clip"):
+            patch.setitem(sys.modules, parent, types.ModuleType(parent))
+        patch.setitem(sys.modules, package, made)
+        content = save_zip(network)
+    assert open_source(io.BytesIO(content), Choice()).config == {
+        "model_type": "clip",
+        "projection_dim": 32,
+        "vision_config": {"model_type": "clip_vision_model", "num_attention_heads": 3},
+        "architectures": ["VisionTransformer"],
+    }
 
 
 def test_export_of_objects(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ivit_onnx.checkpoints.facts import Facts
 from ivit_onnx.checkpoints.preprocessor import preprocessor_facts
-from ivit_onnx.checkpoints.values import told
+from ivit_onnx.checkpoints.values import labels, told
 from ivit_onnx.errors import CheckpointError
 from ivit_onnx.files import parse_json
 
@@ -89,13 +89,8 @@ def _timm_facts(content: Mapping[str, Any]) -> Facts:
 
 
 def _labels(names: Any) -> tuple[str, ...] | None:
-    """Names of classes in their order, from `id2label`; None where they are placeholders or not all there."""
-    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
-        return None
-    ordered = [names.get(str(index)) for index in range(len(names))]
-    if None in ordered or all(re.fullmatch(r"LABEL_\d+", str(name)) for name in ordered):
-        return None
-    return tuple(map(str, ordered))
+    """Names of classes in their order, from `id2label`; None where not all are there."""
+    return labels([names.get(str(index)) for index in range(len(names))]) if isinstance(names, dict) else None
 
 
 def _open_clip_facts(preprocess: Any) -> Facts:

@@ -7,6 +7,7 @@ given as objects or pickled as a whole (modules.py); those of transformers have 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -126,10 +127,24 @@ def _configuration(module: Any) -> dict[str, Any] | None:
     """What a module of transformers is configured with."""
     config = look(module, "config")
     if isinstance(config, Inert):
-        return entries(config) if class_name(config).startswith("transformers.") else None
+        return _pickled_configuration(config) if _is_configuration(config) else None
     if isinstance(module, nn.Module) and class_name(config).startswith("transformers.") and hasattr(config, "to_dict"):
         return dict(config.to_dict())
     return None
+
+
+def _pickled_configuration(config: Inert) -> dict[str, Any]:
+    """The values of a pickled configuration, whose class tells its type: transformers.models.vit.(..).ViTConfig."""
+    package = class_name(config).split(".")[2]
+    kind = f"{package}_vision_model" if _short(config).endswith("VisionConfig") else package
+    parts = {name: _pickled_configuration(value) for name, value in entries(config).items() if _is_configuration(value)}
+    return {"model_type": kind, **entries(config), **parts}
+
+
+def _is_configuration(value: Any) -> bool:
+    return (
+        isinstance(value, Inert) and re.fullmatch(r"transformers\.models\.\w+\.\w+\.\w+Config", value.name) is not None
+    )
 
 
 def _blocks(network: Any, block: Any) -> str | None:

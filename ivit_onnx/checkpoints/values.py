@@ -10,7 +10,7 @@ from typing import Any
 from ivit_onnx.architectures.preprocess import CROP_MODES, INTERPOLATIONS
 from ivit_onnx.checkpoints.facts import Facts
 
-__all__ = ["act_name", "image_size", "told"]
+__all__ = ["act_name", "image_size", "labels", "told"]
 
 #: Names of activations that mean another one; those of classes are compared without their module.
 _ACTIVATIONS = {
@@ -93,9 +93,12 @@ def _act(value: Any) -> str | None:
     return act_name(value) if isinstance(value, str) and re.fullmatch(r"[\w.]{1,100}", value) else None
 
 
-def _labels(value: Any) -> tuple[str, ...] | None:
+def labels(value: Any) -> tuple[str, ...] | None:
+    """Names of classes in their order; None for anything else, and for the placeholders of transformers."""
     listed = isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(one, str) for one in value)
-    return tuple(value) if listed else None
+    if not listed or all(re.fullmatch(r"LABEL_\d+", one) for one in value):
+        return None
+    return tuple(value)
 
 
 #: Words for each field, the most telling first, and what makes a fact of a value, or None.
@@ -109,5 +112,5 @@ _WORDS: dict[str, tuple[tuple[str, ...], Callable[[Any], Any]]] = {
     "interpolation": (("interpolation",), _word(*INTERPOLATIONS)),
     "pool": (("global_pool", "gp"), _pool),
     "act": (("act_layer", "act", "hidden_act"), _act),
-    "labels": (("label_names",), _labels),
+    "labels": (("label_names",), labels),
 }
