@@ -24,7 +24,8 @@ class ModelDescription:
     """An exported model's interface: how to feed it and what its integers mean.
 
     `input_type` is "uint8", "int8" or "float32"; `output` is "logits" or, of a network without a head, "features", and
-    `classes` is how many; float outputs are integer outputs times `output_scale`.
+    `classes` is how many; `labels` are their names, None where the checkpoint had none; float outputs are integer
+    outputs times `output_scale`.
     """
 
     input_name: str
@@ -35,6 +36,7 @@ class ModelDescription:
     architecture: str
     classes: int
     output: str = "logits"
+    labels: tuple[str, ...] | None = None
 
     def model_input(self, normalised: Array) -> Array:
         """Normalised float32 images [.., 3, height, width] as the type that the model takes.
@@ -82,11 +84,22 @@ def describe(session: Any, model: object) -> ModelDescription:
             architecture=str(architecture["name"]),
             classes=int(outputs[0].shape[-1]),
             output=outputs[0].name,
+            labels=_labels(metadata, int(outputs[0].shape[-1])),
         )
     except (IvitError, KeyError, IndexError, TypeError, ValueError) as error:
         raise ModelError(
             f"{model} has damaged metadata ({type(error).__name__}: {error}); export the model again"
         ) from None
+
+
+def _labels(metadata: Mapping[str, str], classes: int) -> tuple[str, ...] | None:
+    """The names of the classes, where the checkpoint had them."""
+    if "ivit.labels" not in metadata:
+        return None
+    found = parse_json(metadata["ivit.labels"])
+    if not isinstance(found, list) or len(found) != classes or not all(isinstance(name, str) for name in found):
+        raise ValueError(f"ivit.labels: expected {classes} names")
+    return tuple(found)
 
 
 def _positive(text: str) -> float:

@@ -13,6 +13,7 @@ from ivit_onnx.cli._colours import colours
 from ivit_onnx.cli._image_size import IMAGE_SIZE, image_size
 from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import megabytes, print_json, print_lines, print_pairs, print_table
+from ivit_onnx.cli._reading import Act, Key, Plain, Pooling, Prefix, WeightsOption
 from ivit_onnx.errors import ExportError
 from ivit_onnx.files import check_output
 
@@ -134,42 +135,12 @@ def export(
             help="Image size to use the network at; a position table is resized to it.  \\[default: as trained]",
         ),
     ] = None,
-    act: Annotated[
-        Literal["gelu", "gelu_tanh", "quick_gelu"] | None,
-        typer.Option(
-            help="Activation function of the floating-point network, when the file cannot tell.  "
-            "\\[default: that of the architecture]"
-        ),
-    ] = None,
-    pool: Annotated[
-        Literal["token", "avg"] | None,
-        typer.Option(
-            help="What the head reads, when the file cannot tell: the class token, or the mean of the patches.  "
-            "\\[default: that of the architecture]"
-        ),
-    ] = None,
-    plain: Annotated[
-        bool,
-        typer.Option(
-            "--plain",
-            help="Say that blocks are normalised before each branch and have no rotary embedding, where another "
-            "network has the same tensors.",
-        ),
-    ] = False,
-    weights: Annotated[
-        Literal["auto", "ema", "raw"],
-        typer.Option(help="Averaged or last weights, of a file that has both; auto takes averaged ones."),
-    ] = "auto",
-    key: Annotated[
-        str, typer.Option(metavar="NAME", help="Where in the file the weights are, as model.state_dict.")
-    ] = "",
-    prefix: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="What the names of the network begin with, as visual., of a file with several networks.",
-        ),
-    ] = None,
+    act: Act = None,
+    pool: Pooling = None,
+    plain: Plain = False,
+    weights: WeightsOption = "auto",
+    key: Key = "",
+    prefix: Prefix = None,
     mean: Annotated[
         str | None,
         typer.Option(

@@ -32,7 +32,7 @@ def run(
         typer.Option(
             metavar="FILE",
             help="Class names: text with one name a line, CSV, or a JSON list or object by class number, such as the "
-            "config.json of Hugging Face.",
+            "config.json of Hugging Face.  \\[default: those of the checkpoint, where it had any]",
         ),
     ] = None,
     top: Annotated[int, typer.Option(**number("top"), help="How many classes to show for each image.")] = 5,
@@ -66,7 +66,7 @@ def run(
             "run it with ivit_onnx.create_session"
         )
     rows, note = (None, None) if labels is None else read_class_names(labels, description.classes)
-    names = None if rows is None else [row[-1] for row in rows]
+    names = description.labels if rows is None else [row[-1] for row in rows]
     files = [file for path in images for file in (find_images(path) if path.is_dir() else [path])]
     results: list[dict[str, Any]] = []
     unreadable: list[dict[str, str]] = []
@@ -127,7 +127,7 @@ def _open(file: Path, description: ModelDescription) -> Iterator[tuple[str, Arra
 
 
 def _classify(
-    session: Any, description: ModelDescription, model: Path, normalised: Array, names: list[str] | None, top: int
+    session: Any, description: ModelDescription, model: Path, normalised: Array, names: Sequence[str] | None, top: int
 ) -> dict[str, Any]:
     """The `top` classes of one image, with the time that the model took."""
     inputs = description.model_input(normalised[None])

@@ -15,6 +15,7 @@ from ivit_onnx.cli._data import ClassOrderOption
 from ivit_onnx.cli._image_size import IMAGE_SIZE, image_size
 from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import print_json, print_lines, print_pairs
+from ivit_onnx.cli._reading import Act, Key, Plain, Pooling, Prefix, WeightsOption
 from ivit_onnx.datasets import DESCRIPTION
 from ivit_onnx.errors import TrainingError
 
@@ -74,10 +75,12 @@ def train(
         str | None,
         typer.Option(metavar=IMAGE_SIZE, help="Image size to use the network at.", rich_help_panel=_START),
     ] = None,
-    act: Annotated[
-        Literal["gelu", "gelu_tanh", "quick_gelu"] | None,
-        typer.Option(help="Activation function, where the file does not tell.", rich_help_panel=_START),
-    ] = None,
+    act: Act = None,
+    pool: Pooling = None,
+    plain: Plain = False,
+    weights: WeightsOption = "auto",
+    key: Key = "",
+    prefix: Prefix = None,
     mean: Annotated[
         str | None,
         typer.Option(metavar="R,G,B", help="Mean of the pixels in 0..1 to normalise with.", rich_help_panel=_START),
@@ -316,7 +319,8 @@ def train(
 #: Names of `ivit_onnx.training.Options` that the command's parameters share.
 _OPTIONS = frozenset(
     {
-        *("data", "checkpoint", "model", "pretrained", "floating", "num_heads", "img_size", "act", "softmax_bits"),
+        *("data", "checkpoint", "model", "pretrained", "floating", "num_heads", "img_size", "act"),
+        *("pool", "plain", "weights", "key", "prefix", "softmax_bits"),
         *("class_order", "nonlinear"),
         *("calib_preset", "calib_method", "calib_images", "scales", "scale_lr", "epochs", "batch_size", "accumulate"),
         *("lr", "min_lr"),

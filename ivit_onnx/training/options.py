@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from ivit_onnx.architectures import Size, SizeLike
 from ivit_onnx.calibration import Preset, recipe
+from ivit_onnx.checkpoints import Weights
 from ivit_onnx.datasets import ClassOrder
 from ivit_onnx.errors import TrainingError
 from ivit_onnx.numbers import RANGES, check_colours, check_number
@@ -50,6 +51,11 @@ class Options:
     num_heads: int | None = None
     img_size: SizeLike | None = None
     act: str | None = None
+    pool: str | None = None
+    plain: bool = False
+    weights: Weights = "auto"
+    key: str = ""
+    prefix: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     softmax_bits: int | None = None
@@ -141,9 +147,11 @@ class Options:
         for option in fields(self):
             if option.name in (*_FREE, "output"):
                 continue
-            if option.name not in earlier or earlier[option.name] != own[option.name]:
+            # A run of a version without the option did what its default does.
+            was = earlier.get(option.name, option.default)
+            if was != own[option.name]:
                 raise TrainingError(
-                    f"the interrupted run had {_flag(option.name)} {earlier.get(option.name)}, this one has "
+                    f"the interrupted run had {_flag(option.name)} {was}, this one has "
                     f"{own[option.name]}; resume with the same options, or choose another --output"
                 )
 

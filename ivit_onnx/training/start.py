@@ -11,7 +11,7 @@ from torch import nn
 from ivit_onnx.architectures import Preprocess, Size
 from ivit_onnx.architectures.normalisation import check_normalisation
 from ivit_onnx.calibration import apply_calibration, collect_statistics, recipe
-from ivit_onnx.checkpoints import Checkpoint, load_checkpoint, load_state_dict
+from ivit_onnx.checkpoints import Checkpoint, Choice, load_checkpoint, load_state_dict
 from ivit_onnx.datasets import ImageDataset, open_dataset
 from ivit_onnx.errors import TrainingError
 from ivit_onnx.models import Twin, from_checkpoint, from_timm
@@ -87,7 +87,14 @@ def _twin(options: Options, data: tuple[ImageDataset, ImageDataset]) -> tuple[Tw
         twin.prepare_images(whole_images(preprocess, data))
         return twin, [], False
     loaded = load_checkpoint(
-        options.checkpoint, arch=options.model, heads=options.num_heads, image_size=options.img_size, act=options.act
+        options.checkpoint,
+        arch=options.model,
+        heads=options.num_heads,
+        image_size=options.img_size,
+        act=options.act,
+        pool=options.pool,
+        plain=options.plain,
+        choice=Choice(options.key, options.prefix, options.weights),
     )
     if loaded.arch.classes == 0:
         raise TrainingError(f"{options.checkpoint} has no head: expected a network that classifies")
