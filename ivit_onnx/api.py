@@ -254,7 +254,7 @@ def export(
         OptionError: a number is out of its range (`ivit_onnx.numbers`).
     """
     started = time.perf_counter()
-    check_numbers(calib_images=calib_images, num_heads=num_heads, img_size=img_size)
+    check_numbers(calib_images=calib_images, num_heads=num_heads)
     check_colours("mean", mean)
     check_colours("std", std)
     _check_options(softmax_bits, nonlinear, input)

@@ -17,6 +17,8 @@ from ivit_onnx.errors import CheckpointError
 __all__ = ["Family", "Reading", "Tensors", "check_against", "known_to_fit"]
 
 Tensors = Mapping[str, torch.Tensor]
+#: What networks share that were made by one name with other dimensions.
+_SHARED = ("act", "eps")
 
 
 @dataclass(frozen=True)
@@ -66,24 +68,25 @@ class Family:
 
 def known_to_fit(
     facts: Facts, family: str, found: Mapping[str, Any], said: tuple[str, ...] = ()
-) -> tuple[Architecture | None, list[str]]:
-    """The known model that is told by name, if the shapes found are its own, and a warning if they are not.
+) -> tuple[Architecture | None, Facts, list[str]]:
+    """The known model that is told by name, if the shapes found are its own.
 
-    `said`: fields in which a told value must agree with the name that the user gave. Raises CheckpointError when the
+    If they are not, what its variants share - the activation function and eps - and a warning. `said`: fields in which a told value must agree with the name that the user gave. Raises CheckpointError when the
     user named the model and the file is another one.
     """
     if "name" not in facts:
-        return None, []
-    known = known_architecture(facts.value("name"))
-    if facts.found["name"].origin == FIELDS["name"][1]:
+        return None, Facts(), []
+    known, origin = known_architecture(facts.value("name")), facts.found["name"].origin
+    if origin == FIELDS["name"][1]:
         told = {field: fact.value for field, fact in facts.only(*said).found.items() if fact.origin.startswith("--")}
         check_against(known, family, {**found, **told})
-        return known, []
+        return known, Facts(), []
     try:
         check_against(known, family, found)
     except CheckpointError as error:
-        return None, [f"{facts.found['name'].origin} names {known.name}, but {error}; going by the shapes"]
-    return known, []
+        shared = Facts.told(origin, **{field: getattr(known, field) for field in _SHARED if hasattr(known, field)})
+        return None, shared, [f"{origin} names {known.name}, but {error}; going by the shapes"]
+    return known, Facts(), []
 
 
 def check_against(known: Architecture, family: str, found: Mapping[str, Any]) -> None:

@@ -25,6 +25,10 @@ _FILES: tuple[tuple[bytes, str], ...] = (
     (rb"BZh\d1AY", f"is compressed with bzip2: {_UNPACK} (bunzip2)"),
     (rb"\xfd7zXZ\x00", f"is compressed with xz: {_UNPACK} (unxz)"),
     (rb"\x28\xb5\x2f\xfd", f"is compressed with Zstandard: {_UNPACK} (unzstd)"),
+    (
+        rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|RIFF....WEBP",
+        "is an image: give it with --calib, beside a checkpoint",
+    ),
     (rb"7z\xbc\xaf\x27\x1c", f"is a 7-Zip archive: {_UNPACK} (7z x)"),
     (rb"Rar!\x1a\x07", f"is a RAR archive: {_UNPACK} (unrar x)"),
     (rb".{257}ustar", f"is a tar archive: {_UNPACK} (tar xf)"),

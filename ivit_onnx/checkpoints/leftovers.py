@@ -23,6 +23,9 @@ _METRICS = re.compile(
     r"(criterion|loss|loss_(fn|func|module)|metrics?|(train|val|valid|test)_(acc\w*|metrics?|loss\w*|f1\w*|auroc\w*))\."
 )
 
+#: Whole numbers by which a layout knows the files of OpenAI's CLIP.
+_TELLING = ("context_length", "input_resolution", "vocab_size")
+
 StateDict = dict[str, torch.Tensor]
 
 
@@ -98,7 +101,7 @@ def _last_copy(copy: set[str], others: StateDict) -> str | None:
 
 
 def _is_leftover(name: str, tensor: torch.Tensor) -> bool:
-    return _is_counter(tensor) or _METRICS.match(name) is not None
+    return (_is_counter(tensor) and name not in _TELLING) or _METRICS.match(name) is not None
 
 
 def _is_counter(tensor: torch.Tensor) -> bool:

@@ -98,7 +98,8 @@ def _read(state_dict: Tensors, facts: Facts) -> Reading:
         "windows": windows,
         "mlp_ratio": hidden // width,
     }
-    told, warnings = known_to_fit(facts, "swin", found)
+    told, _, warnings = known_to_fit(facts, "swin", found)
+    facts = facts if told is not None else facts.without("name")
     names = matching_names("swin", found) if told is None else [told.name]
     known = known_architecture(names[0]) if names else None
     size, origin = _image_size(state_dict, patch, windows, known)

@@ -84,7 +84,8 @@ def _read(state_dict: Tensors, facts: Facts) -> Reading:
     found = {"no_embed_class": fields["no_embed_class"], **found}
     table_size = fields["image_size"]
     shapes = found if "image_size" in facts else {"image_size": table_size, **found}
-    told, doubts = known_to_fit(facts, "vit", shapes, ("heads", "act", "pool"))
+    told, shared, doubts = known_to_fit(facts, "vit", shapes, ("heads", "act", "pool"))
+    facts = facts if told is not None else facts.without("name") | shared
     fitting = matching_names("vit", {**found, "image_size": table_size}) if told is None else [told.name]
     names = fitting if told is not None else _agreeing(fitting, facts) or fitting
     like = known_architecture(names[0]) if names else None

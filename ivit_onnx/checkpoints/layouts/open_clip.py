@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ivit_onnx.checkpoints.facts import PLAIN, Facts
+from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
 from ivit_onnx.checkpoints.family import Tensors
 from ivit_onnx.checkpoints.layouts import timm
 from ivit_onnx.checkpoints.layouts.base import (
@@ -86,7 +86,8 @@ def _convert(tensors: Tensors, config: Mapping[str, Any]) -> Converted:
         # Some repositories have the same network in transformers' layout too, with its configuration.
         own_config = vision_config(config, ("clip_vision_model",))
         told = config_facts(own_config, "clip_vision_model", patch) if own_config else Facts()
-    return Converted(named, told | Facts.told(_TITLE, pool="token", blocks=PLAIN), notes)
+    pool = Facts.told(_TITLE if config or "context_length" in tensors else ASSUMED, pool="token")
+    return Converted(named, told | pool | Facts.told(_TITLE, blocks=PLAIN), notes)
 
 
 def _trunk(tensors: Tensors, config: Mapping[str, Any]) -> Converted:

@@ -28,7 +28,7 @@ _RULES: tuple[Rule, ...] = (
 )
 
 _LEFT_OUT = {
-    r"^mask_token$": "the mask token",
+    r"^(mask_token|masked_embed)$": "the mask token",
     r"^decoder_(pos_embed|embed|blocks|norm|pred)(\.|$)": "the decoder",
     r"^head\.(mlp|last_layer\w*)\.": "the projection head of self-supervised training",
 }
@@ -37,7 +37,7 @@ _PROJECTOR = {r"^head\.\d+\.": "the projection head of self-supervised training"
 #: Width and depth of EVA-02 enormous, the one EVA that normalises after each branch.
 _POST_NORM = (1792, 64)
 
-_FEATURES = {r"\.attn\.relative_position_index$|(^|\.)rel_pos_bias\.": "relative position bias"}
+_FEATURES = {r"\.attn\.relative_position_(index|bias_table)$|(^|\.)rel_pos(_bias)?\.": "relative position bias"}
 
 
 def convert(tensors: Tensors, config: Mapping[str, Any]) -> Converted:
