@@ -235,9 +235,12 @@ def _deit_distilled(folder: Path) -> Made:
     return _saved(folder, {"model": tensors_of(network)}, network)
 
 
+_GAMMAS = {r"\.ls([12])\.gamma": r".gamma_\1"}
+
+
 def _deit3(folder: Path) -> Made:
     network = timm_vit(no_embed_class=True, init_values=0.5)
-    return _saved(folder, {"model": renamed(tensors_of(network), {r"\.ls([12])\.gamma": r".gamma_\1"})}, network)
+    return _saved(folder, {"model": renamed(tensors_of(network), _GAMMAS)}, network, img_size=32, plain=True)
 
 
 def _deit_training(folder: Path) -> Made:
@@ -457,7 +460,7 @@ def _jax() -> Iterator[Case]:
     yield _case("augreg .npz", _augreg)
     yield _case("augreg .npz without classes", partial(_augreg, num_classes=0))
     yield _case("augreg .npz with pre_logits", _augreg_logits, EITHER, "pre_logits|representation")
-    yield _case("big_vision .npz", _big_vision, EITHER, "params/img|big_vision|JAX|npz")
+    yield _case("big_vision .npz", _big_vision, EITHER, "params/img|big_vision|JAX|npz|kernel")
 
 
 def _augreg_arrays(network: Any) -> dict[str, np.ndarray[Any, Any]]:

@@ -130,11 +130,11 @@ FORMATS: dict[str, tuple[Callable[[Path], None], str, tuple[str, ...]]] = {
     "TensorFlow Lite": (_tflite, "TensorFlow Lite|TFLite", ()),
     "torch.export": (_exported, r"torch\.export", ()),
     "Flax msgpack": (_msgpack, "msgpack|Flax|JAX|neither", ()),
-    "npz of images": (_npz, "npz|NumPy", ()),
+    "npz of images": (_npz, "no network", ()),
     "npy": (_npy, "npy|NumPy", ()),
     "PNG": (_picture, "PNG|image", ("PIL",)),
-    "TorchScript, traced": (_traced, "TorchScript", ()),
-    "TorchScript, scripted": (_scripted, "TorchScript", ()),
+    "TorchScript, traced": (_traced, "no network", ()),
+    "TorchScript, scripted": (_scripted, "no network", ()),
     "torch.save(model)": (lambda path: torch.save(torch.nn.Linear(3, 4), path), "code|state_dict", ()),
     "torch.save({'model': model})": (lambda p: torch.save({"model": torch.nn.Linear(3, 4)}, p), "code|state_dict", ()),
     "a tensor": (lambda path: torch.save(torch.zeros(3), path), "Tensor", ()),
@@ -236,7 +236,7 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "first half": (partial(_cut, part=0.5), "damaged|truncated"),
     "without its last tenth": (partial(_cut, part=0.9), "damaged|truncated"),
     "first 100 bytes": (lambda content: content[:100], "damaged|truncated"),
-    "without its first bytes": (lambda content: content[50:], "damaged|truncated|neither"),
+    "without its first bytes": (lambda content: content[50:], "damaged|truncated|neither|text"),
 }
 
 
@@ -315,7 +315,7 @@ PATHS: dict[str, tuple[str, str]] = {
     "a name of the hub, of timm": ("timm/vit_tiny_patch16_224.augreg_in21k", "download"),
     "hf-hub:": ("hf-hub:timm/vit_tiny_patch16_224.augreg_in21k", "download"),
     "a URL": ("https://example.com/deit_tiny_patch16_224.pth", "download"),
-    "a name of timm": ("vit_tiny_patch16_224", "download|torch.save"),
+    "a name of timm": ("vit_tiny_patch16_224", "saved first"),
     "a file that is not there": ("./weights/model.pth", "does not exist"),
     "a device": ("/dev/null", "empty|file"),
 }
@@ -364,12 +364,12 @@ FOLDERS: dict[str, tuple[Callable[[Path], Made], str, tuple[str, ...]]] = {
     "folder of images": (partial(_with_file, name="cats/1.jpg"), "folder", ()),
     "folder of Core ML": (partial(_with_file, name="model.mlpackage/Manifest.json"), "folder", ()),
     "SavedModel of TensorFlow": (partial(_with_file, name="saved_model.pb"), "TensorFlow|folder", ()),
-    "folder with tf_model.h5": (partial(_with_file, name="tf_model.h5"), "TensorFlow|h5", ()),
-    "folder with flax_model.msgpack": (partial(_with_file, name="flax_model.msgpack"), "Flax|msgpack", ()),
+    "folder with tf_model.h5": (partial(_with_file, name="tf_model.h5"), "no weights of PyTorch", ()),
+    "folder with flax_model.msgpack": (partial(_with_file, name="flax_model.msgpack"), "no weights of PyTorch", ()),
     "folder with model.onnx": (partial(_with_file, name="onnx/model.onnx"), "folder", ()),
     "folder with a damaged config.json": (partial(_with_file, name="config.json", content=b"{"), "config.json", ()),
     "folder with two checkpoints": (_two_files, "epoch_0|epoch_1", ("timm",)),
-    "one shard of two": (_one_shard, "shard|of-00002", ("timm", "safetensors")),
+    "one shard of two": (_one_shard, "one part", ("timm", "safetensors")),
     "index that names a file elsewhere": (_index_elsewhere, "index|secret", ()),
 }
 

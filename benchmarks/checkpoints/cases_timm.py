@@ -27,9 +27,9 @@ VITS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "mean of patches": (GAP, {}),
     "mean of patches, with class token": ({"global_pool": "avg"}, {}),
     "mean of normalised patches": ({**GAP, "fc_norm": False}, {}),
-    "register tokens": ({"reg_tokens": 3, "no_embed_class": True, "init_values": 0.5}, {}),
+    "register tokens": ({"reg_tokens": 3, "no_embed_class": True, "init_values": 0.5}, {"img_size": 32}),
     "register tokens with positions": ({"reg_tokens": 2}, {}),
-    "class token without position": ({"no_embed_class": True}, {}),
+    "class token without position": ({"no_embed_class": True}, {"img_size": 32}),
     "LayerScale": ({"init_values": 0.5}, {}),
     "normalisation before the blocks": ({"pre_norm": True, "norm_layer": partial(torch.nn.LayerNorm, eps=1e-5)}, {}),
     "qkv without bias": ({"qkv_bias": False}, {}),
@@ -226,6 +226,7 @@ def _file_in_folder(folder: Path) -> Made:
 
 
 FOLDERS["ViT, the file in it"] = _file_in_folder
+FOLDERS["images that are not square"] = partial(_created, "vit_tiny_patch16_224", args={**_ARGS, "img_size": (32, 128)})
 FOLDERS["ViT, pytorch_model.bin alone"] = partial(_created, "vit_tiny_patch16_224", args=_ARGS, safe=False)
 
 
@@ -236,7 +237,6 @@ def _folders_refused() -> Iterator[Case]:
         ("res-post-norm", "vit_base_patch16_rpn_224", {}, "res-post-norm|rpn|after each branch"),
         ("PE without attention pooling", "vit_pe_core_small_patch16_384", {"global_pool": "token"}, "rope|rotary"),
         ("pooling by max", "vit_tiny_patch16_224", {"global_pool": "max"}, "pool"),
-        ("images that are not square", "vit_tiny_patch16_224", {"img_size": (32, 128)}, "square"),
         ("ReLU", "vit_tiny_patch16_224", {"act_layer": "relu"}, "relu|activation"),
     ):
         make = partial(_created_or_refused, name=arch, changes=changes)
@@ -299,6 +299,7 @@ def _modules() -> Iterator[Case]:
         "mean without fc_norm": {"global_pool": "avg", "fc_norm": False},
         "quick_gelu": {"act_layer": "quick_gelu"},
         "features": {"num_classes": 0},
+        "images that are not square": {"img_size": (32, 128)},
     }.items():
         yield _case("modules", f"module of timm, {name}", lambda f, c=changes: _module(timm_vit(**c)))
     yield _case("modules", "module of timm, Swin", lambda f: _module(timm_swin()))
@@ -311,11 +312,13 @@ def _modules() -> Iterator[Case]:
         ("pooling by avgmax", {"global_pool": "avgmax"}, "pool"),
         ("pooling with prefix tokens", {"global_pool": "avg", "pool_include_prefix": True}, "pool"),
         ("ReLU", {"act_layer": "relu"}, "relu|activation"),
-        ("images that are not square", {"img_size": (32, 128)}, "square"),
     ):
         make = lambda f, c=changes: _module(timm_vit(**c))  # noqa: E731
         yield _case("modules", f"module of timm, {name}", make, expect="refuse", words=words)
-    for name, words in (("vit_small_patch16_rope_ape_224", "rope|rotary"), ("vit_base_patch16_rpn_224", "norm")):
+    for name, words in (
+        ("vit_small_patch16_rope_ape_224", "rope|rotary"),
+        ("vit_base_patch16_rpn_224", "after each branch"),
+    ):
         make = partial(_other_module, name=name)
         yield _case("modules", f"module of timm, {name}", make, expect="refuse", words=words)
     yield _case("modules", "open file of torch.save", _open_file, expect=EITHER, words="path|file")

@@ -299,7 +299,10 @@ def cases() -> Iterator[Case]:
             write, told = FORMS[form]
             make = partial(_made, name=name, write=write, told=told)
             words = network.words if told else ""
-            yield _case("transformers, other networks", f"{name}, {form}", make, expect=EITHER, words=words)
+            doubt = "" if told else "heads|image size"
+            yield _case(
+                "transformers, other networks", f"{name}, {form}", make, expect=EITHER, words=words, doubt=doubt
+            )
     yield _case("transformers, wrapped", "TimmWrapperForImageClassification", _timm_wrapper)
     yield _case("transformers, wrapped", "ViTForImageClassification in model.", _prefixed)
     yield _case("transformers, wrapped", "ViTForImageClassification of DDP", _parallel)

@@ -387,6 +387,6 @@ SEVERAL: dict[str, tuple[Callable[[Path], Made], Expect, str]] = {
         "refuse",
         "time_embed",
     ),
-    "numpy arrays by pickle": (_pickled, EITHER, "pickle"),
+    "numpy arrays by pickle": (_pickled, EITHER, "not a tensor"),
     "numpy arrays by torch.save": (_arrays, EITHER, "ndarray|numpy"),
 }

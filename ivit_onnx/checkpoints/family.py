@@ -71,8 +71,9 @@ def known_to_fit(
 ) -> tuple[Architecture | None, Facts, list[str]]:
     """The known model that is told by name, if the shapes found are its own.
 
-    If they are not, what its variants share - the activation function and eps - and a warning. `said`: fields in which a told value must agree with the name that the user gave. Raises CheckpointError when the
-    user named the model and the file is another one.
+    If they are not: what its variants share, the activation function and eps, and a warning. `said`: fields in which a
+    told value must agree with the name that the user gave. Raises CheckpointError when the user named the model and the
+    file is another one.
     """
     if "name" not in facts:
         return None, Facts(), []

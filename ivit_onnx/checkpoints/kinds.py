@@ -38,6 +38,7 @@ _FILES: tuple[tuple[bytes, str], ...] = (
     # Protocol buffers have no mark: the version of ONNX, then a producer, a version or a graph.
     (rb"\x08[\x01-\x1f](\x12[\x00-\x40][ -~]*|[\x1a\x22\x3a\x42\x28])", f"is an ONNX model: {_PYTORCH}"),
     (rb"\x08\x01\x12", f"is a SavedModel of TensorFlow: {_PYTORCH}"),
+    (rb'\s*\{.*"weight_map"', "is the index of a model in parts: give the folder that holds it and them"),
     (rb"\s*[\[{]", "is JSON text: give the file of the weights"),
     (rb"[\t\r\n -~]{16,}", "is text, not a checkpoint"),
 )

@@ -56,6 +56,18 @@ REFUSED: tuple[Refused, ...] = (
         "",
         r"\.(qweight|qzeros|SCB|weight_scale(_inv)?|weight\.(absmax|quant_map|quant_state\S*))$",
     ),
+    _row(
+        "a parametrized network",
+        "make its weights plain first: torch.nn.utils.parametrize.remove_parametrizations, or remove_weight_norm",
+        "",
+        r"\.parametrizations\.|\.weight_[gv]$",
+    ),
+    _row(
+        "a pruned network",
+        "make pruning permanent first: torch.nn.utils.prune.remove",
+        "",
+        r"\.weight_(orig|mask)$",
+    ),
     _row("a TensorFlow checkpoint", "give the PyTorch one", "", r"^\S+/(kernel|bias|gamma|beta)(:0)?$|:0$"),
     _row(
         "SAM 2, SAM 3 or Hiera",
