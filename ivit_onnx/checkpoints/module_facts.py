@@ -47,6 +47,14 @@ _KINDS = (
 _SIZES = ("patch_embed.img_size", "image_size", "input_resolution")
 _POOLS = ("global_pool", "head.global_pool.pool_type", "pool_type")
 _NORMS = ("norm", "fc_norm", "norm_pre", "encoder.ln", "ln_pre", "ln_post")
+#: What other classes of blocks do that is not supported.
+_OTHER_BLOCKS = {
+    "ResPostBlock": "normalisation after each branch (res-post-norm)",
+    "ParallelScalingBlock": "parallel blocks",
+    "ParallelThingsBlock": "parallel blocks",
+    "SwinTransformerBlockV2": "Swin V2 (cosine attention)",
+    "SwinTransformerV2Block": "Swin V2 (cosine attention)",
+}
 #: Blocks that normalise before each branch and do nothing else that tensors do not tell.
 _BLOCKS = {"Block", "NestedTensorBlock", "Layer_scale_init_Block", "EvaBlock", "SwinTransformerBlock", "EncoderBlock"}
 _BLOCKS |= {"ResidualAttentionBlock", "QuantizableBlock"}
@@ -154,7 +162,9 @@ def _blocks(network: Any, block: Any) -> str | None:
         raise CheckpointError(f"not supported yet: rotary position embedding (the module has {rotary[0]})")
     if _short(block) not in _BLOCKS:
         if class_name(block).startswith(_LIBRARIES):
-            raise CheckpointError(f"not supported yet: blocks of class {_short(block)}")
+            feature = _OTHER_BLOCKS.get(_short(block))
+            of_class = f"blocks of class {_short(block)}"
+            raise CheckpointError(f"not supported yet: {of_class if feature is None else f'{feature} ({of_class})'}")
         return None
     scale, heads, width = (look(block, f"attn.{name}") for name in ("scale", "num_heads", "qkv.in_features"))
     if (
