@@ -16,6 +16,7 @@ from typer.models import OptionInfo
 
 import ivit_onnx
 from commands import MICRO, call
+from ivit_onnx.architectures import Size
 from ivit_onnx.checkpoints import load_checkpoint
 from ivit_onnx.datasets import open_dataset
 from ivit_onnx.errors import IvitError, OptionError, TrainingError
@@ -53,7 +54,7 @@ def numeric_options(command: str) -> Iterator[tuple[str, Any]]:
         if not (typing.get_origin(hint) is typing.Annotated and isinstance(hint.__metadata__[0], OptionInfo)):
             continue
         kinds = {int, float, *CHOICES["softmax_bits"]} & {str(k) if isinstance(k, int) else k for k in parts(hint)}
-        if kinds:
+        if kinds or Size in parts(hint):
             yield name, float if float in kinds else int
 
 
@@ -109,7 +110,11 @@ def test_every_number_of_every_command(
 @pytest.mark.parametrize(
     ("command", "arguments", "message"),
     [
-        ("export", ("--img-size", "0"), "Invalid value for '--img-size': expected an integer in 1..65536, found '0'"),
+        (
+            "export",
+            ("--img-size", "0"),
+            "Invalid value for '--img-size': expected an integer in 1..65536, or HEIGHTxWIDTH",
+        ),
         ("run", ("--threads", "20000"), "Invalid value for '--threads': expected an integer in 1..1024, found '20000'"),
         ("bench", ("--seconds", "nan"), "Invalid value for '--seconds': expected a number in 0..86400, found 'nan'"),
         ("bench", ("--batch", "1", "-2"), "Invalid value for '--batch': expected an integer in 1..1000000, found '-2'"),

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ivit_onnx.exporters.finish import flatten
 from onnx import AttributeProto, helper, numpy_helper
 from onnx_ir.passes.common import RemoveUnusedFunctionsPass
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidGraph
 
 import ivit_onnx
 from cases import Case, random_case
@@ -173,7 +174,14 @@ def test_altered_graphs_keep_their_meaning(operator: str) -> None:
             wanted = result(session(model, compiled=False).run(None, inputs))
         except Exception:  # not a valid graph any more
             continue
-        assert_equal(result(session(model).run(None, inputs)), wanted)
+        try:
+            compiled = session(model)
+        except InvalidGraph as error:
+            # From version 1.24 on, ONNX Runtime has the types of the domain's operators from the provider.
+            if "Type Error" not in str(error):
+                raise
+            continue
+        assert_equal(result(compiled.run(None, inputs)), wanted)
         tested += 1
     assert tested > 0
 

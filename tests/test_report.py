@@ -61,7 +61,7 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Twin]:
     return {kind: load_twin(*make(kind, folder)) for kind in KINDS}
 
 
-def images(twin: Twin, count: int = 4) -> torch.Tensor:
+def images(twin: Twin, count: int = 16) -> torch.Tensor:
     pixels, _, test = networks.digits()
     return torch.from_numpy(normalize(pixels[test[:count]], twin.preprocess))
 
@@ -108,7 +108,7 @@ def test_layers_are_compared_with_the_integers(
         assert layer.cosine == pytest.approx(float(f @ q / f.norm() / q.norm()), abs=1e-9)
     assert report.sqnr == pytest.approx(ratio(exact[""], found[""]), abs=1e-3)
     assert report.agreement == float((exact[""].argmax(1) == found[""].argmax(1)).double().mean())
-    assert report.images == 4
+    assert report.images == 16
 
 
 @pytest.mark.parametrize("kind", KINDS)

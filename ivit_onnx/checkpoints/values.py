@@ -108,7 +108,7 @@ _WORDS: dict[str, tuple[tuple[str, ...], Callable[[Any], Any]]] = {
     "mean": (("mean",), _colours(0.0)),
     "std": (("std",), _colours(1e-6)),
     "crop_pct": (("crop_pct",), _share),
-    "crop_mode": (("crop_mode",), _word(*CROP_MODES)),
+    "crop_mode": (("crop_mode",), _word("border", *CROP_MODES)),
     "interpolation": (("interpolation",), _word(*INTERPOLATIONS)),
     "pool": (("global_pool", "gp"), _pool),
     "act": (("act_layer", "act", "hidden_act"), _act),

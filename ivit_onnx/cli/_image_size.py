@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import typer
+
 from ivit_onnx.architectures import Size
 from ivit_onnx.errors import IvitError
+from ivit_onnx.numbers import RANGES
 
-__all__ = ["IMAGE_SIZE", "image_size"]
-
-#: What the option takes, for help texts.
-IMAGE_SIZE = "SIZE|HEIGHTxWIDTH"
+__all__ = ["image_size"]
 
 
-def image_size(text: str | None) -> Size | None:
-    """Height and width of a value of --img-size. Raises IvitError for anything but 224, or 64x256 and the like."""
-    if text is None:
-        return None
-    try:
-        return Size.parse(text)
-    except IvitError as error:
-        raise IvitError(f"--img-size: {error}") from None
+def image_size(metavar: str = "SIZE|HEIGHTxWIDTH") -> dict[str, Any]:
+    """Arguments of `typer.Option` for a size: 224, or 64x256 for height and width."""
+
+    def parse(given: str) -> Size:
+        try:
+            return Size.parse(given)
+        except IvitError:
+            raise typer.BadParameter(
+                f"expected {RANGES['img_size']}, or HEIGHTxWIDTH such as 64x256, found {given!r}"
+            ) from None
+
+    return {"parser": parse, "metavar": metavar}

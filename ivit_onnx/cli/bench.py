@@ -14,7 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperCommand
 
-from ivit_onnx.cli._image_size import IMAGE_SIZE, image_size
+from ivit_onnx.architectures import Size
+from ivit_onnx.cli._image_size import image_size
 from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import print_json, print_lines
 from ivit_onnx.errors import IvitError, MissingExtraError
@@ -127,9 +128,10 @@ def bench(
         ),
     ] = None,
     img_size: Annotated[
-        list[str] | None,
+        list[Size] | None,
         typer.Option(
-            metavar=f"{IMAGE_SIZE}...", help="Image sizes, for --models.  \\[default: that of the architecture]"
+            **image_size("SIZE|HEIGHTxWIDTH..."),
+            help="Image sizes, for --models.  \\[default: that of the architecture]",
         ),
     ] = None,
     cpu: Annotated[
@@ -217,7 +219,7 @@ def bench(
     chosen = choose_peers(peers or [], device.value) if compare else []
     folder = cache or default_cache()
     plan = Plan(rounds, seconds, repeat, (1 if on_gpu else 3) if starts is None else starts, spinning=not no_spinning)
-    sizes = [*map(image_size, img_size)] if img_size else [None]
+    sizes: list[Size | None] = [*img_size] if img_size else [None]
     counts = threads or [min(2, processors())]
     names = [*(models or []), *(KERNEL_NETWORKS if kernels and not models and not model else [])]
     if (nonlinear or softmax_bits) and not names:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ivit_onnx.architectures import KNOWN, architecture_from_json
+from ivit_onnx.architectures import KNOWN, Size, architecture_from_json
 from ivit_onnx.cli._colours import colours
-from ivit_onnx.cli._image_size import IMAGE_SIZE, image_size
+from ivit_onnx.cli._image_size import image_size
 from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import megabytes, print_json, print_lines, print_pairs, print_table
 from ivit_onnx.cli._reading import Act, Key, Plain, Pooling, Prefix, WeightsOption
@@ -129,9 +129,9 @@ def export(
         ),
     ] = None,
     img_size: Annotated[
-        str | None,
+        Size | None,
         typer.Option(
-            metavar=IMAGE_SIZE,
+            **image_size(),
             help="Image size to use the network at; a position table is resized to it.  \\[default: as trained]",
         ),
     ] = None,
@@ -192,7 +192,7 @@ def export(
     reading: dict[str, Any] = {
         "arch": arch,
         "num_heads": num_heads,
-        "img_size": image_size(img_size),
+        "img_size": img_size,
         "act": act,
         "pool": pool,
         "plain": plain,

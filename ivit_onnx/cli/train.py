@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ivit_onnx.architectures import Size
 from ivit_onnx.cli._colours import colours
 from ivit_onnx.cli._data import ClassOrderOption
-from ivit_onnx.cli._image_size import IMAGE_SIZE, image_size
+from ivit_onnx.cli._image_size import image_size
 from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import print_json, print_lines, print_pairs
 from ivit_onnx.cli._reading import Act, Key, Plain, Pooling, Prefix, WeightsOption
@@ -72,8 +73,8 @@ def train(
         ),
     ] = None,
     img_size: Annotated[
-        str | None,
-        typer.Option(metavar=IMAGE_SIZE, help="Image size to use the network at.", rich_help_panel=_START),
+        Size | None,
+        typer.Option(**image_size(), help="Image size to use the network at.", rich_help_panel=_START),
     ] = None,
     act: Act = None,
     pool: Pooling = None,
@@ -296,7 +297,7 @@ def train(
     values |= {name: None if values[name] is None else str(values[name]) for name in ("checkpoint", "teacher")}
     values |= {
         "output": str(output),
-        "img_size": image_size(img_size),
+        "img_size": img_size,
         "mean": colours("mean", mean),
         "std": colours("std", std),
     }
