@@ -444,7 +444,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = timm_network(img_size=SIZE)
     checkpoint, model = save_checkpoint(network, tmp_path / "model.pt"), tmp_path / "model.onnx"
     command = ("export", checkpoint, "-o", model, "--num-heads", "3", "--calib-images", "4", "--calib-preset", "fast")
-    message = "--img-size: expected an image size such as 224, or 64x256 for height and width, found '64,256'"
+    message = "expected an integer in 1..65536, or HEIGHTxWIDTH such as 64x256, found '64,256'"
     assert message in call(capsys, *command, "--img-size", "64,256").error()
     assert not model.exists()
     done = installed(*command, "--img-size", "16x64")

@@ -226,7 +226,6 @@ def _file_in_folder(folder: Path) -> Made:
 
 
 FOLDERS["ViT, the file in it"] = _file_in_folder
-FOLDERS["images that are not square"] = partial(_created, "vit_tiny_patch16_224", args={**_ARGS, "img_size": (32, 128)})
 FOLDERS["ViT, pytorch_model.bin alone"] = partial(_created, "vit_tiny_patch16_224", args=_ARGS, safe=False)
 
 

@@ -35,14 +35,14 @@ VITS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "heads of 32 channels without --num-heads": ({}, {"num_heads": None}, "heads"),
     "heads of 128 channels without --num-heads": ({"num_heads": 1}, {"num_heads": None}, "heads"),
     "images of 16 x 64": ({"img_size": (16, 64)}, {}, "square"),
-    "images of 24 x 40, 15 patches and a class token": ({"img_size": (24, 40)}, {}, "square"),
+    "images of 24 x 40, 15 patches and a class token": ({"img_size": (24, 40)}, {}, "img-size"),
     "images of 32 x 64": ({"img_size": (32, 64)}, {}, "square"),
     "eps of 0.1": ({"norm_layer": partial(torch.nn.LayerNorm, eps=0.1)}, {}, "eps|epsilon"),
 }
 
 #: Architectures with the tensors of another one, by what a warning or a refusal has to name.
 SAME_NAMES: dict[str, tuple[dict[str, Any], str]] = {
-    "vit_small_patch16_rope_ape_224": ({}, "rope|rotary"),
+    "vit_small_patch16_rope_ape_224": ({}, "rope|rotary|img-size"),
     "vit_base_patch16_rpn_224": ({}, "res-post-norm|rpn|after each branch|pre-norm"),
     "vit_pe_core_small_patch16_384": ({"global_pool": "token"}, "rope|rotary"),
     "vit_pe_core_small_patch16_384 ": ({"global_pool": ""}, "rope|rotary|pool"),

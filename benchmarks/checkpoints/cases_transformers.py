@@ -205,7 +205,7 @@ OTHERS: dict[str, Network] = {
         "BertConfig",
         {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 99},
         None,
-        "bert",
+        "text model",
     ),
 }
 

@@ -29,6 +29,7 @@ EPSILON = 1e-5
 #: What a tensor name tells about features that are not supported, first match wins.
 _UNSUPPORTED = (
     (r"\.attn\.(logit_scale|tau|cpb_mlp|meta_mlp|q_bias|v_bias)", "Swin V2 (cosine attention)"),
+    (r"\.spatial_mlp\.", "spatial MLPs in place of attention (Swin-MLP)"),
     (r"^absolute_pos_embed$", "an absolute position embedding (ape)"),
     (r"\.(ls\d\.gamma|gamma_\d)$", "LayerScale"),
     (r"\.attn\.[qk]_norm\.", "normalised queries and keys (q_norm, k_norm)"),

@@ -10,7 +10,7 @@ from ivit_onnx.architectures import Size, SizeLike
 from ivit_onnx.calibration import Preset, recipe
 from ivit_onnx.checkpoints import Weights
 from ivit_onnx.datasets import ClassOrder
-from ivit_onnx.errors import TrainingError
+from ivit_onnx.errors import OptionError, TrainingError
 from ivit_onnx.numbers import RANGES, check_colours, check_number
 from ivit_onnx.quant.exponents import check_softmax_bits
 from ivit_onnx.quant.observers import Method
@@ -96,7 +96,10 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.img_size is not None:
-            object.__setattr__(self, "img_size", Size.of(self.img_size).to_json())
+            try:
+                object.__setattr__(self, "img_size", Size.of(self.img_size).to_json())
+            except OptionError as error:
+                raise TrainingError(f"--img-size: {str(error).removeprefix('img_size: ')}") from None
         for option in fields(self):
             value = getattr(self, option.name)
             if option.name in ("mean", "std"):

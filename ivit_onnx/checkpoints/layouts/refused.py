@@ -60,13 +60,13 @@ REFUSED: tuple[Refused, ...] = (
         "a parametrized network",
         "make its weights plain first: torch.nn.utils.parametrize.remove_parametrizations, or remove_weight_norm",
         "",
-        r"\.parametrizations\.|\.weight_[gv]$",
+        r"(blocks|layers?)\.\d+\.(\S+\.)?(parametrizations\.\S+|weight_[gv])$",
     ),
     _row(
         "a pruned network",
         "make pruning permanent first: torch.nn.utils.prune.remove",
         "",
-        r"\.weight_(orig|mask)$",
+        r"(blocks|layers?)\.\d+\.\S+\.weight_(orig|mask)$",
     ),
     _row("a TensorFlow checkpoint", "give the PyTorch one", "", r"^\S+/(kernel|bias|gamma|beta)(:0)?$|:0$"),
     _row(

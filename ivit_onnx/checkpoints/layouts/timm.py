@@ -37,7 +37,9 @@ _PROJECTOR = {r"^head\.\d+\.": "the projection head of self-supervised training"
 #: Width and depth of EVA-02 enormous, the one EVA that normalises after each branch.
 _POST_NORM = (1792, 64)
 
-_FEATURES = {r"\.attn\.relative_position_(index|bias_table)$|(^|\.)rel_pos(_bias)?\.": "relative position bias"}
+_FEATURES = {
+    r"\.attn\.relative_position_(index|bias_table)$|(^|\.)(shared_)?rel_pos(_bias)?\.": "relative position bias",
+}
 
 
 def convert(tensors: Tensors, config: Mapping[str, Any]) -> Converted:
