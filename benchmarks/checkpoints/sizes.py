@@ -27,14 +27,14 @@ from ivit_onnx.files import atomic_write
 
 OPTIONS = ["--calib-preset", "fast", "--calib-images", "8", "--force"]
 
-_EXPORT = """
-import json, resource, sys, time
+_EXPORT = r"""
+import json, re, sys, time
 from ivit_onnx.cli.export import app
 started = time.perf_counter()
 try:
     app(sys.argv[2:], standalone_mode=False)
 finally:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = int(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1]) / 2**20
     found = {"seconds": round(time.perf_counter() - started, 2), "gigabytes": round(peak, 3)}
     open(sys.argv[1], "w").write(json.dumps(found))
 """

@@ -186,17 +186,13 @@ def load_checkpoint(
     asked = _asked(arch, heads, image_size, act, pool, plain)
     if arch is not None:
         known_architecture(arch)
-    source = open_source(given, choice)
-    if source.trained is not None:
-        return _checked_trained(source.tensors, source.trained, asked)
-    return check_source(source, asked, choice.prefix)
+    return check_source(open_source(given, choice), asked, choice.prefix)
 
 
 def check_source(source: Source, asked: Facts, prefix: str | None = None) -> Checkpoint:
-    """The checkpoint of a source that ivit-train did not write; `asked` is what a user says of it.
-
-    Raises CheckpointError as `load_checkpoint` does.
-    """
+    """The checkpoint of a source; `asked` is what a user says of it. Raises CheckpointError as `load_checkpoint`."""
+    if source.trained is not None:
+        return _checked_trained(source.tensors, source.trained, asked)
     recognised = recognise(source, prefix)
     beside = source.facts | recognised.converted.facts
     facts, remarks = settle_name(asked | beside, source.title)
@@ -204,6 +200,7 @@ def check_source(source: Source, asked: Facts, prefix: str | None = None) -> Che
     reading = _family_of(state_dict).read(state_dict, facts)
     warnings = (*remarks, *asked.differences(beside), *reading.warnings)
     notes = (*source.notes, *recognised.notes)
+    del source  # the tensors that layouts have joined
     return _checked(state_dict, scales, replace(reading, warnings=warnings), recognised.layout.title, notes)
 
 
