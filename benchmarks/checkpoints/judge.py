@@ -118,7 +118,7 @@ def _export(made: Made, model: Path, folder: Path) -> dict[str, Any]:
     """The report of the command, or of the API for an object."""
     options = {"calib": str(folder / "calibration.npz"), "calib_preset": "fast", "input": "float32", **made.options}
     side = made.size if isinstance(made.size, int) else min(made.size)
-    pixels = np.clip(smooth(8, (side, side), seed=1) * 64 + 128, 0, 255).astype(np.uint8)
+    pixels = np.clip(smooth(32, (side, side), seed=1) * 64 + 128, 0, 255).astype(np.uint8)
     np.savez(folder / "calibration.npz", images=pixels)
     if not isinstance(made.checkpoint, str | os.PathLike):
         try:
