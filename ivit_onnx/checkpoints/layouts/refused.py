@@ -60,7 +60,8 @@ REFUSED: tuple[Refused, ...] = (
         "a parametrized network",
         "make its weights plain first: torch.nn.utils.parametrize.remove_parametrizations, or remove_weight_norm",
         "",
-        r"(blocks|layers?)\.\d+\.(\S+\.)?(parametrizations\.\S+|weight_[gv])$",
+        # The last layers of DINO's projection heads are, and are left out.
+        r"^(?!\S*(last_layer|_head)\.)\S+\.(parametrizations\.\S+|weight_[gv])$",
     ),
     _row(
         "a pruned network",
