@@ -358,7 +358,7 @@ def test_options_of_other_classes(weights: Tensors) -> None:
         {"img_size": True},
         {"crop_pct": 1.5},
         {"crop_pct": float("nan")},
-        {"crop_mode": "border"},
+        {"crop_mode": "random"},
         {"interpolation": "random"},
         {"model": object()},
         {"model": "a model\x1b"},
