@@ -102,7 +102,7 @@ def _transformers(folder: Path, config: dict[str, Any]) -> tuple[str, Forward]:
     import transformers
 
     name = next(iter(config.get("architectures") or ()), "AutoModel")
-    made = getattr(transformers, str(name), transformers.AutoModel)
+    made: Any = getattr(transformers, str(name), transformers.AutoModel)
     try:
         network = made.from_pretrained(folder, local_files_only=True, trust_remote_code=False).float().eval()
     except Exception as error:  # whatever a library makes of files that it does not like
