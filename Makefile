@@ -10,7 +10,7 @@
 # make wheel  builds dist/*.whl for CPUs, with a manylinux tag, and checks it; make wheel-gpu the one for GPUs too
 # make sdist  builds dist/*.tar.gz, and from it, without a network, a wheel
 # make matrix installs the wheel beside the oldest and the newest packages, with every Python found here, and tests it
-# make lint   ruff, mypy and clang-format
+# make lint   ruff, mypy and clang-format; nothing is compiled for it
 # make docs   regenerates docs/operators.md, the table of flat operators and the screenshots
 # make clean  removes what was built; make distclean also removes the virtual environment
 #
@@ -130,7 +130,8 @@ $(VENV)/.atheris: $(VENV)/.created
 	$(BIN)/python -m pip install --quiet atheris
 	@touch $@
 
-lint: $(VENV)/.dev
+# Nothing is built: types are checked in the tree. Where the tests have been set up, nothing is installed either.
+lint: $(VENV)/.checkers
 	PATH="$(abspath $(BIN)):$$PATH" pre-commit run --all-files
 
 docs: $(VENV)/.dev $(VENV)/.browser
@@ -201,6 +202,11 @@ $(VENV)/.demo: $(WHEELS)/.built
 $(VENV)/.dev: $(WHEELS)/.built
 	@echo "installing; the first time PyTorch is downloaded, which can be several gigabytes"
 	$(call install,cpu$(comma)export$(comma)dev)
+	@touch $@
+
+$(VENV)/.checkers: pyproject.toml $(VENV)/.created
+	@echo "installing; the first time PyTorch is downloaded, which can be several gigabytes"
+	$(BIN)/python tools/requirements.py cpu export dev | $(BIN)/python -m pip install --quiet -r /dev/stdin
 	@touch $@
 
 # -- packages to give away
