@@ -57,6 +57,16 @@ def test_ranges_cover_what_was_seen() -> None:
             assert low <= seen.histograms[name].low + step, name
 
 
+def test_ranges_of_16_bits_are_a_quarter_wider_than_what_was_seen() -> None:
+    model, seen = uncalibrated_twin(), statistics()
+    apply_calibration(model, seen, "minmax")
+    wide = {name: found for name, found in model.activations().items() if found.bits == 16 and name in seen.histograms}
+    assert wide
+    for name, activation in wide.items():
+        largest = float(activation.scale) * activation.levels
+        assert largest == pytest.approx(1.25 * seen.histograms[name].maximum, rel=1e-5), name
+
+
 def test_batches_do_not_matter_for_the_maximum() -> None:
     together = statistics()
     alone = uncalibrated_twin()
