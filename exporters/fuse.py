@@ -78,8 +78,8 @@ class Fusion(ir.passes.InPlacePass):
             assert value is not None
             if value.const_value is not None:
                 key = f"{self.prefix}{name}"
-                inputs[key] = nodes.constant(f"{node.name}.{key}", value.const_value.numpy())
-                graph.register_initializer(inputs[key])
+                inputs[key] = constant = nodes.constant(f"{node.name}.{key}", value.const_value.numpy())
+                graph.register_initializer(constant)
             elif value not in node.outputs:
                 inputs[name] = value
         old = self.outputs(node, neighbour)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from ivit_onnx.exporters.contract import contract
 
-__all__ = ["BATCH", "ROLE", "Dim", "constant", "operator", "value"]
+__all__ = ["BATCH", "ROLE", "Dim", "constant", "dtype", "operator", "value"]
 
 BATCH = "batch"
 #: Key under which a node remembers what it does in the network, for the documentation of what it becomes part of.
@@ -17,10 +17,16 @@ ROLE = "ivit.role"
 Dim = int | str
 
 
-def value(name: str, dtype: str, shape: Sequence[Dim], doc: str | None = None) -> ir.Value:
-    """A value; `dtype` is numpy's name of its element type."""
-    element = ir.DataType.from_numpy(np.dtype(dtype))
+def value(name: str, element_type: str, shape: Sequence[Dim], doc: str | None = None) -> ir.Value:
+    """A value; `element_type` is numpy's name."""
+    element = ir.DataType.from_numpy(np.dtype(element_type))
     return ir.Value(name=name, type=ir.TensorType(element), shape=ir.Shape(shape), doc_string=doc)
+
+
+def dtype(of: ir.Value) -> str:
+    """numpy's name of the element type of a value that has one."""
+    assert of.dtype is not None
+    return str(of.dtype.numpy())
 
 
 def constant(name: str, array: np.ndarray[Any, Any]) -> ir.Value:
@@ -30,10 +36,10 @@ def constant(name: str, array: np.ndarray[Any, Any]) -> ir.Value:
 
 
 def operator(
-    name: str,
+    name: str | None,
     role: str,
     op_type: str,
-    inputs: Sequence[ir.Value],
+    inputs: Sequence[ir.Value | None],
     attributes: Mapping[str, Any],
     outputs: Sequence[ir.Value],
 ) -> ir.Node:

@@ -60,6 +60,9 @@ class TracedTensor(SymbolicTensor):
     graph: Trace
     value: ir.Value
 
+    def __repr__(self) -> str:  # type: ignore[override]
+        return f"<{nodes.dtype(self.value)} {self.value.name} of the graph>"
+
     def record(self, name: str, role: str, lowered: Lowered, values: Sequence[Tensor], result: Tensor) -> TracedTensor:
         return self.graph.call(name, role, lowered, values, result)
 
@@ -87,36 +90,42 @@ class Trace:
         Its node and its output are called `name`, or `name`.quantized if that is an input of the graph; a constant
         `name`. and the name of the operator's input.
         """
-        known = contract(lowered.operator)
-        free = [key for key in known.inputs if key not in lowered.constants]
-        if len(free) != len(values) or not lowered.constants.keys() <= known.inputs.keys():
-            raise ExportError(
-                f"{name}: {lowered.operator} takes {', '.join(known.inputs)}, found {len(values)} tensors and the "
-                f"constants {', '.join(lowered.constants) or 'none'}"
-            )
-        given = dict(zip(free, values, strict=True))
-        inputs = []
-        for key, dtype in known.inputs.items():
-            tensor = given.get(key)
-            if isinstance(tensor, TracedTensor):
-                inputs.append(tensor.value)
-                continue
-            constant = f"{name}.{key}"
-            array = lowered.constants[key] if tensor is None else _integers(tensor, dtype, constant)
-            self._initializers.append(nodes.constant(constant, array))
-            inputs.append(self._initializers[-1])
-        if result.ndim == 0 or result.shape[0] != 0:
-            raise ExportError(f"{name}: expected a result for each image, found {list(result.shape)} for none")
-        if len(known.outputs) != 1:
-            raise ExportError(f"{name}: expected an operator with one output, found {lowered.operator}")
         node = f"{name}.quantized" if any(name == value.name for value in self._inputs) else name
         if node in self._names:
             raise ExportError(f"{node} is called twice: expected a module for each call on tensors of the graph")
         self._names.add(node)
-        dtype = known.outputs[0] or inputs[0].dtype.numpy().name
-        output = nodes.value(node, dtype, (BATCH, *result.shape[1:]))
+        known, inputs = contract(lowered.operator), self._arguments(name, lowered, values)
+        if len(known.outputs) != 1:
+            raise ExportError(f"{name}: expected an operator with one output, found {lowered.operator}")
+        if result.ndim == 0 or result.shape[0] != 0:
+            raise ExportError(f"{name}: expected a result for each image, found {list(result.shape)} for no image")
+        output = nodes.value(node, known.outputs[0] or nodes.dtype(inputs[0]), (BATCH, *result.shape[1:]))
         self._nodes.append(nodes.operator(node, role, lowered.operator, inputs, lowered.attributes, [output]))
         return self._traced(output, result)
+
+    def _arguments(self, name: str, lowered: Lowered, values: Sequence[Tensor]) -> list[ir.Value]:
+        """The inputs of a call in the operator's order: of its constants, and of values in their order."""
+        types = contract(lowered.operator).inputs
+        free = [key for key in types if key not in lowered.constants]
+        if len(free) != len(values) or not lowered.constants.keys() <= types.keys():
+            raise ExportError(
+                f"{name}: {lowered.operator} takes {', '.join(types)}, found {len(values)} tensors and the constants "
+                f"{', '.join(lowered.constants) or '(none)'}"
+            )
+        given = dict(zip(free, values, strict=True))
+        inputs = []
+        for key, dtype in types.items():
+            tensor, title = given.get(key), f"{name}.{key}"
+            if isinstance(tensor, TracedTensor):
+                if nodes.dtype(tensor.value) != (dtype or nodes.dtype(tensor.value)):
+                    found = f"{nodes.dtype(tensor.value)} of {tensor.value.name}"
+                    raise ExportError(f"{title}: expected {dtype}, found {found}; give it the bits that are read here")
+                inputs.append(tensor.value)
+            else:
+                array = lowered.constants[key] if tensor is None else _integers(tensor, dtype, title)
+                inputs.append(nodes.constant(title, array))
+                self._initializers.append(inputs[-1])
+        return inputs
 
     def output(self, name: str, tensor: Tensor, doc: str) -> None:
         """Make a tensor the output `name` of the graph, as int32."""
@@ -149,6 +158,9 @@ class Trace:
 def _integers(tensor: Tensor, dtype: str, name: str) -> np.ndarray[Any, Any]:
     """The values of a tensor as a constant of the operator's type. Raises ExportError where they do not fit."""
     array = tensor.detach().cpu().numpy()
+    if array.size == 0:
+        # A copy of a symbolic tensor, by torch.tensor for example, has none.
+        raise ExportError(f"{name}: expected a tensor of the graph or a constant, found a tensor without values")
     integers = array.astype(dtype)
     if not np.array_equal(integers, array):
         raise ExportError(f"{name}: expected a constant of {dtype}, found values from {array.min()} to {array.max()}")

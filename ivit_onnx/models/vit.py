@@ -79,9 +79,9 @@ class VisionTransformer(Twin):
             arch.patches,
             prefix_positions=not arch.no_embed_class,
         )
-        self.norm_pre = LayerNorm(arch.width, arch.eps, bits=16) if arch.pre_norm else None
-        if self.norm_pre is not None:
-            self.norm_pre.named("Normalisation before the first block.")
+        self.norm_pre = None
+        if arch.pre_norm:
+            self.norm_pre = LayerNorm(arch.width, arch.eps, bits=16).named("Normalisation before the first block.")
         self.blocks = nn.ModuleList(Block(arch, softmax_bits) for _ in range(arch.depth))
         self.patches = self.flatten = None
         if arch.pool == "avg":
@@ -136,7 +136,8 @@ class VisionTransformer(Twin):
         if self.patches is not None:
             x = self.patches(x)
         x = self.pool(self.norm(x)) if self._pool_last else self.norm(self.pool(x))
-        return x if self.flatten is None else self.flatten(x)
+        y: QuantTensor = x if self.flatten is None else self.flatten(x)
+        return y
 
     @property
     def feature_activation(self) -> Activation:

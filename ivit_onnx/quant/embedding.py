@@ -54,7 +54,7 @@ class ImageInput(QuantModule):
         scale = self.output.number(self.path)
         if image.dtype == torch.int8:
             return QuantTensor(image.long(), torch.tensor(scale))
-        constants = {"scale": np.asarray(scale), "zero_point": np.zeros((), np.int8)}
+        constants: dict[str, Array] = {"scale": np.array(scale), "zero_point": np.zeros((), np.int8)}
 
         def quantize(image: Tensor) -> Tensor:
             return torch.round(image / torch.tensor(scale, device=image.device)).clamp(-128, 127).long()

@@ -50,14 +50,14 @@ class SymbolicTensor(Tensor):
         cls, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func in _READABLE:
-            return super().__torch_function__(func, types, args, kwargs or {})
+            return super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]
         if func is Tensor.long and not args[0].dtype.is_floating_point:
             # The type in which PyTorch holds integers is none of the graph.
             return args[0]
         name = torch.overrides.resolve_name(func) or getattr(func, "__name__", str(func))
         raise ExportError(
-            f"{name} cannot be exported: expected only modules that are operators on a tensor of the graph; write it as a "
-            "Step (ivit_onnx.quant.step), and take sizes from the architecture"
+            f"{name} cannot be exported: expected only modules that are operators on a tensor of the graph; write it "
+            "as a Step (ivit_onnx.quant.step), and take sizes from the architecture"
         )
 
 
