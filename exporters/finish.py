@@ -11,7 +11,7 @@ from onnx_ir.passes import common
 
 from ivit_onnx.opset import DOMAIN, FLAT_FUNCTIONS, function_protos
 
-__all__ = ["IR_VERSION", "MAX_PROTO_BYTES", "Flatten", "finish", "flatten", "save"]
+__all__ = ["IR_VERSION", "MAX_PROTO_BYTES", "InlineComposites", "finish", "flatten", "save"]
 
 IR_VERSION = 10
 #: A protobuf message ends at 2 GiB; weights beyond this go to a second file.
@@ -42,11 +42,11 @@ def finish(graph: ir.Graph, metadata: Mapping[str, str], *, flat: bool, producer
 
 
 def flatten(model: ir.Model) -> None:
-    """`Flatten` of a model, in place."""
-    Flatten()(model)
+    """`InlineComposites`, in place."""
+    InlineComposites()(model)
 
 
-class Flatten(ir.passes.InPlacePass):
+class InlineComposites(ir.passes.InPlacePass):
     """Replaces the operators of the domain, all but FLAT_FUNCTIONS, by the bodies that the model has for them.
 
     Requires: the model has a body for each operator of the domain that its graph calls.

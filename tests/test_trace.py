@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from export_cases import EXACT, make_twin
 from ivit_onnx.exporters import build_graph, finish
 from ivit_onnx.exporters.contract import contract
-from ivit_onnx.exporters.finish import Flatten
+from ivit_onnx.exporters.finish import InlineComposites
 from ivit_onnx.exporters.fuse import NORM_FORMS, PIXEL_FORMS, FuseNorm, FusePixels
 from ivit_onnx.exporters.trace import Trace, TracedTensor, trace
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ from ivit_onnx.quant.modules import (
     TakeTokens,
 )
 from ivit_onnx.quant.modules import (
-    Flatten as FlattenTokens,
+    Flatten,
 )
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 from networks import pixels
@@ -147,7 +147,7 @@ class ToyTwin(Twin):
         self.change = change
         self.patch_embed = PatchEmbed(3, 8, 48, 1, 16)
         self.norm = LayerNorm(48).named("The only normalisation.")
-        self.first, self.flatten = TakeTokens(2, 5), FlattenTokens().named("Tokens side by side.", "flat")
+        self.first, self.flatten = TakeTokens(2, 5), Flatten().named("Tokens side by side.", "flat")
         self.hidden = Linear(3 * 48, 20).named("A layer of its own.")
         self.head = Classifier(20, 7)
         self.name_modules()
@@ -294,11 +294,11 @@ def test_fusions_ensure_that_nothing_is_left(
 def test_flattening_requires_the_functions_and_ensures_that_they_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     graph, _ = build_graph(make_twin(EXACT["vit"]), "uint8")
     with pytest.raises(ir.passes.PreconditionError, match="patch_embed: the model has no function IntPixelEmbed"):
-        Flatten()(as_model(graph))
+        InlineComposites()(as_model(graph))
     model = finish(graph, {}, flat=False, producer_version="")
-    assert Flatten()(model).modified
-    assert not Flatten()(model).modified
-    monkeypatch.setattr(Flatten, "call", lambda _, model: ir.passes.PassResult(model, modified=False))
+    assert InlineComposites()(model).modified
+    assert not InlineComposites()(model).modified
+    monkeypatch.setattr(InlineComposites, "call", lambda _, model: ir.passes.PassResult(model, modified=False))
     model = finish(build_graph(make_twin(EXACT["vit"]), "uint8")[0], {}, flat=False, producer_version="")
     with pytest.raises(ir.passes.PostconditionError, match="patch_embed: IntPixelEmbed is left"):
-        Flatten()(model)
+        InlineComposites()(model)
