@@ -24,13 +24,11 @@ from ivit_onnx.models import Twin
 from ivit_onnx.quant.modules import (
     Activation,
     Classifier,
+    Flatten,
     LayerNorm,
     Linear,
     PatchEmbed,
     TakeTokens,
-)
-from ivit_onnx.quant.modules import (
-    Flatten,
 )
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 from networks import pixels

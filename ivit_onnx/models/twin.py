@@ -73,7 +73,10 @@ class Twin(nn.Module):
         raise NotImplementedError
 
     def features(self, image: Tensor) -> QuantTensor:
-        """The features that the head reads, [N, channels], for images as `forward` takes them."""
+        """The features that the head reads, [N, channels], for images as `forward` takes them.
+
+        The exported graph is traced through it: only a Step (ivit_onnx.quant.step) may compute with values.
+        """
         raise NotImplementedError
 
     @property
