@@ -11,7 +11,7 @@ from onnx_ir.passes import common
 
 from ivit_onnx.opset import DOMAIN, FLAT_FUNCTIONS, function_protos
 
-__all__ = ["IR_VERSION", "MAX_PROTO_BYTES", "finish", "flatten", "save"]
+__all__ = ["IR_VERSION", "MAX_PROTO_BYTES", "InlineComposites", "finish", "flatten", "save"]
 
 IR_VERSION = 10
 #: A protobuf message ends at 2 GiB; weights beyond this go to a second file.
@@ -42,9 +42,35 @@ def finish(graph: ir.Graph, metadata: Mapping[str, str], *, flat: bool, producer
 
 
 def flatten(model: ir.Model) -> None:
-    """Replace the operators of the domain, all but FLAT_FUNCTIONS, by the bodies that the model has for them."""
-    kept = {(DOMAIN, name) for name in FLAT_FUNCTIONS}
-    common.InlinePass(criteria=lambda function: function.identifier()[:2] not in kept)(model)
+    """`InlineComposites`, in place."""
+    InlineComposites()(model)
+
+
+class InlineComposites(ir.passes.InPlacePass):
+    """Replaces the operators of the domain, all but FLAT_FUNCTIONS, by the bodies that the model has for them.
+
+    Requires: the model has a body for each operator of the domain that its graph calls.
+    Ensures: its graph has no operator of the domain but FLAT_FUNCTIONS.
+    """
+
+    def requires(self, model: ir.Model) -> None:
+        for node in _of_domain(model):
+            if node.op_identifier() not in model.functions:
+                raise ir.passes.PreconditionError(f"{node.name}: the model has no function {node.op_type}")
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        kept = {(DOMAIN, name) for name in FLAT_FUNCTIONS}
+        result = common.InlinePass(criteria=lambda function: function.identifier()[:2] not in kept)(model)
+        return ir.passes.PassResult(model, result.modified)
+
+    def ensures(self, model: ir.Model) -> None:
+        for node in _of_domain(model):
+            if node.op_type not in FLAT_FUNCTIONS:
+                raise ir.passes.PostconditionError(f"{node.name}: {node.op_type} is left")
+
+
+def _of_domain(model: ir.Model) -> list[ir.Node]:
+    return [node for node in model.graph if node.domain == DOMAIN]
 
 
 def save(model: ir.Model, path: Path, *, max_proto_bytes: int = MAX_PROTO_BYTES) -> None:

@@ -112,6 +112,17 @@ def test_changed_weights_change_the_integers() -> None:
         assert not torch.equal(twin(x), before)
 
 
+def test_other_functions_change_the_integers() -> None:
+    twin, other = (calibrated_twin(timm_network()) for _ in range(2))
+    x = torch.from_numpy(pixels(2))
+    with torch.inference_mode():
+        before = twin(x)
+        for changed in (twin, other):
+            changed.set_nonlinear("table")
+        assert not torch.equal(twin(x), before)
+        assert torch.equal(twin(x), other(x))
+
+
 def test_a_twin_made_in_inference_mode_sees_changed_weights() -> None:
     with torch.inference_mode():
         twin = calibrated_twin(timm_network())

@@ -23,22 +23,25 @@ class WindowSelfAttention(nn.Module):
     def __init__(self, stage: Stage, shift: int, softmax_bits: int) -> None:
         super().__init__()
         self.padded = stage.padded
-        self.qkv = Linear(stage.width, 3 * stage.width)
+        self.qkv = Linear(stage.width, 3 * stage.width).named("Queries, keys and values.")
         self.core = WindowAttention(
             stage.heads, stage.width // stage.heads, stage.grid, stage.window, shift, softmax_bits
         )
-        self.proj = LinearAdd(stage.width, stage.width)
+        self.proj = LinearAdd(stage.width, stage.width).named("Output projection of attention.")
 
-    def padding(self, x: QuantTensor) -> QuantTensor:
-        """Queries, keys and values of the zeros around the grid, [3 * width]: the bias; not needed without padding."""
+    def padding(self, scale: Tensor) -> QuantTensor:
+        """Queries, keys and values of the zeros around the grid, [3 * width]: the bias; not needed without padding.
+
+        `scale` is that of the tokens. The result depends on none of them: it is a constant of the graph.
+        """
+        packed, width = self.qkv.weight.shape
         if self.padded:
-            zeros = QuantTensor(torch.zeros_like(x.value[:1, :1]), x.scale)
-            qkv: QuantTensor = self.qkv(zeros)
+            qkv: QuantTensor = self.qkv(QuantTensor(self.qkv.weight.new_zeros(1, 1, width), scale))
             return QuantTensor(qkv.value[0, 0], qkv.scale)
-        return QuantTensor(x.value.new_zeros(3 * x.value.shape[-1]), self.qkv.output.scale)
+        return QuantTensor(self.qkv.weight.new_zeros(packed), self.qkv.output.scale)
 
     def forward(self, x: QuantTensor, residual: QuantTensor) -> QuantTensor:
-        y: QuantTensor = self.proj(self.core(self.qkv(x), self.padding(x)), residual)
+        y: QuantTensor = self.proj(self.core(self.qkv(x), self.padding(x.scale)), residual)
         return y
 
 
@@ -47,9 +50,9 @@ class SwinBlock(nn.Module):
 
     def __init__(self, stage: Stage, shift: int, mlp_ratio: int, softmax_bits: int) -> None:
         super().__init__()
-        self.norm1 = LayerNorm(stage.width, eps=1e-5)
+        self.norm1 = LayerNorm(stage.width, eps=1e-5).named("Normalisation before attention.")
         self.attn = WindowSelfAttention(stage, shift, softmax_bits)
-        self.norm2 = LayerNorm(stage.width, eps=1e-5)
+        self.norm2 = LayerNorm(stage.width, eps=1e-5).named("Normalisation before the feed-forward half.")
         self.mlp = MlpAdd(stage.width, mlp_ratio * stage.width)
 
     def forward(self, x: QuantTensor) -> QuantTensor:
@@ -98,8 +101,10 @@ class SwinTransformer(Twin):
         )
         # Features that no head reads leave the graph with 16 bits.
         bits = 8 if arch.classes else 16
-        self.norm = LayerNorm(arch.features, eps=1e-5, bits=bits)
+        self.norm = LayerNorm(arch.features, eps=1e-5, bits=bits).named("Final normalisation.")
         self.pool = TokenMean(bits)
+        if arch.classes:
+            self.pool.named(self.pool.role, "features")
         self.head = Classifier(arch.features, arch.classes) if arch.classes else None
         self.name_modules()
 

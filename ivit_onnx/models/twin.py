@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ivit_onnx.architectures import Architecture, Preprocess
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.quant.exponents import MOST_N
-from ivit_onnx.quant.modules import Activation, Classifier, ImageInput, QuantModule
+from ivit_onnx.quant.modules import Activation, Classifier, ImageInput, QuantModule, Step
 from ivit_onnx.quant.tables import Nonlinear
 from ivit_onnx.quant.tensors import QuantTensor
 
@@ -52,9 +52,9 @@ class Twin(nn.Module):
         self.name_modules()
 
     def name_modules(self) -> None:
-        """Tell every quantised module its name in the network, for messages."""
+        """Tell every step its name in the network, for messages and for its node."""
         for name, module in self.named_modules():
-            if isinstance(module, QuantModule):
+            if isinstance(module, Step):
                 module.path = name
 
     def set_nonlinear(self, nonlinear: Nonlinear) -> None:
@@ -73,7 +73,10 @@ class Twin(nn.Module):
         raise NotImplementedError
 
     def features(self, image: Tensor) -> QuantTensor:
-        """The features that the head reads, [N, channels], for images as `forward` takes them."""
+        """The features that the head reads, [N, channels], for images as `forward` takes them.
+
+        The exported graph is traced through it: only a Step (ivit_onnx.quant.step) may compute with values.
+        """
         raise NotImplementedError
 
     @property
@@ -81,9 +84,14 @@ class Twin(nn.Module):
         """Where the features are quantised."""
         raise NotImplementedError
 
-    def forward(self, image: Tensor) -> Tensor:
+    def outputs(self, image: Tensor) -> QuantTensor:
+        """Logits, or without a head features, with their scale; the exported graph is traced through it."""
         features = self.features(image)
-        return features.value if self.head is None else self.head(features).value
+        y: QuantTensor = features if self.head is None else self.head(features)
+        return y
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.outputs(image).value
 
     @property
     def output_scale(self) -> float:

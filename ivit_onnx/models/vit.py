@@ -13,11 +13,13 @@ from ivit_onnx.quant.modules import (
     Activation,
     Attention,
     Classifier,
+    Flatten,
     LayerNorm,
     Linear,
     LinearAdd,
     MlpAdd,
     PatchEmbed,
+    TakeTokens,
     TokenMean,
 )
 from ivit_onnx.quant.tensors import QuantTensor
@@ -30,9 +32,9 @@ class SelfAttention(nn.Module):
 
     def __init__(self, arch: VitArchitecture, softmax_bits: int) -> None:
         super().__init__()
-        self.qkv = Linear(arch.width, 3 * arch.width)
+        self.qkv = Linear(arch.width, 3 * arch.width).named("Queries, keys and values.")
         self.core = Attention(arch.heads, arch.head_dim, arch.tokens, softmax_bits)
-        self.proj = LinearAdd(arch.width, arch.width)
+        self.proj = LinearAdd(arch.width, arch.width).named("Output projection of attention.")
 
     def forward(self, x: QuantTensor, residual: QuantTensor) -> QuantTensor:
         y: QuantTensor = self.proj(self.core(self.qkv(x)), residual)
@@ -44,9 +46,9 @@ class Block(nn.Module):
 
     def __init__(self, arch: VitArchitecture, softmax_bits: int) -> None:
         super().__init__()
-        self.norm1 = LayerNorm(arch.width, arch.eps)
+        self.norm1 = LayerNorm(arch.width, arch.eps).named("Normalisation before attention.")
         self.attn = SelfAttention(arch, softmax_bits)
-        self.norm2 = LayerNorm(arch.width, arch.eps)
+        self.norm2 = LayerNorm(arch.width, arch.eps).named("Normalisation before the feed-forward half.")
         self.mlp = MlpAdd(arch.width, arch.mlp_width, arch.act)
 
     def forward(self, x: QuantTensor) -> QuantTensor:
@@ -77,10 +79,21 @@ class VisionTransformer(Twin):
             arch.patches,
             prefix_positions=not arch.no_embed_class,
         )
-        self.norm_pre = LayerNorm(arch.width, arch.eps, bits=16) if arch.pre_norm else None
+        self.norm_pre = None
+        if arch.pre_norm:
+            self.norm_pre = LayerNorm(arch.width, arch.eps, bits=16).named("Normalisation before the first block.")
         self.blocks = nn.ModuleList(Block(arch, softmax_bits) for _ in range(arch.depth))
-        self.pool = TokenMean(16 if arch.fc_norm else bits) if arch.pool == "avg" else None
-        self.norm = LayerNorm(arch.width, arch.eps, bits)
+        self.patches = self.flatten = None
+        if arch.pool == "avg":
+            if arch.prefix_tokens:
+                doc = "Keeps the patches, leaves out the tokens in front of them."
+                self.patches = TakeTokens(arch.prefix_tokens, arch.tokens).named(doc)
+            self.pool: TokenMean | TakeTokens = TokenMean(16 if arch.fc_norm else bits)
+        else:
+            what = "class and distillation tokens" if arch.distilled else "class token"
+            self.pool = TakeTokens(0, arch.head_tokens).named(f"Keeps the {what}, which the head reads.")
+            self.flatten = Flatten().named("Features.", "features" if arch.classes else "features.int16")
+        self.norm = LayerNorm(arch.width, arch.eps, bits).named("Final normalisation.")
         self.head = Classifier(arch.width, arch.classes, distilled=arch.distilled) if arch.classes else None
         self.name_modules()
 
@@ -115,22 +128,24 @@ class VisionTransformer(Twin):
 
     def features(self, image: Tensor) -> QuantTensor:
         """What the head reads: the normalised class and distillation tokens, or the mean of the patches."""
-        arch = self.arch
         x = self.patch_embed(self.image(QuantTensor(image, torch.ones(()))))
         if self.norm_pre is not None:
             x = self.norm_pre(x)
         for block in self.blocks:
             x = block(x)
-        if self.pool is None:
-            features = self.norm(QuantTensor(x.value[:, : arch.head_tokens], x.scale))
-            return QuantTensor(features.value.flatten(1), features.scale)
-        patches = QuantTensor(x.value[:, arch.prefix_tokens :], x.scale)
-        y: QuantTensor = self.norm(self.pool(patches)) if arch.fc_norm else self.pool(self.norm(patches))
+        if self.patches is not None:
+            x = self.patches(x)
+        x = self.pool(self.norm(x)) if self._pool_last else self.norm(self.pool(x))
+        y: QuantTensor = x if self.flatten is None else self.flatten(x)
         return y
 
     @property
     def feature_activation(self) -> Activation:
-        return self.norm.output if self.pool is None or self.arch.fc_norm else self.pool.output
+        return self.pool.output if isinstance(self.pool, TokenMean) and self._pool_last else self.norm.output
+
+    @property
+    def _pool_last(self) -> bool:
+        return self.arch.pool == "avg" and not self.arch.fc_norm
 
     def block_list(self) -> list[Block]:
         """The transformer blocks in order, as what they are."""

@@ -22,6 +22,7 @@ class Attention(QuantModule):
     Buffer `n`: fractional bits of the exponential, 0 until calibrated.
     """
 
+    role = "Attention."
     n: Tensor
     published_n = 15
 

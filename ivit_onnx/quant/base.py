@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ivit_onnx.errors import ExportError
 from ivit_onnx.opset import OPERATORS as SPECS
@@ -12,17 +12,16 @@ from ivit_onnx.opset.arithmetic import Array
 from ivit_onnx.quant import operators, training
 from ivit_onnx.quant.activation import Activation
 from ivit_onnx.quant.dyadic import dyadic
+from ivit_onnx.quant.step import Step
 from ivit_onnx.quant.tables import Nonlinear
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
 __all__ = ["QuantModule", "ResidualMixin", "WeightedModule"]
 
 
-class QuantModule(nn.Module):
+class QuantModule(Step):
     """Base: integer mode runs the lowered operator, the other modes run `simulate`."""
 
-    #: Name in the network, for messages; set by the network.
-    path = ""
     #: True for the weights of the published I-ViT code: its definitions, where others would be more accurate.
     published = False
     #: How softmax and GELU are computed.
@@ -35,10 +34,6 @@ class QuantModule(nn.Module):
         self.quantized = True
         self._cache: tuple[tuple[object, ...], Lowered, dict[str, Tensor]] | None = None
 
-    def lower(self, *scales: np.float32) -> Lowered:
-        """The operator call that this module stands for, given the scales of its inputs."""
-        raise NotImplementedError
-
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         """The module on real values: floating point, or fake-quantised for training."""
         raise NotImplementedError
@@ -49,17 +44,23 @@ class QuantModule(nn.Module):
     def forward(self, *inputs: QuantTensor) -> QuantTensor:
         if self.training or not self.quantized:
             return self.simulate(*inputs)
-        lowered, constants = self._lowered([np.float32(x.scale.item()) for x in inputs], inputs[0].value.device)
-        data = iter(x.value for x in inputs)
-        ordered = [constants[t.name] if t.name in constants else next(data) for t in SPECS[lowered.operator].inputs]
-        value = operators.OPERATORS[lowered.operator](*ordered, **lowered.attributes)
-        return QuantTensor(value, torch.tensor(lowered.scale))
+        values = [x.value for x in inputs]
+        lowered, constants = self._lowered([np.float32(x.scale.item()) for x in inputs], values[0].device)
+
+        def compute(*values: Tensor) -> Tensor:
+            data = iter(values)
+            ordered = [constants[t.name] if t.name in constants else next(data) for t in SPECS[lowered.operator].inputs]
+            result: Tensor = operators.OPERATORS[lowered.operator](*ordered, **lowered.attributes)
+            return result
+
+        return QuantTensor(self.run(lowered, values, compute), torch.tensor(lowered.scale))
 
     def _lowered(self, scales: list[np.float32], device: torch.device) -> tuple[Lowered, dict[str, Tensor]]:
         state = [*self.parameters(), *self.buffers()]
         # Tensors made in inference mode do not count their versions: nothing tells whether they changed.
         cacheable = not any(t.is_inference() for t in state)
-        key = (device, *map(float, scales), *((t.data_ptr(), t._version) for t in state)) if cacheable else ()
+        chosen = (self.nonlinear, self.published, device)
+        key = (*chosen, *map(float, scales), *((t.data_ptr(), t._version) for t in state)) if cacheable else ()
         if self._cache is None or self._cache[0] != key or not cacheable:
             lowered = self.lower(*scales)
             constants = {k: torch.from_numpy(np.asarray(v, order="C")).to(device) for k, v in lowered.constants.items()}

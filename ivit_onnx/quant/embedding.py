@@ -14,12 +14,16 @@ from ivit_onnx.quant.base import QuantModule, WeightedModule
 from ivit_onnx.quant.dyadic import dyadic, dyadic_affine
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
-__all__ = ["ImageInput", "PatchEmbed"]
+__all__ = ["EMBED_ROLE", "ImageInput", "PatchEmbed"]
+
+#: What every patch embedding does in a network.
+EMBED_ROLE = "Image to tokens: the start of the int16 residual stream."
 
 
 class ImageInput(QuantModule):
     """QuantizeImage: pixels to the normalised, quantised input. `mean` and `std` per colour, of pixels in 0..1."""
 
+    role = "Boundary of the integer network:"
     mean: Tensor
     std: Tensor
 
@@ -47,11 +51,16 @@ class ImageInput(QuantModule):
             return QuantTensor(self.output(self._normalize(image)), self.output.scale)
         if image.dtype == torch.uint8:
             return super().forward(*inputs)
-        scale = torch.tensor(self.output.number(self.path))
+        scale = self.output.number(self.path)
         if image.dtype == torch.int8:
-            return QuantTensor(image.long(), scale)
-        quantized = torch.round(image / scale.to(image.device)).clamp(-128, 127).long()
-        return QuantTensor(quantized, scale)
+            return QuantTensor(image.long(), torch.tensor(scale))
+        constants: dict[str, Array] = {"scale": np.array(scale), "zero_point": np.zeros((), np.int8)}
+
+        def quantize(image: Tensor) -> Tensor:
+            return torch.round(image / torch.tensor(scale, device=image.device)).clamp(-128, 127).long()
+
+        value = self.run(Lowered("QuantizeLinear", constants, scale), [image], quantize)
+        return QuantTensor(value, torch.tensor(scale))
 
     def _normalize(self, image: Tensor) -> Tensor:
         if image.dtype != torch.uint8:
@@ -65,6 +74,8 @@ class PatchEmbed(WeightedModule):
 
     Without `prefix_positions`, the position table has no rows for the prefix tokens: [patches, D].
     """
+
+    role = EMBED_ROLE
 
     def __init__(
         self, colours: int, patch_size: int, width: int, prefix: int, patches: int, *, prefix_positions: bool = True

@@ -60,10 +60,14 @@ class Classifier(WeightedModule):
     mean of both heads: one matrix product.
     """
 
+    role = "Classification head."
+
     def __init__(self, inputs: int, classes: int, *, distilled: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(classes, inputs))
         self.bias = nn.Parameter(torch.zeros(classes))
+        if distilled:
+            self.role = "Mean of both classification heads."
         self.dist_weight = nn.Parameter(torch.zeros(classes, inputs)) if distilled else None
         self.dist_bias = nn.Parameter(torch.zeros(classes)) if distilled else None
 

@@ -37,6 +37,7 @@ class MlpAdd(ResidualMixin):
     the table takes it off and adds the other, and the bias of fc2 takes that off. The operators know nothing of it.
     """
 
+    role = "Feed-forward half of the block."
     n: Tensor
     published_n = 23
 

@@ -19,12 +19,14 @@ from ivit_onnx.quant.embedding import ImageInput, PatchEmbed
 from ivit_onnx.quant.linear import Classifier, Linear, LinearAdd
 from ivit_onnx.quant.mlp import ACTIVATIONS, MlpAdd
 from ivit_onnx.quant.norm import LayerNorm, TokenMean
+from ivit_onnx.quant.step import Flatten, Step, TakeTokens
 
 __all__ = [
     "ACTIVATIONS",
     "Activation",
     "Attention",
     "Classifier",
+    "Flatten",
     "ImageInput",
     "LayerNorm",
     "Linear",
@@ -32,6 +34,8 @@ __all__ = [
     "MlpAdd",
     "PatchEmbed",
     "QuantModule",
+    "Step",
+    "TakeTokens",
     "TokenMean",
     "WeightedModule",
 ]

@@ -74,6 +74,8 @@ class LayerNorm(QuantModule):
 class TokenMean(QuantModule):
     """IntTokenMean: int8 [N, T, C] to int8 [N, C], or with `bits` 16 IntTokenMean16: int16 to int16."""
 
+    role = "Average pooling."
+
     def __init__(self, bits: int = 8) -> None:
         super().__init__()
         self.output = Activation(bits)

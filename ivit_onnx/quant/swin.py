@@ -15,6 +15,7 @@ from ivit_onnx.architectures.size import Size
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 from ivit_onnx.quant import training
 from ivit_onnx.quant.dyadic import dyadic
+from ivit_onnx.quant.embedding import EMBED_ROLE
 from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0, fitting_n, least_softmax_scale
 from ivit_onnx.quant.modules import Activation, LayerNorm, QuantModule, WeightedModule
 from ivit_onnx.quant.softmax import IntegerSoftmax
@@ -35,6 +36,7 @@ class WindowAttention(QuantModule):
     0 until calibrated.
     """
 
+    role = "Attention inside windows."
     n: Tensor
     published_n = 15
 
@@ -101,6 +103,8 @@ class WindowAttention(QuantModule):
 class PatchMerge(WeightedModule):
     """IntPatchMerge: the int16 stream [N, L, C] of one stage to that of the next, [N, L / 4, 2 * C]."""
 
+    role = "Half the grid, twice the channels."
+
     def __init__(self, channels: int, grid: Size) -> None:
         super().__init__()
         self.grid = grid
@@ -126,6 +130,8 @@ class PatchMerge(WeightedModule):
 
 class PatchEmbedNorm(WeightedModule):
     """IntPatchEmbedNorm16: image [N, colours, H, W] to normalised tokens [N, patches, width], the int16 stream."""
+
+    role = EMBED_ROLE
 
     def __init__(self, colours: int, patch_size: int, width: int) -> None:
         super().__init__()
