@@ -136,6 +136,7 @@ lint: $(VENV)/.dev
 docs: $(VENV)/.dev $(VENV)/.browser
 	$(BIN)/python -P -m ivit_onnx.opset.document
 	$(BIN)/python -P -m ivit_onnx.opset.patterns
+	$(BIN)/python -P -m ivit_onnx.opset.standard_versions
 	$(BIN)/python -P -m ivit_onnx.checkpoints.document
 	IVIT_SCREENSHOTS=docs/images $(BIN)/pytest tests/test_netron.py tests/test_report_page.py
 
