@@ -18,8 +18,8 @@ _Key = tuple[str, str]
 _Functions = Mapping[_Key, onnx.FunctionProto]
 _Attributes = Mapping[str, bytes]
 
-#: A body with its calls replaced may have that many times the nodes of the operator set's own. One of more is not looked
-#: into: it is another, or full of nodes that do nothing.
+#: A body with its calls replaced may have that many times the nodes of the operator set's own. One of more is not
+#: looked into: it is another, or full of nodes that do nothing.
 _MOST_TIMES = 2
 
 
