@@ -16,8 +16,9 @@ __all__ = ["Evidence", "check_different", "check_normalisation", "quantised"]
 
 Array = np.ndarray[Any, Any]
 
-#: Of noise over all pixel values, a normalisation that leaves no more values than black and white leaves no image.
-_FEWEST_VALUES = 3
+#: A normalisation that leaves no more than this, black and white, of images with more than that many pixel values
+#: leaves no images.
+_BLACK_AND_WHITE, _MANY = 2, 16
 
 
 @dataclass(frozen=True)
@@ -78,18 +79,19 @@ def quantised(inputs: Array, description: ModelDescription, model: onnx.ModelPro
             scale = np.asarray(numpy_helper.to_array(constants[node.input[1]]), np.float32)
             with np.errstate(all="ignore"):  # what is not a number stays in its range all the same
                 steps = np.nan_to_num(np.rint(inputs / scale), nan=0, posinf=127, neginf=-128)
-            return np.clip(steps, -128, 127).astype(np.int8)
+            return np.asarray(np.clip(steps, -128, 127), np.int8)
     raise ModelError(f"the model is not valid: nothing quantises its input {description.input_name}")
 
 
 def check_normalisation(pixels: Array, seen: Array, model: object) -> None:
     """Raise ModelError where the normalisation in a model's metadata wipes out its images: random `pixels`
     [N, 3, H, W], which are `seen` by the model as integers of the same shape."""
-    if _different(pixels) > _different(seen) or len(np.unique(seen)) < min(_FEWEST_VALUES, len(np.unique(pixels))):
+    before, after = len(np.unique(pixels)), len(np.unique(seen))
+    one = after == 1 < before or _different(seen) == 1 < _different(pixels)
+    if one or (after <= _BLACK_AND_WHITE and before > _MANY):
         raise ModelError(
-            f"{model} has damaged metadata: after its normalisation (mean, std, input scale), {_different(pixels)} "
-            f"different images are {_different(seen)}, with {len(np.unique(seen))} different values of their pixels; "
-            "export the model again"
+            f"{model} has damaged metadata: its normalisation (mean, std, input scale) leaves {_different(seen)} of "
+            f"{_different(pixels)} different images, with {after} of {before} pixel values; export the model again"
         )
 
 

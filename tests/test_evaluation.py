@@ -210,7 +210,7 @@ def test_state_of_something_else_is_refused(model: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"format": "ivit-eval 1", "identity": {}, "counts": {}}', '{"format": "other"}', "\udcff"],
+    ["", "[]", "{}", '{"format": "ivit-eval 2", "identity": {}, "counts": {}}', '{"format": "other"}', "\udcff"],
 )
 def test_damaged_state_is_refused(model: Path, tmp_path: Path, text: str) -> None:
     state = tmp_path / "state.json"
