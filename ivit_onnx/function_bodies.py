@@ -40,9 +40,7 @@ def foreign_functions(model: onnx.ModelProto) -> dict[str, str]:
             if key not in own:
                 found[function.name] = "the operator set has no function of this name"
             elif sizes[key] > _MOST_TIMES * own_sizes[key] or _digest(function, functions) != _own_digests()[key]:
-                found[function.name] = (
-                    "the body is not that of the operator set: kernels, which replace it, compute something else"
-                )
+                found[function.name] = "the body is not that of the operator set, which kernels compute in its place"
     return found
 
 

@@ -151,9 +151,7 @@ def verify(
         proof = prove_file(model, certified_only=True)
     stage("loading")
     implementations, description = _implementations(model, against, threads, device)
-    pixels = random_images(description, count, seed)
-    sets = {"random": description.model_input(normalize(pixels, description.preprocess))}
-    check_normalisation(pixels, quantised(sets["random"], description, graph), os.fspath(model))
+    sets = {"random": random_inputs(description, graph, count, seed, os.fspath(model))}
     notes = []
     original: OriginalComparison | str | None = None
     if images is None:
@@ -208,6 +206,15 @@ def _function_findings(model: onnx.ModelProto) -> tuple[str, ...]:
     """What is wrong with functions, each by its name."""
     foreign = [f"function {name}: {reason}" for name, reason in foreign_functions(model).items()]
     return (*foreign, *(f"function {name}: nothing calls it; remove it" for name in unused_functions(model)))
+
+
+def random_inputs(description: ModelDescription, graph: onnx.ModelProto, count: int, seed: int, name: str) -> Array:
+    """Model inputs [count, 3, H, W] made of `random_images`. Raises ModelError, with the model's `name` in it, where the
+    normalisation leaves no images of them."""
+    pixels = random_images(description, count, seed)
+    inputs = description.model_input(normalize(pixels, description.preprocess))
+    check_normalisation(pixels, quantised(inputs, description, graph), name)
+    return inputs
 
 
 def random_images(description: ModelDescription, count: int, seed: int) -> Array:
