@@ -209,8 +209,8 @@ def _function_findings(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def random_inputs(description: ModelDescription, graph: onnx.ModelProto, count: int, seed: int, name: str) -> Array:
-    """Model inputs [count, 3, H, W] made of `random_images`. Raises ModelError, with the model's `name` in it, where the
-    normalisation leaves no images of them."""
+    """Model inputs [count, 3, H, W] made of `random_images`. Raises ModelError, with the model's `name` in it, where
+    the normalisation leaves no images of them."""
     pixels = random_images(description, count, seed)
     inputs = description.model_input(normalize(pixels, description.preprocess))
     check_normalisation(pixels, quantised(inputs, description, graph), name)
