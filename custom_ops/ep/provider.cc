@@ -187,7 +187,10 @@ OrtStatus* ORT_API_CALL Provider::get_capability(OrtEp* self, const OrtGraph* gr
                                                  OrtEpGraphSupportInfo* support) noexcept {
   return guarded([&] {
     std::vector<Node> nodes = read_nodes(graph);
-    if (std::string reason = other_domain_version(graph); !reason.empty()) {
+    // A graph without them has the domain in the latest version that ONNX Runtime can think of.
+    const bool any =
+        std::any_of(nodes.begin(), nodes.end(), [](const Node& node) { return node.domain == ort::kDomain; });
+    if (std::string reason = other_domain_version(graph); any && !reason.empty()) {
       return static_cast<Provider*>(self)->refuse(nodes, std::move(reason), support);
     }
     for (Node& node : nodes) {
