@@ -137,6 +137,7 @@ lint: $(VENV)/.checkers
 docs: $(VENV)/.dev $(VENV)/.browser
 	$(BIN)/python -P -m ivit_onnx.opset.document
 	$(BIN)/python -P -m ivit_onnx.opset.patterns
+	$(BIN)/python -P -m ivit_onnx.opset.standard_versions
 	$(BIN)/python -P -m ivit_onnx.checkpoints.document
 	IVIT_SCREENSHOTS=docs/images $(BIN)/pytest tests/test_netron.py tests/test_report_page.py
 

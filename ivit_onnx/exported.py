@@ -22,6 +22,7 @@ from ivit_onnx.files import parse_json
 from ivit_onnx.metadata import check_metadata
 from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.opset import OPSET_VERSION
+from ivit_onnx.opset_version import check_opset_version
 from ivit_onnx.quant.tables import nonlinear_named
 
 __all__ = ["load_twin", "read_metadata", "read_origin", "write_metadata"]
@@ -104,11 +105,13 @@ def load_twin(model: PathLike, checkpoint: Given) -> Twin:
     It maps the model's input tensor (uint8, int8 or float32, [N, 3, H, W]) to the model's integer logits.
 
     Raises:
-        ModelError: the file is not one of ours, or was made from another checkpoint.
+        ModelError: the file is not one of ours, is for a later version of the domain, or was made from another
+            checkpoint.
         CheckpointError: as `export`.
     """
     title = title_of(checkpoint)
     metadata = read_metadata(model)
+    check_opset_version(model, os.fspath(model))
     try:
         arch, preprocess, choice = _origin(metadata)
         state = parse_json(metadata["ivit.quantization"])

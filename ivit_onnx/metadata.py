@@ -47,7 +47,8 @@ class ModelDescription:
             return np.asarray(normalised, np.float32)
         if self.input_type == "int8":
             scale = np.float32(self.input_scale)
-            steps: Array = np.clip(np.rint(np.asarray(normalised, np.float32) / scale), -128, 127)
+            with np.errstate(over="ignore"):  # infinity is cut off too
+                steps: Array = np.clip(np.rint(np.asarray(normalised, np.float32) / scale), -128, 127)
             return steps.astype(np.int8)
         mean = np.asarray(self.preprocess.mean, np.float32)[:, None, None]
         std = np.asarray(self.preprocess.std, np.float32)[:, None, None]
@@ -104,6 +105,8 @@ def _labels(metadata: Mapping[str, str], classes: int) -> tuple[str, ...] | None
 
 def _positive(text: str) -> float:
     value = float(text)
-    if not 0 < value < float("inf"):
+    with np.errstate(over="ignore"):
+        single = np.float32(value)
+    if not 0 < single < np.inf:  # as which it divides
         raise ValueError(f"a scale of {text}")
     return value

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import ivit_onnx
 from ivit_onnx.errors import IvitError, MissingExtraError, ModelError
 from ivit_onnx.numbers import check_numbers
+from ivit_onnx.opset_version import check_opset_version
 from ivit_onnx.processors import processors
 
 if TYPE_CHECKING:
@@ -129,6 +130,8 @@ def create_session(
         MissingExtraError: ONNX Runtime is not installed, or a build of it without a provider.
         IvitError: The kernels of this installation are those for CPUs only, and the CUDA provider is asked for.
         ModelError: The file is missing, damaged, or rejected by ONNX Runtime or by a kernel.
+        ModelError: The file is for a version of the domain `ivit` that this installation does not have. With
+            `kernels=False` it runs, by its own functions.
         IvitError: A provider is there but does not start, for want of a device, a driver or CUDA's libraries.
         IvitError: `session_options` come from a session with other kernels.
         IvitError: A provider is not known to give the model's integers, and `unchecked_providers` is not set.
@@ -143,6 +146,8 @@ def create_session(
         name = source = os.fspath(model)
         if not Path(model).is_file():
             raise ModelError(f"{name}: no such model file")
+    if kernels:
+        check_opset_version(model, name)
     if provider is not None:
         if providers is not None:
             raise IvitError("create_session: expected providers or provider, found both")

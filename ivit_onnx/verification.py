@@ -3,49 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from ivit_onnx.comparison import REFERENCE, Comparison, Implementation, compare, reference_logits
 from ivit_onnx.errors import ModelError
+from ivit_onnx.evidence import Evidence, check_different, check_normalisation, quantised
 from ivit_onnx.float_audit import FloatAudit, audit
+from ivit_onnx.function_bodies import foreign_functions, unused_functions
 from ivit_onnx.images import ImageSource, left_out, normalize, read_images
 from ivit_onnx.metadata import ModelDescription, describe
 from ivit_onnx.model_files import load_graph, load_with_weights
 from ivit_onnx.numbers import check_numbers
+from ivit_onnx.opset_version import check_opset_version
 from ivit_onnx.proof import ProofReport, mismatch, prove, read_certificate
 
 if TYPE_CHECKING:
+    import onnx
+
     from ivit_onnx.checkpoints import Given
     from ivit_onnx.original import OriginalComparison
 
 __all__ = ["Comparison", "Proof", "VerificationReport", "prove_file", "random_images", "verify"]
 
 Array = np.ndarray[Any, Any]
-Implementation = Callable[[Array], Array]
-
-#: Batch sizes that every implementation is run with.
-BATCHES = (1, 3)
-REFERENCE = "function bodies"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One implementation against the function bodies on one set of images.
-
-    `equal` of `total` images have the same logits, bit for bit; `elements` logits differ; `first` describes the first
-    difference (image, class, expected, found).
-    """
-
-    implementation: str
-    batch: int
-    images: str
-    equal: int
-    total: int
-    elements: int = 0
-    first: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,9 +52,12 @@ class Proof:
 
 @dataclass(frozen=True)
 class VerificationReport:
-    """The result of `verify`: `passed` when nothing is float, every comparison is equal, and the certificate of the
-    proof against overflow, if the model has one, is right. `proof` is None without a certificate, `original` where the
-    library that made the checkpoint could not be asked."""
+    """The result of `verify`: `passed` when nothing is float, every function is the operator set's, every comparison is
+    equal and of something, and the certificate of the proof against overflow, if the model has one, is right.
+
+    `functions` says what is wrong with a function. `evidence` is what each set of images exercised. `proof` is None
+    without a certificate, `original` where the library that made the checkpoint could not be asked.
+    """
 
     model: str
     audit: FloatAudit
@@ -78,6 +65,13 @@ class VerificationReport:
     notes: tuple[str, ...] = ()
     proof: Proof | None = None
     original: OriginalComparison | None = None
+    functions: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What is wrong with functions and with the evidence."""
+        return (*self.functions, *filter(None, (entry.finding for entry in self.evidence)))
 
     @property
     def integer_only(self) -> bool:
@@ -98,7 +92,7 @@ class VerificationReport:
     def passed(self) -> bool:
         proven = self.proof is None or self.proof.passed
         same = self.original is None or self.original.passed
-        return self.integer_only and proven and same and self.equal == self.total
+        return self.integer_only and not self.findings and proven and same and self.equal == self.total > 0
 
     def to_json(self) -> dict[str, Any]:
         """The report as a JSON object."""
@@ -111,8 +105,10 @@ class VerificationReport:
             "proof": None if self.proof is None else self.proof.to_json(),
             "values_checked": self.audit.values,
             "functions_checked": self.audit.functions,
+            "function_findings": list(self.functions),
             "bit_exact": f"{self.equal}/{self.total}",
             "original": None if self.original is None else asdict(self.original),
+            "evidence": [entry.to_json() for entry in self.evidence],
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
             "notes": list(self.notes),
         }
@@ -129,7 +125,7 @@ def verify(
     device: str = "cpu",
     on_stage: Callable[[str], None] | None = None,
 ) -> VerificationReport:
-    """Check that a model is integer-only and that all its implementations give the same bits.
+    """Check that a model is integer-only, has the operator set's functions, and gives the same bits everywhere.
 
     The reference is the model's own function bodies in plain ONNX Runtime, one image at a time. Compared with it: the
     same in batches, the native kernels, with `device` "cuda" those of the GPU too, and with `against` (the checkpoint
@@ -137,22 +133,25 @@ def verify(
     the checkpoint, where that is installed; each on `count` random images of the full pixel range, drawn from `seed`,
     and on up to `count` real `images`. `on_stage` is told what is being done.
 
-    Raises ModelError, ImageError or CheckpointError when something cannot be read, OptionError when a
-    number is out of its range, IvitError when the device is not there; differences are in the report.
+    Raises ModelError, ImageError or CheckpointError when something cannot be read, ModelError for a model of a later
+    version of the domain, and where its normalisation makes images the same; ImageError where several real images are
+    the same; OptionError when a number is out of its range, IvitError when the device is not there. Differences are in
+    the report.
     """
     check_numbers(count=count, seed=seed, threads=threads)
     stage = on_stage or _silent
     stage("looking for floating point")
-    result = audit(load_graph(model))
+    graph = load_graph(model)
+    check_opset_version(model, os.fspath(model))
+    functions = _function_findings(graph)
+    result = audit(graph)
     proof = None
     if not result.findings:
         stage("proving that nothing overflows")
         proof = prove_file(model, certified_only=True)
     stage("loading")
     implementations, description = _implementations(model, against, threads, device)
-    sets = {
-        "random": description.model_input(normalize(random_images(description, count, seed), description.preprocess))
-    }
+    sets = {"random": random_inputs(description, graph, count, seed, os.fspath(model))}
     notes = []
     original: OriginalComparison | str | None = None
     if images is None:
@@ -162,6 +161,7 @@ def verify(
         real = list(read_images(images, description.preprocess, count, unreadable))
         notes += left_out("verification", unreadable)
         sets["real"] = description.model_input(np.stack(real))
+        check_different(quantised(sets["real"], description, graph), "real images")
     if against is None:
         notes.append("no checkpoint was given: the PyTorch twin was not compared (pass --against)")
     else:
@@ -174,10 +174,16 @@ def verify(
     if proof is None and not result.findings:
         notes.append("the model has no certificate of a proof against overflow (see --prove)")
     comparisons: list[Comparison] = []
+    evidence: list[Evidence] = []
     for kind, inputs in sets.items():
-        comparisons += _compare(implementations, inputs, kind, stage)
+        stage(f"{REFERENCE}, {len(inputs)} {kind} images")
+        expected = reference_logits(implementations, inputs)
+        evidence.append(Evidence.of(kind, quantised(inputs, description, graph), expected))
+        comparisons += compare(implementations, inputs, expected, kind, stage)
     other = None if isinstance(original, str) else original
-    return VerificationReport(os.fspath(model), result, tuple(comparisons), tuple(notes), proof, other)
+    return VerificationReport(
+        os.fspath(model), result, tuple(comparisons), tuple(notes), proof, other, functions, tuple(evidence)
+    )
 
 
 @overload
@@ -188,11 +194,27 @@ def prove_file(model: str | os.PathLike[str], *, certified_only: bool = False) -
     """Prove that a model does not overflow, and compare with its certificate. None if it has none and
     `certified_only`. Raises ModelError when it cannot be read or is not valid."""
     proto = load_with_weights(model)
+    check_opset_version(model, os.fspath(model))
     certified = read_certificate(proto) is not None
     if certified_only and not certified:
         return None
     report = prove(proto)
     return Proof(report, certified, mismatch(proto, report))
+
+
+def _function_findings(model: onnx.ModelProto) -> tuple[str, ...]:
+    """What is wrong with functions, each by its name."""
+    foreign = [f"function {name}: {reason}" for name, reason in foreign_functions(model).items()]
+    return (*foreign, *(f"function {name}: nothing calls it; remove it" for name in unused_functions(model)))
+
+
+def random_inputs(description: ModelDescription, graph: onnx.ModelProto, count: int, seed: int, name: str) -> Array:
+    """Model inputs [count, 3, H, W] made of `random_images`. Raises ModelError, with the model's `name` in it, where
+    the normalisation leaves no images of them."""
+    pixels = random_images(description, count, seed)
+    inputs = description.model_input(normalize(pixels, description.preprocess))
+    check_normalisation(pixels, quantised(inputs, description, graph), name)
+    return inputs
 
 
 def random_images(description: ModelDescription, count: int, seed: int) -> Array:
@@ -269,46 +291,3 @@ def _twin(model: str | os.PathLike[str], checkpoint: Given, threads: int | None)
 
 def _silent(stage: str) -> None:
     """Nobody wants to know."""
-
-
-def _compare(
-    implementations: dict[str, Implementation], inputs: Array, kind: str, stage: Callable[[str], None]
-) -> Iterator[Comparison]:
-    """Every implementation and batch size against the function bodies with batch 1."""
-    stage(f"{REFERENCE}, {len(inputs)} {kind} images")
-    expected = _in_batches(implementations[REFERENCE], inputs, 1)
-    for name, run in implementations.items():
-        for batch in BATCHES:
-            if name != REFERENCE or batch != 1:
-                stage(f"{name}, {len(inputs)} {kind} images, batch {batch}")
-                yield _comparison(name, batch, kind, expected, _in_batches(run, inputs, batch))
-
-
-def _in_batches(run: Implementation, inputs: Array, batch: int) -> Array:
-    """Logits [N, classes] of inputs [N, ..], always `batch` at a time; the last batch is filled up by repetition."""
-    outputs: list[Array] = []
-    for start in range(0, len(inputs), batch):
-        chunk = inputs[start : start + batch]
-        filled = np.concatenate([chunk, np.repeat(chunk[-1:], batch - len(chunk), axis=0)])
-        outputs.append(run(filled)[: len(chunk)])
-    return np.concatenate(outputs)
-
-
-def _comparison(name: str, batch: int, kind: str, expected: Array, found: Array) -> Comparison:
-    if expected.shape != found.shape or not np.issubdtype(found.dtype, np.integer):
-        raise ModelError(
-            f"expected logits {expected.dtype} {list(expected.shape)} as from the function bodies, "
-            f"found {found.dtype} {list(found.shape)} from {name}"
-        )
-    different = expected.astype(np.int64) != found.astype(np.int64)
-    equal = int((~different.any(axis=1)).sum())
-    if equal == len(expected):
-        return Comparison(name, batch, kind, equal, len(expected))
-    image, position = (int(index) for index in np.argwhere(different)[0])
-    first = {
-        "image": image,
-        "class": position,
-        "expected": int(expected[image, position]),
-        "found": int(found[image, position]),
-    }
-    return Comparison(name, batch, kind, equal, len(expected), int(different.sum()), first)

@@ -48,3 +48,24 @@ def single_operator_model(case: Case, *, constants: bool = False, functions: boo
         opset_imports=[helper.make_opsetid("", STANDARD_OPSET_VERSION), helper.make_opsetid(DOMAIN, OPSET_VERSION)],
         ir_version=10,
     )
+
+
+def with_opset_version(model: onnx.ModelProto, version: int | None) -> onnx.ModelProto:
+    """The model as if it was for another version of the domain, functions included; None imports the domain nowhere."""
+    for imports in (model.opset_import, *(function.opset_import for function in model.functions)):
+        for opset in [opset for opset in imports if opset.domain == DOMAIN]:
+            imports.remove(opset)
+        if version is not None:
+            imports.append(helper.make_opsetid(DOMAIN, version))
+    return model
+
+
+def with_negated_body(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """The model with a function that returns the bitwise complement of its result."""
+    (function,) = (entry for entry in model.functions if entry.name == name)
+    for node in function.node:
+        for index, output in enumerate(node.output):
+            if output == function.output[0]:
+                node.output[index] = "complement"
+    function.node.append(helper.make_node("BitwiseNot", ["complement"], [function.output[0]]))
+    return model

@@ -53,7 +53,7 @@ def right(logits: Array, labels: Array, count: int) -> int:
     return int((best == labels[:, None]).any(1).sum())
 
 
-def expected(model: Path, pixels: Array, labels: Array) -> dict[str, int]:
+def expected(model: Path, pixels: Array, labels: Array) -> dict[str, Any]:
     """What an evaluation counts, from the two networks run directly."""
     session = ivit_onnx.create_session(model, kernels=False)
     integer = session.run(None, {"image": pixels})[0]
@@ -71,10 +71,12 @@ def expected(model: Path, pixels: Array, labels: Array) -> dict[str, int]:
         "agree": int((first == second).sum()),
         "lost": int(((second == labels) & (first != labels)).sum()),
         "gained": int(((first == labels) & (second != labels)).sum()),
+        "labels": sorted({*labels.tolist()}),
+        "chosen": sorted({*first.tolist()}),
     }
 
 
-def numbers(counts: Counts) -> dict[str, int]:
+def numbers(counts: Counts) -> dict[str, Any]:
     return {name: value for name, value in counts.to_json().items() if not name.endswith("seconds")}
 
 
@@ -127,6 +129,13 @@ def test_folder_is_prepared_as_the_metadata_says(model: Path, tmp_path: Path) ->
     assert not result.whole
 
 
+def test_counts_of_one_choice_say_so() -> None:
+    counts = Counts()
+    counts.add(np.array([0, 1, 2]), np.array([[5, 1, 1]] * 3), None)
+    assert counts.notes() == ["the model chose one class for all 3 images"]
+    assert Counts.from_json(json.loads(json.dumps(counts.to_json()))) == counts
+
+
 class Counted(ImageDataset):
     """Grey images that know how often they were asked for."""
 
@@ -144,6 +153,20 @@ class Counted(ImageDataset):
 
     def contents(self) -> list[str]:
         return []
+
+
+def test_one_class_is_said_to_be_one(model: Path) -> None:
+    """Labels of one class, and a model that chooses one class, give an accuracy that says little."""
+    data = Counted()
+    data.classes = ["0"]
+    result = evaluate(model, data, limit=4)
+    content = result.to_json()
+    assert (content["labels"], content["classes_chosen"]) == (1, len(result.counts.chosen))
+    assert "all 4 images are of one class: the accuracy says nothing of others" in content["notes"]
+    assert ("the model chose one class for all 4 images" in content["notes"]) == (content["classes_chosen"] == 1)
+    several = evaluate(model, open_dataset("digits"), limit=50).to_json()
+    assert (several["labels"], several["classes_chosen"]) == (10, 10)
+    assert not any("one class" in note for note in several["notes"])
 
 
 def test_reading_ahead_keeps_order_and_bounds() -> None:
@@ -210,7 +233,7 @@ def test_state_of_something_else_is_refused(model: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"format": "ivit-eval 1", "identity": {}, "counts": {}}', '{"format": "other"}', "\udcff"],
+    ["", "[]", "{}", '{"format": "ivit-eval 2", "identity": {}, "counts": {}}', '{"format": "other"}', "\udcff"],
 )
 def test_damaged_state_is_refused(model: Path, tmp_path: Path, text: str) -> None:
     state = tmp_path / "state.json"

@@ -17,18 +17,21 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import helper
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from timm.models.swin_transformer import SwinTransformer
 
 import cpp_programs
 import ivit_onnx
 from cases import random_case
-from graphs import single_operator_model
+from graphs import single_operator_model, with_opset_version
 from ivit_onnx.api import export
 from ivit_onnx.errors import IvitError, ModelError
-from ivit_onnx.opset import OPERATORS
+from ivit_onnx.opset import OPERATORS, OPSET_VERSION, standard_versions
 from ivit_onnx.runtime import IVIT
 from networks import images, pixels, save_checkpoint, timm_network
 from sessions import assert_equal, expected, run
+
+VERSIONS = Path(__file__).parents[1] / "custom_ops" / "ep" / "standard_versions.inc"
 
 SWIN: dict[str, Any] = {
     "img_size": 32,
@@ -145,21 +148,47 @@ def test_an_operator_of_others_splits_the_graph(tmp_path: Path) -> None:
     assert_equal(compiled(path).run(None, {"x": case.inputs["x"]})[0], wanted)
 
 
-def test_another_version_of_the_domain_is_left(tmp_path: Path) -> None:
-    """Its operators may mean something else; their bodies say what."""
+@pytest.mark.parametrize("functions", [True, False])
+@pytest.mark.parametrize("version", [OPSET_VERSION + 1, 999])
+def test_a_later_version_of_the_domain_is_refused(functions: bool, version: int) -> None:
+    """What is left would run on the library's operators, which are told no version; so nothing runs."""
     case = random_case("IntLinear", np.random.default_rng(4))
-    model = single_operator_model(case, constants=True, functions=True)
-    for imports in (model.opset_import, *(function.opset_import for function in model.functions)):
-        for opset in imports:
-            opset.version += opset.domain == "ivit"
+    model = with_opset_version(single_operator_model(case, constants=True, functions=functions), version)
+    options = onnxruntime.SessionOptions()
+    options.add_provider_for_devices([device for device in ivit_onnx.register() if device.ep_name == IVIT][:1], {})
+    with pytest.raises(InvalidArgument) as error:
+        onnxruntime.InferenceSession(model.SerializeToString(), options)
+    assert str(error.value).endswith(
+        f"ivit: expected a model for version {OPSET_VERSION} of the domain ivit at most, found version {version}: "
+        "install a newer ivit-onnx"
+    )
+
+
+@pytest.mark.parametrize("version", [13, 19, 23])
+def test_other_definitions_of_standard_operators_are_left(version: int, tmp_path: Path) -> None:
+    """ReduceMax-13 has axes as an attribute, Cast-23 knows other types: the patterns are those of one version."""
+    known = dict(re.findall(r'{"(\w+)", (\d+)}', VERSIONS.read_text()))
+    x = helper.make_tensor_value_info("x", onnx.TensorProto.INT8, [1, 2, 3])
+    y = helper.make_tensor_value_info("y", onnx.TensorProto.INT32, [1, 2, 3])
+    graph = helper.make_graph([helper.make_node("Cast", ["x"], ["y"], to=onnx.TensorProto.INT32)], "cast", [x], [y])
     path = tmp_path / "model.onnx"
-    onnx.save(model, path)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)], ir_version=10), path)
+    found = onnx.defs.get_schema("Cast", version).since_version
     result = subprocess.run(
         [sys.executable, "-c", LOG_SCRIPT, str(path)], capture_output=True, text=True, check=True, env=logging()
     )
     assert "ivit: takes" not in result.stderr
-    assert "ivit: leaves the graph: expected version 1 of the domain ivit, found 2" in result.stderr
-    assert_equal(run(compiled(path), case), expected(case))
+    assert f"ivit: leaves Cast: expected Cast-{known['Cast']}, found {found}" in result.stderr
+    values = np.array([[[-128, 0, 1], [2, 3, 127]]], np.int8)
+    np.testing.assert_array_equal(compiled(path).run(None, {"x": values})[0], values)
+
+
+def test_table_of_versions_is_made_from_the_bodies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert standard_versions.main(["--check", "-o", str(VERSIONS)]) == 0
+    copy = tmp_path / "standard_versions.inc"
+    copy.write_text(VERSIONS.read_text().replace('"Add", 14', '"Add", 13'))
+    assert standard_versions.main(["--check", "-o", str(copy)]) == 1
+    assert "out of date: run python -m ivit_onnx.opset.standard_versions" in capsys.readouterr().err
 
 
 LOG_SCRIPT = """

@@ -4,6 +4,7 @@
 
 #include "ep/standard.h"
 #include "ort/binding.h"
+#include "ort/domain.h"
 #include "ort/status.h"
 
 namespace ivit::ep {
@@ -17,7 +18,7 @@ using CountOf = OrtStatus*(ORT_API_CALL*)(const OrtGraph*, size_t*);
 using ValuesOf = OrtStatus*(ORT_API_CALL*)(const OrtGraph*, const OrtValueInfo**, size_t);
 
 const ort::OperatorSpec& spec_of(const Node& node) {
-  if (node.domain != kDomain) {
+  if (node.domain != ort::kDomain) {
     throw InvalidArgument("operators of the domain '" + node.domain + "' are left to other providers");
   }
   for (const ort::OperatorSpec& spec : ort::operators()) {
@@ -29,7 +30,7 @@ const ort::OperatorSpec& spec_of(const Node& node) {
 }  // namespace
 
 Node read_node(const OrtNode* handle) {
-  Node node{handle, {}, {}, {}, {}, {}, {}, false};
+  Node node{handle, {}, {}, {}, {}, {}, {}, {}};
   const char* text = nullptr;
   check(api().Node_GetDomain(handle, &text));
   node.domain = text;
@@ -47,6 +48,12 @@ Node read_node(const OrtNode* handle) {
   check(api().Node_GetNumImplicitInputs(handle, &count));
   node.implicit_inputs.resize(count);
   if (count > 0) check(api().Node_GetImplicitInputs(handle, node.implicit_inputs.data(), count));
+  int since_version = 0;
+  check(api().Node_GetSinceVersion(handle, &since_version));
+  if (const int known = standard_version(node); known != 0 && known != since_version) {
+    node.left_because =
+        "expected " + node.op_type + "-" + std::to_string(known) + ", found " + std::to_string(since_version);
+  }
   return node;
 }
 
@@ -119,16 +126,19 @@ std::vector<const OrtValueInfo*> graph_outputs(const OrtGraph* graph) {
   return values;
 }
 
-int64_t domain_version(const OrtGraph* graph) {
+std::string other_domain_version(const OrtGraph* graph) {
   size_t count = 0;
   check(api().Graph_GetNumOperatorSets(graph, &count));
   std::vector<const char*> domains(count);
   std::vector<int64_t> versions(count);
   if (count > 0) check(api().Graph_GetOperatorSets(graph, domains.data(), versions.data(), count));
   for (size_t i = 0; i < count; ++i) {
-    if (std::strcmp(domains[i], kDomain) == 0) return versions[i];
+    if (std::strcmp(domains[i], ort::kDomain) != 0 || (versions[i] >= 1 && versions[i] <= ort::kDomainVersion))
+      continue;
+    return "ivit: expected a model for version " + std::to_string(ort::kDomainVersion) +
+           " of the domain ivit at most, found version " + std::to_string(versions[i]) + ": install a newer ivit-onnx";
   }
-  return kDomainVersion;
+  return "";
 }
 
 int64_t read_attribute(const Node& node, const char* name) {

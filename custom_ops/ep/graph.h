@@ -10,10 +10,6 @@
 
 namespace ivit::ep {
 
-constexpr const char* kDomain = "ivit";
-// The version of the domain whose operators this library has.
-constexpr int64_t kDomainVersion = 1;
-
 struct Node {
   const OrtNode* handle;
   std::string domain;
@@ -23,8 +19,8 @@ struct Node {
   std::vector<const OrtValueInfo*> outputs;
   // What the graphs inside of it read.
   std::vector<const OrtValueInfo*> implicit_inputs;
-  // Whether another provider has it.
-  bool taken_elsewhere = false;
+  // Why it must not be taken; empty if it may be.
+  std::string left_because;
 
   // "IntLinear (blocks.0.qkv)"
   std::string describe() const { return op_type + (name.empty() ? "" : " (" + name + ")"); }
@@ -48,8 +44,8 @@ std::vector<std::string> value_names(const std::vector<const OrtValueInfo*>& val
 std::vector<const OrtValueInfo*> graph_inputs(const OrtGraph* graph);
 std::vector<const OrtValueInfo*> graph_outputs(const OrtGraph* graph);
 
-// The version of kDomain that the graph was written for; kDomainVersion where it names none.
-int64_t domain_version(const OrtGraph* graph);
+// Why the graph's nodes of the domain are none of this library's: another version of the domain. Empty if they are.
+std::string other_domain_version(const OrtGraph* graph);
 
 // An integer attribute. Throws InvalidArgument if there is none.
 int64_t read_attribute(const Node& node, const char* name);

@@ -16,6 +16,7 @@
 #include "ep/graph.h"
 #include "ep/stop.h"
 #include "ort/binding.h"
+#include "ort/domain.h"
 #include "ort/status.h"
 
 namespace ivit::ep {
@@ -182,15 +183,19 @@ Provider::Provider(const Options& options, bool on_gpu) : OrtEp{}, options_(opti
   };
 }
 
-OrtStatus* ORT_API_CALL Provider::get_capability(OrtEp*, const OrtGraph* graph,
+OrtStatus* ORT_API_CALL Provider::get_capability(OrtEp* self, const OrtGraph* graph,
                                                  OrtEpGraphSupportInfo* support) noexcept {
   return guarded([&] {
-    if (const int64_t version = domain_version(graph); version != kDomainVersion) {
-      return log("leaves the graph: expected version " + std::to_string(kDomainVersion) + " of the domain " + kDomain +
-                 ", found " + std::to_string(version));
-    }
     std::vector<Node> nodes = read_nodes(graph);
-    for (Node& node : nodes) node.taken_elsewhere = is_assigned_elsewhere(node);
+    // A graph without them has the domain in the latest version that ONNX Runtime can think of.
+    const bool any =
+        std::any_of(nodes.begin(), nodes.end(), [](const Node& node) { return node.domain == ort::kDomain; });
+    if (std::string reason = other_domain_version(graph); any && !reason.empty()) {
+      return static_cast<Provider*>(self)->refuse(nodes, std::move(reason), support);
+    }
+    for (Node& node : nodes) {
+      if (is_assigned_elsewhere(node)) node.left_because = "another provider has it";
+    }
     const flat::Source source(std::move(nodes));
     const std::vector<std::string> outputs = value_names(graph_outputs(graph));
     flat::Cover cover = flat::cover(source, outputs);
@@ -214,10 +219,23 @@ OrtStatus* ORT_API_CALL Provider::get_capability(OrtEp*, const OrtGraph* graph,
   });
 }
 
+// Nodes that are left run on the library's operators, which are told no version, and ONNX Runtime goes on without a
+// provider whose get_capability fails: only compile() ends a session.
+void Provider::refuse(const std::vector<Node>& nodes, std::string reason, OrtEpGraphSupportInfo* support) {
+  refusal_ = std::move(reason);
+  for (const Node& node : nodes) {
+    if (node.domain != ort::kDomain) continue;
+    OrtNodeFusionOptions fusion{};
+    fusion.ort_version_supported = ORT_API_VERSION;
+    check(api().GetEpApi()->EpGraphSupportInfo_AddNodesToFuse(support, &node.handle, 1, &fusion));
+  }
+}
+
 OrtStatus* ORT_API_CALL Provider::compile(OrtEp* self, const OrtGraph** graphs, const OrtNode** fused_nodes,
                                           size_t count, OrtNodeComputeInfo** infos, OrtNode**) noexcept {
   return guarded([&] {
     const Provider& provider = *static_cast<const Provider*>(self);
+    if (!provider.refusal_.empty()) throw ort::InvalidArgument(provider.refusal_);
     std::vector<std::unique_ptr<CompiledGraph>> compiled;
     for (size_t i = 0; i < count; ++i) {
       const Node fused = read_node(fused_nodes[i]);

@@ -3,6 +3,10 @@
 
 #include <onnxruntime_c_api.h>
 
+#include <string>
+#include <vector>
+
+#include "ep/graph.h"
 #include "ep/options.h"
 
 namespace ivit::ep {
@@ -20,8 +24,12 @@ class Provider final : public OrtEp {
   static OrtStatus* ORT_API_CALL compile(OrtEp* self, const OrtGraph** graphs, const OrtNode** fused_nodes,
                                          size_t count, OrtNodeComputeInfo** infos, OrtNode** context_nodes) noexcept;
 
+  // Claims every node of the domain, for compile() to fail with the reason.
+  void refuse(const std::vector<Node>& nodes, std::string reason, OrtEpGraphSupportInfo* support);
+
   Options options_;
   bool on_gpu_;
+  std::string refusal_;
 };
 
 }  // namespace ivit::ep

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -115,6 +116,20 @@ const ort::OperatorSpec& spec_of(const Node& node, ONNXTensorElementDataType typ
 }
 
 }  // namespace
+
+int standard_version(const Node& node) {
+  struct Operator {
+    const char* op_type;
+    int since_version;
+  };
+  static constexpr Operator kKnown[] = {
+#include "ep/standard_versions.inc"
+  };
+  if (!node.domain.empty()) return 0;
+  const auto* const found = std::find_if(std::begin(kKnown), std::end(kKnown),
+                                         [&](const Operator& known) { return node.op_type == known.op_type; });
+  return found == std::end(kKnown) ? 0 : found->since_version;
+}
 
 ort::Call bind_standard(const Node& node) {
   if (node.inputs.empty() || node.inputs[0] == nullptr) throw InvalidArgument(node.op_type + ": it has no input");

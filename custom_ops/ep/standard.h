@@ -7,6 +7,9 @@
 
 namespace ivit::ep {
 
+// The version of ONNX's operator set that defined the operator as this library knows it; 0 of what it does not know.
+int standard_version(const Node& node);
+
 // As bind_node, for a node of the ONNX domain. Throws InvalidArgument for all but
 //   Slice    [N, T, C] along T, by one, from and to constants,
 //   Flatten  [N, T, C] to [N, T * C],

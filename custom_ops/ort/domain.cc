@@ -9,8 +9,6 @@
 namespace ivit::ort {
 namespace {
 
-constexpr const char* kDomain = "ivit";
-
 OrtCustomOpDomain* create() {
   OrtCustomOpDomain* made = nullptr;
   check(api().CreateCustomOpDomain(kDomain, &made));

@@ -10,6 +10,7 @@ from typing import Any
 
 from ivit_onnx.architectures.size import Size
 from ivit_onnx.errors import IvitError
+from ivit_onnx.numbers import RANGES
 
 __all__ = [
     "CROP_MODES",
@@ -61,10 +62,11 @@ class Preprocess:
             raise IvitError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, found {self.interpolation!r}")
         if self.crop_mode not in CROP_MODES:
             raise IvitError(f"crop mode must be one of {', '.join(CROP_MODES)}, found {self.crop_mode!r}")
-        if len(self.mean) != 3 or not all(math.isfinite(value) for value in self.mean):
-            raise IvitError(f"mean must be three finite numbers, found {list(self.mean)}; pass --mean R,G,B")
-        if len(self.std) != 3 or not all(math.isfinite(value) and value > 0 for value in self.std):
-            raise IvitError(f"std must be three positive numbers, found {list(self.std)}; pass --std R,G,B")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != 3 or not all(RANGES[name].has(value) for value in values):
+                raise IvitError(
+                    f"{name} must be three numbers in {RANGES[name].bounds}, found {list(values)}; pass --{name} R,G,B"
+                )
 
     @property
     def resize(self) -> Size:

@@ -65,6 +65,7 @@ def report(
     import torch
 
     from ivit_onnx.api import load_twin
+    from ivit_onnx.evidence import check_different
     from ivit_onnx.report import measure
     from ivit_onnx.report.images import load_images
     from ivit_onnx.report.page import decibels, page, percent
@@ -76,6 +77,7 @@ def report(
     twin = load_twin(model, against)
     unreadable: list[str] = []
     images = torch.from_numpy(load_images(data, split.value, twin.preprocess, limit, unreadable))
+    check_different(images.numpy(), "images")
     notes = left_out("the report", unreadable)
     columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)

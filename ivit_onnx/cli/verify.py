@@ -13,7 +13,8 @@ from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_lines, print_table
 from ivit_onnx.cli._proof import print_proof, proof_lines
 from ivit_onnx.cli._run import Threads
-from ivit_onnx.verification import REFERENCE, Comparison, VerificationReport, prove_file
+from ivit_onnx.comparison import REFERENCE, Comparison
+from ivit_onnx.verification import VerificationReport, prove_file
 from ivit_onnx.verification import verify as verify_model
 
 __all__ = ["app"]
@@ -59,14 +60,16 @@ def verify(
 ) -> None:
     """Check that a model has no floating point in it, cannot overflow, and computes the same bits everywhere.
 
-    First every value, initializer, attribute and function body is looked at. Then the same images run through the
-    function bodies in plain ONNX Runtime, through the native kernels, and with --against through PyTorch. With
-    --device cuda the kernels of the GPU take part too, compared with the function bodies on the CPU.
+    First every value, initializer, attribute and function body is looked at, and each function is compared with the
+    operator set's own. Then the same images run through the function bodies in plain ONNX Runtime, through the native
+    kernels, and with --against through PyTorch. With --device cuda the kernels of the GPU take part too, compared with
+    the function bodies on the CPU. What the images made the model do is part of the report; equal bits of images that
+    are all the same, or that all give the same logits, verify nothing.
 
     The proof against overflow bounds every intermediate result from the types of the inputs and the weights. It is made
     again and compared with the certificate that ivit-export put into the file. With --prove, nothing else is done.
 
-    Exit status: 0 all equal, 1 something is float, can overflow or differs, 2 wrong input.
+    Exit status: 0 all equal, 1 something is float, can overflow, differs or shows nothing, 2 wrong input.
 
     Examples:
 
@@ -112,6 +115,8 @@ def _print_report(report: VerificationReport) -> None:
         print_lines(lines)
     else:
         print_lines([f"NOT integer-only: {len(audit.findings)} findings", *audit.findings[:SHOWN]], style="red")
+    if report.findings:
+        print_lines([f"NOT verified: {len(report.findings)} findings", *report.findings[:SHOWN]], style="red")
     if report.proof is not None:
         print_lines(proof_lines(report.proof), style="" if report.proof.passed else "red")
     print_table(
@@ -119,6 +124,19 @@ def _print_report(report: VerificationReport) -> None:
         ["implementation", "batch", "images", "result"],
         [[entry.implementation, str(entry.batch), entry.images, _result(entry)] for entry in report.comparisons],
         right=(1,),
+    )
+    print_table(
+        "what the images exercised: as the model sees them, and what it makes of them",
+        ["images", "number", "different", "pixel values", "different answers", "classes chosen", "logits"],
+        [
+            [
+                entry.images,
+                *map(str, (entry.count, entry.different, entry.values, entry.answers, entry.classes)),
+                f"{entry.least}..{entry.most}",
+            ]
+            for entry in report.evidence
+        ],
+        right=(1, 2, 3, 4, 5, 6),
     )
     if report.original is not None:
         found = report.original

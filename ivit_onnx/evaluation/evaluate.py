@@ -69,6 +69,8 @@ class Evaluation:
             "architecture": self.description.architecture,
             "classes": self.description.classes,
             "images": counts.images,
+            "labels": len(counts.labels),
+            "classes_chosen": len(counts.chosen),
             "preprocess": self.description.preprocess.to_json() | {"resized": not self.whole},
             "integer": model(counts.integer_top1, counts.integer_top5, counts.integer_seconds),
             "float": floating,
@@ -166,7 +168,7 @@ def evaluate(
             f"none of {len(indices)} images can be read, the first: {next(iter(findings.unreadable.values()))}"
         )
     progress.save(now=True)
-    notes = [*data.notes, *filter(None, [data.order_note]), *findings.notes()]
+    notes = [*data.notes, *filter(None, [data.order_note]), *findings.notes(), *counts.notes()]
     return Evaluation(
         description,
         counts,

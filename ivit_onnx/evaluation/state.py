@@ -15,7 +15,7 @@ from ivit_onnx.files import atomic_write, check_output, parse_json
 
 __all__ = ["State", "file_hash"]
 
-_FORMAT = "ivit-eval 1"
+_FORMAT = "ivit-eval 2"
 #: Seconds between two writes: what is lost when the process is killed.
 _INTERVAL = 1.0
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from onnxscript import OnnxFunction, opset21, values
 
+from ivit_onnx.opset_version import DOMAIN, OPSET_VERSION
+
 __all__ = ["DOMAIN", "IVIT", "OPSET_VERSION", "STANDARD_OPSET_VERSION", "Attribute", "Operator", "Tensor", "op"]
 
-DOMAIN = "ivit"
-OPSET_VERSION = 1
 STANDARD_OPSET_VERSION = 21
 
 #: Standard operators. onnxscript declares their type constraints in a form that no Python type of a value satisfies.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import onnx
 
 from ivit_onnx.errors import damaged_model
-from ivit_onnx.proof.bodies import foreign_functions
+from ivit_onnx.function_bodies import foreign_functions
 from ivit_onnx.proof.certificate import METADATA_KEY, certificate, graph_hash, mismatch, read_certificate
 from ivit_onnx.proof.report import Finding, NodeRoom, ProofReport
 from ivit_onnx.proof.walk import Walk
@@ -34,13 +34,11 @@ def prove(model: onnx.ModelProto) -> ProofReport:
     walk = Walk(model)
     with damaged_model():
         values = walk.run()
-        foreign = foreign_functions(model)
+    foreign = foreign_functions(model)
     findings = list(walk.findings)
     constants = {tensor.name for tensor in model.graph.initializer}
     for output in model.graph.output:
         if output.name not in values and output.name not in constants and not findings:
             findings.append(Finding(output.name, output.name, "nothing computes this output"))
-    for name in foreign:
-        message = "the body is not that of the operator set: kernels, which replace it, compute something else"
-        findings.append(Finding(f"function {name}", name, message))
+    findings += [Finding(f"function {name}", name, reason) for name, reason in foreign.items()]
     return ProofReport(tuple(findings), walk.checks, walk.values, tuple(walk.rooms.values()))

@@ -1,80 +1,11 @@
-"""What a function computes, whatever its nodes and values are called and whether its callees are inlined."""
+"""A function and a node as they are written, without what does not decide what they compute."""
 
 from __future__ import annotations
-
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 
 import onnx
 from onnx import numpy_helper
 
-from ivit_onnx.opset import DOMAIN, function_protos
-
-__all__ = ["canonical_function", "canonical_node", "foreign_functions"]
-
-_Functions = Mapping[tuple[str, str], onnx.FunctionProto]
-_Attributes = Mapping[str, bytes]
-
-
-def foreign_functions(model: onnx.ModelProto) -> list[str]:
-    """Functions of the domain whose bodies compute something else than those of the operator set."""
-    own, functions = _own_digests(), _by_name(model.functions)
-    return [
-        function.name
-        for function in model.functions
-        if function.domain == DOMAIN and own.get(function.name) != _digest(function, functions)
-    ]
-
-
-@cache
-def _own_digests() -> dict[str, tuple[bytes, ...]]:
-    functions = _by_name(function_protos())
-    return {name: _digest(function, functions) for (_, name), function in functions.items()}
-
-
-def _by_name(functions: Iterable[onnx.FunctionProto]) -> _Functions:
-    return {(function.domain, function.name): function for function in functions}
-
-
-def _digest(function: onnx.FunctionProto, functions: _Functions) -> tuple[bytes, ...]:
-    """A hash for each output: of the operators that lead to it, from the inputs on, through all calls."""
-    inputs = [f"input {index}".encode() for index in range(len(function.input))]
-    attributes = {name: f"attribute {name}".encode() for name in function.attribute}
-    return _expanded(function, functions, inputs, attributes, depth=0)
-
-
-def _expanded(
-    function: onnx.FunctionProto, functions: _Functions, inputs: Sequence[bytes], attributes: _Attributes, depth: int
-) -> tuple[bytes, ...]:
-    values = dict(zip(function.input, inputs, strict=False))
-    if depth > len(functions):
-        return (b"calls itself",)
-    for node in function.node:
-        arguments = [values.get(name, b"unknown") for name in node.input]
-        bound = {
-            entry.name: attributes.get(entry.ref_attr_name, b"missing") if entry.ref_attr_name else _attribute(entry)
-            for entry in node.attribute
-        }
-        callee = functions.get((node.domain, node.op_type))
-        if callee is not None:
-            results: Sequence[bytes] = _expanded(callee, functions, arguments, bound, depth + 1)
-        else:
-            parts = [node.domain.removeprefix("ai.onnx").encode(), node.op_type.encode(), *arguments]
-            parts += [part for name in sorted(bound) for part in (name.encode(), bound[name])]
-            whole = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
-            results = [hashlib.sha256(whole + bytes([index])).digest() for index in range(len(node.output))]
-        values.update(zip(node.output, results, strict=False))
-    return tuple(values.get(name, b"unknown") for name in function.output)
-
-
-def _attribute(attribute: onnx.AttributeProto) -> bytes:
-    """The value of an attribute; equal constants are equal, whichever way they are written."""
-    value: object = onnx.helper.get_attribute_value(attribute)
-    if isinstance(value, onnx.TensorProto):
-        array = numpy_helper.to_array(value)
-        value = (str(array.dtype), array.shape, array.tolist())
-    return repr(value).encode()
+__all__ = ["canonical_function", "canonical_node"]
 
 
 def canonical_function(function: onnx.FunctionProto) -> bytes:

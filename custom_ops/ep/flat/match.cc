@@ -83,7 +83,7 @@ class Matcher {
     if (node == kNone) return false;
     const Node& found = source_.nodes()[node];
     const std::vector<size_t>& inputs = source_.inputs(node);
-    if (found.taken_elsewhere || found.op_type != wanted.op_type || found.domain != wanted.domain) return false;
+    if (!found.left_because.empty() || found.op_type != wanted.op_type || found.domain != wanted.domain) return false;
     if (inputs.size() != wanted.operands.size() || !match_attributes(wanted, node)) return false;
     bind(term, value);
     found_.nodes.push_back(node);
@@ -98,7 +98,7 @@ class Matcher {
   size_t behind_copies(size_t value) {
     while (value != kNone) {
       const size_t node = source_.values()[value].producer;
-      if (node == kNone || !source_.nodes()[node].domain.empty() || source_.nodes()[node].taken_elsewhere) break;
+      if (node == kNone || !source_.nodes()[node].domain.empty() || !source_.nodes()[node].left_because.empty()) break;
       const std::string& op_type = source_.nodes()[node].op_type;
       if (op_type != "Identity" && op_type != "Cast") break;
       const size_t inner = source_.inputs(node)[0];
@@ -121,7 +121,7 @@ class Matcher {
       go_back(before);
       const size_t node = value == kNone ? kNone : source_.values()[value].producer;
       if (node == kNone || source_.nodes()[node].op_type != "Cast" || !source_.nodes()[node].domain.empty() ||
-          source_.nodes()[node].taken_elsewhere) {
+          !source_.nodes()[node].left_because.empty()) {
         return false;
       }
       const size_t inner = source_.inputs(node)[0];

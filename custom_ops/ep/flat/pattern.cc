@@ -6,7 +6,7 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "ep/graph.h"
+#include "ort/domain.h"
 
 namespace ivit::ep::flat {
 namespace {
@@ -144,7 +144,7 @@ class Reader {
   // "Gather(per_head, 1; axis=2)"
   size_t read_node(Line& line) {
     Term node{Term::Kind::kNode, Term::Needs::kNothing, 0, {}, "", line.next(), {}, {}};
-    if (find(node.op_type) != nullptr) node.domain = kDomain;
+    if (find(node.op_type) != nullptr) node.domain = ort::kDomain;
     line.skip('(');
     while (line.peek() != ';' && line.peek() != ')') {
       node.operands.push_back(read_operand(line));

@@ -48,7 +48,7 @@ class Raiser {
   // Operations at the end of a graph are found first, so that none is taken for a part of itself.
   void raise_all() {
     for (size_t node = source_.nodes().size(); node-- > 0;) {
-      if (taken_[node] || source_.nodes()[node].taken_elsewhere || source_.outputs(node).size() != 1) continue;
+      if (taken_[node] || !source_.nodes()[node].left_because.empty() || source_.outputs(node).size() != 1) continue;
       for (const Pattern& pattern : patterns()) {
         if (pattern.terms[pattern.outputs.back()].op_type != source_.nodes()[node].op_type) continue;
         if (banned_.count({&pattern, node}) == 0 && raise(pattern, node)) break;
@@ -121,8 +121,8 @@ class Raiser {
     const std::vector<Node>& nodes = source_.nodes();
     for (size_t node = nodes.size(); node-- > 0;) {
       if (taken_[node]) continue;
-      if (nodes[node].taken_elsewhere) {
-        reasons_[node] = "another provider has it";
+      if (!nodes[node].left_because.empty()) {
+        reasons_[node] = nodes[node].left_because;
       } else if (is_needed_constant(node)) {
         taken_[node] = true;
       } else {

@@ -100,7 +100,8 @@ const Constant* Source::constant(size_t value) const {
   std::optional<Constant> result;
   if (const std::optional<ort::TensorView> tensor = view(value)) {
     result = read_constant(*tensor);
-  } else if (const size_t node = values_[value].producer; node != kNone && nodes_[node].domain.empty()) {
+  } else if (const size_t node = values_[value].producer;
+             node != kNone && nodes_[node].domain.empty() && nodes_[node].left_because.empty()) {
     const std::vector<size_t>& inputs = inputs_[node];
     // Weights are not read for nothing.
     if (std::all_of(inputs.begin(), inputs.end(), [&](size_t input) { return is_constant(input); })) {
