@@ -22,7 +22,7 @@ class Range:
     def has(self, value: object) -> bool:
         """Whether `value` is such a number. NaN, a truth value and text are none."""
         kind = numbers.Integral if self.kind is int else numbers.Real
-        return isinstance(value, kind) and not isinstance(value, bool) and self.least <= float(value) <= self.most
+        return isinstance(value, kind) and not isinstance(value, bool) and self.least <= value <= self.most
 
     @property
     def bounds(self) -> str:
