@@ -190,5 +190,6 @@ def _unknown(file: Path) -> str:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
-        return f"expected at most {PIXELS.most:,} {PIXELS.what}, found more; {PIXELS.advice}"
+        most = min(PIXELS.most, 2 * (Image.MAX_IMAGE_PIXELS or PIXELS.most))
+        return f"expected at most {most:,} {PIXELS.what}, found more; {PIXELS.advice}"
     return " ".join(str(error).split()) or type(error).__name__

@@ -117,7 +117,8 @@ def read_text(path: str | os.PathLike[str]) -> tuple[str, str | None]:
     """The text of a file with lines that end in a line feed, and a note where its encoding had to be assumed.
 
     UTF-8, with or without a byte order mark, or UTF-16 with one. Other bytes are taken as Windows-1252, of which
-    Latin-1's letters are a part. Raises OSError when the file cannot be read, ValueError when it is no text or too long.
+    Latin-1's letters are a part. Raises OSError when the file cannot be read, ValueError when it is too long or no
+    text.
     """
     content, note = read_input(path, TEXT_BYTES), None
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

@@ -6,9 +6,10 @@ A name that somebody else chose may be a pipe, which waits for ever, or a device
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
-from typing import BinaryIO
+from pathlib import Path
 
 from ivit_onnx.budgets import Budget
 
@@ -29,10 +30,10 @@ def check_input(path: PathLike, most: Budget | None = None) -> int:
 
     Raises OSError when there is none, IsADirectoryError for a folder, ValueError when it has more than `most` bytes.
     """
-    return _checked(os.stat(path), path, most)
+    return _checked(Path(path).stat(), path, most)
 
 
-def open_input(path: PathLike, most: Budget | None = None) -> BinaryIO:
+def open_input(path: PathLike, most: Budget | None = None) -> io.BufferedReader:
     """The regular file at `path`, open for reading bytes. Raises as `check_input`."""
     check_input(path)  # opening a device can have effects
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

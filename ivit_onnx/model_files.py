@@ -37,13 +37,17 @@ def parse_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
 
 
 def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
-    """The model without external data; ModelError when it is missing, damaged, not ONNX or beyond the budgets."""
+    """The model without external data; ModelError when it is missing, damaged, not ONNX or beyond the budgets.
+
+    That external data could be loaded is checked too: ONNX Runtime loads them with the model.
+    """
     model = parse_model(path)
     if not model.graph.node:
         raise ModelError(f"{path} is not an ONNX model, or an empty one")
     if not _is_text(model):
         raise ModelError(f"{path} is damaged: it has names that are no text")
     check_calls(model)
+    check_external_data(model, Path(path).resolve().parent)
     for nodes in (model.graph.node, *(function.node for function in model.functions)):
         for node in _with_inner(nodes):
             if node.op_type in _VARIADIC and "" in node.input:
@@ -54,10 +58,8 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
 def load_with_weights(path: str | os.PathLike[str]) -> onnx.ModelProto:
     """The model with external data; ModelError when anything of it is missing or damaged."""
     model = load_graph(path)
-    folder = Path(path).resolve().parent
-    check_external_data(model, folder)
     try:
-        onnx.load_external_data_for_model(model, str(folder))
+        onnx.load_external_data_for_model(model, str(Path(path).resolve().parent))
     except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as error:
         raise ModelError(f"cannot read the weights of {path}: {' '.join(str(error).split())}") from None
     return model

@@ -1,4 +1,4 @@
-"""How much a protobuf is made of, counted in its bytes before it is parsed: two bytes can become an object of a hundred.
+"""How much a protobuf is made of, counted before it is parsed: two bytes can become an object of a hundred.
 
 The encoding: https://protobuf.dev/programming-guides/encoding/
 """

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from ivit_onnx.budgets import TEXT_BYTES, WEIGHT_BYTES, OverBudgetError
+from ivit_onnx.budgets import WEIGHT_BYTES, OverBudgetError
 from ivit_onnx.checkpoints.archives import is_torchscript, read_archive, read_pickle
 from ivit_onnx.checkpoints.kinds import HEAD, archive_kind, file_kind
 from ivit_onnx.checkpoints.modules import script_tensors
@@ -19,6 +19,7 @@ from ivit_onnx.checkpoints.npz import is_npz, read_npz
 from ivit_onnx.checkpoints.restricted import restricted_load
 from ivit_onnx.errors import CheckpointError
 from ivit_onnx.inputs import open_input, reason_of
+from ivit_onnx.safetensors_header import header_length
 from ivit_onnx.zip_members import members
 
 __all__ = ["Content", "File", "first_bytes", "read_content"]
@@ -134,10 +135,9 @@ def _read_safetensors(file: File) -> dict[str, torch.Tensor]:
         raise CheckpointError(
             f"{file.title} is a safetensors file; reading it needs `pip install safetensors`"
         ) from None
-    with file.open() as opened:  # a regular file
-        length = int.from_bytes(opened.read(8), "little")
-    TEXT_BYTES.check(length, f"the header of {file.title}", CheckpointError)
     try:
+        with file.open() as opened:
+            header_length(opened)
         return dict(load(file.place) if isinstance(file.place, bytes) else load_file(file.place, device="cpu"))
     except Exception as error:  # safetensors raises its own and several built-in types
         raise _damaged(file, error) from None

@@ -9,8 +9,8 @@ instructions and none of that power. It is safe because of what it never does:
 * a state (BUILD) is remembered by an `Inert` and forgotten by everything else: no attribute is set and no
   `__setstate__` runs;
 * only plain scalars are keys of a dictionary, so that no hash is computed that a file could make expensive;
-* what a pickle makes is bounded: by the budget of instructions; calls make no more than `_MOST_EXPANSION` times what the
-  file has; tensors are views of storages and never leave them.
+* what a pickle makes is bounded: by the budget of instructions; calls make no more than `_MOST_EXPANSION` times what
+  the file has; tensors are views of storages and never leave them.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def unpickle(file: io.BytesIO, storage: Callable[[Any], Any], load_bytes: Callab
 def measure(file: BinaryIO, size: int) -> None:
     """Go through the pickle that begins here, of a file of `size` bytes, for a reader that has no bounds of its own.
 
-    Nothing is made. Raises OverBudgetError where a reader would make more than fits in the file, and something else where
-    the pickle is damaged.
+    Nothing is made. Raises OverBudgetError where a reader would make more than fits in the file, and something else
+    where the pickle is damaged.
     """
     _Measure(lambda _: None, None).run(file, size)
 
