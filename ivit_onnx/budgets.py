@@ -20,6 +20,7 @@ __all__ = [
     "IMAGE_BYTES",
     "INPUT_PIXELS",
     "INSTRUCTIONS",
+    "LITERAL_BYTES",
     "MEMBERS",
     "MODEL_BYTES",
     "NODES",
@@ -62,13 +63,15 @@ class Budget:
 NODES = Budget(1 << 18, "nodes with all functions expanded", "export the model again")
 DEPTH = Budget(64, "levels of nesting", "expected a file that a program wrote for use")
 #: Values, messages and texts that a protobuf is made of; a large Swin has some hundred thousand.
-FIELDS = Budget(1 << 22, "fields of the protobuf", "export the model again")
+FIELDS = Budget(1 << 21, "fields of the protobuf", "export the model again")
 #: The most that a protobuf can be.
 MODEL_BYTES = Budget((1 << 31) - 1, "bytes in a model", "keep the weights in a file beside it")
 #: Of a checkpoint, a calibration cache, or the weights beside a model.
 WEIGHT_BYTES = Budget(1 << 36, "bytes of weights", "take out what is not the network, such as the optimizer's state")
 #: Of labels, configurations, indices, JSON in metadata, headers.
 TEXT_BYTES = Budget(16 << 20, "bytes of text", "take out what is not needed")
+#: Python's parser takes 200 times as much memory.
+LITERAL_BYTES = Budget(1 << 20, "bytes of a dictionary in Python", "write it as JSON")
 #: Of an encoded image file; decoders read some kinds whole.
 IMAGE_BYTES = Budget(1 << 30, "bytes in an image file", "make the image smaller")
 #: Pillow's own limit, which a program may have taken away.

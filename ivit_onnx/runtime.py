@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import ivit_onnx
 from ivit_onnx.errors import IvitError, MissingExtraError, ModelError
+from ivit_onnx.inputs import check_input, reason_of
 from ivit_onnx.numbers import check_numbers
 from ivit_onnx.processors import processors
 
@@ -141,8 +142,12 @@ def create_session(
         name, source = "the model in memory", model
     else:
         name = source = os.fspath(model)
-        if not Path(model).is_file():
-            raise ModelError(f"{name}: no such model file")
+        try:
+            check_input(model)
+        except FileNotFoundError:
+            raise ModelError(f"{name}: no such model file") from None
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{name}: no model file: {reason_of(error)}") from None
     if provider is not None:
         if providers is not None:
             raise IvitError("create_session: expected providers or provider, found both")

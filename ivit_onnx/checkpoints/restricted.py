@@ -41,7 +41,6 @@ def restricted_load(file: BinaryIO) -> Any:
 def _check(file: BinaryIO) -> None:
     """Measure every pickle that the reader may come to."""
     size = file.seek(0, os.SEEK_END)
-    file.seek(0)
     try:
         if zipfile.is_zipfile(file):
             entries = [entry for entry in members(file) if entry.filename.lower().endswith("data.pkl")]
@@ -50,6 +49,7 @@ def _check(file: BinaryIO) -> None:
                     with archive.open(entry) as opened:
                         measure(io.BytesIO(opened.read()), entry.file_size)
         else:
+            file.seek(0)
             for _ in range(_PICKLES):
                 measure(file, size)
     except OverBudgetError:
