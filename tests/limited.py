@@ -1,7 +1,8 @@
-"""Reads files with little memory and little time: `python limited.py < CASES`, a JSON object of [reader, path] by name.
+"""Reads files with little memory and little time: `python limited.py < CASES`.
 
-Each case runs in a fork with limits of its own: MEGABYTES more of data than the process has, SECONDS of processor time,
-and SECONDS of waiting. Prints a JSON object of what became of each: the error's type and text, "read", or the signal.
+CASES are a JSON list of groups, each an object of [reader, path] by name. Each group runs in a fork with limits of its
+own: MEGABYTES more of data than the process has, SECONDS of processor time, and SECONDS of waiting for each file. Prints
+a JSON object of what became of each: the error's type and text, what was read, or how the process ended.
 """
 
 from __future__ import annotations
@@ -68,30 +69,35 @@ def readers() -> dict[str, Callable[[Path], object]]:
     }
 
 
-def limited(read: Callable[[Path], object], path: Path) -> dict[str, Any]:
-    """What becomes of one file."""
+def limited(group: dict[str, tuple[Callable[[Path], object], Path]]) -> dict[str, Any]:
+    """What becomes of the files of a group, one after the other in one process, by name."""
     ours, theirs = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(ours)
-        os.write(theirs, json.dumps(outcome(read, path)).encode())
+        limit()
+        for name, (read, path) in group.items():
+            signal.alarm(SECONDS)
+            os.write(theirs, (json.dumps({name: outcome(read, path)}) + "\n").encode())
         os._exit(0)
     os.close(theirs)
-    with os.fdopen(ours, "rb") as answers:
-        answer = answers.read()
+    with os.fdopen(ours, encoding="utf-8") as answers:
+        found = {name: result for line in answers for name, result in json.loads(line).items()}
     _, status, used = os.wait4(child, 0)
-    print(f"{path}: {used.ru_utime + used.ru_stime:.1f} s, {used.ru_maxrss >> 10} MB", file=sys.stderr)
-    if os.WIFSIGNALED(status):
-        return {"signal": signal.Signals(os.WTERMSIG(status)).name}
-    return dict(json.loads(answer))
+    print(f"{[*group]}: {used.ru_utime + used.ru_stime:.1f} s, {used.ru_maxrss >> 10} MB", file=sys.stderr)
+    how = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"status {status}"
+    return {name: found.get(name, {"ended": how}) for name in group}
 
 
-def outcome(read: Callable[[Path], object], path: Path) -> dict[str, Any]:
-    """What the reader does within the limits."""
+def limit() -> None:
+    """Sets the limits of this process."""
     has = int(Path("/proc/self/status").read_text(encoding="ascii").split("VmData:")[1].split()[0]) << 10
     resource.setrlimit(resource.RLIMIT_DATA, (has + (MEGABYTES << 20),) * 2)
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-    signal.alarm(SECONDS)
+
+
+def outcome(read: Callable[[Path], object], path: Path) -> dict[str, Any]:
+    """What a reader makes of a file."""
     try:
         return {"read": str(read(path))[:200]}
     except BaseException as error:
@@ -99,7 +105,7 @@ def outcome(read: Callable[[Path], object], path: Path) -> dict[str, Any]:
             "error": type(error).__name__,
             "text": str(error),
             "ours": type(error).__module__ == "ivit_onnx.errors",
-            "trace": traceback.format_exc()[-2000:],
+            "trace": traceback.format_exc()[-1500:],
         }
 
 
@@ -107,5 +113,7 @@ if __name__ == "__main__":
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     known = readers()
-    cases = json.load(sys.stdin)
-    json.dump({name: limited(known[reader], Path(path)) for name, (reader, path) in cases.items()}, out)
+    results: dict[str, Any] = {}
+    for group in json.load(sys.stdin):
+        results |= limited({name: (known[reader], Path(path)) for name, (reader, path) in group.items()})
+    json.dump(results, out)
