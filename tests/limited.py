@@ -1,8 +1,8 @@
 """Reads files with little memory and little time: `python limited.py < CASES`.
 
 CASES are a JSON list of groups, each an object of [reader, path] by name. Each group runs in a fork with limits of its
-own: MEGABYTES more of data than the process has, SECONDS of processor time, and SECONDS of waiting for each file. Prints
-a JSON object of what became of each: the error's type and text, what was read, or how the process ended.
+own: MEGABYTES more of data than the process has, SECONDS of processor time, and SECONDS of waiting for each file.
+Prints a JSON object of what became of each: the error's type and text, what was read, or how the process ended.
 """
 
 from __future__ import annotations
