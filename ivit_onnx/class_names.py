@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ivit_onnx.budgets import LITERAL_BYTES
 from ivit_onnx.errors import IvitError
 from ivit_onnx.files import parse_json, read_text
 
@@ -78,6 +79,7 @@ def _literal(text: str) -> Any:
         return parse_json(text)
     except ValueError:
         pass
+    LITERAL_BYTES.check(len(text))
     try:
         return ast.literal_eval(text.strip())
     except (SyntaxError, ValueError, MemoryError, RecursionError):

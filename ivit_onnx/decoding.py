@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from ivit_onnx.budgets import IMAGE_BYTES, PIXELS
 from ivit_onnx.errors import ImageError
+from ivit_onnx.inputs import open_input, reason_of
 
 __all__ = ["IMAGE_SUFFIXES", "find_images", "is_hidden", "open_rgb", "remarks_of", "to_rgb"]
 
@@ -21,6 +23,9 @@ IMAGE_SUFFIXES = frozenset(
         *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
     }
 )
+
+#: What Pillow is asked for, HEIF with a plug-in. Its reader of EPS, for one, would start another program.
+_FORMATS = ("AVIF", "BMP", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 
 #: What puts an image upright, by its Exif orientation.
 _TURNS = {
@@ -81,13 +86,13 @@ def open_rgb(path: str | os.PathLike[str]) -> Image.Image:
         raise ImageError(f"image {path} does not exist")
     if file.is_dir():
         raise ImageError(f"{path} is a folder, expected an image file")
-    if not file.is_file():
-        raise ImageError(f"cannot read image {path}: expected a regular file, found a pipe or a device")
     try:
-        with Image.open(file) as image:
+        with open_input(file, IMAGE_BYTES) as opened, Image.open(opened, formats=_formats()) as image:
             return to_rgb(image)
     except UnidentifiedImageError:
         reason = _unknown(file)
+    except OSError as error:
+        reason = reason_of(error)
     except Exception as error:  # decoders raise many types on damaged files
         reason = _reason(error)
     raise ImageError(f"cannot read image {path}: {reason}")
@@ -104,6 +109,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     of 32 bits, and values up to 255 in 16 bits.
     """
     try:
+        PIXELS.check(image.width * image.height, error=ImageError)
         remarks = [_FIRST] if _has_frames(image) else []
         # Pillow turns a TIFF when it loads it, and forgets the orientation.
         before = image.tag_v2.get(ExifTags.Base.Orientation) if hasattr(image, "tag_v2") else None
@@ -166,8 +172,14 @@ def _upper_byte(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return upper
 
 
+def _formats() -> list[str]:
+    """Those of `_FORMATS` that this Pillow has."""
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
 def _unknown(file: Path) -> str:
-    with file.open("rb") as stream:
+    with open_input(file) as stream:
         head = stream.read(16)
     if not head:
         return "the file is empty"
@@ -178,6 +190,6 @@ def _unknown(file: Path) -> str:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, Image.DecompressionBombError):
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        return f"expected at most {most:,} pixels, found more (Pillow's limit against bombs); make the image smaller"
+        most = min(PIXELS.most, 2 * (Image.MAX_IMAGE_PIXELS or PIXELS.most))
+        return f"expected at most {most:,} {PIXELS.what}, found more; {PIXELS.advice}"
     return " ".join(str(error).split()) or type(error).__name__

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.numpy_helper
-from google.protobuf.message import DecodeError
 
 from ivit_onnx._version import __version__
 from ivit_onnx.architectures import Architecture, Preprocess, architecture_from_json
@@ -19,7 +18,8 @@ from ivit_onnx.calibration import adjustments_from_text, adjustments_to_text, is
 from ivit_onnx.checkpoints import AUTO, Choice, Given, load_as, title_of
 from ivit_onnx.errors import CalibrationError, CheckpointError, ModelError
 from ivit_onnx.files import parse_json
-from ivit_onnx.metadata import check_metadata
+from ivit_onnx.metadata import check_metadata, check_size
+from ivit_onnx.model_files import load_with_weights, parse_model
 from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.opset import OPSET_VERSION
 from ivit_onnx.opset_version import check_opset_version
@@ -87,13 +87,7 @@ def read_metadata(model: PathLike) -> dict[str, str]:
     Raises:
         ModelError: the file is missing, not ONNX, or has no `ivit.` metadata.
     """
-    try:
-        proto = onnx.load(os.fspath(model), load_external_data=False)
-    except (OSError, DecodeError) as error:
-        raise ModelError(f"cannot read {model}: {error}") from None
-    metadata = {entry.key: entry.value for entry in proto.metadata_props}
-    check_metadata(metadata, model)
-    return metadata
+    return _read(model)[0]
 
 
 def load_twin(model: PathLike, checkpoint: Given) -> Twin:
@@ -110,10 +104,10 @@ def load_twin(model: PathLike, checkpoint: Given) -> Twin:
         CheckpointError: as `export`.
     """
     title = title_of(checkpoint)
-    metadata = read_metadata(model)
+    metadata, shape = _read(model)
     check_opset_version(model, os.fspath(model))
     try:
-        arch, preprocess, choice = _origin(metadata)
+        arch, preprocess, choice = _origin(metadata, shape)
         state = parse_json(metadata["ivit.quantization"])
         softmax_bits = int(metadata["ivit.softmax_bits"])
         nonlinear = nonlinear_named(metadata.get("ivit.nonlinear", "ivit"))
@@ -141,24 +135,34 @@ def read_origin(model: PathLike) -> tuple[Architecture, Preprocess, Choice]:
 
     Raises ModelError when the file is not one of ours or its metadata is damaged.
     """
-    metadata = read_metadata(model)
+    metadata, shape = _read(model)
     try:
-        return _origin(metadata)
+        return _origin(metadata, shape)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{model}: damaged or missing metadata ({error}); export the model again") from None
 
 
-def _origin(metadata: Mapping[str, str]) -> tuple[Architecture, Preprocess, Choice]:
+def _read(model: PathLike) -> tuple[dict[str, str], list[int]]:
+    """The metadata of a file, and the shape of its input; 0 for a dimension that is not known."""
+    proto = parse_model(model)
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    check_metadata(metadata, model)
+    shape = [dim.dim_value for value in proto.graph.input[:1] for dim in value.type.tensor_type.shape.dim]
+    return metadata, shape
+
+
+def _origin(metadata: Mapping[str, str], shape: Sequence[int]) -> tuple[Architecture, Preprocess, Choice]:
+    preprocess = check_size(metadata, shape)
     return (
         architecture_from_json(parse_json(metadata["ivit.arch"])),
-        Preprocess.from_json(parse_json(metadata["ivit.preprocess"])),
+        preprocess,
         Choice(**parse_json(metadata["ivit.choice"])) if "ivit.choice" in metadata else AUTO,
     )
 
 
 def _integer_weights(model: PathLike) -> dict[str, np.ndarray[Any, Any]]:
     """The int8 matrices [in, out] of an exported model by name."""
-    proto = onnx.load(os.fspath(model))
+    proto = load_with_weights(model)
     return {
         tensor.name: onnx.numpy_helper.to_array(tensor)
         for tensor in proto.graph.initializer

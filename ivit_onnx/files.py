@@ -7,14 +7,19 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ivit_onnx.budgets import TEXT_BYTES, check_depth
 from ivit_onnx.errors import ExportError
+from ivit_onnx.inputs import read_input
 
 __all__ = ["atomic_write", "check_output", "parse_json", "read_text"]
+
+#: Of integers in JSON: those of 64 bits, with their sign. Others do not fit floating point or tensors.
+_MOST_DIGITS = 20
 
 
 def check_output(path: str | os.PathLike[str], *, force: bool = False) -> Path:
@@ -35,7 +40,7 @@ def check_output(path: str | os.PathLike[str], *, force: bool = False) -> Path:
         if not path.parent.is_dir():
             raise ExportError(f"cannot write {path}: the folder {path.parent} does not exist")
         _temporary_folder(path).rmdir()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise _cannot_write(path, error) from None
     return path
 
@@ -91,21 +96,31 @@ def _cannot_write(path: Path, error: Exception) -> ExportError:
     return ExportError(f"cannot write {path}: {reason}")
 
 
-def parse_json(text: str | bytes) -> Any:
-    """What the text says. Raises ValueError for text that is no JSON, or nested more deeply than Python can follow."""
+def parse_json(text: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """What the text says. Raises ValueError for text that is no JSON, too long, or nested too deeply."""
+    TEXT_BYTES.check(len(text), "JSON")
     try:
-        return json.loads(text)
+        found = json.loads(text, object_pairs_hook=pairs, parse_int=_integer)
+        check_depth(found, "JSON")
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    return found
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"an integer of {len(text)} digits")
+    return int(text)
 
 
 def read_text(path: str | os.PathLike[str]) -> tuple[str, str | None]:
     """The text of a file with lines that end in a line feed, and a note where its encoding had to be assumed.
 
     UTF-8, with or without a byte order mark, or UTF-16 with one. Other bytes are taken as Windows-1252, of which
-    Latin-1's letters are a part. Raises OSError when the file cannot be read, ValueError when it is no text.
+    Latin-1's letters are a part. Raises OSError when the file cannot be read, ValueError when it is too long or no
+    text.
     """
-    content, note = Path(path).read_bytes(), None
+    content, note = read_input(path, TEXT_BYTES), None
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = content.decode("utf-16")
     else:

@@ -3,47 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import onnx
 
+from ivit_onnx.budgets import DEPTH, NODES, check_expansion
 from ivit_onnx.errors import ModelError
 
-__all__ = ["MOST_NODES", "check_calls"]
+__all__ = ["check_calls"]
 
-#: Nodes with every call replaced by the function's body. A large Swin of this package has some ten thousand.
-MOST_NODES = 1 << 20
+
+class _Size(NamedTuple):
+    """Nodes with every call replaced by the function's body, their bytes, and how deep calls and graphs are nested."""
+
+    nodes: int = 0
+    bytes: int = 0
+    depth: int = 0
+
+    def beside(self, other: _Size) -> _Size:
+        return _Size(self.nodes + other.nodes, self.bytes + other.bytes, max(self.depth, other.depth))
 
 
 def check_calls(model: onnx.ModelProto) -> None:
-    """Raise ModelError where functions have one name twice, call themselves or expand to more than MOST_NODES nodes."""
+    """Raise ModelError where functions have one name twice, call themselves or expand to more than the budgets.
+
+    Functions that nothing calls count too: who looks at a function follows its calls.
+    """
     functions: dict[tuple[str, str], onnx.FunctionProto] = {}
     for function in model.functions:
         if functions.setdefault((function.domain, function.name), function) is not function:
             raise ModelError(f"the model is not valid: it has two functions {function.domain}.{function.name}")
-    counts: dict[tuple[str, str], int | None] = {}
+    sizes: dict[tuple[str, str], _Size | None] = {}
+    packed = sum(node.ByteSize() for nodes in (model.graph.node, *(f.node for f in model.functions)) for node in nodes)
 
-    def expanded(key: tuple[str, str]) -> int:
-        if key not in counts:
-            counts[key] = None
-            counts[key] = nodes_of(functions[key].node)
-        count = counts[key]
-        if count is None:
+    def of_function(key: tuple[str, str], level: int) -> _Size:
+        if key not in sizes:
+            sizes[key] = None
+            sizes[key] = of_nodes(functions[key].node, level)
+        size = sizes[key]
+        if size is None:
             raise ModelError(f"the model is not valid: function {'.'.join(key)} calls itself")
-        return count
+        return size
 
-    def nodes_of(nodes: Iterable[onnx.NodeProto]) -> int:
-        total = 0
+    def of_nodes(nodes: Iterable[onnx.NodeProto], level: int) -> _Size:
+        _check(_Size(depth=level), packed)
+        total = _Size()
         for node in nodes:
             key = (node.domain, node.op_type)
-            total += expanded(key) if key in functions else 1
-            for attribute in node.attribute:
-                for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
-                    total += nodes_of(graph.node)
-        if total > MOST_NODES:
-            raise ModelError(f"expected at most {MOST_NODES} nodes with all functions expanded, found more")
+            inner = of_function(key, level + 1) if key in functions else _Size()
+            for graph in _graphs(node):
+                inner = inner.beside(of_nodes(graph.node, level + 1))
+            total = total.beside(_Size(inner.nodes + 1, inner.bytes + node.ByteSize(), inner.depth + 1))
+            _check(total, packed)
         return total
 
-    try:
-        nodes_of(model.graph.node)
-    except RecursionError:
-        raise ModelError("the model is not valid: its functions or graphs are nested too deeply") from None
+    total = of_nodes(model.graph.node, 0)
+    for key in functions:
+        total = total.beside(of_function(key, 0))
+        _check(total, packed)
+
+
+def _check(size: _Size, packed: int) -> None:
+    NODES.check(size.nodes, "the model", ModelError)
+    DEPTH.check(size.depth, "functions and graphs of the model", ModelError)
+    check_expansion(packed, size.bytes, "functions of the model", ModelError)
+
+
+def _graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    return [
+        graph
+        for attribute in node.attribute
+        for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
+    ]

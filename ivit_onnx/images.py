@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -11,8 +11,11 @@ import numpy as np
 from PIL import Image
 
 from ivit_onnx.architectures import Preprocess, Size
+from ivit_onnx.arrays import map_npy, open_npz
+from ivit_onnx.budgets import PIXELS, WEIGHT_BYTES
 from ivit_onnx.decoding import IMAGE_SUFFIXES, find_images, open_rgb, remarks_of, to_rgb
 from ivit_onnx.errors import ImageError
+from ivit_onnx.inputs import open_input, reason_of
 from ivit_onnx.numbers import check_numbers
 
 __all__ = [
@@ -161,6 +164,7 @@ def normalize(pixels: Array, preprocess: Preprocess) -> Array:
 def _resize_and_crop(image: Image.Image, preprocess: Preprocess) -> Array:
     """Resized, then the centre; rounding as in timm's evaluation transform and torchvision's CenterCrop."""
     resized, size = _resized(Size(image.height, image.width), preprocess), preprocess.size
+    PIXELS.check(resized.area, "the resized image", ImageError)
     if (resized.width, resized.height) != image.size:
         image = image.resize((resized.width, resized.height), _RESAMPLING[preprocess.interpolation])
     left = round((resized.width - size.width) / 2.0)
@@ -188,10 +192,10 @@ def _resized(image: Size, preprocess: Preprocess) -> Size:
     return Size(round(image.height / ratio), round(image.width / ratio))
 
 
-def _spaced(total: int, limit: int | None) -> list[int]:
+def _spaced(total: int, limit: int | None) -> Sequence[int]:
     """Indices of `limit` evenly spaced elements out of `total`, all of them when there are fewer."""
     if limit is None or limit >= total:
-        return list(range(total))
+        return range(total)
     return [index * total // limit for index in range(limit)]
 
 
@@ -199,19 +203,19 @@ def _load_array(path: Path) -> Array:
     """The images of an .npz (key `images`) or .npy file; an .npy file is mapped, not read."""
     try:
         if path.suffix.lower() == ".npy":
-            return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-        with np.load(path, allow_pickle=False) as archive:
-            if "images" not in archive.files:
-                found = ", ".join(archive.files[:8]) or "nothing"
+            return map_npy(path)
+        with open_input(path, WEIGHT_BYTES) as file:
+            arrays = open_npz(file)
+            if "images" not in arrays:
+                found = ", ".join(list(arrays)[:8]) or "nothing"
                 raise ImageError(f"{path} has no key `images`, found: {found}")
-            return np.asarray(archive["images"])
+            return arrays["images"]
     except FileNotFoundError:
         raise ImageError(f"{path} does not exist") from None
     except ImageError:
         raise
     except Exception as error:  # numpy and zipfile raise many types on damaged files
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"cannot read {path}: {reason}") from None
+        raise ImageError(f"cannot read {path}: {reason_of(error) or type(error).__name__}") from None
 
 
 def _count(array: Array) -> int:

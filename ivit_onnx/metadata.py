@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ivit_onnx.architectures import Preprocess
+from ivit_onnx.architectures import Preprocess, Size
 from ivit_onnx.errors import IvitError, ModelError
 from ivit_onnx.files import parse_json
 
-__all__ = ["ModelDescription", "check_metadata", "describe"]
+__all__ = ["ModelDescription", "check_metadata", "check_size", "describe"]
 
 Array = np.ndarray[Any, Any]
 
@@ -62,6 +62,22 @@ def check_metadata(metadata: Mapping[str, str], model: object) -> None:
         raise ModelError(f"{model} is not a model of ivit-onnx: it has no ivit.opset in its metadata")
 
 
+def check_size(metadata: Mapping[str, str], shape: Sequence[object]) -> Preprocess:
+    """How images are prepared, where all say the same of their size: `ivit.preprocess`, `ivit.arch`, the graph's input.
+
+    Buffers of that size are made before the graph could refuse them. Raises ModelError where one says something else,
+    KeyError, TypeError or another IvitError where the metadata are damaged.
+    """
+    preprocess = Preprocess.from_json(parse_json(metadata["ivit.preprocess"]))
+    architecture = parse_json(metadata["ivit.arch"])
+    sizes = {"ivit.preprocess": [3, *preprocess.size]}
+    sizes["ivit.arch"] = [architecture["in_channels"], *Size.of(architecture["image_size"])]
+    for key, size in sizes.items():
+        if [*shape[1:]] != size:
+            raise ModelError(f"{key}: expected images as the graph's input takes them, {[*shape[1:]]}, found {size}")
+    return preprocess
+
+
 def describe(session: Any, model: object) -> ModelDescription:
     """The description of the model in an onnxruntime session; `model` is its name in messages.
 
@@ -74,7 +90,7 @@ def describe(session: Any, model: object) -> ModelDescription:
     check_metadata(metadata, model)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     try:
-        preprocess = Preprocess.from_json(parse_json(metadata["ivit.preprocess"]))
+        preprocess = check_size(metadata, inputs[0].shape)
         architecture = parse_json(metadata["ivit.arch"])
         return ModelDescription(
             input_name=inputs[0].name,

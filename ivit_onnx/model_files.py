@@ -9,30 +9,45 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError, Message
 
+from ivit_onnx.budgets import FIELDS, MODEL_BYTES
 from ivit_onnx.errors import ModelError
+from ivit_onnx.external_data import check_external_data
 from ivit_onnx.function_calls import check_calls
+from ivit_onnx.inputs import read_input, reason_of
+from ivit_onnx.protobuf_fields import count_fields
 
-__all__ = ["load_graph", "load_with_weights"]
+__all__ = ["load_graph", "load_with_weights", "parse_model"]
 
 #: Operators of any number of inputs. Kernels of ONNX Runtime crash where one of these is left out.
 _VARIADIC = frozenset({"Max", "Mean", "Min", "Sum"})
 
 
-def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
-    """The model without external data; ModelError when the file is missing, damaged or not ONNX."""
+def parse_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
+    """The protobuf of a file, without external data; ModelError when it is missing, damaged or beyond the budgets."""
     try:
-        model = onnx.load(os.fspath(path), format="protobuf", load_external_data=False)
+        content = read_input(path, MODEL_BYTES)
+        FIELDS.check(count_fields(content, onnx.ModelProto.DESCRIPTOR, FIELDS.most), path, ModelError)
+        return onnx.load_model_from_string(content)
     except FileNotFoundError:
         raise ModelError(f"model {path} does not exist") from None
     except IsADirectoryError:
         raise ModelError(f"{path} is a folder, expected an ONNX file") from None
     except (OSError, DecodeError, ValueError) as error:
-        raise ModelError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+        raise ModelError(f"cannot read {path}: {reason_of(error)}") from None
+
+
+def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
+    """The model without external data; ModelError when it is missing, damaged, not ONNX or beyond the budgets.
+
+    That external data could be loaded is checked too: ONNX Runtime loads them with the model.
+    """
+    model = parse_model(path)
     if not model.graph.node:
         raise ModelError(f"{path} is not an ONNX model, or an empty one")
     if not _is_text(model):
         raise ModelError(f"{path} is damaged: it has names that are no text")
     check_calls(model)
+    check_external_data(model, Path(path).resolve().parent)
     for nodes in (model.graph.node, *(function.node for function in model.functions)):
         for node in _with_inner(nodes):
             if node.op_type in _VARIADIC and "" in node.input:

@@ -22,7 +22,9 @@ class Range:
     def has(self, value: object) -> bool:
         """Whether `value` is such a number. NaN, a truth value and text are none."""
         kind = numbers.Integral if self.kind is int else numbers.Real
-        return isinstance(value, kind) and not isinstance(value, bool) and self.least <= float(value) <= self.most
+        if not isinstance(value, kind) or isinstance(value, bool):
+            return False
+        return bool(self.least <= value <= self.most)  # type: ignore[operator] # numbers.Real has no comparisons
 
     @property
     def bounds(self) -> str:

@@ -17,10 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ivit_onnx.budgets import TEXT_BYTES
 from ivit_onnx.checkpoints import Checkpoint, Given, load_as
 from ivit_onnx.errors import IvitError
 from ivit_onnx.exported import read_origin
 from ivit_onnx.files import parse_json
+from ivit_onnx.inputs import read_input
 from ivit_onnx.models import from_checkpoint
 
 __all__ = ["LARGEST_ERROR", "OriginalComparison", "compare_with_original"]
@@ -90,7 +92,7 @@ def _original(given: Given, loaded: Checkpoint) -> tuple[str, Forward]:
 
 def _config(path: Path) -> dict[str, Any]:
     try:
-        found = parse_json(path.read_bytes())
+        found = parse_json(read_input(path, TEXT_BYTES))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

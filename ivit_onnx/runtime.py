@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import ivit_onnx
 from ivit_onnx.errors import IvitError, MissingExtraError, ModelError
+from ivit_onnx.inputs import check_input, reason_of
 from ivit_onnx.numbers import check_numbers
 from ivit_onnx.opset_version import check_opset_version
 from ivit_onnx.processors import processors
@@ -144,8 +145,12 @@ def create_session(
         name, source = "the model in memory", model
     else:
         name = source = os.fspath(model)
-        if not Path(model).is_file():
-            raise ModelError(f"{name}: no such model file")
+        try:
+            check_input(model)
+        except FileNotFoundError:
+            raise ModelError(f"{name}: no such model file") from None
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{name}: no model file: {reason_of(error)}") from None
     if kernels:
         check_opset_version(model, name)
     if provider is not None:

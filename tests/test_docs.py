@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 import ivit_onnx
+from ivit_onnx.budgets import ALL_BUDGETS, EXPANSION
 from ivit_onnx.opset import OPERATORS, document
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -74,6 +75,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert file.exists(), f"{page.name} links to {target}, which does not exist"
         if anchor:
             assert anchor in anchors(file), f"{page.name} links to {target}, which has no such heading"
+
+
+def test_budgets_are_those_of_the_code() -> None:
+    page = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    rows = [f"| {budget.most:,} | {budget.what} |" for budget in ALL_BUDGETS]
+    assert re.findall(r"^\| [\d,]+ \|.*$", page, re.MULTILINE) == rows
+    assert f"{EXPANSION} times as large as it is stored" in page
 
 
 def test_make_targets_exist() -> None:

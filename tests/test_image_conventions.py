@@ -238,7 +238,7 @@ def test_files_that_are_no_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "phone.heic": "Pillow does not read HEIC; convert it",
         "folder.jpg": "is a folder",
         "link.jpg": "does not exist",
-        "pipe.jpg": "found a pipe or a device",
+        "pipe.jpg": "expected a regular file, found a named pipe",
     }.items():
         with pytest.raises(ImageError, match=expected) as error:
             open_rgb(tmp_path / name)

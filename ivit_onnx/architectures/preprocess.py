@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ivit_onnx.architectures.size import Size
+from ivit_onnx.budgets import INPUT_PIXELS, PIXELS
 from ivit_onnx.errors import IvitError
 from ivit_onnx.numbers import RANGES
 
@@ -58,6 +59,10 @@ class Preprocess:
         object.__setattr__(self, "size", Size.of(self.size))
         if not 0 < self.crop_pct <= 1:
             raise IvitError(f"crop must be above 0 and at most 1, found {self.crop_pct}")
+        INPUT_PIXELS.check(self.size.area, f"size {self.size.sides}", IvitError)
+        # crop_pct may be the least number that there is
+        resized = math.prod(min(side / self.crop_pct, 2.0**32) for side in self.size)
+        PIXELS.check(int(resized), f"size {self.size.sides} with a crop of {self.crop_pct:g}, resized", IvitError)
         if self.interpolation not in INTERPOLATIONS:
             raise IvitError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}, found {self.interpolation!r}")
         if self.crop_mode not in CROP_MODES:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from ivit_onnx.architectures.base import Architecture
 from ivit_onnx.architectures.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from ivit_onnx.architectures.size import Size
+from ivit_onnx.budgets import SCORES
 from ivit_onnx.errors import CheckpointError
 
 __all__ = ["KNOWN", "PREPROCESS", "Stage", "SwinArchitecture"]
@@ -76,6 +77,8 @@ class SwinArchitecture(Architecture):
                 )
             if stage.width % stage.heads:
                 raise CheckpointError(f"{stage.heads} heads do not divide width {stage.width} of stage {stage.index}")
+            scores = stage.heads * max(stage.tokens, stage.window**2) * stage.window**2
+            SCORES.check(scores, f"stage {stage.index} for images of {self.image_size.sides} pixels", CheckpointError)
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from ivit_onnx.architectures.base import Architecture
 from ivit_onnx.architectures.preprocess import HALF, IMAGENET_MEAN, IMAGENET_STD, OPENAI_MEAN, OPENAI_STD, Preprocess
 from ivit_onnx.architectures.size import Size
+from ivit_onnx.budgets import SCORES
 from ivit_onnx.errors import CheckpointError
 
 __all__ = [
@@ -65,6 +66,7 @@ class VitArchitecture(Architecture):
             raise CheckpointError(
                 f"expected a pooling of avg, or token where there is a class token; found {self.pool!r}"
             )
+        SCORES.check(self.heads * self.tokens**2, f"images of {self.image_size.sides} pixels", CheckpointError)
 
     @property
     def blocks(self) -> int:

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ivit_onnx.budgets import inflated
 from ivit_onnx.calibration.sites import LinearSite, MlpSite, attention_sites, linear_sites, mlp_sites
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
@@ -230,14 +231,14 @@ def adjustments_from_text(text: str) -> Adjustments:
     """The reverse of `adjustments_to_text`.
 
     Raises:
-        ValueError: the text is damaged.
+        ValueError: the text is damaged, or stands for more than a file may.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
-        return dict(load(zlib.decompress(base64.b64decode(text, validate=True))))
-    except (SafetensorError, zlib.error) as error:
+        return dict(load(inflated(base64.b64decode(text, validate=True), "adjustments")))
+    except SafetensorError as error:
         raise ValueError(f"damaged adjustments: {error}") from None
 
 

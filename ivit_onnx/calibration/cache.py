@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from ivit_onnx.budgets import WEIGHT_BYTES
 from ivit_onnx.calibration.statistics import DEAD_LEAVES, IMAGES, Calibration
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.files import atomic_write, parse_json
+from ivit_onnx.inputs import open_input, reason_of
 from ivit_onnx.quant.observers import BINS, Histogram
 from ivit_onnx.quant.statistics import Channels
+from ivit_onnx.safetensors_header import header_length
 
 __all__ = ["load_calibration", "save_calibration"]
 
@@ -58,12 +61,13 @@ def load_calibration(path: str | os.PathLike[str], fingerprint: str) -> Calibrat
     from safetensors import SafetensorError, safe_open
 
     try:
+        with open_input(path, WEIGHT_BYTES) as opened:
+            header_length(opened)
         with safe_open(str(path), framework="np") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (OSError, SafetensorError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        message = f"cannot read calibration cache {path}: {reason}; delete it to calibrate again"
+        message = f"cannot read calibration cache {path}: {reason_of(error)}; delete it to calibrate again"
         raise CalibrationError(message) from None
     damaged = CalibrationError(f"{path} is not a calibration cache of this version; delete it to calibrate again")
     if metadata.get("format") != f"ivit-calibration {_VERSION}":

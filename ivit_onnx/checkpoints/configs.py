@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ivit_onnx.budgets import TEXT_BYTES
 from ivit_onnx.checkpoints.facts import Facts
 from ivit_onnx.checkpoints.preprocessor import preprocessor_facts
 from ivit_onnx.checkpoints.values import labels, told
 from ivit_onnx.errors import CheckpointError
 from ivit_onnx.files import parse_json
+from ivit_onnx.inputs import read_input, reason_of
 
 __all__ = ["CONFIGS", "Configured", "read_configs", "read_json"]
 
@@ -20,8 +22,6 @@ _CONFIG, _OPEN_CLIP = "config.json", "open_clip_config.json"
 _PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 #: All files that are read.
 CONFIGS = (_CONFIG, _OPEN_CLIP, *_PREPROCESSORS)
-#: Larger than any, smaller than what would fill memory.
-_MOST_BYTES = 64 << 20
 _HEADS = 1024
 
 
@@ -61,13 +61,11 @@ def read_configs(folder: Path) -> Configured:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises CheckpointError when it is none."""
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise CheckpointError(f"{path} has {path.stat().st_size} bytes, expected a configuration")
-        content = parse_json(path.read_bytes())
+        content = parse_json(read_input(path, TEXT_BYTES))
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
+        raise CheckpointError(f"cannot read {path}: {reason_of(error)}") from None
     except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON ({' '.join(str(error).split())[:200]})") from None
+        raise CheckpointError(f"{path} is not JSON ({reason_of(error)[:200]})") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a JSON object")
     return content

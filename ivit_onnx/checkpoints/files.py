@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import re
-import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +11,21 @@ from typing import Any, BinaryIO
 
 import torch
 
+from ivit_onnx.budgets import WEIGHT_BYTES, OverBudgetError
 from ivit_onnx.checkpoints.archives import is_torchscript, read_archive, read_pickle
 from ivit_onnx.checkpoints.kinds import HEAD, archive_kind, file_kind
 from ivit_onnx.checkpoints.modules import script_tensors
 from ivit_onnx.checkpoints.npz import is_npz, read_npz
+from ivit_onnx.checkpoints.restricted import restricted_load
 from ivit_onnx.errors import CheckpointError
+from ivit_onnx.inputs import open_input, reason_of
+from ivit_onnx.safetensors_header import header_length
+from ivit_onnx.zip_members import members
 
 __all__ = ["Content", "File", "first_bytes", "read_content"]
 
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
-#: How many times larger than the file what it holds may be.
-_MOST_EXPANSION = 10
 
 
 @dataclass(frozen=True)
@@ -39,23 +40,18 @@ class File:
         if isinstance(self.place, bytes):
             return io.BytesIO(self.place)
         try:
-            return self.place.open("rb")
+            return open_input(self.place, WEIGHT_BYTES)
         except FileNotFoundError:
             raise CheckpointError(f"checkpoint {self.title} does not exist") from None
         except IsADirectoryError:
             raise CheckpointError(f"{self.title} is a folder, expected a checkpoint file") from None
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise CheckpointError(f"cannot read checkpoint {self.title}: {reason}") from None
+            raise CheckpointError(f"cannot read checkpoint {self.title}: {reason_of(error)}") from None
 
     def read(self) -> bytes:
-        """All bytes."""
-        return self.place if isinstance(self.place, bytes) else self.place.read_bytes()
-
-    @property
-    def size(self) -> int:
-        """Number of bytes."""
-        return len(self.place) if isinstance(self.place, bytes) else self.place.stat().st_size
+        """All bytes. Raises CheckpointError as `open`."""
+        with self.open() as opened:
+            return opened.read()
 
 
 @dataclass(frozen=True)
@@ -92,35 +88,29 @@ def read_content(file: File) -> Content:
     if not head.startswith(_PICKLE):
         unknown = "is neither a file of torch.save nor safetensors: its first bytes are of no known kind"
         raise CheckpointError(f"{file.title} {file_kind(head) or unknown}")
-    value = _torch_load(file)
-    if value is None:
-        try:
-            value = read_pickle(file.read())
-        except Exception as error:  # a damaged file raises whatever its bytes lead to
-            raise _damaged(file, error) from None
-    return Content(value)
+    try:
+        with file.open() as opened:
+            value = restricted_load(opened)
+        return Content(read_pickle(file.read()) if value is None else value)
+    except Exception as error:  # a damaged file raises whatever its bytes lead to
+        raise _damaged(file, error) from None
 
 
 def _read_zip(file: File) -> Content:
     try:
-        with file.open() as opened, zipfile.ZipFile(opened) as archive:
-            entries = archive.infolist()
-    except CheckpointError:
-        raise
+        with file.open() as opened:
+            entries = members(opened)
     except Exception as error:  # a damaged archive raises whatever its bytes lead to
         raise _damaged(file, error) from None
     names = [entry.filename for entry in entries]
     if not any(name.endswith("/data.pkl") for name in names) and not is_npz(names):
         kind = archive_kind(names)
         raise CheckpointError(f"{file.title} {kind or 'is a zip archive, but none of torch.save (it has no data.pkl)'}")
-    # torch.save compresses nothing, TorchScript its code.
-    if sum(entry.file_size for entry in entries) > _MOST_EXPANSION * file.size:
-        raise CheckpointError(f"{file.title} is a compressed archive, expected a file as torch.save writes it")
     try:
         with file.open() as opened:
             if is_npz(names):
                 return Content(read_npz(opened))
-            if not is_torchscript(names) and (value := _torch_load(file)) is not None:
+            if not is_torchscript(names) and (value := restricted_load(opened)) is not None:
                 return Content(value)
             with zipfile.ZipFile(opened) as archive:
                 value = read_archive(archive)
@@ -131,21 +121,6 @@ def _read_zip(file: File) -> Content:
             return Content(value)
     except Exception as error:
         raise _damaged(file, error) from None
-
-
-def _torch_load(file: File) -> Any:
-    """What PyTorch's own restricted reader makes of a file; None where it refuses, whatever the reason.
-
-    It refuses all but tensors and plain containers. What is left is read without being made (inert.py).
-    """
-    place = file.place if isinstance(file.place, Path) else io.BytesIO(file.place)
-    try:
-        # Training scripts keep their options beside the weights. A Namespace is plain data: making one runs no code.
-        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
-            warnings.simplefilter("ignore")
-            return torch.load(place, map_location="cpu", weights_only=True)
-    except Exception:  # also of a damaged file, which the second reader finds out
-        return None
 
 
 def _is_safetensors(head: bytes) -> bool:
@@ -161,6 +136,8 @@ def _read_safetensors(file: File) -> dict[str, torch.Tensor]:
             f"{file.title} is a safetensors file; reading it needs `pip install safetensors`"
         ) from None
     try:
+        with file.open() as opened:
+            header_length(opened)
         return dict(load(file.place) if isinstance(file.place, bytes) else load_file(file.place, device="cpu"))
     except Exception as error:  # safetensors raises its own and several built-in types
         raise _damaged(file, error) from None
@@ -170,6 +147,8 @@ def _damaged(file: File, error: Exception) -> CheckpointError:
     """What a file is whose bytes do not fit together."""
     if isinstance(error, CheckpointError):
         return error
+    if isinstance(error, OverBudgetError):
+        return CheckpointError(f"{file.title}: {error}")
     text = " ".join(str(error).split())
     reason = re.split(r"(?<=[.:;]) ", text, maxsplit=1)[0].rstrip(".:;") or type(error).__name__
     return CheckpointError(f"{file.title} is damaged or truncated ({reason[:200]})")

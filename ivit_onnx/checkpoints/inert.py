@@ -9,8 +9,8 @@ instructions and none of that power. It is safe because of what it never does:
 * a state (BUILD) is remembered by an `Inert` and forgotten by everything else: no attribute is set and no
   `__setstate__` runs;
 * only plain scalars are keys of a dictionary, so that no hash is computed that a file could make expensive;
-* what a pickle makes is bounded: by `_MOST_INSTRUCTIONS`; calls make no more than `_MOST_EXPANSION` times what the file
-  has; tensors are views of storages and never leave them.
+* what a pickle makes is bounded: by the budget of instructions; calls make no more than `_MOST_EXPANSION` times what
+  the file has; tensors are views of storages and never leave them.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import io
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
-__all__ = ["Global", "Inert", "Storage", "entries", "unpickle"]
+from ivit_onnx.budgets import INSTRUCTIONS, OverBudgetError
 
-#: A checkpoint has some ten thousand; each makes at most some hundred bytes.
-_MOST_INSTRUCTIONS = 5_000_000
+__all__ = ["Global", "Inert", "Storage", "entries", "measure", "unpickle"]
+
 #: Elements that calls make, for each byte of the file: text of old pickles becomes bytes, and these a storage.
 _MOST_EXPANSION = 4
 #: What may be a key of a dictionary. Entries with other keys are left out.
@@ -71,7 +71,16 @@ def unpickle(file: io.BytesIO, storage: Callable[[Any], Any], load_bytes: Callab
     `storage` gives the `Storage` of a persistent id, `load_bytes` that of the bytes of a storage inside the pickle.
     Whatever a damaged pickle leads to is raised: ValueError, LookupError, TypeError and others.
     """
-    return _Machine(storage, load_bytes).run(file)
+    return _Machine(storage, load_bytes).run(file, file.getbuffer().nbytes)
+
+
+def measure(file: BinaryIO, size: int) -> None:
+    """Go through the pickle that begins here, of a file of `size` bytes, for a reader that has no bounds of its own.
+
+    Nothing is made. Raises OverBudgetError where a reader would make more than fits in the file, and something else
+    where the pickle is damaged.
+    """
+    _Measure(lambda _: None, None).run(file, size)
 
 
 class _Machine:
@@ -85,11 +94,10 @@ class _Machine:
         self._memo: dict[int, Any] = {}
         self._left = 0
 
-    def run(self, file: io.BytesIO) -> Any:
-        self._left = _MOST_EXPANSION * file.getbuffer().nbytes
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-            if count >= _MOST_INSTRUCTIONS:
-                raise ValueError(f"more than {_MOST_INSTRUCTIONS} instructions")
+    def run(self, file: BinaryIO, size: int) -> Any:
+        self._left = _MOST_EXPANSION * size
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(file), 1):
+            INSTRUCTIONS.check(count, "pickle")
             name = opcode.name
             if name in _PUSHES:
                 self._stack.append(argument)
@@ -246,12 +254,15 @@ class _Machine:
     def _within_bounds(self, made: Any) -> Any:
         """What a call made. One value of the file may be the argument of many calls, and each could copy it."""
         if isinstance(made, Storage):
-            self._left -= made.elements.nbytes
+            self._take(made.elements.nbytes)
         elif isinstance(made, dict | list | bytes):
-            self._left -= len(made)
-        if self._left < 0:
-            raise ValueError("more content than fits in the file")
+            self._take(len(made))
         return made
+
+    def _take(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise OverBudgetError("pickle: more content than fits in the file; save the state_dict alone")
 
     def _build(self) -> None:
         (state,) = self._last(1)
@@ -266,6 +277,32 @@ class _Machine:
         self._stack.append(self._storage(identity))
 
 
+class _Measure(_Machine):
+    """Counts what calls and states would copy, whatever is called; only containers are made."""
+
+    def _called(self, called: Any, args: Any) -> Any:
+        if not isinstance(args, tuple):
+            raise TypeError("arguments that are no tuple")
+        name = called.name if isinstance(called, Global) else ""
+        for argument in args:
+            if isinstance(argument, _SIZED):
+                self._take(len(argument))
+            elif name == "builtins.bytearray" and isinstance(argument, int):
+                self._take(argument)
+        if name in _CONTAINERS:
+            return _CALLS[name](*args)
+        return Inert(name)
+
+    def _build(self) -> None:
+        (state,) = self._last(1)
+        for part in state if isinstance(state, tuple) else (state,):
+            self._take(len(part) if isinstance(part, _SIZED) else 0)
+
+
+#: What a call may copy.
+_SIZED = (dict, list, tuple, str, bytes, bytearray)
+#: Calls whose results can be changed, and be the argument of others.
+_CONTAINERS = ("collections.OrderedDict", "builtins.set", "_codecs.encode")
 #: Instructions that push their argument.
 _PUSHES = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"}
 _PUSHES |= {"STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}

@@ -8,6 +8,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
+from ivit_onnx.arrays import open_npz
 from ivit_onnx.errors import CheckpointError
 
 __all__ = ["is_npz", "read_npz"]
@@ -27,8 +28,8 @@ def read_npz(file: BinaryIO) -> dict[str, torch.Tensor]:
 
     Raises CheckpointError for arrays of other types than numbers, and whatever a damaged file leads to.
     """
-    with np.load(file, allow_pickle=False) as arrays:
-        tensors = {name.replace("/", "."): _tensor(name, arrays[name]) for name in arrays.files}
+    arrays = open_npz(file)
+    tensors = {name.replace("/", "."): _tensor(name, arrays[name]) for name in arrays}
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_OPTIMIZER)}
     return {name.removeprefix(_PARAMETERS): tensor for name, tensor in tensors.items()}
 

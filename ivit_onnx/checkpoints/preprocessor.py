@@ -98,7 +98,7 @@ def _sizes(
     size = content.get(key)
     if isinstance(size, dict):
         shorter, both = size.get("shortest_edge"), image_size((size.get("height"), size.get("width")))
-        return (shorter if type(shorter) is int and shorter > 0 and both is None else None), both
+        return (shorter if type(shorter) is int and image_size(shorter) and both is None else None), both
     kind = content.get("image_processor_type") or content.get("feature_extractor_type")
     one = image_size(size)
     if type(size) is not int or square:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ivit_onnx.budgets import TEXT_BYTES
 from ivit_onnx.checkpoints.files import File, read_content
 from ivit_onnx.errors import CheckpointError
+from ivit_onnx.files import parse_json
+from ivit_onnx.inputs import read_input, reason_of
 
 __all__ = ["read_shards"]
-
-_MOST_BYTES = 64 << 20
 
 
 def read_shards(index: Path) -> dict[str, torch.Tensor]:
@@ -44,12 +44,12 @@ def read_shards(index: Path) -> dict[str, torch.Tensor]:
 
 def _parts(index: Path) -> dict[str, set[str]]:
     """The names of tensors by the file they are in."""
-    if index.stat().st_size > _MOST_BYTES:
-        raise CheckpointError(f"{index} has {index.stat().st_size} bytes, expected an index")
     try:
-        content = json.loads(index.read_bytes(), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{index} is a damaged index of parts ({' '.join(str(error).split())[:200]})") from None
+        content = parse_json(read_input(index, TEXT_BYTES), _unique)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {index}: {reason_of(error)}") from None
+    except ValueError as error:
+        raise CheckpointError(f"{index} is a damaged index of parts ({reason_of(error)[:200]})") from None
     places = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(places, dict) or not places:
         raise CheckpointError(f"{index} is JSON without a weight_map: give the file of the weights")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 
+from ivit_onnx.budgets import check_expansion
 from ivit_onnx.errors import CheckpointError
 
 __all__ = [
@@ -44,7 +45,16 @@ def checked_names(content: Mapping[Any, Any], title: str) -> StateDict:
                 f"tensor {name} has more elements than the file ({list(tensor.shape)}): it was saved from an expanded "
                 "tensor; save tensor.contiguous()"
             )
+    _check_shared(content.values(), title)
     return {str(name): tensor for name, tensor in content.items()}
+
+
+def _check_shared(tensors: Collection[torch.Tensor], title: str) -> None:
+    """Raise CheckpointError where many tensors are views of the same few bytes, which become copies."""
+    dense = [tensor for tensor in tensors if tensor.layout is torch.strided and not tensor.is_meta]
+    stored = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in dense}
+    views = sum(tensor.numel() * tensor.element_size() for tensor in dense)
+    check_expansion(sum(stored.values()), views, f"tensors of {title}", CheckpointError)
 
 
 def check_tensors(

@@ -28,6 +28,7 @@ from ivit_onnx.errors import CheckpointError, IvitError
 from ivit_onnx.files import atomic_write, parse_json
 from ivit_onnx.quant.exponents import SOFTMAX_BITS
 from ivit_onnx.quant.tables import Nonlinear, nonlinear_named
+from ivit_onnx.safetensors_header import header_length
 
 __all__ = ["Trained", "read_trained", "write_trained"]
 
@@ -110,12 +111,9 @@ def _softmax_bits(text: str) -> int:
 def _metadata(file: File) -> dict[str, str]:
     """The metadata of a safetensors file that has been read; {} for a file of another kind."""
     with file.open() as opened:
-        head = opened.read(9)
-        if len(head) < 9 or head[8:] != b"{":
-            return {}
         try:
-            header = parse_json(b"{" + opened.read(int.from_bytes(head[:8], "little") - 1))
+            header = parse_json(opened.read(header_length(opened)))
         except ValueError:
             return {}
-    found = header.get("__metadata__")
+    found = header.get("__metadata__") if isinstance(header, dict) else None
     return found if isinstance(found, dict) else {}

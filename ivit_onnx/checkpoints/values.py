@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -74,7 +73,7 @@ def _colours(lowest: float) -> Callable[[Any], tuple[float, ...] | None]:
 
 
 def _share(value: Any) -> float | None:
-    fits = type(value) in (int, float) and math.isfinite(value) and 0 < value <= 1
+    fits = type(value) in (int, float) and 0 < value <= 1
     return float(value) if fits else None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from PIL import Image
 
+from ivit_onnx.budgets import CLASSES
 from ivit_onnx.datasets.base import ImageDataset, Split
 from ivit_onnx.datasets.order import natural_key
 from ivit_onnx.decoding import to_rgb
@@ -60,6 +61,7 @@ class HuggingFaceDataset(ImageDataset):
         labels = self._data[self._label][:] if len(self._data) else []
         if not labels or not all(isinstance(label, int) and label >= 0 for label in labels):
             raise ImageError(f"expected class labels or numbers from 0 in the column {self._label!r}, found {feature}")
+        CLASSES.check(max(labels) + 1, f"the column {self._label!r}", ImageError)
         return [str(number) for number in range(max(labels) + 1)]
 
     def __len__(self) -> int:

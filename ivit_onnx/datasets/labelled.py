@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ivit_onnx.budgets import CLASSES
 from ivit_onnx.class_names import read_class_names
 from ivit_onnx.datasets.base import ImageDataset
 from ivit_onnx.datasets.order import ClassOrder, order_classes
@@ -47,7 +48,7 @@ class LabelledFolder(ImageDataset):
             )
         names = [label for label in found if label is not None]
         if all(name.isdecimal() for name in names):
-            self.labels = [int(name) for name in names]
+            self.labels = [_class_number(name, labels) for name in names]
             self.classes = [str(number) for number in range(max(self.labels) + 1)]
         else:
             self.classes, self.order_note = order_classes(set(given.values()), order)
@@ -152,6 +153,13 @@ def _cells(line: str) -> list[str]:
     words = cells[1].split()
     boxes = len(words) > 1 and len(words) % 5 == 0 and all(word.isdecimal() for word in words[1:5])
     return [cells[0], words[0]] if boxes else [cell for cell in cells[:2] if cell]
+
+
+def _class_number(text: str, labels: str | os.PathLike[str]) -> int:
+    """The number of a class. A list of all classes up to the largest is made from them."""
+    number = int(text) if len(text) < 19 else 10**18
+    CLASSES.check(number + 1, labels, ImageError)
+    return number
 
 
 def _stem(name: str) -> str:

@@ -19,7 +19,7 @@ def natural_key(name: str) -> tuple[list[str | int], str]:
 
     The order is that of `timm.data.readers.reader_image_folder`; names that it does not tell apart are sorted as text.
     """
-    parts = re.split(r"(\d+)", name.lower())
+    parts = re.split(r"(\d{1,1000})", name.lower())  # Python reads no longer numbers
     return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
 
 

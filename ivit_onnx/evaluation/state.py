@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ivit_onnx.budgets import TEXT_BYTES
 from ivit_onnx.errors import IvitError
 from ivit_onnx.evaluation.counts import Counts
 from ivit_onnx.files import atomic_write, check_output, parse_json
+from ivit_onnx.inputs import open_input, read_input
 
 __all__ = ["State", "file_hash"]
 
@@ -42,7 +44,7 @@ class State:
 
     def _read(self, path: Path) -> tuple[Counts, list[int]]:
         try:
-            content = parse_json(path.read_text(encoding="utf-8"))
+            content = parse_json(read_input(path, TEXT_BYTES))
             if content["format"] != _FORMAT:
                 raise ValueError("another format")
             identity, counts = content["identity"], Counts.from_json(content["counts"])
@@ -77,6 +79,6 @@ def file_hash(model: PathLike) -> str:
     content = hashlib.sha256()
     for path in (Path(model), Path(f"{os.fspath(model)}.data")):
         if path.is_file():
-            with path.open("rb") as file:
+            with open_input(path) as file:
                 content.update(hashlib.file_digest(file, "sha256").digest())
     return content.hexdigest()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from ivit_onnx.errors import TrainingError
+from ivit_onnx.inputs import open_input, reason_of
 
 __all__ = ["COLUMNS", "CSV", "TENSORBOARD", "Metrics"]
 
@@ -51,7 +55,10 @@ def _rows(path: Path, step: int) -> list[dict[str, str]]:
     """The whole rows of up to `step`; the last one may be torn."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with io.TextIOWrapper(open_input(path), newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise TrainingError(f"cannot read {path}: {reason_of(error)}; remove it to go on without") from None
     whole = [{name: row.get(name) or "" for name in COLUMNS} for row in rows]
     return [row for row in whole if row["step"].isdigit() and int(row["step"]) <= step]

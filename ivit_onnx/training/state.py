@@ -9,8 +9,11 @@ from typing import Any
 
 import torch
 
+from ivit_onnx.budgets import WEIGHT_BYTES
+from ivit_onnx.checkpoints.restricted import restricted_load
 from ivit_onnx.errors import TrainingError
 from ivit_onnx.files import atomic_write, parse_json
+from ivit_onnx.inputs import open_input
 
 __all__ = ["STATE", "load_state", "save_state"]
 
@@ -35,7 +38,10 @@ def load_state(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
     if not path.exists():
         return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with open_input(path, WEIGHT_BYTES) as file:
+            state = restricted_load(file)
+        if state is None:
+            raise ValueError("PyTorch does not read it")
         if state.pop("format") != _FORMAT:
             raise ValueError("of another version")
         options = parse_json(state.pop("options"))

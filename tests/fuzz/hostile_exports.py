@@ -7,6 +7,7 @@ bodies, kernels and the PyTorch twin, and from the provider besides.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,20 @@ from ivit_onnx.models import Twin, from_timm
 from ivit_onnx.proof import prove
 from ivit_onnx.quant.tables import nonlinear_named
 from ivit_onnx.verification import verify
+from model_bombs import bomb_of_zlib
 from networks import DATA, SIZE, images, timm_network, timm_swin
 
 PUBLISHED = ("deit_micro_ivit.pth.tar", "swin_micro_ivit.pth.tar")
 NUMBERS = [0, -1, 1, 2, 7, 16, 31, 64, 1e-30, 1e-6, 0.5, 3e4, 1e30, 2**31, 2**63, float("nan"), float("inf")]
 NUMBERS += [None, "1", [], True]
+NUMBERS += [12_000, 10**400, 5e-324]
+#: Texts of metadata that ask for too much.
+TEXTS: list[Callable[[], str]] = [
+    lambda: bomb_of_zlib(""),
+    lambda: "[" * 500 + "]" * 500,
+    lambda: "[" + "0," * (9 << 20) + "0]",
+    lambda: "9" * 4000,
+]
 #: What is spoiled of the metadata of a training, scales and n more often than the rest.
 DECISIONS = ("quantization", "quantization", "quantization", "arch", "preprocess", "softmax_bits", "nonlinear")
 
@@ -112,7 +122,9 @@ def with_other_metadata(path: Path, checkpoint: Path, rng: Rng) -> str:
         value = json.loads(entry.value)
     except ValueError:
         value = None
-    if isinstance(value, dict) and value and below(rng, 2):
+    if below(rng, 6) == 0:
+        entry.value = TEXTS[below(rng, len(TEXTS))]()
+    elif isinstance(value, dict) and value and below(rng, 2):
         spoil_number(value, rng)
         entry.value = json.dumps(value)
     else:

@@ -1,11 +1,13 @@
-"""Spoiled checkpoints and calibration caches: read, or refused with an error of one line."""
+"""Spoiled checkpoints, calibration caches, images and labels: read, or refused with an error of one line."""
 
 from __future__ import annotations
 
 import copy
 import io
 import pickle
+import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ import numpy as np
 import torch
 from safetensors.torch import save as save_safetensors
 
-from fuzz.file_mutations import saved, spoil_bytes, spoil_safetensors, spoil_tensors
+from fuzz.file_mutations import below, saved, spoil_bytes, spoil_safetensors, spoil_tensors
+from fuzz.hostile_inputs import read_images_of, read_labels_of, samples, special, spoiled
 from ivit_onnx.architectures import Preprocess
 from ivit_onnx.calibration import apply_calibration, collect_statistics, load_calibration, recipe, save_calibration
 from ivit_onnx.checkpoints import load_checkpoint
@@ -37,6 +40,7 @@ def prepare(folder: Path) -> None:
     save_calibration(folder / "cache", collect_statistics(twin, images(8), FINGERPRINT))
     _prepared["cache"] = (folder / "cache").read_bytes()
     _prepared["twin"] = twin
+    _prepared["samples"] = samples(folder)
 
 
 def good_files(kind: str) -> dict[str, bytes]:
@@ -114,10 +118,38 @@ def read_cache(path: Path) -> str:
     return "read cache"
 
 
+READERS: dict[str, Callable[[Path], str]] = {
+    "checkpoint": read_checkpoint,
+    "cache": read_cache,
+    "images": read_images_of,
+    "labels": read_labels_of,
+}
+
+
+def read(kind: str, path: Path) -> str:
+    """What becomes of a file of that kind."""
+    try:
+        return READERS[kind](path)
+    except IvitError as error:
+        return refused(kind, error)
+
+
 def check(seed: int, folder: Path) -> str:
     rng = np.random.default_rng(seed)
+    for old in folder.glob("case.*"):
+        shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+    kind = rng.random()
+    if kind < 0.02:
+        path, reader = folder / "case.png", [*READERS][below(rng, len(READERS))]
+        special(path, rng)
+        return read(reader, path)
+    if kind < 0.4:
+        reader, ending, content = spoiled(_prepared["samples"][below(rng, len(_prepared["samples"]))], rng)
+        path = folder / f"case.{ending}"
+        path.write_bytes(content)
+        return read(reader, path)
     path = folder / "case.file"
-    if rng.random() < 0.3:
+    if kind < 0.55:
         spoil = spoil_safetensors if rng.random() < 0.7 else spoil_bytes
         path.write_bytes(spoil(_prepared["cache"], rng))
         return read_cache(path)

@@ -1,0 +1,88 @@
+"""PyTorch's own restricted reader of files of torch.save, with the bounds that it does not have."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import warnings
+import zipfile
+from typing import Any, BinaryIO
+
+import torch
+
+from ivit_onnx.budgets import OverBudgetError
+from ivit_onnx.checkpoints.inert import measure
+from ivit_onnx.zip_members import members
+
+__all__ = ["restricted_load"]
+
+#: Pickles at the beginning of a file of torch.save before 1.6.
+_PICKLES = 5
+
+
+def restricted_load(file: BinaryIO) -> Any:
+    """What PyTorch makes of an open file: tensors and plain containers; None where it refuses, whatever the reason.
+
+    Raises OverBudgetError where it would make more than fits in the file.
+    """
+    _check(file)
+    file.seek(0)
+    try:
+        # Training scripts keep their options beside the weights. A Namespace is plain data: making one runs no code.
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+            warnings.simplefilter("ignore")
+            # It would unpack a tar file into the folder of temporary files; not one without a descriptor.
+            return torch.load(_NoDescriptor(file), map_location="cpu", weights_only=True)
+    except Exception:  # also of a damaged file, which the second reader finds out
+        return None
+
+
+def _check(file: BinaryIO) -> None:
+    """Measure every pickle that the reader may come to."""
+    size = file.seek(0, os.SEEK_END)
+    try:
+        if zipfile.is_zipfile(file):
+            entries = [entry for entry in members(file) if entry.filename.lower().endswith("data.pkl")]
+            with zipfile.ZipFile(file) as archive:
+                for entry in entries:
+                    with archive.open(entry) as opened:
+                        measure(io.BytesIO(opened.read()), entry.file_size)
+        else:
+            file.seek(0)
+            for _ in range(_PICKLES):
+                measure(file, size)
+    except OverBudgetError:
+        raise
+    except Exception:  # a damaged file, or one of another kind: what comes before the damage is within the bounds
+        return
+
+
+class _NoDescriptor(io.BufferedReader):
+    """An open file that only Python can read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(_Raw(file))
+
+    def fileno(self) -> int:
+        raise io.UnsupportedOperation("fileno")
+
+
+class _Raw(io.RawIOBase):
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._file.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
