@@ -87,9 +87,9 @@ def read_metadata(model: PathLike) -> dict[str, str]:
         ModelError: the file is missing, not ONNX, or has no `ivit.` metadata.
     """
     try:
-        proto = onnx.load(os.fspath(model), load_external_data=False)
+        proto = onnx.load(os.fspath(model), format="protobuf", load_external_data=False)
     except (OSError, DecodeError) as error:
-        raise ModelError(f"cannot read {model}: {error}") from None
+        raise ModelError(f"cannot read {model}: {getattr(error, 'strerror', None) or error}") from None
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     check_metadata(metadata, model)
     return metadata

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError, Message
 from ivit_onnx.errors import ModelError
 from ivit_onnx.function_calls import check_calls
 
-__all__ = ["load_graph", "load_with_weights"]
+__all__ = ["external_files", "load_graph", "load_with_weights"]
 
 #: Operators of any number of inputs. Kernels of ONNX Runtime crash where one of these is left out.
 _VARIADIC = frozenset({"Max", "Mean", "Min", "Sum"})
@@ -44,10 +44,23 @@ def load_with_weights(path: str | os.PathLike[str]) -> onnx.ModelProto:
     """The model with external data; ModelError when anything of it is missing or damaged."""
     model = load_graph(path)
     try:
-        onnx.load_external_data_for_model(model, str(Path(path).resolve().parent))
+        onnx.load_external_data_for_model(model, str(Path(os.path.realpath(path)).parent))
     except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as error:
         raise ModelError(f"cannot read the weights of {path}: {' '.join(str(error).split())}") from None
     return model
+
+
+def external_files(model: onnx.ModelProto, path: str | os.PathLike[str]) -> list[Path]:
+    """The files beside the model file `path` that hold tensors of the model, each once, sorted."""
+    folder = Path(os.path.realpath(path)).parent
+    tensors = list(model.graph.initializer)
+    for nodes in (model.graph.node, *(function.node for function in model.functions)):
+        for node in _with_inner(nodes):
+            for attribute in node.attribute:
+                tensors += [attribute.t, *attribute.tensors, *attribute.g.initializer]
+                tensors += [tensor for graph in attribute.graphs for tensor in graph.initializer]
+    places = (entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location")
+    return [folder / place for place in sorted({*places})]
 
 
 def _with_inner(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:

@@ -73,10 +73,11 @@ class State:
 
 
 def file_hash(model: PathLike) -> str:
-    """SHA-256 of a model's file, and of its data beside it."""
+    """SHA-256 of a model's file, and of the files that it names for its weights, whatever they are called."""
+    from ivit_onnx.model_files import external_files, load_graph
+
     content = hashlib.sha256()
-    for path in (Path(model), Path(f"{os.fspath(model)}.data")):
-        if path.is_file():
-            with path.open("rb") as file:
-                content.update(hashlib.file_digest(file, "sha256").digest())
+    for path in (Path(model), *external_files(load_graph(model), model)):
+        with path.open("rb") as file:
+            content.update(hashlib.file_digest(file, "sha256").digest())
     return content.hexdigest()
