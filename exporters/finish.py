@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from ivit_onnx.files import utf8_path
 from ivit_onnx.opset import DOMAIN, FLAT_FUNCTIONS, function_protos
 
 __all__ = ["IR_VERSION", "MAX_PROTO_BYTES", "InlineComposites", "finish", "flatten", "save"]
@@ -85,4 +86,4 @@ def save(model: ir.Model, path: Path, *, max_proto_bytes: int = MAX_PROTO_BYTES)
     else:
         proto = ir.to_proto(model)
         path.write_bytes(proto.SerializeToString(deterministic=True))
-    onnx.checker.check_model(str(path), full_check=True)
+    onnx.checker.check_model(utf8_path(path), full_check=True)

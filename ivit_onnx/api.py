@@ -31,7 +31,7 @@ from ivit_onnx.datasets.dead_leaves import dead_leaves
 from ivit_onnx.errors import CalibrationError, ExportError
 from ivit_onnx.exported import load_twin, read_metadata, write_metadata
 from ivit_onnx.exporters import INPUT_TYPES, InputType, build_graph, certify, finish, save
-from ivit_onnx.files import atomic_write, check_output
+from ivit_onnx.files import atomic_write, check_output, is_file, utf8_path
 from ivit_onnx.images import ImageSource, count_images, left_out, read_images
 from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.numbers import check_colours, check_numbers
@@ -260,6 +260,10 @@ def export(
     _check_options(softmax_bits, nonlinear, input)
     steps = recipe(calib_preset, calib_method)
     check_output(output, force=force)
+    try:
+        utf8_path(output)  # as ONNX Runtime wants it
+    except ValueError as error:
+        raise ExportError(f"cannot write {output}: {error}") from None
     choice = Choice(key, prefix, weights)
     loaded = load_checkpoint(
         checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act, pool=pool, plain=plain, choice=choice
@@ -308,7 +312,7 @@ def export(
     proof = certify(proto)
     with atomic_write(output, force=force) as temporary:
         save(proto, temporary)
-    files = [path for path in (Path(output), Path(f"{output}.data")) if path.is_file()]
+    files = [path for path in (Path(output), Path(f"{output}.data")) if is_file(path)]
     return ExportReport(
         output=str(output),
         files=[str(path) for path in files],

@@ -11,7 +11,7 @@ from ivit_onnx.budgets import WEIGHT_BYTES, check_expansion
 from ivit_onnx.errors import ModelError
 from ivit_onnx.inputs import check_input, reason_of
 
-__all__ = ["check_external_data"]
+__all__ = ["check_external_data", "external_files"]
 
 
 def check_external_data(model: onnx.ModelProto, folder: Path) -> None:
@@ -39,6 +39,13 @@ def check_external_data(model: onnx.ModelProto, folder: Path) -> None:
         wanted += length
         WEIGHT_BYTES.check(wanted, "external data", ModelError)
     check_expansion(sum(sizes.values()), wanted, "external data", ModelError)
+
+
+def external_files(model: onnx.ModelProto, folder: Path) -> list[Path]:
+    """The files in `folder`, that of the model, that hold tensors of the model, each once, sorted."""
+    external = (tensor for tensor in _tensors(model) if tensor.data_location == onnx.TensorProto.EXTERNAL)
+    places = {entry.value for tensor in external for entry in tensor.external_data if entry.key == "location"}
+    return [folder / place for place in sorted(places)]
 
 
 def _size(folder: Path, location: str) -> int:

@@ -16,7 +16,7 @@ from ivit_onnx.budgets import TEXT_BYTES, check_depth
 from ivit_onnx.errors import ExportError
 from ivit_onnx.inputs import read_input
 
-__all__ = ["atomic_write", "check_output", "parse_json", "read_text"]
+__all__ = ["atomic_write", "check_output", "is_file", "parse_json", "read_text", "utf8_path", "writing"]
 
 #: Of integers in JSON: those of 64 bits, with their sign. Others do not fit floating point or tensors.
 _MOST_DIGITS = 20
@@ -25,24 +25,43 @@ _MOST_DIGITS = 20
 def check_output(path: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Raise ExportError unless a file can be written at `path`; to be called before any long work.
 
-    The folder must exist and accept new files. An existing regular file is allowed only with `force`; a folder or a
-    device never is.
+    The folder must exist and accept new files. An existing regular file is allowed only with `force`; a folder, a
+    device or a link never is: to replace a link, or what it leads to, are two things, of which neither is asked for.
     """
     path = Path(path)
-    try:
+    if "\0" in os.fspath(path):
+        raise ExportError(f"cannot write {path}: expected the name of a file, found one with a zero byte")
+    with writing(path):
+        if path.is_symlink():
+            raise ExportError(f"cannot write {path}: it is a link; name the file that it leads to, or remove it")
         if path.is_dir():
             raise ExportError(f"cannot write {path}: it is a folder; pass the name of a file")
         if os.path.lexists(path):
-            if not path.is_symlink() and not path.is_file():
+            if not path.is_file():
                 raise ExportError(f"cannot write {path}: it exists and is not a regular file")
             if not force:
                 raise ExportError(f"{path} exists; pass --force to replace it")
         if not path.parent.is_dir():
             raise ExportError(f"cannot write {path}: the folder {path.parent} does not exist")
         _temporary_folder(path).rmdir()
-    except OSError as error:
-        raise _cannot_write(path, error) from None
     return path
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns what the system has against writing `path` in the block, as a full disk, into an ExportError.
+
+    Libraries may raise an error of their own after one of the system; the system's is the reason.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__context__
+        if cause is None:
+            raise
+        raise ExportError(f"cannot write {path}: {cause.strerror or cause}") from None
 
 
 @contextmanager
@@ -57,17 +76,13 @@ def atomic_write(path: str | os.PathLike[str], *, force: bool = False) -> Iterat
     Raises ExportError when the destination exists and `force` is not given, or when it cannot be written.
     """
     path = check_output(path, force=force)
-    try:
+    with writing(path):
         folder = _temporary_folder(path)
-    except OSError as error:
-        raise _cannot_write(path, error) from None
-    try:
-        yield folder / path.name
-        _publish(folder, path, force=force)
-    except OSError as error:  # the disk is full, for example
-        raise _cannot_write(path, error) from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            yield folder / path.name
+            _publish(folder, path, force=force)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _publish(folder: Path, path: Path, *, force: bool) -> None:
@@ -79,7 +94,7 @@ def _publish(folder: Path, path: Path, *, force: bool) -> None:
     for target in [path, *(path.with_name(companion.name) for companion in companions)]:
         check_output(target, force=force)
     stale = path.with_name(path.name + ".data")
-    if companions or (force and path.exists() and stale.is_file()):
+    if companions or (force and path.exists() and is_file(stale)):
         path.unlink(missing_ok=True)
         stale.unlink(missing_ok=True)
     for companion in companions:
@@ -88,12 +103,21 @@ def _publish(folder: Path, path: Path, *, force: bool) -> None:
 
 
 def _temporary_folder(path: Path) -> Path:
-    return Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.", suffix=".tmp", dir=path.parent))
+    name = os.fsencode(path.name)[:100].decode("ascii", "ignore")  # one of 255 bytes has no room for more
+    return Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".tmp", dir=path.parent))
 
 
-def _cannot_write(path: Path, error: Exception) -> ExportError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return ExportError(f"cannot write {path}: {reason}")
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a regular file, or a link to one, is there. Raises nothing, as Path.is_file does for a name too long."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def utf8_path(path: str | os.PathLike[str]) -> str:
+    """The path as libraries in C++ take it, whatever the locale. Raises ValueError for a name that is not UTF-8."""
+    try:
+        return os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("expected a name in UTF-8, found other bytes: rename it") from None
 
 
 def parse_json(text: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:

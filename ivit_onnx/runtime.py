@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import ivit_onnx
 from ivit_onnx.errors import IvitError, MissingExtraError, ModelError
 from ivit_onnx.inputs import check_input, reason_of
+from ivit_onnx.files import utf8_path
 from ivit_onnx.numbers import check_numbers
 from ivit_onnx.opset_version import check_opset_version
 from ivit_onnx.processors import processors
@@ -28,6 +30,7 @@ __all__ = [
     "Provider",
     "create_session",
     "library_path",
+    "load_runtime",
     "register",
     "require_providers",
 ]
@@ -46,6 +49,9 @@ DEVICES: Mapping[str, tuple[Provider, ...]] = {
     "ivit-cpu": ((IVIT, {"device": "cpu"}), CPU),
     "ivit-cuda": ((IVIT, {"device": "cuda"}), CPU),
 }
+
+#: The oldest ONNX Runtime that has what the library calls.
+OLDEST = (1, 23)
 
 #: The execution providers that give the integers of the function bodies; tests compare each of them.
 CHECKED = (CPU, CUDA, IVIT)
@@ -75,14 +81,10 @@ def register() -> list[Any]:
     `provider="ivit-cpu"` does both.
 
     Raises:
-        MissingExtraError: ONNX Runtime is not installed, or is older than 1.23.
+        MissingExtraError: ONNX Runtime is not installed, or too old.
         IvitError: The package was installed without its native library, or it does not load.
     """
-    ort = _onnxruntime()
-    if not hasattr(ort, "register_execution_provider_library"):
-        raise MissingExtraError(
-            f"{IVIT} needs onnxruntime 1.23 or newer, found {ort.__version__}: pip install 'ivit-onnx[cpu]'"
-        )
+    ort = load_runtime()
     with _registering:
         found = _provider_devices(ort)
         if not found:
@@ -138,15 +140,16 @@ def create_session(
         IvitError: A provider is not known to give the model's integers, and `unchecked_providers` is not set.
         OptionError: `threads` is out of its range.
     """
-    ort = _onnxruntime()
+    ort = load_runtime()
     check_numbers(threads=threads)
     source: str | bytes
     if isinstance(model, bytes):
         name, source = "the model in memory", model
     else:
-        name = source = os.fspath(model)
+        name = os.fspath(model)
         try:
             check_input(model)
+            source = utf8_path(name)
         except FileNotFoundError:
             raise ModelError(f"{name}: no such model file") from None
         except (OSError, ValueError) as error:
@@ -188,7 +191,7 @@ def create_session(
     prepared = f"kernels {kernels}, {IVIT} {sorted(compiler.items()) if compiled else None}"
     if not _is_prepared(options, prepared):
         if kernels and not (compiled and _provider_brings_operators(ort)):
-            options.register_custom_ops_library(library_path())
+            _add_operators(options)
         if compiled:
             _add_compiler(options, compiler)
         options.add_session_config_entry(_PREPARED, prepared)
@@ -229,6 +232,16 @@ def _is_prepared(options: Any, wanted: str) -> bool:
             f"for {wanted}"
         )
     return True
+
+
+def _add_operators(options: Any) -> None:
+    """Adds the library's operators to session options. It refuses a wrong IVIT_CPU, for example."""
+    try:
+        options.register_custom_ops_library(library_path())
+    except Exception as error:  # ONNX Runtime has one exception type for each status, without a common base
+        if not type(error).__module__.startswith("onnxruntime."):
+            raise
+        raise IvitError(f"the kernels cannot be registered: {' '.join(str(error).split())}") from error
 
 
 def _add_compiler(options: Any, provider_options: dict[str, Any]) -> None:
@@ -273,7 +286,7 @@ def require_providers(names: Sequence[str]) -> None:
 
     Raises MissingExtraError naming the package to install, IvitError for a provider that has no package of ours.
     """
-    ort = _onnxruntime()
+    ort = load_runtime()
     available = ort.get_available_providers()
     for name in names:
         if name in available:
@@ -307,13 +320,20 @@ def _advice(provider: str) -> str:
     )
 
 
-def _onnxruntime() -> Any:
+def load_runtime() -> Any:
+    """The package onnxruntime. Raises MissingExtraError when it is not installed, does not start, or is too old."""
+    advice = "pip install 'ivit-onnx[cpu]' (or 'ivit-onnx[gpu]') brings it"
     try:
         import onnxruntime
-    except ModuleNotFoundError as error:
-        if error.name != "onnxruntime":
-            raise
-        raise MissingExtraError(
-            "ONNX Runtime is not installed; pip install 'ivit-onnx[cpu]' (or 'ivit-onnx[gpu]') brings it"
-        ) from None
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError):
+            if error.name != "onnxruntime":
+                raise
+            raise MissingExtraError(f"ONNX Runtime is not installed; {advice}") from None
+        raise MissingExtraError(f"ONNX Runtime does not start ({' '.join(str(error).split())}); {advice}") from error
+    found = re.match(r"(\d+)\.(\d+)", getattr(onnxruntime, "__version__", ""))
+    if found is None or (int(found[1]), int(found[2])) < OLDEST:
+        version = "one without a version" if found is None else onnxruntime.__version__
+        wanted = ".".join(map(str, OLDEST))
+        raise MissingExtraError(f"expected onnxruntime {wanted} or newer, found {version}; {advice}")
     return onnxruntime

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ivit_onnx.architectures import Size, architecture_from_json, known_architecture
 from ivit_onnx.bench.products import Subject, our_product, product_path
 from ivit_onnx.bench.settings import Settings
-from ivit_onnx.errors import CheckpointError, ModelError
+from ivit_onnx.errors import CheckpointError, IvitError, ModelError
 from ivit_onnx.metadata import describe
-from ivit_onnx.runtime import create_session
+from ivit_onnx.runtime import create_session, load_runtime
 
 if TYPE_CHECKING:
     from ivit_onnx.quant.tables import Nonlinear
@@ -53,7 +53,10 @@ class Model:
 
 def default_cache() -> Path:
     """`ivit-bench` in the user's folder for caches."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ivit-bench"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ivit-bench"
+    except RuntimeError:
+        raise IvitError("no home folder to keep prepared models in: pass --cache") from None
 
 
 def model_file(
@@ -64,8 +67,7 @@ def model_file(
 
     Raises ModelError when the file is not an exported model.
     """
-    import onnxruntime
-
+    onnxruntime = load_runtime()
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = create_session(path, session_options=options, threads=1)

@@ -117,7 +117,8 @@ def _write_weights(subject: Subject, source: Path, path: Path) -> None:
             raise CheckpointError(f"{subject.checkpoint} is not of {subject.arch.name}: {error}") from None
         # A checkpoint without biases of queries, keys and values has zeros.
         state = {name: loaded[name] if name in loaded else 0 * zero for name, zero in state.items()}
-    torch.save(state, path)
+    with path.open("wb") as file:  # its errors are those of the system
+        torch.save(state, file)
 
 
 def _write_float(subject: Subject, source: Path, path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ivit_onnx.errors import IvitError
+from ivit_onnx.files import is_file
 
 __all__ = ["main"]
 
@@ -174,7 +175,7 @@ def main() -> int:
 def _read_once(path: Path) -> None:
     """Bring the model and its companion into the system's file cache, so that a start is not a test of the disk."""
     for file in (path, Path(f"{path}.data"), path.with_suffix(".bin")):
-        if file.is_file():
+        if is_file(file):
             with file.open("rb") as stream:
                 while stream.read(1 << 20):
                     pass

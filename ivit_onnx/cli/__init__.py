@@ -1,14 +1,14 @@
 """The commands: ivit-export, ivit-run, ivit-verify, ivit-bench, ivit-eval, ivit-report and ivit-train.
 
-Exit status: 0 success, 1 `ivit-verify` found a difference, or some of the images of `ivit-run` or `ivit-eval` could not
-be read, 2 the input or the options are wrong (one line on standard error says how). Anything else that is raised is a
-defect and shows its traceback.
+Their exit status, whatever they meet, is one of `STATUSES`. With 2 there is one line on standard error that says what
+was expected, what was found and what to do, and every output file is as it was before. Text that comes from files or
+from the command line is printed with escapes for all that a terminal would act on (`ivit_onnx.printable`). Anything
+else that is raised is a defect and shows its traceback.
 """
 
 from __future__ import annotations
 
 import importlib
-import io
 import signal
 import sys
 import warnings
@@ -16,9 +16,22 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
+from ivit_onnx.cli._streams import standard_streams
 from ivit_onnx.errors import IvitError
+from ivit_onnx.printable import printable
 
-__all__ = ["bench_main", "eval_main", "export_main", "report_main", "run_main", "train_main", "verify_main"]
+__all__ = ["STATUSES", "bench_main", "eval_main", "export_main", "report_main", "run_main", "train_main", "verify_main"]
+
+#: What each exit status means; docs/usage.md has the same. A reader of standard output that goes away changes nothing.
+STATUSES = {
+    0: "success",
+    1: "`ivit-verify` found a float, a possible overflow or a difference, or `ivit-run` or `ivit-eval` could not read "
+    "some of the images",
+    2: "the input, an option or the environment is wrong, or a file or standard output cannot be written",
+    129: "ended by SIGHUP, when its terminal was closed",
+    130: "interrupted by Ctrl-C",
+    143: "ended by SIGTERM",
+}
 
 #: Packages that only come with an extra of ivit-onnx.
 OPTIONAL_PACKAGES = frozenset(
@@ -69,8 +82,13 @@ def _main(command: str, arguments: Sequence[str] | None, *, extras: str) -> int:
     _clean_up_when_terminated()
     # Pillow warns of what it can read all the same, and names of files need not be text.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    with standard_streams() as streams:
+        status = _status(command, arguments, extras)
+        lost = streams.lost()
+        return status if lost is None else _complain(f"cannot write to standard output: {lost}")
+
+
+def _status(command: str, arguments: Sequence[str] | None, extras: str) -> int:
     try:
         app = importlib.import_module(f"ivit_onnx.cli.{command}").app
         name = f"ivit-{command}"
@@ -85,12 +103,12 @@ def _main(command: str, arguments: Sequence[str] | None, *, extras: str) -> int:
         return _complain(f'ivit-{command} needs the package {package}: pip install "ivit-onnx[{extras}]"')
     except KeyboardInterrupt:
         return _interrupted()
-    except BrokenPipeError:  # the reader of our output has gone, as in `ivit-run ... | head`
-        sys.stdout = None  # type: ignore[assignment]
-        return 1
+    except OSError as error:  # the disk, a right, a name: never ours to know beforehand
+        where = "" if error.filename is None else f"{error.filename}: "
+        return _complain(f"{where}{error.strerror or error}")
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's usage errors; their module moved between its versions
-            return _complain(f"{error.format_message()} (see ivit-{command} --help)")
+            return _complain(f"{' '.join(error.format_message().split())} (see ivit-{command} --help)")
         if type(error).__name__ == "Abort":
             return _interrupted()
         raise
@@ -102,17 +120,19 @@ def _interrupted() -> int:
 
 
 def _complain(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     return 2
 
 
 def _clean_up_when_terminated() -> None:
-    """Let SIGTERM unwind the stack, so that no half-written file stays behind."""
+    """Let SIGTERM and SIGHUP unwind the stack, so that no half-written file stays behind."""
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         sys.exit(128 + number)
 
     try:
         signal.signal(signal.SIGTERM, stop)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(signal.SIGHUP, stop)
     except ValueError:  # not in the main thread: whoever called us handles signals
         return

@@ -9,25 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from typer.core import TyperCommand
 
 from ivit_onnx.architectures import Size
 from ivit_onnx.cli._image_size import image_size
 from ivit_onnx.cli._numbers import number
-from ivit_onnx.cli._output import print_json, print_lines
+from ivit_onnx.cli._output import print_json, print_lines, print_table
 from ivit_onnx.errors import IvitError, MissingExtraError
 from ivit_onnx.files import check_output
+from ivit_onnx.printable import printable
 from ivit_onnx.processors import processors
 
 if TYPE_CHECKING:
     from ivit_onnx.quant.tables import Nonlinear
 
 __all__ = ["app"]
-
-FILE_WIDTH = 150
 
 #: Runs that --profile takes medians of.
 PROFILED_RUNS = 20
@@ -310,21 +306,13 @@ def _check_plot(path: Path) -> None:
 def _print(result: dict[str, Any]) -> None:
     from ivit_onnx.bench.tables import listings
 
-    console = Console()
-    if not console.is_terminal:  # a file has no width
-        console = Console(width=FILE_WIDTH)
     for listing in listings(result):
-        print_lines([listing.title], style="bold")
-        table = Table(box=None, pad_edge=False)
-        for index, column in enumerate(listing.columns):
-            table.add_column(column, justify="right" if index >= listing.right else "left", no_wrap=True)
-        for row in listing.rows:
-            table.add_row(*(escape(cell) for cell in row))
-        console.print(table)
+        numbers = range(listing.right, len(listing.columns))
+        print_table(listing.title, listing.columns, listing.rows, numbers)
         print_lines([*listing.notes, ""])
 
 
 def _say(text: str) -> None:
     """Progress, for people only."""
     if sys.stderr.isatty():
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)

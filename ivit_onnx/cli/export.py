@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -298,5 +299,5 @@ def _calibration(calibration: dict[str, Any]) -> str:
 def _refuse_overwriting(output: Path, *inputs: Path | None) -> None:
     """Even with --force, an input is not replaced by the output."""
     for path in inputs:
-        if path is not None and output.resolve() == path.resolve():
+        if path is not None and os.path.realpath(output) == os.path.realpath(path):
             raise ExportError(f"the output {output} is also an input; choose another name")

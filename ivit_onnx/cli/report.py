@@ -17,6 +17,7 @@ from ivit_onnx.cli._run import Threads
 from ivit_onnx.datasets import DESCRIPTION
 from ivit_onnx.files import atomic_write, check_output
 from ivit_onnx.images import left_out
+from ivit_onnx.printable import printable
 
 if TYPE_CHECKING:
     from ivit_onnx.report import ErrorReport
@@ -86,10 +87,10 @@ def report(
         result = measure(twin, images, lambda done, total: bar.update(task, completed=done, total=total))
     architecture = str(twin.arch.to_json()["name"])
     facts = {
-        "model": model.name,
-        "architecture": architecture,
-        "checkpoint": against.name,
-        "images": f"{result.images} of {Path(data).name if Path(data).exists() else data}",
+        "model": printable(model.name),
+        "architecture": printable(architecture),
+        "checkpoint": printable(against.name),
+        "images": f"{result.images} of {printable(Path(data).name if Path(data).exists() else data)}",
         "ivit-onnx": __version__,
     }
     with atomic_write(path, force=force) as temporary:

@@ -135,7 +135,7 @@ def _classify(
     try:
         logits = session.run(None, {description.input_name: inputs})[0][0]
     except Exception as error:  # onnxruntime has one exception type for each status
-        raise ModelError(f"{model} does not run: {error}") from None
+        raise ModelError(f"{model} does not run: {' '.join(str(error).split())}") from None
     milliseconds = (time.perf_counter() - started) * 1e3
     real = logits.astype(np.float64) * description.output_scale
     exponentials = np.exp(real - real.max())

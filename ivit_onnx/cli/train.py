@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -307,9 +306,10 @@ def train(
     from ivit_onnx.training import Options
     from ivit_onnx.training import train as run
 
-    first = int(os.environ.get("RANK", "0")) == 0
     report = run(Options(**values), resume=resume, progress=sys.stderr.isatty())
-    if not first:
+    from accelerate import PartialState
+
+    if not PartialState().is_main_process:
         return
     if as_json:
         print_json(report.to_json())

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_lines, print_table
 from ivit_onnx.cli._proof import print_proof, proof_lines
 from ivit_onnx.cli._run import Threads
 from ivit_onnx.comparison import REFERENCE, Comparison
+from ivit_onnx.printable import printable
 from ivit_onnx.verification import VerificationReport, prove_file
 from ivit_onnx.verification import verify as verify_model
 
@@ -95,7 +96,7 @@ def verify(
             seed,
             threads=threads,
             device=device.value,
-            on_stage=lambda stage: status.update(escape(stage)),
+            on_stage=lambda stage: status.update(Text(printable(stage))),
         )
     if as_json:
         print_json(report.to_json())

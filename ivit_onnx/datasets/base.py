@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from ivit_onnx.architectures import Size
 
-__all__ = ["SPLITS", "ArrayDataset", "ImageDataset", "Split"]
+__all__ = ["SPLITS", "ArrayDataset", "ImageDataset", "Split", "listed"]
 
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -40,12 +41,24 @@ class ImageDataset(ABC):
 
     @abstractmethod
     def contents(self) -> list[str]:
-        """What is in the set, without reading image files: names with labels, or a hash of all."""
+        """What is in the set, without reading image files: names, sizes of files and labels, or a hash of all."""
 
     def fingerprint(self) -> str:
-        """Identifies the set: its images by name, or by content where they are in memory, their labels and order."""
+        """Identifies the set: its images by name and size in bytes, or by content in memory, their labels and order."""
         lines = [type(self).__name__, str(len(self)), *self.classes, *self.contents()]
-        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def listed(folder: Path, files: Sequence[Path]) -> list[str]:
+    """Names of files below the folder, each with its size in bytes; of one that cannot be reached without."""
+    return [f"{file.relative_to(folder)} {_size(file)}" for file in files]
+
+
+def _size(file: Path) -> str:
+    try:
+        return str(file.stat().st_size)
+    except OSError:
+        return ""
 
 
 class ArrayDataset(ImageDataset):

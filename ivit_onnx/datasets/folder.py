@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ivit_onnx.datasets.base import ImageDataset, Split
+from ivit_onnx.datasets.base import ImageDataset, Split, listed
 from ivit_onnx.datasets.order import ClassOrder, order_classes
 from ivit_onnx.decoding import find_images, is_hidden, open_rgb
 from ivit_onnx.errors import ImageError
@@ -47,7 +47,7 @@ class FolderDataset(ImageDataset):
         return open_rgb(self.files[index]), self.labels[index]
 
     def contents(self) -> list[str]:
-        return [str(file.relative_to(self._root)) for file in self.files]
+        return listed(self._root, self.files)
 
 
 def _split_folder(folder: Path, split: Split) -> Path:

@@ -72,7 +72,8 @@ class HuggingFaceDataset(ImageDataset):
             row = self._data[int(index)]
             return to_rgb(row[self._image]), int(row[self._label])
         except Exception as error:  # decoders raise many types on damaged images
-            raise ImageError(f"cannot read image {index} of the data set: {error}") from None
+            reason = " ".join(str(error).split())
+            raise ImageError(f"cannot read image {index} of the data set: {reason}") from None
 
     def contents(self) -> list[str]:
         return [str(self._data._fingerprint), self._image, self._label]
@@ -91,7 +92,7 @@ def _load(name: str, split: Split) -> Any:
             path, _, config = name.partition(":")
             splits = datasets.load_dataset(path, config or None)
     except Exception as error:
-        raise ImageError(f"cannot load the data set {name!r}: {error}") from None
+        raise ImageError(f"cannot load the data set {name!r}: {' '.join(str(error).split())}") from None
     if isinstance(splits, datasets.Dataset):  # saved alone
         return splits
     found = next((own for own in _NAMES[split] if own in splits), None)

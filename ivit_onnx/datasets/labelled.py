@@ -11,7 +11,7 @@ from PIL import Image
 
 from ivit_onnx.budgets import CLASSES
 from ivit_onnx.class_names import read_class_names
-from ivit_onnx.datasets.base import ImageDataset
+from ivit_onnx.datasets.base import ImageDataset, listed
 from ivit_onnx.datasets.order import ClassOrder, order_classes
 from ivit_onnx.decoding import find_images, open_rgb
 from ivit_onnx.errors import ImageError, IvitError
@@ -62,9 +62,8 @@ class LabelledFolder(ImageDataset):
         return open_rgb(self.files[index]), self.labels[index]
 
     def contents(self) -> list[str]:
-        return [
-            f"{file.relative_to(self._folder)} {label}" for file, label in zip(self.files, self.labels, strict=True)
-        ]
+        names = listed(self._folder, self.files)
+        return [f"{name} {label}" for name, label in zip(names, self.labels, strict=True)]
 
 
 class Renumbered(ImageDataset):

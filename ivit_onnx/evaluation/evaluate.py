@@ -133,8 +133,11 @@ def evaluate(
     check_classes(description, data, model)
     floating = None if against is None else _floating(model, against, threads, device)
     indices = chosen(len(data), limit)
-    identity = {"model": file_hash(model), "data": data.fingerprint(), "images": len(indices)}
-    progress = State(state, identity | {"float network": floating is not None})
+    identity: dict[str, Any] = {}
+    if state is not None:
+        identity = {"model": file_hash(model), "data": data.fingerprint(), "images": len(indices)}
+        identity["float network"] = floating is not None  # of the checkpoint that the model tells
+    progress = State(state, identity)
     counts, resumed, started = progress.counts, progress.counts.images, time.perf_counter()
     if on_progress is not None:
         on_progress(counts, len(indices))

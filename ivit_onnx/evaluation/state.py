@@ -75,10 +75,12 @@ class State:
 
 
 def file_hash(model: PathLike) -> str:
-    """SHA-256 of a model's file, and of its data beside it."""
-    content = hashlib.sha256()
-    for path in (Path(model), Path(f"{os.fspath(model)}.data")):
-        if path.is_file():
-            with open_input(path) as file:
-                content.update(hashlib.file_digest(file, "sha256").digest())
+    """SHA-256 of a model's file, and of the files that it names for its weights, whatever they are called."""
+    from ivit_onnx.external_data import external_files
+    from ivit_onnx.model_files import load_graph
+
+    content, folder = hashlib.sha256(), Path(os.path.realpath(model)).parent
+    for path in (Path(model), *external_files(load_graph(model), folder)):
+        with open_input(path) as file:
+            content.update(hashlib.file_digest(file, "sha256").digest())
     return content.hexdigest()

@@ -46,7 +46,11 @@ def train(options: Options, *, resume: bool = False, progress: bool = False) -> 
     Raises:
         IvitError: something the user gave cannot be used; see the classes.
     """
-    accelerator = Accelerator(cpu=options.cpu)
+    try:
+        accelerator = Accelerator(cpu=options.cpu)
+    except (OSError, RuntimeError, ValueError) as error:  # what torchrun sets is wrong, or a process is missing
+        reason = " ".join(str(error).split())
+        raise TrainingError(f"cannot start the processes, see RANK, WORLD_SIZE and the like: {reason}") from None
     folder = Path(options.output)
     if accelerator.is_main_process:
         open_folder(folder, resume=resume)

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from ivit_onnx.errors import TrainingError
+from ivit_onnx.files import atomic_write, writing
 from ivit_onnx.inputs import open_input, reason_of
 
 __all__ = ["COLUMNS", "CSV", "TENSORBOARD", "Metrics"]
@@ -24,13 +25,16 @@ class Metrics:
     def __init__(self, folder: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        kept = _rows(folder / CSV, step) if step else []
-        self._file = (folder / CSV).open("w", newline="", encoding="utf-8")
-        self._writer = csv.DictWriter(self._file, COLUMNS)
-        self._writer.writeheader()
-        self._writer.writerows(kept)
-        self._file.flush()
-        self._board: Any = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1 if step else None)  # type: ignore[no-untyped-call]
+        self._folder, path = folder, folder / CSV
+        kept = _rows(path, step) if step else []
+        with atomic_write(path, force=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(kept)
+        with writing(folder):
+            self._file = path.open("a", newline="", encoding="utf-8")
+            self._writer = csv.DictWriter(self._file, COLUMNS)
+            self._board: Any = SummaryWriter(str(folder / TENSORBOARD), purge_step=step + 1 if step else None)  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Metrics:
         return self
@@ -38,17 +42,19 @@ class Metrics:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._board.close()
+        with writing(self._folder):
+            self._file.close()
+            self._board.close()
 
     def write(self, step: int, epoch: float, **values: float) -> None:
         """One row after `step` steps; the names of `values` are columns."""
         row = {name: f"{value:.6g}" for name, value in values.items()}
-        self._writer.writerow({"step": step, "epoch": f"{epoch:.4g}", **row})
-        self._file.flush()
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
-        self._board.flush()
+        with writing(self._folder):
+            self._writer.writerow({"step": step, "epoch": f"{epoch:.4g}", **row})
+            self._file.flush()
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+            self._board.flush()
 
 
 def _rows(path: Path, step: int) -> list[dict[str, str]]:

@@ -9,8 +9,9 @@ from torch import nn
 from ivit_onnx.architectures import Preprocess
 from ivit_onnx.checkpoints import Trained, write_trained
 from ivit_onnx.errors import TrainingError
-from ivit_onnx.files import atomic_write
+from ivit_onnx.files import atomic_write, check_output
 from ivit_onnx.models import Twin
+from ivit_onnx.training.metrics import CSV
 from ivit_onnx.training.state import STATE
 
 __all__ = ["MODEL", "open_folder", "write_model"]
@@ -22,11 +23,12 @@ def open_folder(folder: Path, *, resume: bool) -> None:
     """Make the folder. Raises TrainingError when it cannot be, or has a run in it that is not to be resumed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+    except FileExistsError:
+        raise TrainingError(f"cannot write to {folder}: expected a folder or a new name, found another file") from None
     except OSError as error:
-        raise TrainingError(f"cannot write to the folder {folder}: {error.strerror}") from None
+        raise TrainingError(f"cannot make the folder {folder}: {error.strerror}") from None
+    for name in (MODEL, STATE, CSV):
+        check_output(folder / name, force=True)
     if not resume and any((folder / name).exists() for name in (STATE, MODEL)):
         raise TrainingError(
             f"{folder} has a training in it; pass --resume to go on with it, or another --output to start a new one"

@@ -23,8 +23,8 @@ _FORMAT = "ivit-onnx-training 1"
 
 def save_state(folder: Path, state: dict[str, Any], options: dict[str, Any]) -> None:
     """Replace the state file of an output folder. `state` has tensors, numbers, text and plain containers only."""
-    with atomic_write(folder / STATE, force=True) as temporary:
-        torch.save({"format": _FORMAT, "options": json.dumps(options), **state}, temporary)
+    with atomic_write(folder / STATE, force=True) as temporary, temporary.open("wb") as file:
+        torch.save({"format": _FORMAT, "options": json.dumps(options), **state}, file)
 
 
 def load_state(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
