@@ -14,7 +14,7 @@ from ivit_onnx.proof.elementwise import apply, broadcast, pointwise
 from ivit_onnx.proof.value import MOST_VALUES, Value, greater, lesser
 
 if TYPE_CHECKING:
-    from ivit_onnx.proof.walk import Node
+    from ivit_onnx.proof.node import Node
 
 __all__ = ["RULES"]
 

@@ -26,7 +26,7 @@ from ivit_onnx.proof.value import (
 )
 
 if TYPE_CHECKING:
-    from ivit_onnx.proof.walk import Node
+    from ivit_onnx.proof.node import Node
 
 __all__ = ["RULES", "apply", "broadcast", "pointwise"]
 

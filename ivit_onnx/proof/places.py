@@ -11,7 +11,7 @@ from ivit_onnx.proof.elementwise import broadcast
 from ivit_onnx.proof.value import Array, Dim, Value, greater, lesser
 
 if TYPE_CHECKING:
-    from ivit_onnx.proof.walk import Node
+    from ivit_onnx.proof.node import Node
 
 __all__ = ["RULES"]
 

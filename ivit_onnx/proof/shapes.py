@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from ivit_onnx.proof.value import Array, Dim, Value
 
 if TYPE_CHECKING:
-    from ivit_onnx.proof.walk import Node
+    from ivit_onnx.proof.node import Node
 
 __all__ = ["RULES"]
 

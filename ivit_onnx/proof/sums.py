@@ -11,7 +11,7 @@ import numpy as np
 from ivit_onnx.proof.value import Array, Value, as_array, exact, greater, largest_magnitude, lesser
 
 if TYPE_CHECKING:
-    from ivit_onnx.proof.walk import Node
+    from ivit_onnx.proof.node import Node
 
 __all__ = ["RULES"]
 
