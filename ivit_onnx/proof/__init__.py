@@ -30,8 +30,8 @@ __all__ = [
 def prove(model: onnx.ModelProto) -> ProofReport:
     """Show that no int32 or int64 intermediate of the model overflows, no shift is out of range and no divisor zero.
 
-    `model` has its weights loaded. What is not in canonical form is not walked at all. Function bodies are walked at each
-    call. What is not proven is in the findings. Raises ModelError where the model does not fit together.
+    `model` has its weights loaded. What is not in canonical form is not walked at all. Function bodies are walked at
+    each call. What is not proven is in the findings. Raises ModelError where the model does not fit together.
     """
     with damaged_model():
         different = deviations(model)

@@ -84,8 +84,8 @@ def _of_standard(node: onnx.NodeProto, imports: Imports) -> Iterator[str]:
     for attribute in node.attribute:
         if attribute.name not in known:
             yield f"attribute {attribute.name} is none of the operator in operator set {imports.standard}"
-        elif attribute.type != int(known[attribute.name].type):
-            yield _type(attribute, int(known[attribute.name].type))
+        elif attribute.type != known[attribute.name].type.value:
+            yield _type(attribute, known[attribute.name].type.value)
     given = {attribute.name for attribute in node.attribute}
     for name, definition in known.items():
         if definition.required and name not in given:

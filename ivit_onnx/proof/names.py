@@ -13,12 +13,11 @@ __all__ = ["name_deviations"]
 
 
 def name_deviations(model: onnx.ModelProto) -> Iterator[Finding]:
-    """Values that are defined, given or described more than once, in the graph and in each function."""
+    """Values that are defined or given more than once, in the graph and in each function."""
     graph = model.graph
     given = [*(value.name for value in graph.input), *(tensor.name for tensor in graph.initializer)]
     yield from _once([*given, *_results(graph.node)], "{} is the name of {} inputs, initializers and results")
     yield from _once([value.name for value in graph.output], "{} is an output {} times")
-    yield from _once([value.name for value in graph.value_info], "{} is described {} times")
     for function in model.functions:
         where = f"function {function.name}: "
         yield from _once([*function.input, *_results(function.node)], where + "{} is the name of {} inputs and results")

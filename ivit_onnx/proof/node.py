@@ -34,6 +34,11 @@ class Node:
         return self._proto.op_type
 
     @property
+    def outputs(self) -> int:
+        """How many results it has."""
+        return len(self._proto.output)
+
+    @property
     def attributes(self) -> Attributes:
         """The attributes, those of the calling function filled in."""
         return self._attributes

@@ -9,10 +9,10 @@ from ivit_onnx.proof.value import Value
 
 __all__ = ["RULES", "VERSIONS"]
 
-RULES: dict[str, Callable[..., Value]] = {
+#: A value for each output; several of them as a tuple.
+RULES: dict[str, Callable[..., Value | tuple[Value, ...]]] = {
     name: rule for rules in (elementwise, choices, places, shapes, sums) for name, rule in rules.RULES.items()
 }
-
 
 
 #: Versions of operators, each the first operator set of ONNX in which the operator has this form. What an older one has
@@ -22,6 +22,7 @@ VERSIONS: Mapping[str, frozenset[int]] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div"), frozenset({13, 14})),
     **dict.fromkeys(("Min", "Max", "Neg", "Greater", "Less", "Gather", "Concat", "Expand", "Slice"), frozenset({13})),
     **dict.fromkeys(("Transpose", "Flatten", "Squeeze", "Unsqueeze"), frozenset({13, 21, 23, 24, 25})),
+    "Split": frozenset({13, 18}),
     "Mod": frozenset({13, 28}),
     "Cast": frozenset({13, 19, 21, 23, 24, 25, 28}),
     "Equal": frozenset({13, 19}),

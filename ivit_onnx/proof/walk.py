@@ -8,7 +8,7 @@ taken to be anything of its type.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import onnx
 from onnx import numpy_helper
@@ -39,11 +39,15 @@ class Walk:
         self._functions = {(function.domain, function.name): function for function in model.functions}
         self._graph = model.graph
         self._initializers = {tensor.name: tensor for tensor in model.graph.initializer}
-        self._declared = {value.name: value.type for value in (*model.graph.value_info, *model.graph.output)}
+        self._declared: dict[str, list[onnx.TypeProto]] = {}
+        for value in (*model.graph.value_info, *model.graph.output):
+            self._declared.setdefault(value.name, []).append(value.type)
 
     def run(self) -> dict[str, Value]:
         """The ranges of the main graph's values."""
         values = {source.name: self._input(source) for source in self._graph.input}
+        for name, value in values.items():
+            self._check_declaration(name, value)
         uses: dict[str, int] = {}
         for node in self._graph.node:
             for name in node.input:
@@ -54,6 +58,7 @@ class Walk:
             for name in proto.input:
                 if name in self._initializers and name not in values:
                     values[name] = self._initializer(self._initializers[name])
+                    self._check_declaration(name, values[name])
             self._check_contract(proto, values, label)
             inside = (proto.domain, proto.op_type) in self._functions
             self._run_node(proto, values, {}, (label,) if inside else (label, label))
@@ -67,10 +72,10 @@ class Walk:
         return values
 
     def _check_declaration(self, name: str, value: Value) -> None:
-        declared = self._declared.get(name)
-        message = None if declared is None else contradiction(declared, value)
-        if message is not None:
-            self.ledger.found((name, name), message)
+        for declared in self._declared.get(name, ()):
+            message = contradiction(declared, value)
+            if message is not None:
+                self.ledger.found((name, name), message)
 
     def _check_contract(self, proto: onnx.NodeProto, values: dict[str, Value], label: str) -> None:
         """What kernels require of a node of the main graph."""
@@ -109,7 +114,7 @@ class Walk:
         node = Node(self.ledger, proto, attributes, path)
         function = self._functions.get((proto.domain, proto.op_type))
         try:
-            results = [self._apply(node, proto, inputs)] if function is None else self._call(function, node, inputs)
+            results = self._apply(node, proto, inputs) if function is None else self._call(function, node, inputs)
         except NotCoveredError:
             return
         for name, result in zip(proto.output, results, strict=False):
@@ -117,7 +122,7 @@ class Walk:
                 values[name] = result
                 self.values += 1
 
-    def _apply(self, node: Node, proto: onnx.NodeProto, inputs: list[Value]) -> Value:
+    def _apply(self, node: Node, proto: onnx.NodeProto, inputs: list[Value]) -> Sequence[Value]:
         if proto.domain == DOMAIN:
             node.stop("the model has no function of this operator, which is what the analysis follows")
         rule = RULES.get(proto.op_type) if standard(proto.domain) else None
@@ -126,13 +131,15 @@ class Walk:
         if proto.op_type != "QuantizeLinear" and any(not value.dtype for value in inputs):
             node.stop("an input is no integer")
         result = rule(node, *inputs)
+        if isinstance(result, tuple):
+            return result
         if proto.op_type in _ARITHMETIC and not self.ledger.check(
             node.path, proto.op_type, result.least, result.largest, result.dtype
         ):
-            return Value.of_type(result.dtype, result.shape)
-        return result
+            return (Value.of_type(result.dtype, result.shape),)
+        return (result,)
 
-    def _call(self, function: onnx.FunctionProto, node: Node, inputs: Iterable[Value]) -> list[Value | None]:
+    def _call(self, function: onnx.FunctionProto, node: Node, inputs: Iterable[Value]) -> Sequence[Value | None]:
         values = dict(zip(function.input, inputs, strict=False))
         inner = function.name if len(node.path) > 1 else None
         base = (*node.path[:-1], inner) if inner else node.path
