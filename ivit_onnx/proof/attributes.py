@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import onnx
 from onnx import AttributeProto
@@ -84,8 +85,8 @@ def _of_standard(node: onnx.NodeProto, imports: Imports) -> Iterator[str]:
     for attribute in node.attribute:
         if attribute.name not in known:
             yield f"attribute {attribute.name} is none of the operator in operator set {imports.standard}"
-        elif attribute.type != known[attribute.name].type.value:
-            yield _type(attribute, known[attribute.name].type.value)
+        elif (expected := _type_of(known[attribute.name])) != attribute.type:
+            yield _type(attribute, expected)
     given = {attribute.name for attribute in node.attribute}
     for name, definition in known.items():
         if definition.required and name not in given:
@@ -108,6 +109,11 @@ def _of_call(node: onnx.NodeProto, function: onnx.FunctionProto) -> Iterator[str
             yield f"attribute {name}: expected an integer, found none"
     yield from _number("inputs", len(node.input), len(function.input), len(function.input))
     yield from _number("outputs", len(node.output), 1, len(function.output))
+
+
+def _type_of(definition: Any) -> int:
+    """The number of an attribute's type, of which an onnx.defs.OpSchema.Attribute has the name."""
+    return int(AttributeProto.AttributeType.Value(definition.type.name))
 
 
 def _type(attribute: AttributeProto, expected: int) -> str:

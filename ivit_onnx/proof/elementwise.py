@@ -184,7 +184,7 @@ def mul(node: Node, a: Value, b: Value) -> Value:
 
 def div(node: Node, a: Value, b: Value) -> Value:
     shape = broadcast(a.shape, b.shape)
-    if b.least <= 0 <= b.largest and not _never_zero(b):
+    if _can_be(b, 0):
         node.fail(f"the divisor can be 0: it is in {b.least}..{b.largest}")
         return Value.of_type(a.dtype, shape)
     result = pointwise("Div", a, b, shape)
@@ -227,9 +227,9 @@ def _numbers(b: Value) -> Array | None:
     return b.constant if b.constant is not None else b.table
 
 
-def _never_zero(b: Value) -> bool:
+def _can_be(b: Value, number: int) -> bool:
     values = _numbers(b)
-    return values is not None and bool((values != 0).all())
+    return b.least <= number <= b.largest and (values is None or bool((values == number).any()))
 
 
 def _apply_floor(a: Array, b: Array) -> Array:
@@ -240,10 +240,10 @@ def mod(node: Node, a: Value, b: Value) -> Value:
     shape = broadcast(a.shape, b.shape)
     if node.attribute("fmod", 0):
         node.fail("Mod with fmod is not covered")
-    if b.least <= 0 <= b.largest and not _never_zero(b):
+    if _can_be(b, 0):
         node.fail(f"the divisor can be 0: it is in {b.least}..{b.largest}")
         return Value.of_type(a.dtype, shape)
-    if a.least <= limits(a.dtype)[0] and b.least <= -1 <= b.largest:
+    if a.least <= limits(a.dtype)[0] and _can_be(b, -1):
         node.fail("the least number modulo -1 traps on some processors")
     result = pointwise("Mod", a, b, shape)
     if result is None:

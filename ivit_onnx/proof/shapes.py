@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,20 +80,25 @@ def reshape(node: Node, x: Value, target: Value) -> Value:
             dims = [None] * len(dims)
         dims = [own[axis] if dim == 0 else dim for axis, dim in enumerate(dims)]
     if -1 in dims:
-        rest = [dim for dim in dims if dim != -1]
-        source = x.shape
-        missing: Dim = None
-        if source is not None:
-            free = sorted(dim for dim in source if isinstance(dim, str))
-            if None not in source and free == sorted(dim for dim in rest if isinstance(dim, str)):
-                size = math.prod(dim for dim in source if isinstance(dim, int))
-                divisor = math.prod(dim for dim in rest if isinstance(dim, int))
-                missing = size // divisor if divisor else 0
-        dims[dims.index(-1)] = missing
+        at = dims.index(-1)
+        dims[at] = None if x.shape is None else _missing(x.shape, [*dims[:at], *dims[at + 1 :]])
     result = tuple(dims)
     if x.constant is not None and all(isinstance(dim, int) for dim in result):
         return Value.of(x.constant.reshape([int(dim) for dim in result if isinstance(dim, int)]), x.dtype)
     return x.moved(result, *_reshaped(x, result))
+
+
+def _missing(source: Sequence[Dim], rest: Sequence[Dim]) -> Dim:
+    """The dimension that makes `rest` as many elements as `source`; None where that is not known."""
+    if None in source or None in rest:
+        return None
+    free = Counter(dim for dim in source if isinstance(dim, str))
+    free.subtract(dim for dim in rest if isinstance(dim, str))
+    left = [dim for dim, count in free.items() if count]
+    size, divisor = (math.prod(dim for dim in dims if isinstance(dim, int)) for dims in (source, rest))
+    if not left:
+        return size // divisor if divisor else 0
+    return left[0] if len(left) == 1 and free[left[0]] == 1 and size == divisor != 0 else None
 
 
 def flatten(node: Node, x: Value) -> Value:

@@ -66,7 +66,7 @@ def reduce_sum(node: Node, x: Value, *inputs: Value) -> Value:
 def _sum(array: Array, axes: tuple[int, ...], keep: bool) -> Array:
     count = math.prod(array.shape[axis] for axis in axes)
     wide = array if largest_magnitude(array) * max(count, 1) < 2**63 else array.astype(object)
-    return np.asarray(wide.sum(axis=axes, keepdims=keep))
+    return np.asarray(wide.sum(axis=axes, keepdims=keep), dtype=wide.dtype)
 
 
 def reduce_max(node: Node, x: Value, *inputs: Value) -> Value:

@@ -52,7 +52,7 @@ def largest_magnitude(array: Array) -> int:
 
 def exact(function: Callable[[Array, Array], Array], a: Array, b: Array, bound: int) -> Array:
     """function(a, b) on int64 if no result is above `bound` < 2^63 in absolute value, else on Python integers."""
-    a, b = (array if array.dtype == object else array.astype(np.int64, copy=False) for array in (a, b))
+    a, b = widened(a), widened(b)
     if bound < 2**63 and a.dtype != object and b.dtype != object:
         return np.asarray(function(a, b))
     wide = np.asarray(function(a.astype(object), b.astype(object)), dtype=object)
@@ -79,8 +79,10 @@ def greater(a: Array, b: Array) -> Array:
 
 def truncated_divide(a: Array, b: Array) -> Array:
     """a / b rounded towards zero, as ONNX divides integers; no b is 0."""
-    quotient = abs(a) // abs(b)
-    return np.where((a < 0) != (b < 0), -quotient, quotient)
+    # Of an array of one Python integer numpy makes the integer, and of that an array of whatever type holds it.
+    kind = np.result_type(a, b)
+    quotient = np.asarray(abs(a) // abs(b), dtype=kind)
+    return np.where((a < 0) != (b < 0), np.asarray(-quotient, dtype=kind), quotient)
 
 
 def shrink(array: Array) -> Array:

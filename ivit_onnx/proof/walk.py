@@ -36,6 +36,7 @@ class Walk:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.ledger = Ledger()
         self.values = 0
+        self._dimensions = 0
         self._functions = {(function.domain, function.name): function for function in model.functions}
         self._graph = model.graph
         self._initializers = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -119,8 +120,15 @@ class Walk:
             return
         for name, result in zip(proto.output, results, strict=False):
             if name and result is not None:
+                if result.shape is not None and None in result.shape:
+                    # Whatever it is, it is the same number wherever the shape of this value is used.
+                    result.shape = tuple(self._unknown() if dim is None else dim for dim in result.shape)
                 values[name] = result
                 self.values += 1
+
+    def _unknown(self) -> str:
+        self._dimensions += 1
+        return f"dimension {self._dimensions}"
 
     def _apply(self, node: Node, proto: onnx.NodeProto, inputs: list[Value]) -> Sequence[Value]:
         if proto.domain == DOMAIN:
