@@ -116,7 +116,7 @@ def _expanded(
     function: onnx.FunctionProto, functions: _Functions, inputs: Sequence[bytes], attributes: _Attributes
 ) -> tuple[bytes, ...]:
     values = dict(zip(function.input, inputs, strict=False))
-    versions = {opset.domain.removeprefix("ai.onnx"): opset.version for opset in function.opset_import}
+    versions = {_standard(opset.domain): opset.version for opset in function.opset_import}
     for node in function.node:
         arguments = [values.get(name, b"unknown") for name in node.input]
         bound: dict[str, bytes] = {}
@@ -137,12 +137,17 @@ def _expanded(
 
 def _operator(node: onnx.NodeProto, versions: Mapping[str, int]) -> tuple[bytes, bytes, bytes]:
     """The domain, the name and the definition of an operator: that of the version which the function imports."""
-    domain = node.domain.removeprefix("ai.onnx")
+    domain = _standard(node.domain)
     try:
         defined = onnx.defs.get_schema(node.op_type, versions.get(domain, 0), domain).since_version
     except onnx.defs.SchemaError:
         defined = 0
     return domain.encode(), node.op_type.encode(), str(defined).encode()
+
+
+def _standard(domain: str) -> str:
+    """A domain by one of its names: that of ONNX's own operators has two."""
+    return "" if domain == "ai.onnx" else domain
 
 
 def _attribute(attribute: onnx.AttributeProto) -> bytes:

@@ -47,7 +47,7 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
     if not _is_text(model):
         raise ModelError(f"{path} is damaged: it has names that are no text")
     check_calls(model)
-    check_external_data(model, Path(os.path.realpath(path)).parent)
+    check_external_data(model, Path(path).parent)
     for nodes in (model.graph.node, *(function.node for function in model.functions)):
         for node in _with_inner(nodes):
             if node.op_type in _VARIADIC and "" in node.input:
@@ -59,7 +59,8 @@ def load_with_weights(path: str | os.PathLike[str]) -> onnx.ModelProto:
     """The model with external data; ModelError when anything of it is missing or damaged."""
     model = load_graph(path)
     try:
-        onnx.load_external_data_for_model(model, str(Path(os.path.realpath(path)).parent))
+        # Beside the path as it is given, also where that is a link: there ONNX Runtime looks.
+        onnx.load_external_data_for_model(model, str(Path(path).parent))
     except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as error:
         raise ModelError(f"cannot read the weights of {path}: {' '.join(str(error).split())}") from None
     return model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from cases import Case
-from graphs import single_operator_model
-from ivit_onnx.opset import DOMAIN, OPSET_VERSION, STANDARD_OPSET_VERSION, function_protos
+from graphs import called_functions, single_operator_model
+from ivit_onnx.opset import DOMAIN, OPSET_VERSION, STANDARD_OPSET_VERSION
 from ivit_onnx.proof.walk import Walk
 
 __all__ = ["exact_outputs", "model_of", "operator_model", "ranges"]
@@ -38,10 +37,9 @@ def model_of(
         [info(*output, None)],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
     )
-    used = any(node.domain == DOMAIN for node in nodes)
     return helper.make_model(
         graph,
-        functions=_functions() if used else [],
+        functions=called_functions(nodes),
         opset_imports=[helper.make_opsetid("", STANDARD_OPSET_VERSION), helper.make_opsetid(DOMAIN, OPSET_VERSION)],
         ir_version=10,
     )
@@ -52,15 +50,9 @@ def ranges(model: onnx.ModelProto) -> dict[str, Any]:
     return Walk(model).run()
 
 
-@cache
-def _functions() -> list[onnx.FunctionProto]:
-    return function_protos()
-
-
 def operator_model(case: Case) -> onnx.ModelProto:
     """One call of an operator with its parameters as constants, any batch, and all other dimensions known."""
-    model = single_operator_model(case, constants=True, functions=False)
-    model.functions.extend(_functions())
+    model = single_operator_model(case, constants=True)
     for value in model.graph.input:
         for axis, (dim, size) in enumerate(
             zip(value.type.tensor_type.shape.dim, case.inputs[value.name].shape, strict=True)
@@ -109,7 +101,10 @@ def _run(nodes: Any, values: dict[str, Any], attributes: Mapping[str, Any], func
         arguments = [values[name] for name in node.input]
         function = functions.get((node.domain, node.op_type))
         if function is None:
-            values[node.output[0]] = np.asarray(_STANDARD[node.op_type](given, *arguments), dtype=object)
+            if node.op_type == "Split":
+                values.update(zip(node.output, _split(given, len(node.output), *arguments), strict=True))
+            else:
+                values[node.output[0]] = np.asarray(_STANDARD[node.op_type](given, *arguments), dtype=object)
             continue
         inner = dict(zip(function.input, arguments, strict=True))
         _run(function.node, inner, given, functions)
@@ -136,6 +131,11 @@ def _slice(given: Mapping[str, Any], x: Array, starts: Array, ends: Array, axes:
     for start, end, axis in zip(starts, ends, axes, strict=True):
         index[axis] = slice(start, end)
     return x[tuple(index)]
+
+
+def _split(given: Mapping[str, Any], count: int, x: Array, *sizes: Array) -> list[Array]:
+    parts = np.cumsum(_integers(sizes[0]))[:-1] if sizes else count
+    return np.split(x, parts, axis=given.get("axis", 0))
 
 
 def _integers(array: Array) -> Array:

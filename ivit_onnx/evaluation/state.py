@@ -79,7 +79,7 @@ def file_hash(model: PathLike) -> str:
     from ivit_onnx.external_data import external_files
     from ivit_onnx.model_files import load_graph
 
-    content, folder = hashlib.sha256(), Path(os.path.realpath(model)).parent
+    content, folder = hashlib.sha256(), Path(model).parent
     for path in (Path(model), *external_files(load_graph(model), folder)):
         with open_input(path) as file:
             content.update(hashlib.file_digest(file, "sha256").digest())

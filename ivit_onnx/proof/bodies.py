@@ -22,7 +22,7 @@ def canonical_function(function: onnx.FunctionProto) -> bytes:
 
 def canonical_node(node: onnx.NodeProto) -> onnx.NodeProto:
     """A node as it is written, without documentation and its name."""
-    domain = "" if node.domain == "ai.onnx" else node.domain
+    domain = "" if standard(node.domain) else node.domain
     plain = onnx.NodeProto(op_type=node.op_type, domain=domain, input=node.input, output=node.output)
     for attribute in sorted(node.attribute, key=lambda entry: entry.name):
         kept = plain.attribute.add()
