@@ -1,0 +1,94 @@
+"""Certified models: exports of every kind, single operators, and small graphs of standard operators."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from cases import random_case
+from fuzz.model_mutations import pick
+from ivit_onnx.opset import OPERATORS
+from ivit_onnx.proof import METADATA_KEY, certificate, prove, read_certificate
+from proofs import model_of, operator_model
+
+_EXPORTS = ("vit", "swin", "flat", "table", "float32")
+
+
+def prepare(folder: Path) -> None:
+    """Small exports, as `ivit-export` writes them."""
+    import torch
+
+    from ivit_onnx.api import export
+    from networks import images, save_checkpoint, timm_network, timm_swin
+
+    torch.set_num_threads(1)
+    vit = {"embed_dim": 12, "depth": 1, "img_size": 16}
+    swin = timm_swin(embed_dim=8, depths=(2, 1), window_size=2, img_size=16, num_classes=5)
+    networks: dict[str, tuple[Any, dict[str, Any]]] = {
+        "vit": (timm_network(**vit), {"num_heads": 3, "nonlinear": "ivit"}),
+        "swin": (swin, {"nonlinear": "ivit"}),
+        "flat": (timm_network(**vit), {"num_heads": 3, "flat": True, "nonlinear": "ivit"}),
+        "table": (timm_network(**vit), {"num_heads": 3, "nonlinear": "table"}),
+        "float32": (timm_network(**vit), {"num_heads": 3, "input": "float32"}),
+    }
+    for name, (network, options) in networks.items():
+        path = folder / f"certified_{name}.onnx"
+        if not path.exists():
+            checkpoint = save_checkpoint(network, folder / f"certified_{name}.pth")
+            calibration = [image[:, :16, :16] for image in images(4)]
+            export(checkpoint, path, calib=calibration, img_size=16, force=True, **options)
+
+
+def base(rng: np.random.Generator, folder: Path) -> onnx.ModelProto:
+    """One of the exports, a call of an operator, or a graph of standard operators, each with its certificate."""
+    kind = rng.random()
+    if kind < 0.4:
+        return onnx.load(folder / f"certified_{pick(_EXPORTS, rng)}.onnx")
+    model = operator(rng) if kind < 0.7 else plain(rng)
+    report = prove(model)
+    assert report.proven, report.findings
+    model.metadata_props.add(key=METADATA_KEY, value=json.dumps(certificate(model, report)))
+    return model
+
+
+def operator(rng: np.random.Generator) -> onnx.ModelProto:
+    return operator_model(random_case(pick(list(OPERATORS), rng), rng, extreme=bool(rng.random() < 0.5)))
+
+
+def plain(rng: np.random.Generator) -> onnx.ModelProto:
+    """A linear layer with its requantisation, and the largest of what it gives."""
+    nodes = [
+        helper.make_node("MatMulInteger", ["x", "weight"], ["products"], name="products"),
+        helper.make_node("Add", ["products", "bias"], ["sums"], name="sums"),
+        helper.make_node("Cast", ["sums"], ["wide"], name="wide", to=onnx.TensorProto.INT64),
+        helper.make_node("Mul", ["wide", "multiplier"], ["scaled"], name="scaled"),
+        helper.make_node("Div", ["scaled", "divisor"], ["divided"], name="divided"),
+        helper.make_node("Min", ["divided", "most"], ["capped"], name="capped"),
+        helper.make_node("Max", ["capped", "least"], ["clipped"], name="clipped"),
+        helper.make_node("Cast", ["clipped"], ["narrow"], name="narrow", to=onnx.TensorProto.INT8),
+        helper.make_node("Transpose", ["narrow"], ["turned"], name="turned", perm=[1, 0]),
+        helper.make_node("ReduceMax", ["turned", "axes"], ["y"], name="y", keepdims=0),
+    ]
+    inner, columns = int(rng.integers(1, 9)), int(rng.integers(1, 9))
+    constants = {
+        "weight": rng.integers(-128, 128, (inner, columns)).astype(np.int8),
+        "bias": rng.integers(-(2**20), 2**20, columns).astype(np.int32),
+        "multiplier": rng.integers(-(2**31), 2**31, columns),
+        "divisor": np.asarray(2 ** int(rng.integers(0, 50))),
+        "most": np.asarray(127),
+        "least": np.asarray(-128),
+        "axes": np.asarray([int(pick([0, 1], rng))]),
+    }
+    return model_of(nodes, {"x": ("int8", ["batch", inner])}, constants, ("y", "int8"))
+
+
+def hash_of(model: onnx.ModelProto) -> str:
+    """The hash in the model's certificate."""
+    found = read_certificate(model)
+    assert found is not None
+    return str(found["graph"]).removeprefix("sha256:")
