@@ -107,7 +107,7 @@ class Interpreter:
     def _is_standard(self, kind: str) -> bool:
         try:
             onnx.defs.get_schema(kind, self._version, "")
-        except onnx.defs.SchemaError:
+        except (onnx.defs.SchemaError, TypeError):  # a version that is no number of 32 bits
             return False
         return True
 

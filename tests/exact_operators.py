@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from onnx import AttributeProto, numpy_helper
 
-from exact_values import Array, Call, FloatError, NotRunnableError, Tensor, dtype_of, integers_of
+from exact_moves import MOVES
+from exact_values import Array, Call, FloatError, NotRunnableError, Tensor, dtype_of, integers_of, limits_of
 
 __all__ = ["OPERATORS"]
 
@@ -151,13 +152,17 @@ def _range(call: Call, start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
     return Tensor(start.dtype, np.array(numbers, object))
 
 
-def _reduction(function: Callable[..., Any], since: int) -> Callable[..., Tensor]:
+def _reduction(function: np.ufunc, since: int) -> Callable[..., Tensor]:
     def run(call: Call, x: Tensor, axes: Tensor | None = None) -> Tensor:
         chosen = call.numbers("axes", axes, since)
         if not chosen and call.integer("noop_with_empty_axes", 0):
             return x
+        low, high = limits_of(x.dtype)
+        of_nothing = {np.add: 0, np.maximum: low, np.minimum: high}[function]
         keep = bool(call.integer("keepdims", 1))
-        return Tensor(x.dtype, function(x.array, axis=tuple(chosen) if chosen else None, keepdims=keep))
+        along = tuple(chosen) if chosen else None
+        reduced = function.reduce(x.array, axis=along, keepdims=keep, initial=of_nothing)
+        return Tensor(x.dtype, reduced)
 
     return run
 
@@ -250,10 +255,11 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Squeeze": _squeeze,
     "Unsqueeze": _unsqueeze,
     "Range": _range,
-    "ReduceSum": _reduction(np.sum, 13),
-    "ReduceMax": _reduction(np.max, 18),
-    "ReduceMin": _reduction(np.min, 18),
+    "ReduceSum": _reduction(np.add, 13),
+    "ReduceMax": _reduction(np.maximum, 18),
+    "ReduceMin": _reduction(np.minimum, 18),
     "MatMulInteger": _matmul_integer,
     "MatMul": _matmul,
     "QuantizeLinear": _quantize,
+    **MOVES,
 }

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 from onnx import AttributeProto, TensorProto
 
-__all__ = ["Array", "Call", "FloatError", "NotKnownError", "NotRunnableError", "Tensor", "dtype_of", "integers_of"]
+__all__ = [
+    "Array",
+    "Call",
+    "FloatError",
+    "NotKnownError",
+    "NotRunnableError",
+    "Tensor",
+    "dtype_of",
+    "integers_of",
+    "limits_of",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -61,6 +71,11 @@ def dtype_of(element_type: int) -> str:
     return _DTYPES[element_type]
 
 
+def limits_of(dtype: str) -> tuple[int, int]:
+    """The least and the largest number of an integer type."""
+    return (0, 1) if dtype == "bool" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+
+
 class Call:
     """One call of an operator: its attributes, the version of the operator set, and what left its type in it."""
 
@@ -76,6 +91,15 @@ class Call:
     def integers(self, name: str) -> list[int] | None:
         entry = self._attributes.get(name)
         return [int(item) for item in entry.ints] if entry is not None and entry.type == AttributeProto.INTS else None
+
+    def text(self, name: str) -> str:
+        """An attribute; nothing where it is missing or of another type."""
+        entry = self._attributes.get(name)
+        return entry.s.decode() if entry is not None and entry.type == AttributeProto.STRING else ""
+
+    def tensor(self, name: str) -> TensorProto | None:
+        entry = self._attributes.get(name)
+        return entry.t if entry is not None and entry.type == AttributeProto.TENSOR else None
 
     def only(self) -> tuple[str, AttributeProto]:
         """The one attribute that there is, with its name."""
@@ -96,6 +120,6 @@ class Call:
         if not result.array.size or not result.is_integer:
             return
         least, most = int(result.array.min()), int(result.array.max())
-        low, high = (0, 1) if result.dtype == "bool" else (np.iinfo(result.dtype).min, np.iinfo(result.dtype).max)
+        low, high = limits_of(result.dtype)
         if least < low or most > high:
             self.departed(f"{least}..{most} is not {result.dtype}")

@@ -1,8 +1,10 @@
-"""Certified models: exports of every kind, single operators, and small graphs of standard operators."""
+"""Certified models, made once in a folder: exports of every kind, each operator, small graphs of standard operators."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,51 +18,53 @@ from ivit_onnx.opset import OPERATORS
 from ivit_onnx.proof import METADATA_KEY, certificate, prove, read_certificate
 from proofs import model_of, operator_model
 
-_EXPORTS = ("vit", "swin", "flat", "table", "float32")
-
 
 def prepare(folder: Path) -> None:
-    """Small exports, as `ivit-export` writes them."""
+    """The models, and a checkpoint for each export."""
+    for name, make in _MODELS.items():
+        path = _path(folder, name)
+        if not path.exists():
+            onnx.save(make(np.random.default_rng(len(name))), path)
+    for name in _EXPORTS:
+        if not _path(folder, name).exists():
+            _export(name, folder)
+
+
+def base(rng: np.random.Generator, folder: Path) -> onnx.ModelProto:
+    """One of the models, exports as often as operators and as the rest."""
+    names = pick([list(_EXPORTS), list(OPERATORS), _PLAIN], rng)
+    return onnx.load(_path(folder, pick(names, rng)))
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"certified_{name}.onnx"
+
+
+def _export(name: str, folder: Path) -> None:
+    """As `ivit-export` writes it."""
     import torch
 
     from ivit_onnx.api import export
     from networks import images, save_checkpoint, timm_network, timm_swin
 
     torch.set_num_threads(1)
-    vit = {"embed_dim": 12, "depth": 1, "img_size": 16}
-    swin = timm_swin(embed_dim=8, depths=(2, 1), window_size=2, img_size=16, num_classes=5)
-    networks: dict[str, tuple[Any, dict[str, Any]]] = {
-        "vit": (timm_network(**vit), {"num_heads": 3, "nonlinear": "ivit"}),
-        "swin": (swin, {"nonlinear": "ivit"}),
-        "flat": (timm_network(**vit), {"num_heads": 3, "flat": True, "nonlinear": "ivit"}),
-        "table": (timm_network(**vit), {"num_heads": 3, "nonlinear": "table"}),
-        "float32": (timm_network(**vit), {"num_heads": 3, "input": "float32"}),
-    }
-    for name, (network, options) in networks.items():
-        path = folder / f"certified_{name}.onnx"
-        if not path.exists():
-            checkpoint = save_checkpoint(network, folder / f"certified_{name}.pth")
-            calibration = [image[:, :16, :16] for image in images(4)]
-            export(checkpoint, path, calib=calibration, img_size=16, force=True, **options)
+    if name == "swin":
+        network: Any = timm_swin(embed_dim=8, depths=(2, 1), window_size=2, img_size=16, num_classes=5)
+    else:
+        network = timm_network(embed_dim=12, depth=1, img_size=16)
+    checkpoint = save_checkpoint(network, folder / f"certified_{name}.pth")
+    calibration = [image[:, :16, :16] for image in images(4)]
+    export(checkpoint, _path(folder, name), calib=calibration, img_size=16, **_EXPORTS[name])
 
 
-def base(rng: np.random.Generator, folder: Path) -> onnx.ModelProto:
-    """One of the exports, a call of an operator, or a graph of standard operators, each with its certificate."""
-    kind = rng.random()
-    if kind < 0.4:
-        return onnx.load(folder / f"certified_{pick(_EXPORTS, rng)}.onnx")
-    model = operator(rng) if kind < 0.7 else plain(rng)
+def _certified(model: onnx.ModelProto) -> onnx.ModelProto:
     report = prove(model)
     assert report.proven, report.findings
     model.metadata_props.add(key=METADATA_KEY, value=json.dumps(certificate(model, report)))
     return model
 
 
-def operator(rng: np.random.Generator) -> onnx.ModelProto:
-    return operator_model(random_case(pick(list(OPERATORS), rng), rng, extreme=bool(rng.random() < 0.5)))
-
-
-def plain(rng: np.random.Generator) -> onnx.ModelProto:
+def _plain(rng: np.random.Generator) -> onnx.ModelProto:
     """A linear layer with its requantisation, and the largest of what it gives."""
     nodes = [
         helper.make_node("MatMulInteger", ["x", "weight"], ["products"], name="products"),
@@ -84,7 +88,11 @@ def plain(rng: np.random.Generator) -> onnx.ModelProto:
         "least": np.asarray(-128),
         "axes": np.asarray([int(pick([0, 1], rng))]),
     }
-    return model_of(nodes, {"x": ("int8", ["batch", inner])}, constants, ("y", "int8"))
+    return _certified(model_of(nodes, {"x": ("int8", ["batch", inner])}, constants, ("y", "int8")))
+
+
+def _operator(name: str, rng: np.random.Generator) -> onnx.ModelProto:
+    return _certified(operator_model(random_case(name, rng)))
 
 
 def hash_of(model: onnx.ModelProto) -> str:
@@ -92,3 +100,17 @@ def hash_of(model: onnx.ModelProto) -> str:
     found = read_certificate(model)
     assert found is not None
     return str(found["graph"]).removeprefix("sha256:")
+
+
+_EXPORTS: dict[str, dict[str, Any]] = {
+    "vit": {"num_heads": 3, "nonlinear": "ivit"},
+    "swin": {"nonlinear": "ivit"},
+    "flat": {"num_heads": 3, "flat": True, "nonlinear": "ivit"},
+    "table": {"num_heads": 3, "nonlinear": "table"},
+    "float32": {"num_heads": 3, "input": "float32"},
+}
+_PLAIN = ("plain", "plain second", "plain another")
+_MODELS: dict[str, Callable[[np.random.Generator], onnx.ModelProto]] = {
+    **{name: partial(_operator, name) for name in OPERATORS},
+    **dict.fromkeys(_PLAIN, _plain),
+}
