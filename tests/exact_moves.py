@@ -46,8 +46,12 @@ def _gather_nd(call: Call, x: Tensor, index: Tensor) -> Tensor:
 
 
 _COMBINED: dict[str, Callable[[Any, Any], Any]] = {
-    "": lambda old, new: new, "none": lambda old, new: new,
-    "add": operator.add, "mul": operator.mul, "max": max, "min": min,
+    "": lambda old, new: new,
+    "none": lambda old, new: new,
+    "add": operator.add,
+    "mul": operator.mul,
+    "max": max,
+    "min": min,
 }
 
 
