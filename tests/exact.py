@@ -2,7 +2,8 @@
 
 It reads a model as ONNX Runtime reads it, which is not always what the file seems to say: an operator of ONNX hides a
 function of its name, the version of the operator set is that of the model even inside functions, the last of several
-imports, initializers and attributes counts, but the first attribute of a Constant.
+imports, initializers and attributes counts, but the first attribute of a Constant. (Of large initializers the first: a
+model with one name twice has no one meaning.)
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Attributes = Mapping[str, AttributeProto]
 __all__ = ["FloatError", "Interpreter", "NotKnownError", "NotRunnableError"]
 
 #: What operators of numpy raise where tensors do not fit together.
-_MISFITS = (IndexError, KeyError, TypeError, ValueError, ZeroDivisionError)
+_MISFITS = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError, ZeroDivisionError)
 #: Levels of calls. Functions of the domain call each other four deep.
 _MOST_CALLS = 32
 
@@ -88,8 +89,10 @@ class Interpreter:
         function = self._functions.get(_key(domain, node.op_type, node.overload))
         if not domain and self._is_standard(node.op_type):
             return self._standard(node, arguments, attributes, path)
+        if function is None and not domain:
+            raise NotKnownError(node.op_type)
         if function is None:
-            raise NotKnownError(f"{domain or 'ai.onnx'}.{node.op_type}")
+            raise NotRunnableError(f"{domain}.{node.op_type} has no function")
         if len(path) > _MOST_CALLS:
             raise NotRunnableError("functions call each other without end")
         if len(arguments) > len(function.input):

@@ -34,7 +34,7 @@ class FloatError(Exception):
 
 
 class NotKnownError(Exception):
-    """An operator that the interpreter does not have."""
+    """An operator that the interpreter does not have: it has those that compute in integers."""
 
 
 class NotRunnableError(Exception):

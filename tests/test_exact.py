@@ -141,7 +141,7 @@ def test_floats_are_seen() -> None:
 
 
 def test_reads_as_onnx_runtime_reads() -> None:
-    """A Constant has its first attribute, an operator of ONNX hides a function, functions have the model's version,
+    """A Constant has its first attribute, an operator of ONNX hides a function,
     an attribute that stands twice inside a function has its last value, nodes need no order."""
     first = helper.make_node("Constant", [], ["c"], value_int=5)
     first.attribute.append(helper.make_attribute("value_int", 6))

@@ -20,20 +20,24 @@ from proofs import model_of, operator_model
 
 
 def prepare(folder: Path) -> None:
-    """The models, and a checkpoint for each export."""
-    for name, make in _MODELS.items():
-        path = _path(folder, name)
-        if not path.exists():
-            onnx.save(make(np.random.default_rng(len(name))), path)
+    """The exports, which take longest; the others are made when they are drawn."""
     for name in _EXPORTS:
-        if not _path(folder, name).exists():
-            _export(name, folder)
+        _model(name, folder)
 
 
 def base(rng: np.random.Generator, folder: Path) -> onnx.ModelProto:
     """One of the models, exports as often as operators and as the rest."""
     names = pick([list(_EXPORTS), list(OPERATORS), _PLAIN], rng)
-    return onnx.load(_path(folder, pick(names, rng)))
+    return _model(pick(names, rng), folder)
+
+
+def _model(name: str, folder: Path) -> onnx.ModelProto:
+    path = _path(folder, name)
+    if name in _EXPORTS and not path.exists():
+        _export(name, folder)
+    elif not path.exists():
+        onnx.save(_MODELS[name](np.random.default_rng(len(name))), path)
+    return onnx.load(path)
 
 
 def _path(folder: Path, name: str) -> Path:
