@@ -30,7 +30,7 @@ _SEEDS = range(28)
 def test_search_finds_nothing(tmp_path: Path) -> None:
     """A few cases of the search, each of which follows from its seed."""
     results = Counter(certified_mutations.check(seed, tmp_path).partition(" @ ")[0] for seed in _SEEDS)
-    assert sum(count for result, count in results.items() if result.endswith("equal")) >= len(_SEEDS) // 4, results
+    assert sum(count for result, count in results.items() if result.endswith("equal")) >= len(_SEEDS) // 6, results
 
 
 @pytest.fixture

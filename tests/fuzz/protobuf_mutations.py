@@ -174,7 +174,8 @@ def _emptied(message: Any, field: FieldDescriptor, everything: Everything, rng: 
 
 def _exchanged(message: Any, field: FieldDescriptor, everything: Everything, rng: Rng) -> None:
     """Another message of the type, of wherever there is one."""
-    getattr(message, field.name).CopyFrom(_same_type(field, everything, rng))
+    new = _copied(_same_type(field, everything, rng))  # which may be one that has this one inside
+    getattr(message, field.name).CopyFrom(new)
 
 
 def _another(message: Any, field: FieldDescriptor, everything: Everything, rng: Rng) -> None:
