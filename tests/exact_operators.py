@@ -62,8 +62,8 @@ def _checked_divisor(call: Call, a: Tensor, b: Tensor) -> Array:
 
 def _div(call: Call, a: Tensor, b: Tensor) -> Tensor:
     divisor = _checked_divisor(call, a, b)
-    quotient = abs(a.array) // abs(divisor)
-    return Tensor(a.dtype, np.where((a.array < 0) != (divisor < 0), -quotient, quotient))
+    sign = 1 - 2 * ((a.array < 0) != (divisor < 0))
+    return Tensor(a.dtype, abs(a.array) // abs(divisor) * sign)
 
 
 def _mod(call: Call, a: Tensor, b: Tensor) -> Tensor:

@@ -124,6 +124,20 @@ def least_by_minus_one() -> Model:
     return _scaled(2**24, *rest, node("ReduceMax", ["parts"], ["y"]), shape=(1, 1), divisors=divisors)
 
 
+def least_by_minus_one_in_64_bits() -> Model:
+    rest = [
+        node("Cast", ["scaled"], ["long"], to=onnx.TensorProto.INT64),
+        node("ReduceMax", ["long"], ["one"], keepdims=0),
+        node("Mul", ["one", "much"], ["wide long"]),
+        node("Div", ["wide long", "divisors"], ["y"]),
+    ]
+    divisors = np.full((1 << 18) + 1, 9)
+    divisors[:2] = -9, -1
+    model = _scaled(1, *rest, shape=(1, 1), much=np.int64(2**56), divisors=divisors)
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    return model
+
+
 def largest_of_nothing() -> Model:
     """Of no images it is the least number of the type."""
     rest = [node("ReduceMax", ["scaled", "axes"], ["most"], keepdims=0), node("Neg", ["most"], ["y"])]
@@ -162,6 +176,7 @@ MISREAD: dict[str, Callable[[], Model]] = {
         weight_twice_small,
         many_divisors,
         least_by_minus_one,
+        least_by_minus_one_in_64_bits,
         largest_of_nothing,
         overload,
         operator_set_without_the_operators,

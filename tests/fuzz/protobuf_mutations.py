@@ -16,6 +16,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from fuzz import wire
+from fuzz.messages import copied
 from fuzz.model_mutations import NUMBERS, pick
 
 Rng = np.random.Generator
@@ -174,25 +175,19 @@ def _emptied(message: Any, field: FieldDescriptor, everything: Everything, rng: 
 
 def _exchanged(message: Any, field: FieldDescriptor, everything: Everything, rng: Rng) -> None:
     """Another message of the type, of wherever there is one."""
-    new = _copied(_same_type(field, everything, rng))  # which may be one that has this one inside
+    new = copied(_same_type(field, everything, rng))  # which may be one that has this one inside
     getattr(message, field.name).CopyFrom(new)
 
 
 def _another(message: Any, field: FieldDescriptor, everything: Everything, rng: Rng) -> None:
     listed = getattr(message, field.name)
-    new = _copied(_same_type(field, everything, rng))
+    new = copied(_same_type(field, everything, rng))
     listed.insert(int(rng.integers(len(listed) + 1)), new)
 
 
 def _same_type(field: FieldDescriptor, everything: Everything, rng: Rng) -> Message:
     paths = [path for path in sorted(everything) if everything[path][0].message.DESCRIPTOR is field.message_type]
     return pick(everything[pick(paths, rng)], rng).message  # type: ignore[no-any-return]
-
-
-def _copied(message: Message) -> Message:
-    new = type(message)()
-    new.CopyFrom(message)
-    return new
 
 
 def _empty(message: Any, field: FieldDescriptor, everything: Everything, rng: Rng) -> None:
@@ -218,13 +213,13 @@ def _removed(message: Any, field: FieldDescriptor, everything: Everything, rng: 
 def _repeated(message: Any, field: FieldDescriptor, everything: Everything, rng: Rng) -> None:
     listed = getattr(message, field.name)
     item = pick(listed, rng)
-    listed.insert(int(rng.integers(len(listed) + 1)), _copied(item) if isinstance(item, Message) else item)
+    listed.insert(int(rng.integers(len(listed) + 1)), copied(item) if isinstance(item, Message) else item)
 
 
 def _swapped(message: Any, field: FieldDescriptor, everything: Everything, rng: Rng) -> None:
     listed = getattr(message, field.name)
     one, other = (int(index) for index in rng.choice(len(listed), 2, replace=False))
-    items = [_copied(item) if isinstance(item, Message) else item for item in listed]
+    items = [copied(item) if isinstance(item, Message) else item for item in listed]
     items[one], items[other] = items[other], items[one]
     message.ClearField(field.name)
     getattr(message, field.name).extend(items)
