@@ -62,8 +62,8 @@ def _checked_divisor(call: Call, a: Tensor, b: Tensor) -> Array:
 
 def _div(call: Call, a: Tensor, b: Tensor) -> Tensor:
     divisor = _checked_divisor(call, a, b)
-    sign = 1 - 2 * ((a.array < 0) != (divisor < 0))
-    return Tensor(a.dtype, abs(a.array) // abs(divisor) * sign)
+    signs = np.where((a.array < 0) != (divisor < 0), -1, 1).astype(object)
+    return Tensor(a.dtype, abs(a.array) // abs(divisor) * signs)
 
 
 def _mod(call: Call, a: Tensor, b: Tensor) -> Tensor:

@@ -70,8 +70,10 @@ def greater(a: Array, b: Array) -> Array:
 
 def truncated_divide(a: Array, b: Array) -> Array:
     """a / b rounded towards zero, as ONNX divides integers; no b is 0."""
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    a, b = np.atleast_1d(a), np.atleast_1d(b)  # without dimensions, numpy makes numbers of them that np.where rounds
     quotient = abs(a) // abs(b)
-    return np.where((a < 0) != (b < 0), -quotient, quotient)
+    return np.where((a < 0) != (b < 0), -quotient, quotient).reshape(shape)
 
 
 def shrink(array: Array) -> Array:
