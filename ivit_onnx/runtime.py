@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import ivit_onnx
 from ivit_onnx.errors import IvitError, MissingExtraError, ModelError
-from ivit_onnx.inputs import check_input, reason_of
 from ivit_onnx.files import utf8_path
+from ivit_onnx.inputs import check_input, reason_of
 from ivit_onnx.numbers import check_numbers
 from ivit_onnx.opset_version import check_opset_version
 from ivit_onnx.processors import processors

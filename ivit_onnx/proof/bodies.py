@@ -5,6 +5,8 @@ from __future__ import annotations
 import onnx
 from onnx import numpy_helper
 
+from ivit_onnx.proof.types import standard
+
 __all__ = ["canonical_function", "canonical_node"]
 
 

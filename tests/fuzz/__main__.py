@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import resource
 import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from fuzz import HARNESSES
@@ -43,6 +44,7 @@ def fuzz(harness: str, options: argparse.Namespace, folder: Path) -> bool:
     seed = time.time_ns() % 2**40 if options.seed is None else options.seed
     print(f"{harness}: from seed {seed}", flush=True)
     results: Counter[str] = Counter()
+    fields: defaultdict[str, Counter[str]] = defaultdict(Counter)
     cases = findings = 0
     start = shown = time.monotonic()
 
@@ -57,7 +59,10 @@ def fuzz(harness: str, options: argparse.Namespace, folder: Path) -> bool:
         ):
             for worker in workers:
                 try:
-                    results[worker.run(seed + cases)] += 1
+                    result, _, changes = worker.run(seed + cases).partition(" @ ")
+                    results[result] += 1
+                    for change in changes.split("; ") if changes else []:
+                        fields[change][result] += 1
                 except FindingError as finding:
                     findings += 1
                     report(harness, seed + cases, worker.environment, finding, folder, options.findings)
@@ -71,6 +76,9 @@ def fuzz(harness: str, options: argparse.Namespace, folder: Path) -> bool:
         for worker in workers:
             worker.stop()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if options.json is not None:
+        counts = {"harness": harness, "seed": seed, "cases": cases, "findings": findings, "results": results}
+        options.json.write_text(json.dumps({**counts, "fields": fields}, indent=1, sort_keys=True), encoding="utf-8")
     print(f"{line()}; {used.ru_utime + used.ru_stime:.0f} s of processor time in all", flush=True)
     return findings == 0
 
@@ -83,6 +91,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, help="instead of seconds")
     parser.add_argument("--keep-going", action="store_true", help="after a finding")
     parser.add_argument("--findings", type=Path, default=Path("findings"), help="folder for what is found")
+    parser.add_argument("--json", type=Path, help="file for the counts, also for each field that was changed")
     options = parser.parse_args()
     good = True
     for harness in HARNESSES if options.harness == "all" else [options.harness]:
