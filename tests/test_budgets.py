@@ -65,7 +65,7 @@ FILES = {
     "metrics": ("metrics.csv", False),
 }
 #: Readers that say it in other words: an evaluation could not write its state there either.
-WORDS = {"verify": "status 2", "state": "not a regular file|is a folder|is not the state of an evaluation"}
+WORDS = {"verify": "status 2", "state": "not a regular file|it is a link|is a folder|is not the state of an evaluation"}
 
 
 def read(groups: list[dict[str, tuple[str, Path]]]) -> dict[str, dict[str, Any]]:

@@ -27,7 +27,10 @@ ALTERED = "the body is not that of the operator set, which kernels compute in it
 
 
 def model() -> onnx.ModelProto:
-    return single_operator_model(random_case("IntLinear", np.random.default_rng(0)), constants=True)
+    """One operator, with all functions of the operator set."""
+    proto = single_operator_model(random_case("IntLinear", np.random.default_rng(0)), constants=True, functions=False)
+    proto.functions.extend(function_protos())
+    return proto
 
 
 def function(proto: onnx.ModelProto, name: str) -> onnx.FunctionProto:
