@@ -1,6 +1,6 @@
 """Standard operators whose CPU kernels in ONNX Runtime compute in integers where all their types are integers.
 
-A closed list: what is not in it may take its integers through floating point, as Pow, Resize and ReduceMean do, and is
+A closed list: what is not in it may take its integers through floating point, as Pow and Resize do, and is
 not known to be integer-only. tests/test_integer_operators.py runs each that computes on integers that no float holds.
 """
 
@@ -20,8 +20,9 @@ _MOVES = (
     *("GatherND", "Identity", "Pad", "Reshape", "ScatterElements", "ScatterND", "Shape", "Size", "Slice"),
     *("SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where"),
 )
-#: Loops over elements of the tensor's own type, or of int32 sums of bytes. `Range` divides once in double precision for
-#: the number of its elements, which is exact below 2^53.
+#: Loops over elements of the tensor's own type, or of int32 sums of bytes. Two of them are exact up to 2^53 only, which
+#: the proof against overflow makes sure of: `Range` divides once in double precision for the number of its elements,
+#: and `ReduceSum` adds in double precision in ONNX Runtime 1.32 (in integers in 1.23).
 _ARITHMETIC = (
     *("Abs", "Add", "And", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Cast", "Clip"),
     *("ConvInteger", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "MatMulInteger", "Max"),
