@@ -1,7 +1,9 @@
 """Looks for anything that is not an integer in an exported model: values, initializers, attributes, function bodies.
 
-Two passes. The first reads the file as it is: every node of the main graph and of every function body, also of
-functions that no node calls. The second inlines all functions and lets strict shape inference give every value a type.
+Three passes. The first looks for what could be read in two ways (ivit_onnx.proof.canonical), so that a function means
+the same to whoever reads it. The second reads the file as it is: every node of the main graph and of every function
+body has to be an operator that is known to compute in integers. The third inlines all functions, which import what the
+model imports, and lets strict shape inference give every value a type.
 """
 
 from __future__ import annotations
@@ -14,26 +16,20 @@ import onnx
 from onnx import TensorProto, inliner, shape_inference
 
 from ivit_onnx.errors import ModelError
+from ivit_onnx.integer_operators import computes_in_integers
+from ivit_onnx.proof.canonical import structure
+from ivit_onnx.proof.element_types import ELEMENT_TYPES
 
 __all__ = ["FloatAudit", "audit"]
 
 #: Element types an integer-only model may have.
-INTEGER_TYPES = frozenset(
-    getattr(TensorProto, name)
-    for name in (
-        *("INT2", "UINT2", "INT4", "UINT4", "INT8", "UINT8", "INT16", "UINT16"),
-        *("INT32", "UINT32", "INT64", "UINT64", "BOOL"),
-    )
-    if hasattr(TensorProto, name)
-)
+INTEGER_TYPES = frozenset(ELEMENT_TYPES)
+
+_Names = frozenset[tuple[str, str]]
+
 
 #: Attributes whose integer is an element type.
 TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "stash_type"})
-
-#: Standard operators that compute in floating point whatever their attributes say.
-FLOAT_OPERATORS = frozenset(
-    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "RandomNormal"}
-)
 
 #: Larger initializers become inputs before inference, which needs their types but not their numbers.
 _SMALL = 1024
@@ -55,13 +51,15 @@ def audit(model: onnx.ModelProto) -> FloatAudit:
     The only exception is the boundary of a model with a float32 input: one standard QuantizeLinear that alone reads
     this input, with its scale. Raises ModelError when the model is not valid.
     """
+    found: dict[str, None] = dict.fromkeys(map(str, structure(model)))
     boundary = _boundary(model)
     allowed: set[str] = set()
     if boundary is not None:
         allowed = {boundary.input[0], boundary.input[1]}
-    found = dict.fromkeys(_scan_file(model, boundary, allowed))
+    readable = not found
+    found |= dict.fromkeys(_scan_file(model, boundary, allowed))
     values = 0
-    for name, element_type in _inferred_types(model):
+    for name, element_type in _inferred_types(model) if readable else ():
         values += 1
         if name in allowed:
             continue
@@ -90,45 +88,41 @@ def _boundary(model: onnx.ModelProto) -> onnx.NodeProto | None:
 
 
 def _scan_file(model: onnx.ModelProto, boundary: onnx.NodeProto | None, allowed: set[str]) -> Iterator[str]:
-    yield from _scan_graph(model.graph, "", boundary, allowed)
+    called: _Names = frozenset((function.domain, function.name) for function in model.functions)
+    yield from _scan_graph(model.graph, "", called, boundary, allowed)
     for function in model.functions:
         where = f"function {function.domain}::{function.name}: "
-        for attribute in function.attribute_proto:
-            yield from _scan_attribute(attribute, f"{where}default of ")
         for node in function.node:
-            yield from _scan_node(node, where)
-        for value in function.value_info:
-            yield from _scan_type(value.type, f"{where}value {value.name!r}")
-    if model.training_info:
-        yield "the model has training information"
+            yield from _scan_node(node, where, called)
 
 
 def _scan_graph(
-    graph: onnx.GraphProto, where: str, boundary: onnx.NodeProto | None = None, allowed: Iterable[str] = ()
+    graph: onnx.GraphProto,
+    where: str,
+    called: _Names,
+    boundary: onnx.NodeProto | None = None,
+    allowed: Iterable[str] = (),
 ) -> Iterator[str]:
     for tensor in graph.initializer:
         if tensor.data_type not in INTEGER_TYPES and tensor.name not in allowed:
             yield f"{where}initializer {tensor.name!r} is {_type_name(tensor.data_type)}"
-    for sparse in graph.sparse_initializer:
-        if sparse.values.data_type not in INTEGER_TYPES:
-            yield f"{where}initializer {sparse.values.name!r} is {_type_name(sparse.values.data_type)}"
     for value in (*graph.input, *graph.output, *graph.value_info):
         if value.name not in allowed:
             yield from _scan_type(value.type, f"{where}value {value.name!r}")
     for node in graph.node:
         if node is not boundary:
-            yield from _scan_node(node, where)
+            yield from _scan_node(node, where, called)
 
 
-def _scan_node(node: onnx.NodeProto, where: str) -> Iterator[str]:
+def _scan_node(node: onnx.NodeProto, where: str, called: _Names) -> Iterator[str]:
     label = f"{where}{node.op_type} {(node.name or ', '.join(node.output))!r}: "
-    if node.domain in ("", "ai.onnx") and node.op_type in FLOAT_OPERATORS:
-        yield f"{label}computes in floating point"
+    if (node.domain, node.op_type) not in called and not computes_in_integers(node):
+        yield f"{label}not known to compute in integers"
     for attribute in node.attribute:
-        yield from _scan_attribute(attribute, label)
+        yield from _scan_attribute(attribute, label, called)
 
 
-def _scan_attribute(attribute: onnx.AttributeProto, where: str) -> Iterator[str]:
+def _scan_attribute(attribute: onnx.AttributeProto, where: str, called: _Names) -> Iterator[str]:
     kind, label = attribute.type, f"{where}attribute {attribute.name!r}"
     if kind in (onnx.AttributeProto.FLOAT, onnx.AttributeProto.FLOATS):
         yield f"{label} is a float"
@@ -138,7 +132,7 @@ def _scan_attribute(attribute: onnx.AttributeProto, where: str) -> Iterator[str]
         if tensor.data_type not in INTEGER_TYPES:
             yield f"{label} is a {_type_name(tensor.data_type)} tensor"
     for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
-        yield from _scan_graph(graph, f"{label}: ")
+        yield from _scan_graph(graph, f"{label}: ", called)
     names_type = kind == onnx.AttributeProto.INT and attribute.name in TYPE_ATTRIBUTES and not attribute.ref_attr_name
     if names_type and attribute.i not in INTEGER_TYPES:
         yield f"{label} names the type {_type_name(attribute.i)}"

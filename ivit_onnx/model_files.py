@@ -44,7 +44,8 @@ def load_with_weights(path: str | os.PathLike[str]) -> onnx.ModelProto:
     """The model with external data; ModelError when anything of it is missing or damaged."""
     model = load_graph(path)
     try:
-        onnx.load_external_data_for_model(model, str(Path(path).resolve().parent))
+        # Beside the path as it is given, also where that is a link: there ONNX Runtime looks.
+        onnx.load_external_data_for_model(model, str(Path(path).parent))
     except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as error:
         raise ModelError(f"cannot read the weights of {path}: {' '.join(str(error).split())}") from None
     return model

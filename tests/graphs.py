@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from functools import cache
+
 import onnx
 from onnx import helper
 
 from cases import Case
 from ivit_onnx.opset import DOMAIN, OPERATORS, OPSET_VERSION, STANDARD_OPSET_VERSION, Tensor, function_protos
+
+
+def called_functions(nodes: Iterable[onnx.NodeProto]) -> list[onnx.FunctionProto]:
+    """The functions of the domain that nodes reach, as an exporter keeps them."""
+    functions = {function.name: function for function in _functions()}
+    waiting, called = [node.op_type for node in nodes if node.domain == DOMAIN], set()
+    while waiting:
+        name = waiting.pop()
+        if name in functions and name not in called:
+            called.add(name)
+            waiting += [node.op_type for node in functions[name].node if node.domain == DOMAIN]
+    return [function for function in functions.values() if function.name in called]
+
+
+@cache
+def _functions() -> Sequence[onnx.FunctionProto]:
+    return function_protos()
 
 
 def output_rank(output: Tensor, case: Case) -> int:
@@ -44,7 +64,7 @@ def single_operator_model(case: Case, *, constants: bool = False, functions: boo
     )
     return helper.make_model(
         helper.make_graph([node], case.operator, inputs, outputs, initializers),
-        functions=function_protos() if functions else [],
+        functions=called_functions([node]) if functions else [],
         opset_imports=[helper.make_opsetid("", STANDARD_OPSET_VERSION), helper.make_opsetid(DOMAIN, OPSET_VERSION)],
         ir_version=10,
     )

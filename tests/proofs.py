@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,8 @@ from onnx import helper, numpy_helper
 
 from cases import Case
 from exact import Interpreter
-from graphs import single_operator_model
-from ivit_onnx.opset import DOMAIN, OPSET_VERSION, STANDARD_OPSET_VERSION, function_protos
+from graphs import called_functions, single_operator_model
+from ivit_onnx.opset import DOMAIN, OPSET_VERSION, STANDARD_OPSET_VERSION
 from ivit_onnx.proof.walk import Walk
 
 __all__ = ["exact_outputs", "model_of", "operator_model", "ranges"]
@@ -39,10 +38,9 @@ def model_of(
         [info(*output, None)],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
     )
-    used = any(node.domain == DOMAIN for node in nodes)
     return helper.make_model(
         graph,
-        functions=_functions() if used else [],
+        functions=called_functions(nodes),
         opset_imports=[helper.make_opsetid("", STANDARD_OPSET_VERSION), helper.make_opsetid(DOMAIN, OPSET_VERSION)],
         ir_version=10,
     )
@@ -53,15 +51,9 @@ def ranges(model: onnx.ModelProto) -> dict[str, Any]:
     return Walk(model).run()
 
 
-@cache
-def _functions() -> list[onnx.FunctionProto]:
-    return function_protos()
-
-
 def operator_model(case: Case) -> onnx.ModelProto:
     """One call of an operator with its parameters as constants, any batch, and all other dimensions known."""
-    model = single_operator_model(case, constants=True, functions=False)
-    model.functions.extend(_functions())
+    model = single_operator_model(case, constants=True)
     for value in model.graph.input:
         for axis, (dim, size) in enumerate(
             zip(value.type.tensor_type.shape.dim, case.inputs[value.name].shape, strict=True)

@@ -101,7 +101,7 @@ def graphs(draw: st.DrawFn) -> onnx.ModelProto:
 def test_random_graphs_stay_in_their_ranges(model: onnx.ModelProto, seed: int) -> None:
     walk = Walk(model)
     ranges = walk.run()
-    assume(not walk.findings)
+    assume(not walk.ledger.findings)
     rng = np.random.default_rng(seed)
     for kind in range(3):
         x, z = rng.integers(-128, 128, (2, 3, 4)), rng.integers(-32768, 32768, (2, 3, 4))

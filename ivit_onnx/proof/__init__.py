@@ -9,6 +9,7 @@ import onnx
 
 from ivit_onnx.errors import damaged_model
 from ivit_onnx.proof.bodies import foreign_functions
+from ivit_onnx.proof.canonical import deviations
 from ivit_onnx.proof.certificate import METADATA_KEY, certificate, graph_hash, mismatch, read_certificate
 from ivit_onnx.proof.report import Finding, NodeRoom, ProofReport
 from ivit_onnx.proof.walk import Walk
@@ -29,13 +30,17 @@ __all__ = [
 def prove(model: onnx.ModelProto) -> ProofReport:
     """Show that no int32 or int64 intermediate of the model overflows, no shift is out of range and no divisor zero.
 
-    `model` has its weights loaded. Function bodies are walked at each call. What is not proven is in the findings.
+    `model` has its weights loaded. What is not in canonical form is not walked at all. Function bodies are walked at
+    each call. What is not proven is in the findings. Raises ModelError where the model does not fit together.
     """
-    walk = Walk(model)
     with damaged_model():
+        different = deviations(model)
+        if different:
+            return ProofReport(tuple(different), 0, 0, ())
+        walk = Walk(model)
         values = walk.run()
         foreign = foreign_functions(model)
-    findings = list(walk.findings)
+    findings = list(walk.ledger.findings)
     constants = {tensor.name for tensor in model.graph.initializer}
     for output in model.graph.output:
         if output.name not in values and output.name not in constants and not findings:
@@ -43,4 +48,4 @@ def prove(model: onnx.ModelProto) -> ProofReport:
     for name in foreign:
         message = "the body is not that of the operator set: kernels, which replace it, compute something else"
         findings.append(Finding(f"function {name}", name, message))
-    return ProofReport(tuple(findings), walk.checks, walk.values, tuple(walk.rooms.values()))
+    return ProofReport(tuple(findings), walk.ledger.checks, walk.values, tuple(walk.ledger.rooms.values()))

@@ -10,6 +10,7 @@ import onnx
 from onnx import numpy_helper
 
 from ivit_onnx.opset import DOMAIN, function_protos
+from ivit_onnx.proof.types import standard
 
 __all__ = ["canonical_function", "canonical_node", "foreign_functions"]
 
@@ -38,10 +39,10 @@ def _by_name(functions: Iterable[onnx.FunctionProto]) -> _Functions:
 
 
 def _digest(function: onnx.FunctionProto, functions: _Functions) -> tuple[bytes, ...]:
-    """A hash for each output: of the operators that lead to it, from the inputs on, through all calls."""
+    """The inputs and attributes, and a hash for each output: of the operators that lead to it, through all calls."""
     inputs = [f"input {index}".encode() for index in range(len(function.input))]
     attributes = {name: f"attribute {name}".encode() for name in function.attribute}
-    return _expanded(function, functions, inputs, attributes, depth=0)
+    return (*inputs, *sorted(attributes.values()), *_expanded(function, functions, inputs, attributes, depth=0))
 
 
 def _expanded(
@@ -60,7 +61,7 @@ def _expanded(
         if callee is not None:
             results: Sequence[bytes] = _expanded(callee, functions, arguments, bound, depth + 1)
         else:
-            parts = [node.domain.removeprefix("ai.onnx").encode(), node.op_type.encode(), *arguments]
+            parts = [b"" if standard(node.domain) else node.domain.encode(), node.op_type.encode(), *arguments]
             parts += [part for name in sorted(bound) for part in (name.encode(), bound[name])]
             whole = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
             results = [hashlib.sha256(whole + bytes([index])).digest() for index in range(len(node.output))]
@@ -91,7 +92,7 @@ def canonical_function(function: onnx.FunctionProto) -> bytes:
 
 def canonical_node(node: onnx.NodeProto) -> onnx.NodeProto:
     """A node as it is written, without documentation and its name."""
-    domain = "" if node.domain == "ai.onnx" else node.domain
+    domain = "" if standard(node.domain) else node.domain
     plain = onnx.NodeProto(op_type=node.op_type, domain=domain, input=node.input, output=node.output)
     for attribute in sorted(node.attribute, key=lambda entry: entry.name):
         kept = plain.attribute.add()

@@ -19,10 +19,14 @@ from ivit_onnx.errors import damaged_model
 from ivit_onnx.files import parse_json
 from ivit_onnx.proof.bodies import canonical_function, canonical_node
 from ivit_onnx.proof.report import ProofReport
+from ivit_onnx.proof.types import standard
 
 __all__ = ["METADATA_KEY", "certificate", "graph_hash", "mismatch", "read_certificate"]
 
 METADATA_KEY = "ivit.proof"
+#: Of the analysis. A new one whenever it counts or bounds in another way, or says it in other words: certificates of
+#: other revisions are about the same graph, with numbers of their own.
+_REVISION = 2
 
 
 def graph_hash(model: onnx.ModelProto) -> str:
@@ -39,7 +43,7 @@ def graph_hash(model: onnx.ModelProto) -> str:
             digest.update(part)
 
     for opset in sorted(model.opset_import, key=lambda entry: entry.domain):
-        add(opset.domain.removeprefix("ai.onnx").encode(), str(opset.version).encode())
+        add(b"" if standard(opset.domain) else opset.domain.encode(), str(opset.version).encode())
     graph = model.graph
     for kind, values in ((b"input", graph.input), (b"output", graph.output)):
         for value in values:
@@ -56,15 +60,21 @@ def graph_hash(model: onnx.ModelProto) -> str:
 
 
 def certificate(model: onnx.ModelProto, report: ProofReport) -> dict[str, Any]:
-    """What goes into the metadata of a proven model, as a JSON object."""
+    """What goes into the metadata of a proven model, as a JSON object. It names values, which the hash covers, and no
+    nodes."""
     tightest = {}
     for dtype in ("int32", "int64"):
         room = report.tightest(dtype)
         if room is not None:
-            tightest[dtype] = {"node": room.node, "value": room.value, "magnitude": room.magnitude, "bits": room.bits}
+            tightest[dtype] = {
+                "output": room.output,
+                "value": room.value,
+                "magnitude": room.magnitude,
+                "bits": room.bits,
+            }
     return {
         "graph": f"sha256:{graph_hash(model)}",
-        "tool": f"ivit-onnx {__version__}",
+        "tool": f"ivit-onnx {__version__}, proof {_REVISION}",
         "values": report.values,
         "checks": report.checks,
         "tightest": tightest,
@@ -86,7 +96,7 @@ def read_certificate(model: onnx.ModelProto) -> dict[str, Any] | None:
 def mismatch(model: onnx.ModelProto, report: ProofReport) -> str | None:
     """How the model's certificate differs from the proof just made; None if it agrees or there is none.
 
-    Numbers are compared only with those of the same version: another one may bound more tightly. Raises ModelError
+    Numbers are compared only with those of the same analysis: another one may bound more tightly. Raises ModelError
     where the weights do not fit their shapes.
     """
     found = read_certificate(model)

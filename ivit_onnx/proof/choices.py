@@ -14,7 +14,7 @@ from ivit_onnx.proof.elementwise import apply, broadcast, pointwise
 from ivit_onnx.proof.value import MOST_VALUES, Value, greater, lesser
 
 if TYPE_CHECKING:
-    from ivit_onnx.proof.walk import Node
+    from ivit_onnx.proof.node import Node
 
 __all__ = ["RULES"]
 
@@ -71,7 +71,7 @@ def cast(node: Node, x: Value) -> Value:
         result = Value.of_table(dtype, x.shape, x.root, x.table)
     else:
         result = Value(dtype, x.shape, x.low, x.high)
-    result.dims = x.dims
+    result.dims = x.dims if dtype == "int64" else None
     result.row_sum = x.row_sum
     return result
 

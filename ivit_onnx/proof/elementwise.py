@@ -26,7 +26,7 @@ from ivit_onnx.proof.value import (
 )
 
 if TYPE_CHECKING:
-    from ivit_onnx.proof.walk import Node
+    from ivit_onnx.proof.node import Node
 
 __all__ = ["RULES", "apply", "broadcast", "pointwise"]
 
@@ -150,7 +150,7 @@ def _from_maximum(a: Value, shape: Any) -> Value:
     """x - max(x): a difference of two possible values that is not positive (lemma 1)."""
     values = a.possible()
     if values is not None and values.size**2 <= _MOST_PAIRS:
-        differences = np.unique(values[:, None] - values[None, :])
+        differences = np.unique(apply("Sub", values[:, None], values[None, :]))
         differences = differences[differences <= 0]
         if differences.size <= MOST_VALUES:
             return Value.of_table(a.dtype, shape, differences, differences)
@@ -176,7 +176,7 @@ def mul(node: Node, a: Value, b: Value) -> Value:
         if divisor.dominates_value(other):  # lemma 2: |x * (c // s)| <= c where |x| <= s
             result.low, result.high = greater(result.low, as_array(-constant)), lesser(result.high, as_array(constant))
             result.low = np.asarray(np.where(other.low >= 0, greater(result.low, as_array(0)), result.low))
-        same_rows = bool(shape) and bool(other.shape) and other.shape[-1] == shape[-1]  # type: ignore[index]
+        same_rows = bool(shape) and bool(other.shape) and None is not other.shape[-1] == shape[-1]  # type: ignore[index]
         if divisor.total_of is other and same_rows and result.least >= 0:  # lemma 3: sum(x * (c // sum(x))) <= c
             result.row_sum = constant
     return result
@@ -184,7 +184,7 @@ def mul(node: Node, a: Value, b: Value) -> Value:
 
 def div(node: Node, a: Value, b: Value) -> Value:
     shape = broadcast(a.shape, b.shape)
-    if b.least <= 0 <= b.largest and not _never_zero(b):
+    if _can_be(b, 0):
         node.fail(f"the divisor can be 0: it is in {b.least}..{b.largest}")
         return Value.of_type(a.dtype, shape)
     result = pointwise("Div", a, b, shape)
@@ -193,12 +193,8 @@ def div(node: Node, a: Value, b: Value) -> Value:
         source = a.multiple_of[0]
         ends = [_apply_floor(end, b.constant) for end in (source.low, source.high)]
         result = Value.between(a.dtype, shape, lesser(*ends), greater(*ends))
-    if result is None and b.constant is None and b.least < 0 < b.largest:
-        # Never 0, but of both signs: divisors of 1 and -1 lie between the ends.
-        width = as_array(a.magnitude)
-        result = Value.between(a.dtype, shape, apply("Mul", width, as_array(-1)), width)
     if result is None:
-        result = _corners("Div", a, b, shape)
+        result = _quotients(a, b, shape)
     if a.least >= 0 and b.least >= 1:
         result.quotient_of = (a, b)
         if a.number is not None:
@@ -210,9 +206,30 @@ def div(node: Node, a: Value, b: Value) -> Value:
     return result
 
 
-def _never_zero(b: Value) -> bool:
-    values = b.constant if b.constant is not None else b.table
-    return values is not None and bool((values != 0).all())
+def _quotients(a: Value, b: Value, shape: Any) -> Value:
+    """Quotients by what is never 0. They are monotonic in the divisor on either side of 0, not across it."""
+    if not ((b.low < 0) & (b.high > 0)).any():
+        return _corners("Div", a, b, shape)
+    numbers = _numbers(b)
+    assert numbers is not None  # or it could be 0
+    sides = [side for side in (numbers[numbers < 0], numbers[numbers > 0]) if side.size]
+    results = [
+        _corners("Div", a, Value(b.dtype, b.shape, np.asarray(side.min()), np.asarray(side.max())), shape)
+        for side in sides
+    ]
+    low, high = results[0].low, results[0].high
+    for result in results[1:]:
+        low, high = lesser(low, result.low), greater(high, result.high)
+    return Value.between(a.dtype, shape, low, high)
+
+
+def _numbers(b: Value) -> Array | None:
+    return b.constant if b.constant is not None else b.table
+
+
+def _can_be(b: Value, number: int) -> bool:
+    values = _numbers(b)
+    return b.least <= number <= b.largest and (values is None or bool((values == number).any()))
 
 
 def _apply_floor(a: Array, b: Array) -> Array:
@@ -223,10 +240,10 @@ def mod(node: Node, a: Value, b: Value) -> Value:
     shape = broadcast(a.shape, b.shape)
     if node.attribute("fmod", 0):
         node.fail("Mod with fmod is not covered")
-    if b.least <= 0 <= b.largest and not _never_zero(b):
+    if _can_be(b, 0):
         node.fail(f"the divisor can be 0: it is in {b.least}..{b.largest}")
         return Value.of_type(a.dtype, shape)
-    if a.least <= limits(a.dtype)[0] and b.least <= -1 <= b.largest:
+    if a.least <= limits(a.dtype)[0] and _can_be(b, -1):
         node.fail("the least number modulo -1 traps on some processors")
     result = pointwise("Mod", a, b, shape)
     if result is None:

@@ -11,7 +11,7 @@ from ivit_onnx.proof.elementwise import broadcast
 from ivit_onnx.proof.value import Array, Dim, Value, greater, lesser
 
 if TYPE_CHECKING:
-    from ivit_onnx.proof.walk import Node
+    from ivit_onnx.proof.node import Node
 
 __all__ = ["RULES"]
 
@@ -100,6 +100,8 @@ def concat(node: Node, *inputs: Value) -> Value:
 def expand(node: Node, x: Value, target: Value) -> Value:
     if target.dims is None or x.shape is None:
         return node.stop("the shape is not known")
+    if any(isinstance(dim, int) and dim < 0 for dim in target.dims):
+        return node.stop(f"expected dimensions of 0 or more, found {list(target.dims)}")
     result = broadcast(x.shape, target.dims)
     return x.moved(result, x.low, x.high)
 
@@ -118,6 +120,24 @@ def slice_(node: Node, x: Value, starts: Value, ends: Value, *rest: Value) -> Va
     return x.moved(tuple(shape), *_uniform_axes(x, axes))
 
 
+def split(node: Node, x: Value, *sizes: Value) -> tuple[Value, ...]:
+    if x.shape is None or any(value.constant is None for value in sizes):
+        return node.stop("expected constant sizes and a known rank")
+    (axis,) = node.axes([node.attribute("axis", 0)], len(x.shape))
+    parts: list[Dim]
+    if sizes and sizes[0].constant is not None:
+        parts = [int(size) for size in sizes[0].constant.reshape(-1)]
+    else:
+        whole, count = x.shape[axis], node.outputs
+        if not isinstance(whole, int) or whole % count:
+            return node.stop(f"expected a dimension of {count} equal parts, found {whole}")
+        parts = [whole // count] * count
+    if len(parts) != node.outputs:
+        return node.stop(f"expected {node.outputs} sizes, found {len(parts)}")
+    ends = _uniform_axes(x, [axis])
+    return tuple(x.moved((*x.shape[:axis], part, *x.shape[axis + 1 :]), *ends) for part in parts)
+
+
 def _uniform_axes(x: Value, axes: list[int]) -> tuple[Array, Array]:
     """Ranges merged along some axes."""
     assert x.shape is not None
@@ -127,10 +147,11 @@ def _uniform_axes(x: Value, axes: list[int]) -> tuple[Array, Array]:
     return ends[0], ends[1]
 
 
-RULES: dict[str, Callable[..., Value]] = {
+RULES: dict[str, Callable[..., Value | tuple[Value, ...]]] = {
     "Transpose": transpose,
     "Gather": gather,
     "Concat": concat,
     "Expand": expand,
     "Slice": slice_,
+    "Split": split,
 }

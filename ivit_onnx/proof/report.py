@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import onnx
+
 __all__ = ["Finding", "NodeRoom", "ProofReport"]
 
 
@@ -20,13 +22,20 @@ class Finding:
     def __str__(self) -> str:
         return f"{self.node}: {self.value}: {self.message}"
 
+    @classmethod
+    def of(cls, node: onnx.NodeProto, message: str) -> Finding:
+        """About a node, wherever it stands."""
+        place = node.output[0] if node.output else node.op_type
+        return cls(node.name or place, place, f"{node.op_type}: {message}")
+
 
 @dataclass(frozen=True)
 class NodeRoom:
     """The tightest intermediate of a node of the main graph, for one type: `value` can reach `magnitude`, and `bits`
-    more bits are free."""
+    more bits are free. `output` is the node's first output, which names it whatever the node is called."""
 
     node: str
+    output: str
     operator: str
     dtype: str
     value: str

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import numpy_helper
 
-from ivit_onnx.proof.value import Array, Dim, Value
+from ivit_onnx.proof.value import Array, Dim, Value, limits
 
 if TYPE_CHECKING:
-    from ivit_onnx.proof.walk import Node
+    from ivit_onnx.proof.node import Node
 
 __all__ = ["RULES"]
 
 #: Of a constant that a few bytes of the model stand for.
 MOST_NUMBERS = 1 << 24
+#: Integers up to this are exact in double precision.
+_EXACT = 1 << 53
 
 
 def constant(node: Node) -> Value:
@@ -52,7 +55,12 @@ def range_(node: Node, start: Value, limit: Value, delta: Value) -> Value:
         return node.stop("the step is 0")
     if (last - first) // step > MOST_NUMBERS:
         return node.stop(f"expected at most {MOST_NUMBERS} numbers")
-    return Value.of(np.arange(first, last, step, dtype=np.int64))
+    most = min(_EXACT, limits(start.dtype)[1])
+    if abs(last - first) > most or abs(step) > most:
+        return node.stop(
+            f"expected at most {most} from {first} to {last}, which kernels subtract and divide as a double"
+        )
+    return Value.of(np.arange(first, last, step, dtype=np.int64), start.dtype)
 
 
 def identity(node: Node, x: Value) -> Value:
@@ -63,23 +71,34 @@ def reshape(node: Node, x: Value, target: Value) -> Value:
     if target.dims is None:
         return node.stop("the shape is not known")
     dims = list(target.dims)
-    if x.shape is not None:
-        dims = [x.shape[axis] if dim == 0 and axis < len(x.shape) else dim for axis, dim in enumerate(dims)]
+    if any(isinstance(dim, int) and dim < -1 for dim in dims) or dims.count(-1) > 1:
+        return node.stop(f"expected dimensions of 0 or more and at most one of -1, found {dims}")
+    if not node.attribute("allowzero", 0):
+        # A dimension of 0 is that of the input, and one that may be 0 is either that or 0.
+        own = [None if x.shape is None or axis >= len(x.shape) else x.shape[axis] for axis in range(len(dims))]
+        if any(dim is None or (isinstance(dim, str) and dim != own[axis]) for axis, dim in enumerate(dims)):
+            dims = [None] * len(dims)
+        dims = [own[axis] if dim == 0 else dim for axis, dim in enumerate(dims)]
     if -1 in dims:
-        rest = [dim for dim in dims if dim != -1]
-        source = x.shape
-        missing: Dim = None
-        if source is not None:
-            free = [dim for dim in source if not isinstance(dim, int)]
-            if sorted(map(str, free)) == sorted(str(dim) for dim in rest if not isinstance(dim, int)):
-                size = math.prod(dim for dim in source if isinstance(dim, int))
-                divisor = math.prod(dim for dim in rest if isinstance(dim, int))
-                missing = size // divisor if divisor else 0
-        dims[dims.index(-1)] = missing
+        at = dims.index(-1)
+        dims[at] = None if x.shape is None else _missing(x.shape, [*dims[:at], *dims[at + 1 :]])
     result = tuple(dims)
     if x.constant is not None and all(isinstance(dim, int) for dim in result):
         return Value.of(x.constant.reshape([int(dim) for dim in result if isinstance(dim, int)]), x.dtype)
-    return x.moved(result, *(_reshaped(x, end, result) for end in (x.low, x.high)))
+    return x.moved(result, *_reshaped(x, result))
+
+
+def _missing(source: Sequence[Dim], rest: Sequence[Dim]) -> Dim:
+    """The dimension that makes `rest` as many elements as `source`; None where that is not known."""
+    if None in source or None in rest:
+        return None
+    free = Counter(dim for dim in source if isinstance(dim, str))
+    free.subtract(dim for dim in rest if isinstance(dim, str))
+    left = [dim for dim, count in free.items() if count]
+    size, divisor = (math.prod(dim for dim in dims if isinstance(dim, int)) for dims in (source, rest))
+    if not left:
+        return size // divisor if divisor else 0
+    return left[0] if len(left) == 1 and free[left[0]] == 1 and size == divisor != 0 else None
 
 
 def flatten(node: Node, x: Value) -> Value:
@@ -92,11 +111,15 @@ def flatten(node: Node, x: Value) -> Value:
         free = [dim for dim in part if not isinstance(dim, int)]
         size = math.prod(dim for dim in part if isinstance(dim, int))
         dims.append(size if not free else free[0] if len(free) == 1 and size == 1 else None)
-    return x.moved(tuple(dims), *(_reshaped(x, end, tuple(dims)) for end in (x.low, x.high)))
+    return x.moved(tuple(dims), *_reshaped(x, tuple(dims)))
 
 
-def _reshaped(x: Value, end: Array, dims: tuple[Dim, ...]) -> Array:
+def _reshaped(x: Value, dims: tuple[Dim, ...]) -> tuple[Array, Array]:
     """Ranges that differ along trailing axes keep their places if the same number of elements stands there."""
+    return _reshaped_end(x, x.low, dims, np.min), _reshaped_end(x, x.high, dims, np.max)
+
+
+def _reshaped_end(x: Value, end: Array, dims: tuple[Dim, ...], merge: Callable[[Array], Any]) -> Array:
     if end.size == 1:
         return end
     trailing: list[int] = []
@@ -107,7 +130,7 @@ def _reshaped(x: Value, end: Array, dims: tuple[Dim, ...]) -> Array:
     whole = x.shape is not None and tuple(x.shape[len(x.shape) - end.ndim :]) == end.shape
     if whole and math.prod(trailing) == end.size:
         return end.reshape(trailing)
-    return np.asarray(end.min() if end is x.low else end.max())
+    return np.asarray(merge(end))
 
 
 def squeeze(node: Node, x: Value, *axes: Value) -> Value:

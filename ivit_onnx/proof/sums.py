@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ivit_onnx.proof.value import Array, Value, as_array, exact, greater, largest_magnitude, lesser
+from ivit_onnx.proof.elementwise import broadcast
+from ivit_onnx.proof.value import Array, Value, as_array, exact, greater, largest_magnitude, lesser, limits
 
 if TYPE_CHECKING:
-    from ivit_onnx.proof.walk import Node
+    from ivit_onnx.proof.node import Node
 
 __all__ = ["RULES"]
 
@@ -65,7 +66,7 @@ def reduce_sum(node: Node, x: Value, *inputs: Value) -> Value:
 def _sum(array: Array, axes: tuple[int, ...], keep: bool) -> Array:
     count = math.prod(array.shape[axis] for axis in axes)
     wide = array if largest_magnitude(array) * max(count, 1) < 2**63 else array.astype(object)
-    return np.asarray(wide.sum(axis=axes, keepdims=keep))
+    return np.asarray(wide.sum(axis=axes, keepdims=keep), dtype=wide.dtype)
 
 
 def reduce_max(node: Node, x: Value, *inputs: Value) -> Value:
@@ -74,9 +75,11 @@ def reduce_max(node: Node, x: Value, *inputs: Value) -> Value:
         return node.stop("expected constant axes and a known rank")
     keep = bool(node.attribute("keepdims", 1))
     shape = _reduced(x, axes, keep)
-    if x.constant is not None:
+    if x.constant is not None and x.constant.size:
         return Value.of(np.max(x.constant, axis=tuple(axes), keepdims=keep), x.dtype)
     ends = [np.max(x.full_rank(end), axis=tuple(axes), keepdims=keep) for end in (x.low, x.high)]
+    if not all(isinstance(dim, int) and dim > 0 for dim in (x.shape[axis] for axis in axes)):
+        ends[0] = as_array(limits(x.dtype)[0])  # the maximum of no elements
     result = Value.between(x.dtype, shape, *map(np.asarray, ends))
     if keep:
         result.max_of = x
@@ -89,8 +92,13 @@ def matmul_integer(node: Node, a: Value, b: Value, *zero_points: Value) -> Value
     inner = a.shape[-1] if isinstance(a.shape[-1], int) else b.shape[-2]
     if not isinstance(inner, int):
         return node.stop("the inner dimension is not known")
-    batch = a.shape[:-1] if len(a.shape) >= len(b.shape) else (*b.shape[:-2], *a.shape[-2:-1])
-    shape = (*batch, b.shape[-1])
+    batch = broadcast(a.shape[:-2], b.shape[:-2])
+    assert batch is not None
+    shape = (*batch, *a.shape[-2:-1], b.shape[-1])
+    if a.dtype == "uint8" and b.dtype == "int8":
+        # Instruction sets before VNNI add two such products in 16 bits, and saturate.
+        pairs = [2 * x * y for x in (a.least, a.largest) for y in (b.least, b.largest)]
+        node.check_partial(min(*pairs, 0), max(*pairs, 0), "int16")
     for side, point in zip((a, b), zero_points, strict=False):
         if point.number is None:
             return node.stop("expected a constant zero point")

@@ -25,6 +25,7 @@ __all__ = [
     "limits",
     "shrink",
     "truncated_divide",
+    "widened",
 ]
 
 Array = np.ndarray[Any, Any]
@@ -51,11 +52,19 @@ def largest_magnitude(array: Array) -> int:
 
 def exact(function: Callable[[Array, Array], Array], a: Array, b: Array, bound: int) -> Array:
     """function(a, b) on int64 if no result is above `bound` < 2^63 in absolute value, else on Python integers."""
-    a, b = (array if array.dtype == object else array.astype(np.int64, copy=False) for array in (a, b))
+    a, b = widened(a), widened(b)
     if bound < 2**63 and a.dtype != object and b.dtype != object:
         return np.asarray(function(a, b))
     wide = np.asarray(function(a.astype(object), b.astype(object)), dtype=object)
     return wide.astype(np.int64) if largest_magnitude(wide) < 2**63 else wide
+
+
+def widened(array: Array) -> Array:
+    """Numbers with which computing does not wrap around where it did not in int64."""
+    array = np.asarray(array)
+    if array.dtype in (np.int64, object):
+        return array
+    return array.astype(object if array.dtype == np.uint64 else np.int64)
 
 
 def lesser(a: Array, b: Array) -> Array:
@@ -70,10 +79,10 @@ def greater(a: Array, b: Array) -> Array:
 
 def truncated_divide(a: Array, b: Array) -> Array:
     """a / b rounded towards zero, as ONNX divides integers; no b is 0."""
-    shape = np.broadcast_shapes(a.shape, b.shape)
-    a, b = np.atleast_1d(a), np.atleast_1d(b)  # without dimensions, numpy makes numbers of them that np.where rounds
-    quotient = abs(a) // abs(b)
-    return np.where((a < 0) != (b < 0), -quotient, quotient).reshape(shape)
+    # Of an array of one Python integer numpy makes the integer, and of that an array of whatever type holds it.
+    kind = np.result_type(a, b)
+    quotient = np.asarray(abs(a) // abs(b), dtype=kind)
+    return np.where((a < 0) != (b < 0), np.asarray(-quotient, dtype=kind), quotient)
 
 
 def shrink(array: Array) -> Array:
@@ -128,6 +137,9 @@ class Value:
     remainder_of: tuple[Value, Value] | None = None
     multiple_of: tuple[Value, Value] | None = None
 
+    def __post_init__(self) -> None:
+        self.low, self.high = widened(self.low), widened(self.high)
+
     @classmethod
     def of_type(cls, dtype: str, shape: tuple[Dim, ...] | None) -> Value:
         """Anything of that type."""
@@ -163,6 +175,7 @@ class Value:
     @classmethod
     def of_table(cls, dtype: str, shape: tuple[Dim, ...] | None, root: Array, table: Array) -> Value:
         """A function of one number."""
+        table = widened(table)
         value = cls(dtype, shape, np.asarray(table.min()), np.asarray(table.max()))
         value.root, value.table = root, table
         return value
@@ -172,9 +185,9 @@ class Value:
         """A vector of dimensions."""
         if all(isinstance(dim, int) for dim in dims):
             return cls.of(np.array(dims, np.int64))
-        known = [dim for dim in dims if isinstance(dim, int)]
-        low, high = min([*known, 0]), max([*known, 2**31 - 1])
-        return cls("int64", (len(dims),), np.asarray(low), np.asarray(high), dims=tuple(dims))
+        # A tensor without elements may have any other dimension.
+        least = min([0, *(dim for dim in dims if isinstance(dim, int))])
+        return cls("int64", (len(dims),), as_array(least), as_array(limits("int64")[1]), dims=tuple(dims))
 
     def moved(self, shape: tuple[Dim, ...] | None, low: Array, high: Array) -> Value:
         """Elements of this value at other places: facts that relate places end here, the possible values remain."""
@@ -215,16 +228,17 @@ class Value:
             return True
         if self.constant is not None or self.low.size != 1 or self.high.size != 1:
             return False
-        if self.largest - self.least >= MOST_VALUES:
-            return False
-        self.root = self.table = np.arange(self.least, self.largest + 1, dtype=np.int64)
-        return True
+        self.root = self.table = self._all_between()
+        return self.root is not None
 
     def possible(self) -> Array | None:
         """All numbers that an element can be, or more; None if they are too many."""
         if self.table is not None:
             return np.unique(self.table)
-        if self.largest - self.least >= MOST_VALUES:
+        return self._all_between()
+
+    def _all_between(self) -> Array | None:
+        if self.largest - self.least >= MOST_VALUES or self.largest >= 2**63 - 1:
             return None
         return np.arange(self.least, self.largest + 1, dtype=np.int64)
 
