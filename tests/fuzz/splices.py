@@ -28,23 +28,8 @@ def arithmetic(graft: Graft) -> str:
     dtype = pick(["int32", "int64"], graft.rng)
     value, info = graft.cast(graft.source, dtype), np.iinfo(dtype)
     for _ in range(int(graft.rng.integers(1, 5))):
-        kinds = [
-            "Add",
-            "Sub",
-            "Mul",
-            "Div",
-            "Mod",
-            "Mod",
-            "Min",
-            "Max",
-            "Neg",
-            "Abs",
-            "Where",
-            "Sign",
-            "Square",
-            "Max of",
-        ]
-        kind = pick(kinds, graft.rng)
+        kinds = ("Add", "Sub", "Mul", "Mul", "Div", "Div", "Mod", "Mod", "Min", "Max", "Neg", "Where")
+        kind = pick((*kinds, "Square", "Max of", pick(("Abs", "Sign", "Min"), graft.rng)), graft.rng)
         numbers = [int(np.clip(graft.number(), info.min, info.max)) for _ in range(int(pick([1, 1, 1, 2], graft.rng)))]
         other = graft.constant(numbers if len(numbers) > 1 else numbers[0], dtype)
         if len(numbers) > 1:
