@@ -20,8 +20,9 @@ _MOVES = (
     *("GatherND", "Identity", "Pad", "Reshape", "ScatterElements", "ScatterND", "Shape", "Size", "Slice"),
     *("SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where"),
 )
-#: Loops over elements of the tensor's own type, or of int32 sums of bytes. `Range` divides once in double precision for
-#: the number of its elements, which is exact below 2^53.
+#: Loops over elements of the tensor's own type, or of int32 sums of bytes. Two of them are exact up to 2^53 only, which
+#: the proof against overflow makes sure of: `Range` divides once in double precision for the number of its elements,
+#: and `ReduceSum` adds in double precision in ONNX Runtime 1.32 (in integers in 1.23).
 _ARITHMETIC = (
     *("Abs", "Add", "And", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Cast", "Clip"),
     *("ConvInteger", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "MatMulInteger", "Max"),

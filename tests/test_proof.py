@@ -337,7 +337,9 @@ def test_documentation_is_no_part_of_the_certificate(exported: dict[str, Path], 
     model = load_with_weights(exported["vit-15"])
     before = graph_hash(model)
     model.doc_string = model.graph.doc_string = model.graph.node[0].doc_string = "something else"
-    model.graph.node[0].name = "another name"
+    for index, node in enumerate(model.graph.node):
+        node.name = "the same name" if index % 3 else ""
+    assert mismatch(model, prove(model)) is None
     onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, size_threshold=0)
     assert graph_hash(load_with_weights(tmp_path / "model.onnx")) == before
 
@@ -379,6 +381,18 @@ def test_false_numbers_in_a_certificate(exported: dict[str, Path]) -> None:
     for damaged in ("nothing", "[" * 100_000):
         entry.value = damaged
         assert mismatch(model, prove(model)) is not None
+
+
+def test_certificates_of_other_analyses_are_about_the_graph_alone(exported: dict[str, Path]) -> None:
+    """As of version 0.1.0 before it had a number of its own, which named nodes and may have counted otherwise."""
+    model = load_with_weights(exported["vit-15"])
+    (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA_KEY)
+    old = json.loads(entry.value)
+    old |= {"tool": "ivit-onnx 0.1.0", "checks": 1, "tightest": {"int32": {"node": "head"}}}
+    entry.value = json.dumps(old)
+    assert mismatch(model, prove(model)) is None
+    entry.value = json.dumps({**old, "graph": "sha256:0"})
+    assert "another graph" in str(mismatch(model, prove(model)))
 
 
 def test_the_exporter_refuses_what_overflows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,19 @@ def test_the_least_number_of_a_large_constant_has_no_opposite() -> None:
     assert "Neg: expected int64" in findings(model)
 
 
+def test_sums_that_a_double_does_not_hold() -> None:
+    """ONNX Runtime 1.32 adds int64 in double precision, and 1.23 did not."""
+
+    def model(largest: int) -> onnx.ModelProto:
+        nodes: list[Step] = [WIDE, ("Add", ["a", "c"], "b"), ("ReduceSum", ["b", "axes"], "y")]
+        constants = {"c": np.asarray([largest - 2**53, 2**52 - 127, 2**52 - 127]), "axes": np.asarray([0])}
+        return steps(nodes, {"x": ("int8", [3])}, constants)
+
+    assert findings(model(2**53 - 127)) == ""
+    assert_inside(model(2**53 - 127), {"x": np.asarray([127, 127, 127])})
+    assert "expected at most 2^53" in findings(model(2**53 - 126))
+
+
 @pytest.mark.parametrize("keep", [0, 1])
 def test_sums_of_constants_that_leave_int64(keep: int) -> None:
     """Their sum is a number that numpy holds as uint64."""

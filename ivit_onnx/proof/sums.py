@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES"]
 
+#: Sums of integers up to this are exact in double precision, in any order.
+_EXACT = 1 << 53
+
 
 def _axes(node: Node, x: Value, inputs: tuple[Value, ...]) -> list[int] | None:
     if x.shape is None:
@@ -50,7 +53,12 @@ def reduce_sum(node: Node, x: Value, *inputs: Value) -> Value:
         repeats = math.prod(int(x.shape[axis] or 0) for axis in axes if full.shape[axis] == 1)  # type: ignore[arg-type]
         total = _sum(full, tuple(axes), keep)
         ends.append(exact(np.multiply, total, as_array(repeats), largest_magnitude(total) * repeats))
-    node.check_partial(int(ends[0].min()), int(ends[1].max()), x.dtype)
+    least, most = int(ends[0].min()), int(ends[1].max())
+    node.check_partial(least, most, x.dtype)
+    if max(-least, most) > _EXACT:
+        node.fail(
+            f"the sums are in {least}..{most}, expected at most 2^53: newer ONNX Runtimes add in double precision"
+        )
     result = Value.between(x.dtype, shape, *ends)
     if x.least > 0:  # all of them at least so much
         count = math.prod(int(dim) for dim in dims if isinstance(dim, int))
