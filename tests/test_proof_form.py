@@ -223,6 +223,7 @@ DEVIATIONS: dict[str, tuple[Change, str]] = {
     "import of both names": (set_import("ai.onnx", 13, more=True), "imports operator set '' 2 times"),
     "other version of the domain": (set_import(DOMAIN, 2), "expected version 1 of the operator set ivit, found 2"),
     "future": (set_import("", 999), "expected an operator set of ONNX from 1 to"),
+    "version of more than 32 bits": (set_import("", 2**40), "expected an operator set of ONNX from 1 to"),
     "version of a function": (
         lambda model: setattr(own_function(model).opset_import[0], "version", 13),
         "imports version 13 of operator set '', but the model version 21",

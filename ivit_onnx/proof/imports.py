@@ -31,7 +31,7 @@ class Imports:
 def _schema(operator: str, version: int) -> defs.OpSchema | None:
     try:
         return defs.get_schema(operator, version, "")
-    except defs.SchemaError:
+    except (defs.SchemaError, TypeError):  # a version of more than 32 bits
         return None
 
 

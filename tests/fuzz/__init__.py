@@ -4,7 +4,8 @@ A harness is a module with `check(seed, folder)`: it makes one case from the see
 of it, and raises where something is wrong. It leaves the case as files `case.*` in the folder. It runs in a process of
 its own, so that a crash, a hang and growing memory are findings too. `prepare(folder)`, where there is one, is called
 first, and `VARIANTS` says that every case has to be run by every variant of the CPU kernels. With `FIELDS`, the word
-has " @ " and the changes of the case behind it, separated by "; ": results are also counted for each of these.
+has " @ " and the changes of the case behind it, separated by "; ": results are also counted for each of these. Its
+file `case.txt` has the changes, one a line.
 """
 
 HARNESSES = (

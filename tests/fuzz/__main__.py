@@ -35,6 +35,12 @@ def report(
     print(f"FINDING in {place}: {command}\n{finding}", flush=True)
 
 
+def changes_of(folder: Path) -> list[str]:
+    """What a case that went wrong has left about its changes."""
+    path = folder / "case.txt"
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
 def fuzz(harness: str, options: argparse.Namespace, folder: Path) -> bool:
     """Whether nothing was found."""
     module = importlib.import_module(f"fuzz.{harness}")
@@ -65,6 +71,8 @@ def fuzz(harness: str, options: argparse.Namespace, folder: Path) -> bool:
                         fields[change][result] += 1
                 except FindingError as finding:
                     findings += 1
+                    for change in changes_of(folder) if getattr(module, "FIELDS", False) else ():
+                        fields[change]["finding"] += 1
                     report(harness, seed + cases, worker.environment, finding, folder, options.findings)
             cases += 1
             if findings and not options.keep_going:

@@ -28,23 +28,8 @@ def arithmetic(graft: Graft) -> str:
     dtype = pick(["int32", "int64"], graft.rng)
     value, info = graft.cast(graft.source, dtype), np.iinfo(dtype)
     for _ in range(int(graft.rng.integers(1, 5))):
-        kinds = [
-            "Add",
-            "Sub",
-            "Mul",
-            "Div",
-            "Mod",
-            "Mod",
-            "Min",
-            "Max",
-            "Neg",
-            "Abs",
-            "Where",
-            "Sign",
-            "Square",
-            "Max of",
-        ]
-        kind = pick(kinds, graft.rng)
+        kinds = ("Add", "Sub", "Mul", "Mul", "Div", "Div", "Mod", "Mod", "Min", "Max", "Neg", "Where")
+        kind = pick((*kinds, "Square", "Max of", pick(("Abs", "Sign", "Min"), graft.rng)), graft.rng)
         numbers = [int(np.clip(graft.number(), info.min, info.max)) for _ in range(int(pick([1, 1, 1, 2], graft.rng)))]
         other = graft.constant(numbers if len(numbers) > 1 else numbers[0], dtype)
         if len(numbers) > 1:
@@ -214,12 +199,15 @@ SPLICES: list[Callable[[Graft], str]] = [
     *[any_operator] * 3,
 ]
 
+#: What these give is not of the type of the value that they are put on.
+_OF_OTHER_TYPES = (many_divisors, shapes_in_data, older_form, products)
+
 
 def splice(model: Model, rng: Rng) -> str:
     """Puts one of SPLICES on a value: between it and who reads it, or beside, as an output of the graph more."""
     types = _types(model)
     source = pick(sorted(types), rng)
-    inside = bool(rng.random() < 0.25)
+    inside = bool(rng.random() < 0.12)
     graft = Graft(model, rng, source, types[source], inside=inside)
     chosen = pick(SPLICES, rng)
     result = chosen(graft)
@@ -228,6 +216,7 @@ def splice(model: Model, rng: Rng) -> str:
     readers = [index for index, node in enumerate(model.graph.node) if source in node.input]
     if readers and rng.random() < 0.5:
         place = readers[0]
+        result = graft.back(result) if chosen in _OF_OTHER_TYPES else result
         node = model.graph.node[place]
         node.input[:] = [result if name == source else name for name in node.input]
     else:
