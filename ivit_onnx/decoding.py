@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from ivit_onnx.budgets import IMAGE_BYTES, PIXELS
 from ivit_onnx.errors import ImageError
 from ivit_onnx.inputs import open_input, reason_of
 
-__all__ = ["IMAGE_SUFFIXES", "find_images", "is_hidden", "open_rgb", "remarks_of", "to_rgb"]
+__all__ = ["IMAGE_SUFFIXES", "decode_rgb", "find_images", "is_hidden", "open_rgb", "remarks_of", "to_rgb"]
 
 #: Suffixes of files that a folder is searched for. Those that Pillow cannot read (HEIC, without a plug-in) are among
 #: them, so that such a file is named instead of passed over.
@@ -90,12 +91,27 @@ def open_rgb(path: str | os.PathLike[str]) -> Image.Image:
         with open_input(file, IMAGE_BYTES) as opened, Image.open(opened, formats=_formats()) as image:
             return to_rgb(image)
     except UnidentifiedImageError:
-        reason = _unknown(file)
+        with open_input(file) as opened:
+            reason = _unknown(opened.read(16), file.suffix)
     except OSError as error:
         reason = reason_of(error)
     except Exception as error:  # decoders raise many types on damaged files
         reason = _reason(error)
     raise ImageError(f"cannot read image {path}: {reason}")
+
+
+def decode_rgb(content: bytes) -> Image.Image:
+    """The image of a file in memory as `to_rgb` makes it. Raises ImageError where it is no readable image."""
+    try:
+        IMAGE_BYTES.check(len(content), error=ImageError)
+        with Image.open(io.BytesIO(content), formats=_formats()) as image:
+            return to_rgb(image)
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(_unknown(content[:16])) from None
+    except Exception as error:  # decoders raise many types on damaged files
+        raise ImageError(_reason(error)) from None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -178,12 +194,11 @@ def _formats() -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
-def _unknown(file: Path) -> str:
-    with open_input(file) as stream:
-        head = stream.read(16)
+def _unknown(head: bytes, suffix: str = "") -> str:
+    """What a file is that begins so, and is of none of the formats."""
     if not head:
         return "the file is empty"
-    if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1") or file.suffix.lower() in (".heic", ".heif"):
+    if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1") or suffix.lower() in (".heic", ".heif"):
         return "Pillow does not read HEIC; convert it to JPEG or PNG"
     return f"expected an image in a format that Pillow reads, found a file that begins with {head!r}"
 

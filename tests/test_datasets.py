@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +99,23 @@ def test_data_set_saved_by_hugging_face(tmp_path: Path) -> None:
     assert [(np.asarray(data[i][0])[0, 0, 0], data[i][1]) for i in range(3)] == [(1, 0), (2, 1), (3, 1)]
     with pytest.raises(ImageError, match="expected a split train"):
         open_dataset(f"hf:{tmp_path / 'set'}", "train")
+
+
+def test_hugging_face_images_are_decoded_here(tmp_path: Path) -> None:
+    """The library would give PostScript to Ghostscript."""
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a"])})
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4), (1, 2, 3)).save(buffer, "png")
+    Image.new("RGB", (4, 4), (4, 5, 6)).save(tmp_path / "beside.png")
+    images = [
+        {"bytes": buffer.getvalue(), "path": None},
+        {"bytes": None, "path": str(tmp_path / "beside.png")},
+        {"bytes": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "path": None},
+    ]
+    made = datasets.Dataset.from_dict({"image": images, "label": [0] * 3}, features=features)
+    made.save_to_disk(tmp_path / "set")
+    data = open_dataset(f"hf:{tmp_path / 'set'}")
+    assert [data[index][0].getpixel((0, 0)) for index in range(2)] == [(1, 2, 3), (4, 5, 6)]
+    with pytest.raises(ImageError, match="cannot read image 2 of the data set: expected an image in a format"):
+        data[2]

@@ -10,7 +10,7 @@ from PIL import Image
 from ivit_onnx.budgets import CLASSES
 from ivit_onnx.datasets.base import ImageDataset, Split
 from ivit_onnx.datasets.order import natural_key
-from ivit_onnx.decoding import to_rgb
+from ivit_onnx.decoding import decode_rgb, open_rgb, to_rgb
 from ivit_onnx.errors import ImageError, MissingExtraError
 
 __all__ = ["HuggingFaceDataset"]
@@ -35,6 +35,10 @@ class HuggingFaceDataset(ImageDataset):
             raise MissingExtraError("hf: needs the package datasets: pip install 'ivit-onnx[eval]'") from None
         self._data = _load(name, split)
         self._image = self._column(datasets.Image, "images", image_column)
+        self._fingerprint = str(self._data._fingerprint)
+        if isinstance(self._data.features[self._image], datasets.Image):
+            # Files as they are: the library would decode formats that start other programs.
+            self._data = self._data.cast_column(self._image, datasets.Image(decode=False))
         self._label = self._column(datasets.ClassLabel, "class labels", label_column)
         self.classes = self._names()
         if self.classes == sorted(self.classes) != sorted(self.classes, key=natural_key):
@@ -70,13 +74,20 @@ class HuggingFaceDataset(ImageDataset):
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         try:
             row = self._data[int(index)]
-            return to_rgb(row[self._image]), int(row[self._label])
+            return _decoded(row[self._image]), int(row[self._label])
         except Exception as error:  # decoders raise many types on damaged images
             reason = " ".join(str(error).split())
             raise ImageError(f"cannot read image {index} of the data set: {reason}") from None
 
     def contents(self) -> list[str]:
-        return [str(self._data._fingerprint), self._image, self._label]
+        return [self._fingerprint, self._image, self._label]
+
+
+def _decoded(found: Any) -> Image.Image:
+    """The image of a column: an encoded file, in the set or beside it, or what the library made of it."""
+    if not isinstance(found, dict):
+        return to_rgb(found)
+    return open_rgb(found["path"]) if found["bytes"] is None else decode_rgb(found["bytes"])
 
 
 def _load(name: str, split: Split) -> Any:

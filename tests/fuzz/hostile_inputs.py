@@ -1,4 +1,4 @@
-"""What images, labels and checkpoints can ask for: files of tests/bombs.py and good ones spoiled, pipes, devices."""
+"""What images, labels and checkpoints can ask for: spoiled files of tests/bombs.py and good ones, pipes, devices."""
 
 from __future__ import annotations
 
