@@ -1,9 +1,9 @@
 """The commands: ivit-export, ivit-run, ivit-verify, ivit-bench, ivit-eval, ivit-report and ivit-train.
 
 Their exit status, whatever they meet, is one of `STATUSES`. With 2 there is one line on standard error that says what
-was expected, what was found and what to do, and every output file is as it was before. Text that comes from files or
-from the command line is printed with escapes for all that a terminal would act on (`ivit_onnx.printable`). Anything
-else that is raised is a defect and shows its traceback.
+was expected, what was found and what to do, and every output file is as it was before, or whole where standard output
+alone could not be written. Text that comes from files or from the command line is printed with escapes for all that a
+terminal would act on (`ivit_onnx.printable`). Anything else that is raised is a defect and shows its traceback.
 """
 
 from __future__ import annotations
