@@ -166,7 +166,7 @@ def put(**values: object) -> Callable[[str], str]:
 
 @cache
 def bomb_of_zlib(_: str) -> str:
-    machine = zlib.compressobj(9)
+    machine = zlib.compressobj(1)
     parts = [machine.compress(bytes(1 << 20)) for _ in range(MEGABYTES)]
     return base64.b64encode(b"".join(parts) + machine.flush()).decode()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -33,16 +35,23 @@ _LABELS = {
 }
 
 
+@cache
+def _bombs() -> tuple[Sample, ...]:
+    """Files that ask for too much and are small: others only cost time."""
+    found: list[Sample] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, bombs in {"checkpoint": CHECKPOINTS, "images": IMAGES, "labels": TEXTS}.items():
+            for name, write in bombs.items():
+                write(Path(folder) / name)
+                content = (Path(folder) / name).read_bytes()
+                if len(content) < 4 << 20:
+                    found.append((kind, name.rpartition(".")[2], content))
+    return tuple(found)
+
+
 def samples(folder: Path) -> list[Sample]:
     """Files that ask for too much, and good files of each kind."""
-    found: list[Sample] = []
-    for kind, bombs in {"checkpoint": CHECKPOINTS, "images": IMAGES, "labels": TEXTS}.items():
-        for name, write in bombs.items():
-            write(folder / name)
-            content = (folder / name).read_bytes()
-            (folder / name).unlink()
-            if len(content) < 4 << 20:  # others only cost time
-                found.append((kind, name.rpartition(".")[2], content))
+    found = [*_bombs()]
     pixels = np.random.default_rng(0).integers(0, 256, (3, 12, 10, 3), dtype=np.uint8)
     for name in _FORMATS:
         buffer = io.BytesIO()
