@@ -11,7 +11,7 @@
 # make sdist  builds dist/*.tar.gz, and from it, without a network, a wheel
 # make matrix installs the wheel beside the oldest and the newest packages, with every Python found here, and tests it
 # make lint   ruff, mypy and clang-format; nothing is compiled for it
-# make docs   regenerates docs/operators.md, the table of flat operators and the screenshots
+# make docs   regenerates docs/operators.md, the contracts and flat patterns for C++, and the screenshots
 # make clean  removes what was built; make distclean also removes the virtual environment
 #
 # Needs Python 3.11 or newer with venv, a C++17 compiler and make. On Debian and Ubuntu, as root, missing packages are
@@ -136,6 +136,7 @@ lint: $(VENV)/.checkers
 
 docs: $(VENV)/.dev $(VENV)/.browser
 	$(BIN)/python -P -m ivit_onnx.opset.document
+	$(BIN)/python -P -m ivit_onnx.opset.contracts
 	$(BIN)/python -P -m ivit_onnx.opset.patterns
 	$(BIN)/python -P -m ivit_onnx.opset.standard_versions
 	$(BIN)/python -P -m ivit_onnx.checkpoints.document

@@ -10,17 +10,14 @@
 namespace ivit::ep {
 namespace {
 
-// A matrix of weights: the kernel has its own packed copy of it and never reads the graph's.
-bool is_packed(const ort::TensorSpec& input) {
-  return !input.activation && input.type == ort::kInt8 && *input.shape != '?' && std::strlen(input.shape) == 2;
-}
+// The kernel has its own packed copy of it and never reads the graph's.
+bool is_packed(const ort::TensorSpec& input) { return input.role == ort::Role::kPacked; }
 
 // Bytes of a parameter.
 int64_t byte_count(const ort::Call& call, size_t index) {
   const ort::TensorSpec& input = call.spec.inputs[index];
   if (call.inputs[index].scalar) return element_bytes(input.type);
-  const char* pattern = *input.shape == '?' ? input.shape + 1 : input.shape;
-  return element_bytes(input.type) * ort::element_count(call.dims.shape(pattern));
+  return element_bytes(input.type) * ort::element_count(call.dims.shape(input.shape));
 }
 
 }  // namespace

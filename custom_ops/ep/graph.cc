@@ -157,9 +157,9 @@ int64_t read_attribute(const Node& node, const char* name) {
 ort::Call bind_node(const Node& node) {
   if (node.domain.empty()) return bind_standard(node);
   const ort::OperatorSpec& spec = spec_of(node);
-  if (node.inputs.size() != spec.inputs.size() || node.outputs.size() != spec.output_count()) {
+  if (node.inputs.size() != spec.inputs.size() || node.outputs.size() != spec.outputs.size()) {
     throw InvalidArgument(node.op_type + ": expected " + std::to_string(spec.inputs.size()) + " inputs and " +
-                          std::to_string(spec.output_count()) + " outputs, found " +
+                          std::to_string(spec.outputs.size()) + " outputs, found " +
                           std::to_string(node.inputs.size()) + " and " + std::to_string(node.outputs.size()));
   }
   ort::Call call(spec);
@@ -183,6 +183,7 @@ ort::Call bind_node(const Node& node) {
     ort::bind_input(call, index, value);
   }
   ort::require_constant_parameters(call);
+  ort::complete(spec, call.attributes, call.dims);
   return call;
 }
 

@@ -73,17 +73,16 @@ Layout Plan::layout(const std::vector<std::vector<int64_t>>& input_shapes) const
       const ort::TensorSpec& input = spec.inputs[activation.input];
       const std::vector<int64_t>& shape = shapes[activation.value];
       if (!call.dims.bind(input.shape, shape)) {
-        throw ort::InvalidArgument(step.name + ": shape of input " + input.name + ": expected " +
-                                   call.dims.describe(input.shape) + ", found " + ort::format_shape(shape));
+        throw ort::InvalidArgument(step.name + ": " + ort::shape_error(spec, call.attributes, call.dims, input, shape));
       }
       const Value& value = values_[activation.value];
       if (value.home == Value::Home::kArena) lifetimes[value.index].last = static_cast<int64_t>(number);
     }
-    if (spec.derive != nullptr) spec.derive(spec, call.attributes, call.dims);
+    ort::complete(spec, call.attributes, call.dims);
     bool idle = false;
     for (size_t output = 0; output < step.outputs.size(); ++output) {
       const Value& value = values_[step.outputs[output]];
-      const ort::TensorSpec& contract = spec.output_at(output);
+      const ort::TensorSpec& contract = spec.outputs[output];
       std::vector<int64_t>& shape = shapes[step.outputs[output]];
       shape = call.dims.shape(contract.shape);
       const int64_t bytes = ort::checked_product(ort::element_count(shape), element_bytes(contract.type));

@@ -33,11 +33,10 @@ int64_t constant(const Node& node, size_t index) {
 
 enum SliceAttribute { kFrom, kTo };
 
-// S tokens of T.
-void derive_slice(const ort::OperatorSpec&, const std::vector<int64_t>& attributes, ort::Dims& dims) {
+ort::Extent slice_length(const ort::Dims& dims, const ort::Attributes& attributes) {
   const int64_t tokens = dims['T'];
-  if (tokens == ort::Dims::kUnknown) return;
-  dims['S'] = std::max<int64_t>(0, std::min(attributes[kTo], tokens) - attributes[kFrom]);
+  if (tokens == ort::Dims::kUnknown) return ort::Extent(tokens);
+  return ort::Extent(std::max<int64_t>(0, std::min(attributes[kTo], tokens) - attributes[kFrom]));
 }
 
 template <class T>
@@ -46,18 +45,17 @@ class SliceKernel final : public ort::Kernel {
   explicit SliceKernel(const ort::Call&) {}
   void compute(const ort::Call& call, const cpu::Parallel&) const override {
     const int64_t width = call.dims['C'];
+    const int64_t length = call.output_dim(0, 1);
     const T* x = call.data<T>(0) + call.attributes[kFrom] * width;
     T* y = call.output<T>();
     for (int64_t n = 0; n < call.dims['N']; ++n) {
-      std::copy_n(x + n * call.dims['T'] * width, call.dims['S'] * width, y + n * call.dims['S'] * width);
+      std::copy_n(x + n * call.dims['T'] * width, length * width, y + n * length * width);
     }
   }
 };
 
-// F channels.
-void derive_flatten(const ort::OperatorSpec&, const std::vector<int64_t>&, ort::Dims& dims) {
-  if (dims['T'] != ort::Dims::kUnknown && dims['C'] != ort::Dims::kUnknown)
-    dims['F'] = ort::checked_product(dims['T'], dims['C']);
+ort::Extent flat_width(const ort::Dims& dims, const ort::Attributes&) {
+  return ort::Extent(dims['T']) * ort::Extent(dims['C']);
 }
 
 template <class T>
@@ -65,7 +63,7 @@ class FlattenKernel final : public ort::Kernel {
  public:
   explicit FlattenKernel(const ort::Call&) {}
   void compute(const ort::Call& call, const cpu::Parallel&) const override {
-    std::copy_n(call.data<T>(0), call.dims['N'] * call.dims['F'], call.output<T>());
+    std::copy_n(call.data<T>(0), call.dims['N'] * call.output_dim(0, 1), call.output<T>());
   }
 };
 
@@ -78,25 +76,25 @@ class CastKernel final : public ort::Kernel {
   }
 };
 
+template <class K>
+std::unique_ptr<ort::Kernel> create(const ort::Call& constants) {
+  return std::make_unique<K>(constants);
+}
+
 template <class T>
 std::vector<ort::OperatorSpec> specs_of(ONNXTensorElementDataType type) {
-  return {{"Slice",
-           {ort::activation("data", type, "NTC")},
-           {"output", type, "NSC"},
-           {{"from", {0, INT32_MAX}}, {"to", {0, INT32_MAX}}},
-           ort::create_kernel<SliceKernel<T>>,
-           derive_slice},
-          {"Flatten",
-           {ort::activation("input", type, "NTC")},
-           {"output", type, "NF"},
-           {},
-           ort::create_kernel<FlattenKernel<T>>,
-           derive_flatten},
-          {"Cast",
-           {ort::activation("input", type, "*C")},
-           {"output", ort::kInt32, "*C"},
-           {},
-           ort::create_kernel<CastKernel<T>>}};
+  const ort::Role activation = ort::Role::kActivation;
+  return {{{"Slice",
+            {{"data", type, "NTC", activation}},
+            {{"output", type, "NaC"}},
+            {{"from", {0, INT32_MAX}}, {"to", {0, INT32_MAX}}},
+            {{"min(to, T) - from", slice_length}},
+            {}},
+           create<SliceKernel<T>>},
+          {{"Flatten", {{"input", type, "NTC", activation}}, {{"output", type, "Na"}}, {}, {{"T*C", flat_width}}, {}},
+           create<FlattenKernel<T>>},
+          {{"Cast", {{"input", type, "*C", activation}}, {{"output", ort::kInt32, "*C"}}, {}, {}, {}},
+           create<CastKernel<T>>}};
 }
 
 const ort::OperatorSpec& spec_of(const Node& node, ONNXTensorElementDataType type) {

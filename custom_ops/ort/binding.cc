@@ -1,7 +1,6 @@
 // Checks what ONNX Runtime hands to an operator against the operator's contract and fills a Call with it.
 #include "ort/binding.h"
 
-#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -9,15 +8,6 @@
 
 namespace ivit::ort {
 namespace {
-
-std::string format_range(const Range& range) {
-  return std::to_string(range.minimum) + ".." + std::to_string(range.maximum);
-}
-
-[[noreturn]] void fail(const OperatorSpec& spec, const std::string& what, const std::string& expected,
-                       const std::string& found) {
-  throw InvalidArgument(std::string(spec.name) + ": " + what + ": expected " + expected + ", found " + found);
-}
 
 int64_t read_attribute(const OperatorSpec& spec, const AttributeSpec& attribute, const OrtKernelInfo* info) {
   const std::string what = std::string("attribute ") + attribute.name;
@@ -32,7 +22,7 @@ int64_t read_attribute(const OperatorSpec& spec, const AttributeSpec& attribute,
 template <class T>
 void check_values(const OperatorSpec& spec, const TensorSpec& input, const T* values, size_t count) {
   for (size_t i = 0; i < count; ++i) {
-    if (values[i] < input.range.minimum || values[i] > input.range.maximum) {
+    if (!input.range.contains(values[i])) {
       fail(spec, std::string("values of input ") + input.name, format_range(input.range), std::to_string(values[i]));
     }
   }
@@ -62,18 +52,6 @@ TensorView view_of(const OrtValue* value) {
   return result;
 }
 
-int64_t check_attribute(const OperatorSpec& spec, const AttributeSpec& attribute, int64_t value) {
-  const std::string what = std::string("attribute ") + attribute.name;
-  if (value < attribute.range.minimum || value > attribute.range.maximum) {
-    fail(spec, what, format_range(attribute.range), std::to_string(value));
-  }
-  const auto& allowed = attribute.allowed;
-  if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), value) == allowed.end()) {
-    fail(spec, what, "one of " + format_shape(allowed), std::to_string(value));
-  }
-  return value;
-}
-
 std::vector<int64_t> shape_of(const OrtValue* value) { return view_of(value).shape; }
 
 const void* data_of(const OrtValue* value) {
@@ -92,13 +70,14 @@ void bind_input(Call& call, size_t index, const TensorView& tensor) {
     fail(call.spec, "element type of " + what, std::to_string(input.type), std::to_string(type));
   }
   if (!call.dims.bind(input.shape, shape)) {
-    fail(call.spec, "shape of " + what, call.dims.describe(input.shape), format_shape(shape));
+    throw InvalidArgument(std::string(call.spec.name) + ": " +
+                          shape_error(call.spec, call.attributes, call.dims, input, shape));
   }
   call.inputs[index].scalar = shape.empty();
   call.inputs[index].data = data;
   call.inputs[index].copy = copy;
   const size_t count = static_cast<size_t>(element_count(shape));
-  if (input.range.minimum != INT64_MIN) {
+  if (!input.range.all()) {
     if (type == kInt8) check_values(call.spec, input, call.data<int8_t>(index), count);
     if (type == kInt32) check_values(call.spec, input, call.data<int32_t>(index), count);
     if (type == kInt64) check_values(call.spec, input, call.data<int64_t>(index), count);
@@ -108,7 +87,7 @@ void bind_input(Call& call, size_t index, const TensorView& tensor) {
 void require_constant_parameters(const Call& constants) {
   for (size_t index = 0; index < constants.spec.inputs.size(); ++index) {
     const TensorSpec& input = constants.spec.inputs[index];
-    if (!input.activation && !constants.is_constant(index)) {
+    if (!input.is_activation() && !constants.is_constant(index)) {
       throw InvalidArgument(std::string(constants.spec.name) + ": input " + input.name +
                             ": expected a constant of the model, found a value that is computed");
     }
@@ -128,6 +107,7 @@ Call bind_constants(const OperatorSpec& spec, const OrtKernelInfo* info) {
     call.inputs[index].constant = true;
     bind_input(call, index, value);
   }
+  complete(call.spec, call.attributes, call.dims);
   return call;
 }
 
@@ -140,7 +120,7 @@ Call bind_run(const Call& constants, const OrtKernelContext* context) {
     check(api().KernelContext_GetInput(context, index, &value));
     bind_input(call, index, value);
   }
-  if (call.spec.derive != nullptr) call.spec.derive(call.spec, call.attributes, call.dims);
+  complete(call.spec, call.attributes, call.dims);
   return call;
 }
 

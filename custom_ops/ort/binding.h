@@ -13,9 +13,6 @@ namespace ivit::ort {
 // Reads and checks the attributes of a node, and its constant inputs. Throws InvalidArgument.
 Call bind_constants(const OperatorSpec& spec, const OrtKernelInfo* info);
 
-// The value of an attribute, checked. Throws InvalidArgument.
-int64_t check_attribute(const OperatorSpec& spec, const AttributeSpec& attribute, int64_t value);
-
 // A tensor in somebody else's memory.
 struct TensorView {
   ONNXTensorElementDataType type;

@@ -36,8 +36,8 @@ OrtStatus* ORT_API_CALL compute(void* kernel, OrtKernelContext* context) noexcep
   return guarded([&] {
     const KernelInstance& instance = *static_cast<const KernelInstance*>(kernel);
     Call call = bind_run(instance.constants, context);
-    for (size_t index = 0; index < call.spec.output_count(); ++index) {
-      const std::vector<int64_t> shape = call.dims.shape(call.spec.output_at(index).shape);
+    for (size_t index = 0; index < call.spec.outputs.size(); ++index) {
+      const std::vector<int64_t> shape = call.dims.shape(call.spec.outputs[index].shape);
       OrtValue* output = nullptr;
       check(api().KernelContext_GetOutput(context, index, shape.data(), shape.size(), &output));
       if (std::find(shape.begin(), shape.end(), 0) != shape.end()) continue;
@@ -64,8 +64,8 @@ CustomOp::CustomOp(const OperatorSpec& operator_spec) : OrtCustomOp{}, spec(oper
   GetInputType = [](const OrtCustomOp* op, size_t index) { return spec_of(op).inputs[index].type; };
   GetInputCharacteristic = [](const OrtCustomOp*, size_t) { return INPUT_OUTPUT_REQUIRED; };
   GetInputMemoryType = [](const OrtCustomOp*, size_t) { return OrtMemTypeDefault; };
-  GetOutputTypeCount = [](const OrtCustomOp* op) { return spec_of(op).output_count(); };
-  GetOutputType = [](const OrtCustomOp* op, size_t index) { return spec_of(op).output_at(index).type; };
+  GetOutputTypeCount = [](const OrtCustomOp* op) { return spec_of(op).outputs.size(); };
+  GetOutputType = [](const OrtCustomOp* op, size_t index) { return spec_of(op).outputs[index].type; };
   GetOutputCharacteristic = [](const OrtCustomOp*, size_t) { return INPUT_OUTPUT_REQUIRED; };
   GetStartVersion = [](const OrtCustomOp*) { return kSinceVersion; };
   // ONNX Runtime compares neither with the version that a file imports, and shows an operator nothing else of it: what

@@ -1,4 +1,4 @@
-// Shapes as the operators' contracts write them, see shape.h.
+// Shapes as contracts write them, see shape.h.
 #include "ort/shape.h"
 
 #include <algorithm>
@@ -9,10 +9,9 @@
 namespace ivit::ort {
 namespace {
 
-std::string join(const std::vector<std::string>& axes) {
-  std::string text;
-  for (const std::string& axis : axes) text += (text.empty() ? "" : ", ") + axis;
-  return "[" + text + "]";
+template <class Operation>
+Extent combine(Extent a, Extent b, Operation operation) {
+  return a.known() && b.known() ? Extent(operation(a.value, b.value)) : Extent(Dims::kUnknown);
 }
 
 }  // namespace
@@ -46,33 +45,17 @@ bool Dims::bind(const char* pattern, const std::vector<int64_t>& shape) {
 
 std::vector<int64_t> Dims::shape(const char* pattern) const {
   std::vector<int64_t> result;
+  if (*pattern == '?') ++pattern;
   for (; *pattern != '\0'; ++pattern) {
-    if (*pattern == '*') {
+    if (*pattern != '*') {
+      result.push_back((*this)[*pattern]);
+    } else if (leading_) {
       result.insert(result.end(), leading_->begin(), leading_->end());
     } else {
-      result.push_back((*this)[*pattern]);
+      result.push_back(kUnknown);
     }
   }
   return result;
-}
-
-std::string Dims::describe(const char* pattern) const {
-  std::vector<std::string> axes;
-  std::string known;
-  for (const char* letter = pattern; *letter != '\0'; ++letter) {
-    if (*letter == '?') continue;
-    if (*letter == '*' && leading_) {
-      for (const int64_t dim : *leading_) axes.push_back(std::to_string(dim));
-    } else if (*letter == '*') {
-      axes.push_back("..");
-    } else {
-      axes.push_back(std::string(1, *letter));
-      if ((*this)[*letter] != kUnknown) {
-        known += (known.empty() ? " with " : ", ") + axes.back() + " = " + std::to_string((*this)[*letter]);
-      }
-    }
-  }
-  return (*pattern == '?' ? "[] or " : "") + join(axes) + known;
 }
 
 int64_t checked_product(int64_t a, int64_t b) {
@@ -88,6 +71,18 @@ int64_t checked_sum(int64_t a, int64_t b) {
   return sum;
 }
 
+Extent operator+(Extent a, Extent b) { return combine(a, b, checked_sum); }
+Extent operator-(Extent a, Extent b) {
+  return combine(a, b, [](int64_t x, int64_t y) { return checked_sum(x, -y); });
+}
+Extent operator*(Extent a, Extent b) { return combine(a, b, checked_product); }
+Extent operator/(Extent a, Extent b) {
+  return combine(a, b, [](int64_t x, int64_t y) { return x / y; });
+}
+Extent divide_up(Extent a, Extent b) {
+  return combine(a, b, [](int64_t x, int64_t y) { return x / y + (x % y == 0 ? 0 : 1); });
+}
+
 int64_t element_count(const std::vector<int64_t>& shape) {
   if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
   int64_t count = 1;
@@ -98,7 +93,13 @@ int64_t element_count(const std::vector<int64_t>& shape) {
 std::string format_shape(const std::vector<int64_t>& shape) {
   std::vector<std::string> axes;
   for (const int64_t dim : shape) axes.push_back(std::to_string(dim));
-  return join(axes);
+  return join_axes(axes);
+}
+
+std::string join_axes(const std::vector<std::string>& axes) {
+  std::string text;
+  for (const std::string& axis : axes) text += (text.empty() ? "" : ", ") + axis;
+  return "[" + text + "]";
 }
 
 }  // namespace ivit::ort

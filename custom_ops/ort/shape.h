@@ -1,7 +1,10 @@
-// Shapes as the operators' contracts write them: a pattern of one-letter dimensions, and the values bound to them.
+// Shapes as contracts write them: a pattern of one-character dimensions, and the values bound to them.
 //
 //   "NTC"  exactly these dimensions          "*C"  any dimensions, the same wherever "*" stands, then C
 //   ""     a scalar                          "?C"  a scalar, or exactly these dimensions
+//
+// A capital letter is a dimension of its own. A small one is a form, 'a' the first of the operator's: a number, or what
+// is computed from letters and attributes (see contract.h).
 #pragma once
 
 #include <array>
@@ -12,34 +15,39 @@
 
 namespace ivit::ort {
 
-// What the letters of the patterns of one operator stand for in one call.
+// What the characters of the patterns of one operator stand for in one call.
 class Dims {
  public:
   static constexpr int64_t kUnknown = -1;
+  static constexpr char kFirstForm = 'a';
+  static constexpr size_t kMostForms = 8;
 
-  // V is known: the values of a byte, the length of every table.
-  Dims() {
-    values_.fill(kUnknown);
-    (*this)['V'] = 256;
-  }
+  Dims() { values_.fill(kUnknown); }
 
-  int64_t operator[](char letter) const { return values_[letter - 'A']; }
-  int64_t& operator[](char letter) { return values_[letter - 'A']; }
+  static constexpr bool is_form(char axis) { return axis >= kFirstForm; }
+  static constexpr char form(size_t index) { return static_cast<char>(kFirstForm + index); }
 
-  // Product of the dimensions under "*".
+  int64_t operator[](char axis) const { return values_[place(axis)]; }
+  int64_t& operator[](char axis) { return values_[place(axis)]; }
+
+  // The dimensions under "*", if they are known.
+  const std::optional<std::vector<int64_t>>& leading() const { return leading_; }
+  // Their product.
   int64_t rows() const;
 
-  // Binds the pattern's letters to `shape`; false, with nothing bound, if they do not agree.
+  // Binds the pattern to `shape`; false, with nothing bound, if they do not agree.
   bool bind(const char* pattern, const std::vector<int64_t>& shape);
 
-  // The shape of a pattern whose letters are all bound.
+  // The shape of a pattern, kUnknown where it is not bound.
   std::vector<int64_t> shape(const char* pattern) const;
 
-  // The pattern and the values known so far, for messages: "[.., C] with C = 64".
-  std::string describe(const char* pattern) const;
-
  private:
-  std::array<int64_t, 26> values_;
+  static constexpr size_t kLetters = 26;
+  static constexpr size_t place(char axis) {
+    return static_cast<size_t>(is_form(axis) ? static_cast<int>(kLetters) + axis - kFirstForm : axis - 'A');
+  }
+
+  std::array<int64_t, kLetters + kMostForms> values_;
   std::optional<std::vector<int64_t>> leading_;
 };
 
@@ -47,10 +55,27 @@ class Dims {
 int64_t checked_product(int64_t a, int64_t b);
 int64_t checked_sum(int64_t a, int64_t b);
 
+// A dimension in a computation: what is computed from one that is unknown is unknown. Throws InvalidArgument as above.
+struct Extent {
+  explicit Extent(int64_t number) : value(number) {}
+  bool known() const { return value != Dims::kUnknown; }
+
+  int64_t value;
+};
+
+Extent operator+(Extent a, Extent b);
+Extent operator-(Extent a, Extent b);
+Extent operator*(Extent a, Extent b);
+// Rounded down, and up; b > 0.
+Extent operator/(Extent a, Extent b);
+Extent divide_up(Extent a, Extent b);
+
 // The product of the dimensions, 0 if one is 0. Throws InvalidArgument as above.
 int64_t element_count(const std::vector<int64_t>& shape);
 
 // "[2, 3]"
 std::string format_shape(const std::vector<int64_t>& shape);
+// "[N, 3]"
+std::string join_axes(const std::vector<std::string>& axes);
 
 }  // namespace ivit::ort

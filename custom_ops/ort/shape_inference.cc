@@ -46,7 +46,7 @@ std::optional<std::vector<int64_t>> read_attributes(const OperatorSpec& spec, Or
       api().ReleaseStatus(status);
       return std::nullopt;
     }
-    if (value < attribute.range.minimum || value > attribute.range.maximum) return std::nullopt;
+    if (!attribute.range.contains(value)) return std::nullopt;
     values.push_back(value);
   }
   return values;
@@ -72,7 +72,6 @@ struct Symbols {
   }
 
   void derive(const OperatorSpec& spec, OrtShapeInferContext* context) {
-    if (spec.derive == nullptr) return;
     const std::optional<std::vector<int64_t>> attributes = read_attributes(spec, context);
     if (!attributes) return;
     Dims dims;
@@ -80,12 +79,14 @@ struct Symbols {
       if (dim.value >= 0) dims[letter] = dim.value;
     }
     try {
-      spec.derive(spec, *attributes, dims);
+      complete(spec, *attributes, dims);
     } catch (const InvalidArgument&) {
       return;
     }
-    for (const char* letter = spec.output.shape; *letter != '\0'; ++letter) {
-      if (*letter != '*' && dims[*letter] >= 0) letters[*letter] = {dims[*letter], ""};
+    for (const TensorSpec& output : spec.outputs) {
+      for (const char* letter = output.shape; *letter != '\0'; ++letter) {
+        if (*letter != '*' && dims[*letter] >= 0) letters[*letter] = {dims[*letter], ""};
+      }
     }
   }
 
@@ -134,8 +135,8 @@ void infer_shape(const OperatorSpec& spec, OrtShapeInferContext* context) {
     symbols.learn(spec.inputs[index].shape, input_shape(context, index));
   }
   symbols.derive(spec, context);
-  for (size_t index = 0; index < spec.output_count(); ++index) {
-    const TensorSpec& output = spec.output_at(index);
+  for (size_t index = 0; index < spec.outputs.size(); ++index) {
+    const TensorSpec& output = spec.outputs[index];
     if (const auto shape = symbols.shape(output.shape)) set_output_shape(context, index, output.type, *shape);
   }
 }

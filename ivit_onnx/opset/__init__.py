@@ -33,7 +33,16 @@ from ivit_onnx.opset import (
 )
 from ivit_onnx.opset._primitives import PRIMITIVES
 from ivit_onnx.opset._readable import readable
-from ivit_onnx.opset._spec import DOMAIN, OPSET_VERSION, STANDARD_OPSET_VERSION, Attribute, Operator, Tensor
+from ivit_onnx.opset._spec import (
+    DOMAIN,
+    OPSET_VERSION,
+    STANDARD_OPSET_VERSION,
+    Attribute,
+    Limit,
+    Operator,
+    Role,
+    Tensor,
+)
 from ivit_onnx.opset._windows import merged_tokens, token_places, window_offsets, window_regions, window_tokens
 from ivit_onnx.opset.shiftmax import MASKED
 
@@ -45,7 +54,9 @@ __all__ = [
     "OPSET_VERSION",
     "STANDARD_OPSET_VERSION",
     "Attribute",
+    "Limit",
     "Operator",
+    "Role",
     "Tensor",
     "function_protos",
     "merged_tokens",

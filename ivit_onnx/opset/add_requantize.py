@@ -6,9 +6,9 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset._primitives import ScaleRound
-from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+from ivit_onnx.opset._spec import IVIT, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
-from ivit_onnx.opset.requantize import multiplier_inputs
+from ivit_onnx.opset.requantize import scale_inputs
 
 __all__ = ["OPERATORS", "AddRequantize"]
 
@@ -34,11 +34,11 @@ OPERATORS = (
         reference=reference,
         summary="Adds two int16 tensors of different scales at a third scale: the residual connection.",
         formula="y = clamp_int16(((a * ma + 2^(ea-1)) >> ea) + ((b * mb + 2^(eb-1)) >> eb))",
-        inputs=(
-            Tensor("a", "int16", "[.., C]", "first side, scale s_a"),
-            *multiplier_inputs("a_", "[] or [C]", "s_a / s_y"),
-            Tensor("b", "int16", "[.., C]", "second side, same shape, scale s_b"),
-            *multiplier_inputs("b_", "[] or [C]", "s_b / s_y"),
+        signature=(
+            activation("a", "int16", "[.., C]", "first side, scale s_a"),
+            scale_inputs("a_", "[] or [C]", "s_a / s_y"),
+            activation("b", "int16", "[.., C]", "second side, same shape, scale s_b"),
+            scale_inputs("b_", "[] or [C]", "s_b / s_y"),
         ),
         outputs=(Tensor("y", "int16", "[.., C]", "sum at scale s_y"),),
     ),

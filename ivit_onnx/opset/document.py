@@ -44,7 +44,13 @@ _CONVENTIONS = """\
 `clamp_int8`, `clamp_int16` and `clamp_int32` saturate to the range of the type. `@` is the matrix product.
 
 **Shapes.** `[]` is a scalar, `[C]` one value per channel of the last axis, `[.., C]` a tensor of any rank with C in its
-last axis, `[N, T, C]` images, tokens, channels.
+last axis, `[N, T, C]` images, tokens, channels. A letter has one value within a call; numbers, names of attributes and
+what is computed from them, as in `[N, T, 3*C]`, stand for themselves. Kernels name dimensions in their errors as this
+page does.
+
+**Roles.** An activation changes with every run. A parameter is a constant of the model; kernels for CPUs also take one
+that is computed, those for GPUs and the execution provider do not. A packed parameter is one that kernels keep in a
+layout of their own.
 
 **Scales.** A tensor q of scale s stands for the real numbers q * s. Scales are known when a model is exported and never
 appear in the graph: a change from scale s_x to s_y is a multiplication by the ratio s_x / s_y, a dyadic number.
@@ -118,16 +124,39 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
 
 
-def _tensor_row(tensor: Tensor) -> tuple[str, ...]:
+def _number(value: int) -> str:
+    """Decimal, or as a power of two where that is shorter to read."""
+    sign, magnitude = "-" * (value < 0), abs(value)
+    if magnitude < 2**20:
+        return str(value)
+    if magnitude & (magnitude - 1) == 0:
+        return f"{sign}2^{magnitude.bit_length() - 1}"
+    if magnitude & (magnitude + 1) == 0 and not sign:
+        return f"2^{magnitude.bit_length()} - 1"
+    return str(value)
+
+
+def _range(minimum: int, maximum: int) -> str:
+    return f"{_number(minimum)} to {_number(maximum)}"
+
+
+def _output_row(tensor: Tensor) -> tuple[str, ...]:
     return (f"`{tensor.name}`", tensor.dtype, f"`{tensor.shape}`", tensor.doc)
 
 
+def _input_row(tensor: Tensor) -> tuple[str, ...]:
+    meaning = tensor.doc if tensor.values is None else f"{tensor.doc}; {_range(*tensor.values)}"
+    return (f"`{tensor.name}`", tensor.dtype, f"`{tensor.shape}`", tensor.role.value, meaning)
+
+
 def _attribute_row(attribute: Attribute) -> tuple[str, ...]:
-    if attribute.allowed:
-        values = ", ".join(map(str, attribute.allowed))
-    else:
-        values = f"{attribute.minimum} to {attribute.maximum}"
-    return (f"`{attribute.name}`", values, attribute.doc)
+    values = ", ".join(map(str, attribute.allowed)) or _range(attribute.minimum, attribute.maximum)
+    relations = [attribute.doc]
+    if attribute.divides:
+        relations.append(f"divides {' and '.join(attribute.divides)}")
+    if attribute.below:
+        relations.append(f"less than `{attribute.below}`")
+    return (f"`{attribute.name}`", values, "; ".join(relations))
 
 
 def _link(name: str) -> str:
@@ -155,10 +184,12 @@ def _kind(operator: Operator) -> str:
 def _operator(operator: Operator, function: FunctionProto) -> list[str]:
     lines = [f"### {operator.name}", "", operator.summary, ""]
     lines += ["```text", *operator.formula.split("; "), "```", ""]
-    lines += [*_table(("input", "type", "shape", "meaning"), map(_tensor_row, operator.inputs)), ""]
-    lines += [*_table(("output", "type", "shape", "meaning"), map(_tensor_row, operator.outputs)), ""]
+    lines += [*_table(("input", "type", "shape", "role", "meaning"), map(_input_row, operator.inputs)), ""]
+    lines += [*_table(("output", "type", "shape", "meaning"), map(_output_row, operator.outputs)), ""]
     if operator.attributes:
         lines += [*_table(("attribute", "values", "meaning"), map(_attribute_row, operator.attributes)), ""]
+    for limit in operator.limits:
+        lines += [f"Limit: `{limit.form}`, {limit.doc}, from {_range(limit.minimum, limit.maximum)}.", ""]
     return [*lines, f"{_kind(operator).capitalize()}. Body: {_calls(function)}.", ""]
 
 

@@ -10,9 +10,9 @@ from onnxscript import script
 
 from ivit_onnx.opset import shiftmax
 from ivit_onnx.opset._primitives import MatMulProbability
-from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, op
+from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array, matmul, saturate, scale_round
-from ivit_onnx.opset.requantize import Requantize, multiplier_inputs
+from ivit_onnx.opset.requantize import Requantize, scale_inputs
 from ivit_onnx.opset.shiftmax import EXP_ATTRIBUTES, FRAC_BITS, Shiftmax
 
 __all__ = ["HEADS", "INPUTS", "OPERATORS", "OUTPUT", "IntAttention", "attend"]
@@ -73,12 +73,12 @@ def reference(qkv: Array, *scales: Array, heads: int, x0: int, n: int, frac_bits
 
 
 INPUTS = (
-    Tensor("qkv", "int8", "[N, T, 3*C]", "queries, keys, values in this order, each [heads, D]; scale s"),
-    *multiplier_inputs("score_", "[]", "s^2 * D^-0.5 / s_score, the scale of the softmax"),
-    *multiplier_inputs("context_", "[] or [C]", "2^-frac_bits * s / s_y"),
+    activation("qkv", "int8", "[N, T, 3*C]", "queries, keys, values in this order, each [heads, D]; scale s"),
+    scale_inputs("score_", "[]", "s^2 * D^-0.5 / s_score, the scale of the softmax"),
+    scale_inputs("context_", "[] or [C]", "2^-frac_bits * s / s_y"),
 )
 OUTPUT = Tensor("y", "int8", "[N, T, C]", "heads merged, scale s_y")
-HEADS = Attribute("heads", 1, 1024, "number of heads; divides C")
+HEADS = Attribute("heads", 1, 1024, "number of heads", divides=("C",))
 
 OPERATORS = (
     Operator(
@@ -86,7 +86,7 @@ OPERATORS = (
         reference=reference,
         summary="Multi-head self-attention, from packed qkv to the input of the output projection.",
         formula="per head: score = Requantize(q @ k^T), p = Shiftmax(score), context = Requantize(p @ v)",
-        inputs=INPUTS,
+        signature=INPUTS,
         outputs=(OUTPUT,),
         attributes=(HEADS, *EXP_ATTRIBUTES, FRAC_BITS),
         composite=True,

@@ -9,8 +9,9 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset._primitives import FloorDivide, PowerOfTwo, RoundedDivide
-from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+from ivit_onnx.opset._spec import IVIT, Group, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array, rounded_divide, saturate
+from ivit_onnx.opset.requantize import affine_inputs
 
 __all__ = [
     "OPERATORS",
@@ -100,15 +101,10 @@ def reference(x: Array, multiplier: Array, offset: Array, shift: Array) -> Array
     return layer_norm(x, multiplier, offset, shift, np.int8)
 
 
-def norm_inputs(prefix: str, y_scale: str, channels: str = "C") -> tuple[Tensor, ...]:
+def norm_inputs(prefix: str, y_scale: str, channels: str = "C") -> Group:
     """The affine map of one normalisation inside an operator."""
-    shape = f"[{channels}]"
-    offset = f"round(beta / {y_scale} * 2^e) + 2^(e-1), below 2^62 in absolute value"
-    return (
-        Tensor(f"{prefix}multiplier", "int32", shape, f"m of gamma * sqrt({channels}) / (2^30 * {y_scale})"),
-        Tensor(f"{prefix}offset", "int64", shape, offset),
-        Tensor(f"{prefix}shift", "int8", shape, "e of the same ratio, 1..62"),
-    )
+    ratio = f"gamma * sqrt({channels}) / (2^30 * {y_scale})"
+    return affine_inputs(prefix, channels, ratio, f"round(beta / {y_scale} * 2^e) + 2^(e-1)")
 
 
 def _reference16(x: Array, multiplier: Array, offset: Array, shift: Array) -> Array:
@@ -123,9 +119,9 @@ def _operator(function: Any, reference: Callable[..., Array], name: str, use: st
         "map.",
         formula="y = x - round_half_even(sum(x) / C); V = sum(y^2); k = 2^16, ten times k = (k + V // k) // 2; "
         f"z = (y * (2^31 // k)) >> 1, of scale sqrt(C) / 2^30; out = clamp_{name}((z * m[c] + b[c]) >> e[c])",
-        inputs=(
-            Tensor("x", "int16", "[.., C]", "residual stream, any scale"),
-            *norm_inputs("", "s_y"),
+        signature=(
+            activation("x", "int16", "[.., C]", "residual stream, any scale"),
+            norm_inputs("", "s_y"),
         ),
         outputs=(Tensor("y", name, "[.., C]", "scale s_y"),),
     )

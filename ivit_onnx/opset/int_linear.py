@@ -8,11 +8,11 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset import add_requantize, int_layer_norm
-from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+from ivit_onnx.opset._spec import IVIT, Group, Operator, Role, Tensor, activation, op
 from ivit_onnx.opset.add_requantize import AddRequantize
 from ivit_onnx.opset.arithmetic import Array, matmul, saturate, scale_round
 from ivit_onnx.opset.int_layer_norm import IntLayerNorm, norm_inputs
-from ivit_onnx.opset.requantize import Requantize, Requantize16, Requantize32, multiplier_inputs
+from ivit_onnx.opset.requantize import Requantize, Requantize16, Requantize32, scale_inputs
 
 __all__ = [
     "OPERATORS",
@@ -133,13 +133,15 @@ def reference_add_norm(*inputs: Array) -> tuple[Array, Array]:
     return y, int_layer_norm.reference(y, *inputs[-3:])
 
 
-def linear_inputs(prefix: str, x_scale: str, y_scale: str, rows: str = "K", columns: str = "N") -> tuple[Tensor, ...]:
+def linear_inputs(prefix: str, x_scale: str, y_scale: str, rows: str = "K", columns: str = "N") -> Group:
     """Weight, bias and requantisation inputs of one linear layer inside an operator."""
-    return (
-        Tensor(f"{prefix}weight", "int8", f"[{rows}, {columns}]", "weight, one scale s_w per output channel"),
+    weight_doc = "weight, one scale s_w per output channel"
+    members = (
+        Tensor(f"{prefix}weight", "int8", f"[{rows}, {columns}]", weight_doc, Role.PACKED),
         Tensor(f"{prefix}bias", "int32", f"[{columns}]", f"bias at scale {x_scale} * s_w"),
-        *multiplier_inputs(prefix, f"[] or [{columns}]", f"{x_scale} * s_w / {y_scale}"),
+        scale_inputs(prefix, f"[] or [{columns}]", f"{x_scale} * s_w / {y_scale}"),
     )
+    return Group("Linear", f"{prefix}linear", members)
 
 
 def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
@@ -152,7 +154,7 @@ def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
         reference=reference,
         summary=f"Linear layer with {name} output.",
         formula=f"y = clamp_{name}(((x @ weight + bias) * m + 2^(e-1)) >> e); x @ weight + bias must fit int32",
-        inputs=(Tensor("x", "int8", "[.., K]", "scale s_x"), *linear_inputs("", "s_x", "s_y")),
+        signature=(activation("x", "int8", "[.., K]", "scale s_x"), linear_inputs("", "s_x", "s_y")),
         outputs=(Tensor("y", name, "[.., N]", "scale s_y"),),
         composite=True,
     )
@@ -167,12 +169,12 @@ OPERATORS = (
         reference=reference_add,
         summary="Linear layer whose int16 result is added to the residual stream.",
         formula="y = AddRequantize(IntLinear16(x, weight, bias, m, e), residual)",
-        inputs=(
-            Tensor("x", "int8", "[.., K]", "scale s_x"),
-            Tensor("residual", "int16", "[.., N]", "residual stream, scale s_r"),
-            *linear_inputs("", "s_x", "s_b"),
-            *multiplier_inputs("branch_", "[]", "s_b / s_y"),
-            *multiplier_inputs("residual_", "[]", "s_r / s_y"),
+        signature=(
+            activation("x", "int8", "[.., K]", "scale s_x"),
+            activation("residual", "int16", "[.., N]", "residual stream, scale s_r"),
+            linear_inputs("", "s_x", "s_b"),
+            scale_inputs("branch_", "[]", "s_b / s_y"),
+            scale_inputs("residual_", "[]", "s_r / s_y"),
         ),
         outputs=(Tensor("y", "int16", "[.., N]", "residual stream, scale s_y"),),
         composite=True,
@@ -182,13 +184,13 @@ OPERATORS = (
         reference=reference_add_norm,
         summary="Linear layer, residual connection and the normalisation after it.",
         formula="y = IntLinearAdd(x, residual); normalized = IntLayerNorm(y)",
-        inputs=(
-            Tensor("x", "int8", "[.., K]", "scale s_x"),
-            Tensor("residual", "int16", "[.., C]", "residual stream, scale s_r"),
-            *linear_inputs("", "s_x", "s_b", "K", "C"),
-            *multiplier_inputs("branch_", "[]", "s_b / s_y"),
-            *multiplier_inputs("residual_", "[]", "s_r / s_y"),
-            *norm_inputs("norm_", "s_n"),
+        signature=(
+            activation("x", "int8", "[.., K]", "scale s_x"),
+            activation("residual", "int16", "[.., C]", "residual stream, scale s_r"),
+            linear_inputs("", "s_x", "s_b", "K", "C"),
+            scale_inputs("branch_", "[]", "s_b / s_y"),
+            scale_inputs("residual_", "[]", "s_r / s_y"),
+            norm_inputs("norm_", "s_n"),
         ),
         outputs=(
             Tensor("y", "int16", "[.., C]", "residual stream, scale s_y"),

@@ -6,11 +6,11 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset import int_layer_norm, shift_gelu
-from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+from ivit_onnx.opset._spec import IVIT, Group, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 from ivit_onnx.opset.int_layer_norm import IntLayerNorm, norm_inputs
 from ivit_onnx.opset.int_linear import IntLinear, IntLinearAdd, linear, linear_inputs, reference_add
-from ivit_onnx.opset.requantize import Requantize, multiplier_inputs
+from ivit_onnx.opset.requantize import Requantize, scale_inputs
 from ivit_onnx.opset.shift_gelu import ShiftGELU
 from ivit_onnx.opset.shiftmax import EXP_ATTRIBUTES
 
@@ -130,23 +130,23 @@ def reference_norm(*inputs: Array, x0: int, n: int) -> tuple[Array, Array]:
     return y, int_layer_norm.reference(y, *inputs[-3:])
 
 
-def mlp_inputs(*activation: Tensor) -> tuple[Tensor, ...]:
-    """The inputs; `activation` are those of the activation function, from s_h to s_g."""
+def mlp_inputs(nonlinear: Tensor | Group) -> tuple[Tensor | Group, ...]:
+    """The inputs; `nonlinear` is that, or are those, of the activation function, from s_h to s_g."""
     return (
-        Tensor("x", "int8", "[.., C]", "normalised tokens, scale s_x"),
-        Tensor("residual", "int16", "[.., C]", "residual stream, scale s_r"),
-        *linear_inputs("fc1_", "s_x", "s_h", "C", "H"),
-        *activation,
-        *linear_inputs("fc2_", "s_g", "s_b", "H", "C"),
-        *multiplier_inputs("branch_", "[]", "s_b / s_y"),
-        *multiplier_inputs("residual_", "[]", "s_r / s_y"),
+        activation("x", "int8", "[.., C]", "normalised tokens, scale s_x"),
+        activation("residual", "int16", "[.., C]", "residual stream, scale s_r"),
+        linear_inputs("fc1_", "s_x", "s_h", "C", "H"),
+        nonlinear,
+        linear_inputs("fc2_", "s_g", "s_b", "H", "C"),
+        scale_inputs("branch_", "[]", "s_b / s_y"),
+        scale_inputs("residual_", "[]", "s_r / s_y"),
     )
 
 
 OUTPUT = Tensor("y", "int16", "[.., C]", "residual stream, scale s_y")
 NORMALIZED = Tensor("normalized", "int8", "[.., C]", "scale s_n")
 
-_INPUTS = mlp_inputs(*multiplier_inputs("gelu_", "[] or [H]", "s_h * 2^-7 / s_g"))
+_INPUTS = mlp_inputs(scale_inputs("gelu_", "[] or [H]", "s_h * 2^-7 / s_g"))
 
 OPERATORS = (
     Operator(
@@ -154,7 +154,7 @@ OPERATORS = (
         reference=reference,
         summary="Feed-forward block: linear, ShiftGELU, requantisation, linear, residual connection.",
         formula="y = IntLinearAdd(Requantize(ShiftGELU(IntLinear(x, fc1))), residual, fc2)",
-        inputs=_INPUTS,
+        signature=_INPUTS,
         outputs=(OUTPUT,),
         attributes=EXP_ATTRIBUTES,
         composite=True,
@@ -164,7 +164,7 @@ OPERATORS = (
         reference=reference_norm,
         summary="Feed-forward block, residual connection and the normalisation after it.",
         formula="y = IntMlpAdd(x, residual); normalized = IntLayerNorm(y)",
-        inputs=(*_INPUTS, *norm_inputs("norm_", "s_n")),
+        signature=(*_INPUTS, norm_inputs("norm_", "s_n")),
         outputs=(OUTPUT, NORMALIZED),
         attributes=EXP_ATTRIBUTES,
         composite=True,

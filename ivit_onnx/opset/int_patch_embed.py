@@ -7,16 +7,16 @@ from onnxscript import script
 
 from ivit_onnx.opset import quantize_image
 from ivit_onnx.opset._primitives import ScaleRound
-from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, op
+from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 from ivit_onnx.opset.int_linear import IntLinear16, linear, linear_inputs
 from ivit_onnx.opset.quantize_image import QuantizeImage
-from ivit_onnx.opset.requantize import multiplier_inputs
+from ivit_onnx.opset.requantize import scale_inputs
 
 __all__ = ["OPERATORS", "PATCH_SIZE", "IntPatchEmbed", "IntPixelEmbed", "Patches", "patches"]
 
 
-PATCH_SIZE = Attribute("patch_size", 1, 1024, "side of a patch in pixels")
+PATCH_SIZE = Attribute("patch_size", 1, 1024, "side P of a patch in pixels", symbol="P", divides=("H", "W"))
 
 
 @script(IVIT, default_opset=op)
@@ -123,8 +123,8 @@ def reference_pixels(image: Array, *inputs: Array, patch_size: int) -> Array:
 
 
 _CONSTANTS = (
-    *linear_inputs("", "s_x", "s_p", "C*P*P", "D"),
-    *multiplier_inputs("token_", "[]", "s_p / s_y"),
+    linear_inputs("", "s_x", "s_p", "C*P*P", "D"),
+    scale_inputs("token_", "[]", "s_p / s_y"),
     Tensor("position", "int32", "[H/P * W/P, D]", "position table at scale s_y"),
     Tensor("prefix_tokens", "int16", "[K, D]", "class, distillation tokens, positions included; scale s_y"),
 )
@@ -138,8 +138,8 @@ OPERATORS = (
         summary="Quantised image to tokens of the residual stream.",
         formula="patch_tokens = clamp_int16(((IntLinear16(patches) * mt + 2^(et-1)) >> et) + position); "
         "tokens = concat(prefix_tokens, patch_tokens)",
-        inputs=(
-            Tensor("image", "int8", "[N, C, H, W]", "normalised image, scale s_x; patch_size divides H and W"),
+        signature=(
+            activation("image", "int8", "[N, C, H, W]", "normalised image, scale s_x"),
             *_CONSTANTS,
         ),
         outputs=(_OUTPUT,),
@@ -151,9 +151,9 @@ OPERATORS = (
         reference=reference_pixels,
         summary="Pixels to tokens of the residual stream.",
         formula="tokens = IntPatchEmbed(QuantizeImage(image))",
-        inputs=(
-            Tensor("image", "uint8", "[N, C, H, W]", "pixels 0..255; patch_size divides H and W"),
-            *quantize_image.pixel_inputs("pixel_", "s_x"),
+        signature=(
+            activation("image", "uint8", "[N, C, H, W]", "pixels 0..255"),
+            quantize_image.pixel_inputs("pixel_", "s_x"),
             *_CONSTANTS,
         ),
         outputs=(_OUTPUT,),

@@ -7,14 +7,14 @@ from onnxscript import script
 
 from ivit_onnx.opset import quantize_image
 from ivit_onnx.opset._primitives import ClampBits
-from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+from ivit_onnx.opset._spec import IVIT, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array, clamp_bits, saturate, scale_round
 from ivit_onnx.opset.int_layer_norm import IntLayerNorm16, layer_norm, norm_inputs
 from ivit_onnx.opset.int_linear import IntLinear16, linear, linear_inputs
 from ivit_onnx.opset.int_patch_embed import PATCH_SIZE, Patches, patches
 from ivit_onnx.opset.int_patch_merge import BITS
 from ivit_onnx.opset.quantize_image import QuantizeImage
-from ivit_onnx.opset.requantize import Requantize16, multiplier_inputs
+from ivit_onnx.opset.requantize import Requantize16, scale_inputs
 
 __all__ = ["OPERATORS", "IntPatchEmbedNorm16", "IntPixelEmbedNorm16"]
 
@@ -91,9 +91,9 @@ def reference_pixels(image: Array, *constants: Array, patch_size: int, bits: int
 
 
 _CONSTANTS = (
-    *linear_inputs("", "s_x", "s_p", "C*P*P", "D"),
-    *norm_inputs("norm_", "s_n", "D"),
-    *multiplier_inputs("token_", "[]", "s_n / s_y"),
+    linear_inputs("", "s_x", "s_p", "C*P*P", "D"),
+    norm_inputs("norm_", "s_n", "D"),
+    scale_inputs("token_", "[]", "s_n / s_y"),
 )
 _OUTPUT = Tensor("tokens", "int16", "[N, H/P * W/P, D]", "residual stream, scale s_y")
 
@@ -103,8 +103,8 @@ OPERATORS = (
         reference=reference,
         summary="Quantised image to normalised tokens of the residual stream.",
         formula="projected = clamp to `bits` of IntLinear16(patches); tokens = Requantize16(IntLayerNorm16(projected))",
-        inputs=(
-            Tensor("image", "int8", "[N, C, H, W]", "normalised image, scale s_x; patch_size divides H and W"),
+        signature=(
+            activation("image", "int8", "[N, C, H, W]", "normalised image, scale s_x"),
             *_CONSTANTS,
         ),
         outputs=(_OUTPUT,),
@@ -116,9 +116,9 @@ OPERATORS = (
         reference=reference_pixels,
         summary="Pixels to normalised tokens of the residual stream.",
         formula="tokens = IntPatchEmbedNorm16(QuantizeImage(image))",
-        inputs=(
-            Tensor("image", "uint8", "[N, C, H, W]", "pixels 0..255; patch_size divides H and W"),
-            *quantize_image.pixel_inputs("pixel_", "s_x"),
+        signature=(
+            activation("image", "uint8", "[N, C, H, W]", "pixels 0..255"),
+            quantize_image.pixel_inputs("pixel_", "s_x"),
             *_CONSTANTS,
         ),
         outputs=(_OUTPUT,),

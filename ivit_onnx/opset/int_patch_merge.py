@@ -7,7 +7,7 @@ from onnxscript import script
 
 from ivit_onnx.opset import int_layer_norm
 from ivit_onnx.opset._primitives import ClampBits
-from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, op
+from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, activation, op
 from ivit_onnx.opset._windows import MergedTokens, merged_tokens
 from ivit_onnx.opset.arithmetic import Array, clamp_bits
 from ivit_onnx.opset.int_layer_norm import IntLayerNorm, norm_inputs
@@ -73,10 +73,10 @@ OPERATORS = (
         summary="Squares of 2 x 2 tokens to one token: normalisation and linear layer on their channels side by side.",
         formula="merged = the channels of (2i, 2j), (2i+1, 2j), (2i, 2j+1), (2i+1, 2j+1), zeros outside the grid; "
         "y = clamp to `bits` of IntLinear16(IntLayerNorm(merged))",
-        inputs=(
-            Tensor("x", "int16", "[N, L, C]", "residual stream, L = height * width, any scale"),
-            *norm_inputs("norm_", "s_n", "4*C"),
-            *linear_inputs("", "s_n", "s_y", "4*C", "D"),
+        signature=(
+            activation("x", "int16", "[N, height*width, C]", "residual stream, any scale"),
+            norm_inputs("norm_", "s_n", "4*C"),
+            linear_inputs("", "s_n", "s_y", "4*C", "D"),
         ),
         outputs=(Tensor("y", "int16", "[N, ceil(height/2) * ceil(width/2), D]", "residual stream, scale s_y"),),
         attributes=(

@@ -61,7 +61,7 @@ OPERATORS = (
         reference=reference,
         summary="Multi-head self-attention as IntAttention computes it, but for exponentials by table.",
         formula="per head: score = Requantize(q @ k^T), p = TableSoftmax(score), context = Requantize(p @ v)",
-        inputs=(*INPUTS, exponentials_input("s_score")),
+        signature=(*INPUTS, exponentials_input("s_score")),
         outputs=(OUTPUT,),
         attributes=(HEADS, FRAC_BITS),
         composite=True,

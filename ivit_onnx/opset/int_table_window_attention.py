@@ -11,7 +11,7 @@ from ivit_onnx.opset import table_softmax
 from ivit_onnx.opset._spec import IVIT, Operator, op
 from ivit_onnx.opset._window_attention import PlacedScores, WindowContext, WindowHeads
 from ivit_onnx.opset.arithmetic import Array
-from ivit_onnx.opset.int_window_attention import GRID, INPUTS, OUTPUT, attend, formula
+from ivit_onnx.opset.int_window_attention import GRID, INPUTS, LIMITS, OUTPUT, attend, formula
 from ivit_onnx.opset.requantize import Requantize
 from ivit_onnx.opset.shiftmax import FRAC_BITS
 from ivit_onnx.opset.table_softmax import ScoreTableSoftmax, exponentials_input
@@ -70,9 +70,10 @@ OPERATORS = (
         reference=reference,
         summary="Attention inside windows as IntWindowAttention computes it, but for exponentials by table.",
         formula=formula("TableSoftmax", "is left out of the maximum and has E = 0"),
-        inputs=(*INPUTS, exponentials_input("s_placed")),
+        signature=(*INPUTS, exponentials_input("s_placed")),
         outputs=(OUTPUT,),
         attributes=(*GRID, FRAC_BITS),
+        limits=LIMITS,
         composite=True,
     ),
 )

@@ -8,9 +8,9 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset._primitives import RoundedDivide, ScaleRound
-from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+from ivit_onnx.opset._spec import IVIT, Limit, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array, rounded_divide, saturate, scale_round
-from ivit_onnx.opset.requantize import multiplier_inputs
+from ivit_onnx.opset.requantize import scale_inputs
 
 __all__ = ["OPERATORS", "IntTokenMean", "IntTokenMean16"]
 
@@ -48,11 +48,12 @@ def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
         reference=reference,
         summary=f"Mean over the tokens of each image, {name} to {name} of another scale.",
         formula=f"mean = round_half_even(sum(x over T) / T); y = clamp_{name}((mean * m + 2^(e-1)) >> e)",
-        inputs=(
-            Tensor("x", name, "[N, T, C]", "tokens, scale s_x; 1 <= T < 2^16"),
-            *multiplier_inputs("", "[] or [C]", "s_x / s_y"),
+        signature=(
+            activation("x", name, "[N, T, C]", "tokens, scale s_x"),
+            scale_inputs("", "[] or [C]", "s_x / s_y"),
         ),
         outputs=(Tensor("y", name, "[N, C]", "means, scale s_y"),),
+        limits=(Limit("T", 1, 2**16 - 1, "tokens"),),
     )
 
 

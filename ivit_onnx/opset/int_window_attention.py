@@ -10,15 +10,15 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset import shiftmax
-from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, op
+from ivit_onnx.opset._spec import IVIT, Attribute, Limit, Operator, Tensor, activation, op
 from ivit_onnx.opset._window_attention import PlacedScores, WindowContext, WindowHeads
 from ivit_onnx.opset._windows import token_places, window_offsets, window_regions, window_tokens
 from ivit_onnx.opset.arithmetic import Array, matmul, saturate, scale_round
 from ivit_onnx.opset.int_attention import HEADS
-from ivit_onnx.opset.requantize import Requantize, multiplier_inputs
+from ivit_onnx.opset.requantize import Requantize, scale_inputs
 from ivit_onnx.opset.shiftmax import EXP_ATTRIBUTES, FRAC_BITS, MASKED, ScoreShiftmax
 
-__all__ = ["GRID", "INPUTS", "OPERATORS", "OUTPUT", "IntWindowAttention", "attend", "formula"]
+__all__ = ["GRID", "INPUTS", "LIMITS", "OPERATORS", "OUTPUT", "IntWindowAttention", "attend", "formula"]
 
 
 @script(IVIT, default_opset=op)
@@ -113,7 +113,7 @@ def formula(softmax: str, masked: str) -> str:
 
 
 INPUTS = (
-    Tensor("qkv", "int8", "[N, L, 3*C]", "L = height * width; queries, keys, values, each [heads, D]; scale s"),
+    activation("qkv", "int8", "[N, height*width, 3*C]", "queries, keys, values, each [heads, D]; scale s"),
     Tensor("padding", "int8", "[3*C]", "what stands in qkv for a token of the padding"),
     Tensor(
         "relative_position",
@@ -122,18 +122,20 @@ INPUTS = (
         "bias of each offset between two tokens, at scale s_placed; row (dy + window - 1) * (2 * window - 1) + "
         "dx + window - 1 for a query dy below and dx right of the key",
     ),
-    *multiplier_inputs("score_", "[]", "s^2 * D^-0.5 / s_score"),
-    *multiplier_inputs("placed_", "[]", "s_score / s_placed; s_placed is the scale of the softmax"),
-    *multiplier_inputs("context_", "[] or [C]", "2^-frac_bits * s / s_y"),
+    scale_inputs("score_", "[]", "s^2 * D^-0.5 / s_score"),
+    scale_inputs("placed_", "[]", "s_score / s_placed; s_placed is the scale of the softmax"),
+    scale_inputs("context_", "[] or [C]", "2^-frac_bits * s / s_y"),
 )
-OUTPUT = Tensor("y", "int8", "[N, L, C]", "heads merged, tokens in the order of qkv, scale s_y")
+OUTPUT = Tensor("y", "int8", "[N, height*width, C]", "heads merged, tokens in the order of qkv, scale s_y")
 GRID = (
     HEADS,
     Attribute("height", 1, 65536, "rows of the token grid"),
     Attribute("width", 1, 65536, "columns of the token grid"),
     Attribute("window", 1, 256, "side of a window in tokens"),
-    Attribute("shift", 0, 255, "cyclic shift in tokens; less than window"),
+    Attribute("shift", 0, 255, "cyclic shift in tokens", below="window"),
 )
+#: A bias is kept for each pair, and a small file could ask for gigabytes.
+LIMITS = (Limit("heads*window^4", 1, 2**28, "pairs of tokens of a window, over all heads"),)
 
 OPERATORS = (
     Operator(
@@ -141,9 +143,10 @@ OPERATORS = (
         reference=reference,
         summary="Multi-head self-attention inside (shifted) windows of a grid of tokens, with relative position bias.",
         formula=formula("Shiftmax", "is left out of the maximum and has E = -x0, the least"),
-        inputs=INPUTS,
+        signature=INPUTS,
         outputs=(OUTPUT,),
         attributes=(*GRID, *EXP_ATTRIBUTES, FRAC_BITS),
+        limits=LIMITS,
         composite=True,
     ),
 )

@@ -6,8 +6,9 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset._primitives import FloorDivide, PowerOfTwo
-from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+from ivit_onnx.opset._spec import IVIT, Group, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array, saturate
+from ivit_onnx.opset.requantize import affine_inputs
 
 __all__ = ["OPERATORS", "QuantizeImage", "pixel_inputs", "reference"]
 
@@ -30,13 +31,10 @@ def reference(image: Array, multiplier: Array, offset: Array, shift: Array) -> A
     return saturate((image.astype(np.int64) * m + b) >> e, np.int8)
 
 
-def pixel_inputs(prefix: str, y_scale: str) -> tuple[Tensor, ...]:
+def pixel_inputs(prefix: str, y_scale: str) -> Group:
     """Normalisation and quantisation of pixels inside an operator."""
-    return (
-        Tensor(f"{prefix}multiplier", "int32", "[C]", f"m of 1 / (255 * std * {y_scale})"),
-        Tensor(f"{prefix}offset", "int64", "[C]", "mean term and rounding half, below 2^62 in absolute value"),
-        Tensor(f"{prefix}shift", "int8", "[C]", "e of the same ratio, 1..62"),
-    )
+    ratio = f"1 / (255 * std * {y_scale})"
+    return affine_inputs(prefix, "C", ratio, "mean term and rounding half")
 
 
 OPERATORS = (
@@ -46,9 +44,9 @@ OPERATORS = (
         summary="Normalises and quantises uint8 pixels.",
         formula="y = clamp_int8((image * m[c] + b[c]) >> e[c]), with m * 2^-e = 1 / (255 * std[c] * s_y) and "
         "b = round(-mean[c] / (std[c] * s_y) * 2^e) + 2^(e-1)",
-        inputs=(
-            Tensor("image", "uint8", "[N, C, H, W]", "pixels 0..255"),
-            *pixel_inputs("", "s_y"),
+        signature=(
+            activation("image", "uint8", "[N, C, H, W]", "pixels 0..255"),
+            pixel_inputs("", "s_y"),
         ),
         outputs=(Tensor("y", "int8", "[N, C, H, W]", "normalised image (pixel / 255 - mean) / std at scale s_y"),),
     ),

@@ -8,10 +8,15 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset._primitives import ScaleRound
-from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+from ivit_onnx.opset._spec import IVIT, Group, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 
-__all__ = ["OPERATORS", "Requantize", "Requantize16", "Requantize32", "multiplier_inputs"]
+__all__ = ["OPERATORS", "SHIFTS", "Requantize", "Requantize16", "Requantize32", "affine_inputs", "scale_inputs"]
+
+#: Exponents of dyadic numbers.
+SHIFTS = (1, 62)
+#: Offsets that are added to products of 62 bits: sums stay inside int64.
+OFFSETS = (-(2**62), 2**62)
 
 
 @script(IVIT, default_opset=op)
@@ -41,12 +46,22 @@ def Requantize32(x, multiplier, shift):
     return y
 
 
-def multiplier_inputs(prefix: str, shape: str, what: str) -> tuple[Tensor, Tensor]:
+def scale_inputs(prefix: str, shape: str, what: str) -> Group:
     """The two inputs of a dyadic number m * 2**-e; `what` completes 'for ...'."""
-    return (
-        Tensor(f"{prefix}multiplier", "int32", shape, f"m of the dyadic ratio m * 2^-e for {what}"),
-        Tensor(f"{prefix}shift", "int8", shape, f"e of the dyadic ratio for {what}, 1..62"),
+    multiplier = Tensor(f"{prefix}multiplier", "int32", shape, f"m of the dyadic ratio m * 2^-e for {what}")
+    shift = Tensor(f"{prefix}shift", "int8", shape, f"e of the dyadic ratio for {what}", values=SHIFTS)
+    return Group("Scale", f"{prefix}scale", (multiplier, shift))
+
+
+def affine_inputs(prefix: str, channels: str, ratio: str, offset: str) -> Group:
+    """The three inputs of an affine map (x * m + b) >> e, one each per channel; m * 2**-e is `ratio`."""
+    shape = f"[{channels}]"
+    members = (
+        Tensor(f"{prefix}multiplier", "int32", shape, f"m of {ratio}"),
+        Tensor(f"{prefix}offset", "int64", shape, offset, values=OFFSETS),
+        Tensor(f"{prefix}shift", "int8", shape, "e of the same ratio", values=SHIFTS),
     )
+    return Group("Affine", f"{prefix}affine", members)
 
 
 def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
@@ -59,9 +74,9 @@ def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
         reference=reference,
         summary=f"Changes the scale of an integer tensor and saturates to {name}.",
         formula=f"y = clamp_{name}((x * m + 2^(e-1)) >> e)",
-        inputs=(
-            Tensor("x", "int32", "[.., C]", "accumulator, scale s_x"),
-            *multiplier_inputs("", "[] or [C]", "s_x / s_y"),
+        signature=(
+            activation("x", "int32", "[.., C]", "accumulator, scale s_x"),
+            scale_inputs("", "[] or [C]", "s_x / s_y"),
         ),
         outputs=(Tensor("y", name, "[.., C]", "the same values at scale s_y"),),
     )

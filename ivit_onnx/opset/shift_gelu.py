@@ -6,7 +6,7 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset._primitives import ShiftExp
-from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+from ivit_onnx.opset._spec import IVIT, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import INT32_MAX, Array, shift_exp
 from ivit_onnx.opset.shiftmax import EXP_ATTRIBUTES
 
@@ -43,7 +43,7 @@ OPERATORS = (
         summary="GELU as x * sigmoid(1.702 x), with a sigmoid from shift exponentials relative to the row maximum M.",
         formula="M = max(x); E1 = shift_exp(x - M); E2 = shift_exp(-M); F = 2^31 // min(E1 + E2, 2^31 - 1); "
         "y = x * ((E1 * F) >> 24)",
-        inputs=(Tensor("x", "int8", "[.., C]", "scale s, with x0 = floor(-1 / (1.702 * s))"),),
+        signature=(activation("x", "int8", "[.., C]", "scale s, with x0 = floor(-1 / (1.702 * s))"),),
         outputs=(Tensor("y", "int16", "[.., C]", "scale s * 2^-7"),),
         attributes=EXP_ATTRIBUTES,
     ),

@@ -6,7 +6,7 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset._primitives import PowerOfTwo, ShiftExp
-from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, op
+from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import INT32_MAX, Array, shift_exp
 
 __all__ = ["EXP_ATTRIBUTES", "FRAC_BITS", "MASKED", "OPERATORS", "ScoreShiftmax", "Shiftmax"]
@@ -62,7 +62,7 @@ OPERATORS = (
         summary="Softmax over the last axis by shifts, with an integer reciprocal of the sum.",
         formula="E = shift_exp(x - max(x)); S = min(sum(E), 2^31 - 1); F = 2^31 // S; "
         "y = min((E * F) >> (31 - frac_bits), 2^frac_bits - 1)",
-        inputs=(Tensor("x", "int8", "[.., T]", "scores, scale s with x0 = floor(-1 / s)"),),
+        signature=(activation("x", "int8", "[.., T]", "scores, scale s with x0 = floor(-1 / s)"),),
         outputs=(Tensor("y", "int16", "[.., T]", "probabilities, scale 2^-frac_bits"),),
         attributes=(*EXP_ATTRIBUTES, FRAC_BITS),
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnxscript import script
 
-from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+from ivit_onnx.opset._spec import IVIT, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array
 
 __all__ = ["OPERATORS", "TableGELU"]
@@ -29,8 +29,8 @@ OPERATORS = (
         reference=reference,
         summary="GELU by table: each int8 value to the int8 result that the table has for it.",
         formula="y = table[x + 128]",
-        inputs=(
-            Tensor("x", "int8", "[.., C]", "scale s_x"),
+        signature=(
+            activation("x", "int8", "[.., C]", "scale s_x"),
             Tensor("table", "int8", "[256]", "entry v + 128 is gelu(v * s_x) / s_y, rounded and clamped"),
         ),
         outputs=(Tensor("y", "int8", "[.., C]", "scale s_y"),),

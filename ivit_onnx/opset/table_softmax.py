@@ -6,7 +6,7 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset._primitives import PowerOfTwo
-from ivit_onnx.opset._spec import IVIT, Operator, Tensor, op
+from ivit_onnx.opset._spec import IVIT, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import INT32_MAX, Array
 from ivit_onnx.opset.shiftmax import FRAC_BITS
 
@@ -56,9 +56,9 @@ def exponentials_input(scale: str) -> Tensor:
     """The table as an input of an operator whose scores have that scale."""
     doc = (
         f"entry d is the exponential of a score d below the maximum, 2^14 * exp(-d * {scale}) rounded; "
-        "the first is positive, none is negative or larger than the one before"
+        "the first is positive, none is larger than the one before"
     )
-    return Tensor("exponentials", "int32", "[256]", doc)
+    return Tensor("exponentials", "int32", "[256]", doc, values=(0, INT32_MAX))
 
 
 OPERATORS = (
@@ -68,7 +68,7 @@ OPERATORS = (
         summary="Softmax over the last axis: exponentials by table, an integer reciprocal of their sum, rounded.",
         formula="E = exponentials[max(x) - x]; S = min(sum(E), 2^31 - 1); H = 2^(30 - frac_bits); "
         "F = (2^31 - 1 - H) // S; y = (E * F + H) >> (31 - frac_bits)",
-        inputs=(Tensor("x", "int8", "[.., T]", "scores, scale s"), exponentials_input("s")),
+        signature=(activation("x", "int8", "[.., T]", "scores, scale s"), exponentials_input("s")),
         outputs=(Tensor("y", "int16", "[.., T]", "probabilities, scale 2^-frac_bits; at most 2^frac_bits - 1"),),
         attributes=(FRAC_BITS,),
     ),

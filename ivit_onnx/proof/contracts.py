@@ -13,14 +13,11 @@ import onnx
 from onnx import AttributeProto
 
 from ivit_onnx.opset import OPERATORS, Operator
+from ivit_onnx.opset._shapes import evaluate, parse
 from ivit_onnx.proof.value import Value
 
 __all__ = ["violations"]
 
-#: Bounds of the kernels' own checks.
-_SHIFTS = (1, 62)
-_OFFSETS = (-(2**62), 2**62)
-_MEAN_TOKENS = 65535
 #: Kernels that take unsigned bytes add 128 to one side of a product, and 128 times the sum of the other side is taken
 #: off again: three terms of at most 255 * 128, 128 * 128 and the bias.
 _OFFSET_PRODUCT = (255 + 128) * 128
@@ -31,23 +28,39 @@ def violations(node: onnx.NodeProto, inputs: dict[str, Value]) -> Iterator[str]:
     operator = OPERATORS[node.op_type]
     attributes = {attribute.name: attribute for attribute in node.attribute}
     yield from _attributes(operator, attributes)
-    for name, value in inputs.items():
-        bounds = _SHIFTS if name.endswith("shift") else _OFFSETS if name.endswith("offset") else None
-        if bounds is not None and (value.least < bounds[0] or value.largest > bounds[1]):
-            yield f"input {name}: expected {bounds[0]}..{bounds[1]}, found {value.least}..{value.largest}"
-        if name.endswith("weight") and value.shape is not None and isinstance(value.shape[0], int):
-            bias = inputs.get(f"{name.removesuffix('weight')}bias")
-            reached = value.shape[0] * _OFFSET_PRODUCT + (0 if bias is None else bias.magnitude)
-            if reached >= 2**31:
-                yield (
-                    f"input {name}: sums of products of bytes with an offset can reach {reached}, "
-                    f"expected less than 2^31: {value.shape[0]} rows are too many"
-                )
-    x = next(iter(inputs.values()), None)
-    if node.op_type.startswith("IntTokenMean") and x is not None and x.shape is not None:
-        tokens = x.shape[1] if len(x.shape) == 3 else None
-        if not isinstance(tokens, int) or not 1 <= tokens <= _MEAN_TOKENS:
-            yield f"tokens of input x: expected 1..{_MEAN_TOKENS}, found {tokens}"
+    for tensor in operator.inputs:
+        value = inputs.get(tensor.name)
+        if value is None or tensor.values is None:
+            continue
+        least, largest = tensor.values
+        if value.least < least or value.largest > largest:
+            yield f"input {tensor.name}: expected {least}..{largest}, found {value.least}..{value.largest}"
+    for layer in operator.groups("Linear"):
+        weight, bias = (inputs.get(tensor.name) for tensor in layer[:2])
+        if weight is None or weight.shape is None or not isinstance(weight.shape[0], int):
+            continue
+        reached = weight.shape[0] * _OFFSET_PRODUCT + (0 if bias is None else bias.magnitude)
+        if reached >= 2**31:
+            yield (
+                f"input {layer[0].name}: sums of products of bytes with an offset can reach {reached}, "
+                f"expected less than 2^31: {weight.shape[0]} rows are too many"
+            )
+    known = {name: attribute.i for name, attribute in attributes.items()} | _dimensions(operator, inputs)
+    for limit in operator.limits:
+        size = evaluate(limit.form, known)
+        if size is None or not limit.minimum <= size <= limit.maximum:
+            yield f"{limit}: expected {limit.minimum}..{limit.maximum}, found {size}"
+
+
+def _dimensions(operator: Operator, inputs: dict[str, Value]) -> dict[str, int]:
+    """The values of the letters of shapes that have no leading dimensions."""
+    found: dict[str, int] = {}
+    for tensor in operator.inputs:
+        value, shape = inputs.get(tensor.name), parse(tensor.shape)
+        if value is None or value.shape is None or shape.leading or len(value.shape) != len(shape.axes):
+            continue
+        found |= {axis: dim for axis, dim in zip(shape.axes, value.shape, strict=True) if isinstance(dim, int)}
+    return found
 
 
 def _attributes(operator: Operator, found: dict[str, AttributeProto]) -> Iterator[str]:

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ivit_onnx.errors import ExportError
+from ivit_onnx.opset.requantize import SHIFTS
 
 __all__ = ["MAX_SHIFT", "Dyadic", "dyadic", "dyadic_affine"]
 
-MAX_SHIFT = 62
+MAX_SHIFT = SHIFTS[1]
 _MANTISSA_BITS = 31
 #: Below 2^62 in absolute value, so that an int64 product of up to 2^61 can be added to it without overflow.
 _MAX_OFFSET_BITS = 61

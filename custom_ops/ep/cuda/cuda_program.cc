@@ -118,7 +118,7 @@ std::unique_ptr<CudaProgram::Buffers> CudaProgram::make_buffers(const std::share
     for (size_t output = 0; output < step.outputs.size(); ++output) {
       const Value& value = plan_.values()[step.outputs[output]];
       if (value.home != Value::Home::kOutput) continue;
-      output_bytes[value.index] = byte_count(spec.output_at(output), layout->output_shapes[value.index]);
+      output_bytes[value.index] = byte_count(spec.outputs[output], layout->output_shapes[value.index]);
     }
   }
   for (size_t i = 0; i < input_bytes.size(); ++i) {

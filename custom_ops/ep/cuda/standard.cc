@@ -11,17 +11,17 @@ namespace {
 class SliceCuda final : public ort::CudaKernel {
  public:
   void compute(const ort::Call& call, const ort::CudaRun& run) const override {
-    const int64_t bytes = element_bytes(call.spec.output.type) * call.dims['C'];
+    const int64_t bytes = element_bytes(call.spec.outputs[0].type) * call.dims['C'];
     const int64_t from = call.attributes[0];
     cuda::copy_rows(call.data<uint8_t>(0) + from * bytes, call.dims['T'] * bytes, call.dims['N'],
-                    call.dims['S'] * bytes, call.output<uint8_t>(), run.stream);
+                    call.output_dim(0, 1) * bytes, call.output<uint8_t>(), run.stream);
   }
 };
 
 class FlattenCuda final : public ort::CudaKernel {
  public:
   void compute(const ort::Call& call, const ort::CudaRun& run) const override {
-    const int64_t bytes = element_bytes(call.spec.output.type) * call.dims['N'] * call.dims['F'];
+    const int64_t bytes = element_bytes(call.spec.outputs[0].type) * call.dims['N'] * call.output_dim(0, 1);
     cuda::copy_on_device(call.output<uint8_t>(), call.data<uint8_t>(0), static_cast<size_t>(bytes), run.stream);
   }
 };

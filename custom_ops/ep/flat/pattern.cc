@@ -104,7 +104,7 @@ class Reader {
     patterns_.push_back({spec, {}, {}});
     names_.clear();
     for (size_t index = 0; index < spec->inputs.size(); ++index) {
-      const auto needs = spec->inputs[index].activation ? Term::Needs::kActivations : Term::Needs::kNothing;
+      const auto needs = spec->inputs[index].is_activation() ? Term::Needs::kActivations : Term::Needs::kNothing;
       names_[spec->inputs[index].name] = add({Term::Kind::kInput, needs, index, {}, {}, {}, {}, {}});
     }
     for (size_t index = 0; index < spec->attributes.size(); ++index) {

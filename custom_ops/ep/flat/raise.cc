@@ -84,11 +84,11 @@ class Raiser {
     const ort::OperatorSpec& spec = call.spec;
     Shapes shapes(call);
     for (size_t i = 0; i < spec.inputs.size(); ++i) {
-      if (!spec.inputs[i].activation) continue;
+      if (!spec.inputs[i].is_activation()) continue;
       if (!shapes.fit(spec.inputs[i].shape, source_.shape(found.values[found.pattern->input(i)]))) return false;
     }
     ort::Dims known = shapes.dims();
-    if (spec.derive != nullptr) spec.derive(spec, call.attributes, known);
+    ort::complete(spec, call.attributes, known);
     return true;
   }
 
@@ -101,7 +101,7 @@ class Raiser {
     }
     for (size_t i = 0; i < spec.inputs.size(); ++i) {
       operation.inputs.emplace_back();
-      if (spec.inputs[i].activation) {
+      if (spec.inputs[i].is_activation()) {
         operation.inputs.back() = source_.values()[found.values[found.pattern->input(i)]].name;
         continue;
       }
@@ -114,6 +114,7 @@ class Raiser {
         ort::bind_input(call, i, {made.type, made.shape, bytes.data()});
       }
     }
+    ort::complete(spec, call.attributes, call.dims);
   }
 
   // Nodes that are operations by themselves, and constants that only what is taken needs.

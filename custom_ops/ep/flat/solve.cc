@@ -78,7 +78,7 @@ Solution solution(const Terms& terms, const Source& source) {
   for (size_t i = 0; i < pattern.spec->inputs.size(); ++i) {
     result.views.emplace_back();
     result.computed.emplace_back();
-    if (pattern.spec->inputs[i].activation) continue;
+    if (pattern.spec->inputs[i].is_activation()) continue;
     const size_t term = pattern.input(i);
     if (!terms.is_of_graph(term)) {
       result.computed.back() = terms.guessed(term);

@@ -16,7 +16,7 @@ bool Terms::is_known(size_t term) const { return known_[term].has_value() || is_
 
 bool Terms::all_known() const {
   for (size_t i = 0; i < pattern_.spec->inputs.size(); ++i) {
-    if (!pattern_.spec->inputs[i].activation && !is_known(pattern_.input(i))) return false;
+    if (!pattern_.spec->inputs[i].is_activation() && !is_known(pattern_.input(i))) return false;
   }
   for (size_t i = 0; i < pattern_.spec->attributes.size(); ++i) {
     if (!is_known(pattern_.attribute(i))) return false;

@@ -10,19 +10,19 @@ namespace ivit::ort {
 
 class DeviceAffine {
  public:
-  // `multiplier` is the index of the multiplier; offset and shift are the inputs after it. All have `channels` values.
-  DeviceAffine(const Call& constants, size_t multiplier, int64_t channels)
-      : multiplier_(values(constants.data<int32_t>(multiplier), channels)),
-        offset_(values(constants.data<int64_t>(multiplier + 1), channels)),
-        shift_(values(constants.data<int8_t>(multiplier + 2), channels)) {}
+  DeviceAffine(const Call& constants, const AffineInputs& inputs)
+      : multiplier_(values<int32_t>(constants, inputs.multiplier)),
+        offset_(values<int64_t>(constants, inputs.offset)),
+        shift_(values<int8_t>(constants, inputs.shift)) {}
 
   // On the device.
   cuda::Affine get() const { return {multiplier_.get(), offset_.get(), shift_.get()}; }
 
  private:
   template <class T>
-  static cuda::DeviceArray<T> values(const T* data, int64_t channels) {
-    return cuda::DeviceArray<T>(std::vector<T>(data, data + channels));
+  static cuda::DeviceArray<T> values(const Call& constants, size_t input) {
+    const T* const data = constants.data<T>(input);
+    return cuda::DeviceArray<T>(std::vector<T>(data, data + constants.input_dim(input, 0)));
   }
 
   cuda::DeviceArray<int32_t> multiplier_;

@@ -12,22 +12,16 @@
 
 namespace ivit::ort {
 
-// Indices of inputs and attributes that all attentions have; the shift of a multiplier is the input after it.
-struct AttentionIndices {
-  size_t score_multiplier;
-  size_t context_multiplier;
-  size_t heads;
-};
-
+template <class Op>
 class AttentionConstants {
  public:
-  AttentionConstants(const Call& constants, const AttentionIndices& indices)
-      : heads_(constants.attributes[indices.heads]),
-        score_multiplier_(*constants.data<int32_t>(indices.score_multiplier)),
-        score_shift_(*constants.data<int8_t>(indices.score_multiplier + 1)),
-        context_(constants, indices.context_multiplier, constants.dims['C']),
-        softmax_(bind_softmax(constants)) {
-    const Dyadic context = constants.dyadic(indices.context_multiplier);
+  explicit AttentionConstants(const Call& constants)
+      : heads_(constants.attributes[Op::kHeads]),
+        score_multiplier_(*constants.data<int32_t>(Op::kScoreMultiplier)),
+        score_shift_(*constants.data<int8_t>(Op::kScoreShift)),
+        context_(constants, Op::kContextScale, constants.dims['C']),
+        softmax_(bind_softmax<Op>(constants)) {
+    const Dyadic context = constants.dyadic(Op::kContextScale);
     const int64_t shifts = context.shift_stride == 0 ? 1 : constants.dims['C'];
     least_context_shift_ = *std::min_element(context.shift, context.shift + shifts);
   }

@@ -66,8 +66,8 @@ OrtStatus* ORT_API_CALL compute(void* kernel, OrtKernelContext* context) noexcep
     Call call = bind_run(instance.constants, context);
     bool empty = false;
     CudaRun run{nullptr, nullptr};
-    for (size_t index = 0; index < call.spec.output_count(); ++index) {
-      const std::vector<int64_t> shape = call.dims.shape(call.spec.output_at(index).shape);
+    for (size_t index = 0; index < call.spec.outputs.size(); ++index) {
+      const std::vector<int64_t> shape = call.dims.shape(call.spec.outputs[index].shape);
       OrtValue* output = nullptr;
       check(api().KernelContext_GetOutput(context, index, shape.data(), shape.size(), &output));
       check(api().GetTensorMutableData(output, &call.outputs[index]));
@@ -90,7 +90,7 @@ CustomOp cuda_custom_op(const OperatorSpec& spec) {
   CustomOp op(spec);
   op.GetExecutionProviderType = [](const OrtCustomOp*) { return "CUDAExecutionProvider"; };
   op.GetInputMemoryType = [](const OrtCustomOp* self, size_t index) {
-    const bool activation = static_cast<const CustomOp*>(self)->spec.inputs[index].activation;
+    const bool activation = static_cast<const CustomOp*>(self)->spec.inputs[index].is_activation();
     return activation ? OrtMemTypeDefault : OrtMemTypeCPUInput;
   };
   op.CreateKernelV2 = create;

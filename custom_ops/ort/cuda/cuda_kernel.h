@@ -26,17 +26,22 @@ class CudaKernel {
   virtual void compute(const Call& call, const CudaRun& run) const = 0;
 };
 
-using CreateCudaKernel = std::unique_ptr<CudaKernel> (*)(const Call& constants);
+// The GPU kernel of an operator. Each operator has one in ort/cuda/: IVIT_CUDA_KERNEL says which.
+template <class Op>
+std::unique_ptr<CudaKernel> create_cuda_kernel(const Call& constants);
 
-struct CudaOperator {
-  const char* name;
-  CreateCudaKernel create;
-};
+#define IVIT_DECLARE(Name) \
+  template <>              \
+  std::unique_ptr<CudaKernel> create_cuda_kernel<op::Name>(const Call& constants);
+IVIT_OPERATORS(IVIT_DECLARE)
+#undef IVIT_DECLARE
 
-template <class K>
-std::unique_ptr<CudaKernel> create_cuda_kernel(const Call& constants) {
-  return std::make_unique<K>(constants);
-}
+// The kernel of the operator `Name` is of the class template `Class`, whose parameter is the operator.
+#define IVIT_CUDA_KERNEL(Name, Class)                                               \
+  template <>                                                                       \
+  std::unique_ptr<CudaKernel> create_cuda_kernel<op::Name>(const Call& constants) { \
+    return std::make_unique<Class<op::Name>>(constants);                            \
+  }
 
 // The kernel of an operator. Throws InvalidArgument if a parameter is not constant.
 std::unique_ptr<CudaKernel> create_cuda_kernel_for(const Call& constants);

@@ -1,21 +1,26 @@
 // IntLayerNorm, IntLayerNorm16 on the GPU.
 #include "kernels/cuda/int_layer_norm.h"
 
+#include <type_traits>
+
 #include "ort/cuda/affine.h"
-#include "ort/cuda/families.h"
+#include "ort/cuda/cuda_kernel.h"
 
 namespace ivit::ort {
 namespace {
 
-enum Input { kX, kMultiplier };
-
-// `Normalize` is the kernel of one output type.
-template <class Out, auto Normalize>
+template <class Op>
 class IntLayerNormCuda final : public CudaKernel {
  public:
-  explicit IntLayerNormCuda(const Call& constants) : affine_(constants, kMultiplier, constants.dims['C']) {}
+  explicit IntLayerNormCuda(const Call& constants) : affine_(constants, Op::kAffine) {}
   void compute(const Call& call, const CudaRun& run) const override {
-    Normalize(call.data<int16_t>(kX), call.dims.rows(), call.dims['C'], affine_.get(), call.output<Out>(), run.stream);
+    const int16_t* const x = call.data<int16_t>(Op::kX);
+    auto* const y = call.output<typename Op::Output>();
+    if constexpr (std::is_same_v<typename Op::Output, int8_t>) {
+      cuda::int_layer_norm(x, call.dims.rows(), call.dims['C'], affine_.get(), y, run.stream);
+    } else {
+      cuda::int_layer_norm16(x, call.dims.rows(), call.dims['C'], affine_.get(), y, run.stream);
+    }
   }
 
  private:
@@ -24,9 +29,7 @@ class IntLayerNormCuda final : public CudaKernel {
 
 }  // namespace
 
-std::vector<CudaOperator> int_layer_norm_cuda() {
-  return {{"IntLayerNorm", create_cuda_kernel<IntLayerNormCuda<int8_t, cuda::int_layer_norm>>},
-          {"IntLayerNorm16", create_cuda_kernel<IntLayerNormCuda<int16_t, cuda::int_layer_norm16>>}};
-}
+IVIT_CUDA_KERNEL(IntLayerNorm, IntLayerNormCuda)
+IVIT_CUDA_KERNEL(IntLayerNorm16, IntLayerNormCuda)
 
 }  // namespace ivit::ort

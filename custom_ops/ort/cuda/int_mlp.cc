@@ -4,22 +4,19 @@
 #include "kernels/cuda/matmul.h"
 #include "kernels/cuda/table_gelu.h"
 #include "ort/cuda/affine.h"
-#include "ort/cuda/families.h"
+#include "ort/cuda/cuda_kernel.h"
 #include "ort/cuda/linear.h"
 
 namespace ivit::ort {
 namespace {
 
-enum Input { kX, kResidual, kFc1Weight, kGelu = kFc1Weight + 4 };
-enum Attribute { kX0, kN };
-
 // ShiftGELU and the requantisation after it.
+template <class Op>
 class ShiftActivation {
  public:
-  static constexpr size_t kInputs = 2;
-
   explicit ShiftActivation(const Call& constants)
-      : table_(constants.attributes[kX0], constants.attributes[kN], constants.dyadic(kGelu), constants.dims['H']) {}
+      : table_(constants.attributes[Op::kX0], constants.attributes[Op::kN], constants.dyadic(Op::kGeluScale),
+               constants.dims['H']) {}
   void apply(int8_t* hidden, int64_t rows, int64_t channels, cuda::Stream stream) const {
     cuda::gelu_rows(hidden, rows, channels, table_, stream);
   }
@@ -29,11 +26,10 @@ class ShiftActivation {
 };
 
 // TableGELU.
+template <class Op>
 class TableActivation {
  public:
-  static constexpr size_t kInputs = 1;
-
-  explicit TableActivation(const Call& constants) : table_(constants.data<int8_t>(kGelu)) {}
+  explicit TableActivation(const Call& constants) : table_(constants.data<int8_t>(Op::kGeluTable)) {}
   void apply(int8_t* hidden, int64_t rows, int64_t channels, cuda::Stream stream) const {
     cuda::table_gelu(hidden, rows * channels, table_, hidden, stream);
   }
@@ -42,30 +38,25 @@ class TableActivation {
   cuda::GeluTable table_;
 };
 
-template <class Activation>
+template <class Op, class Activation>
 class IntMlpAddCuda : public CudaKernel {
  public:
   explicit IntMlpAddCuda(const Call& constants)
-      : fc1_(pack_linear(constants, kFc1Weight, 'C', 'H')),
+      : fc1_(pack_linear(constants, Op::kFc1Linear)),
         activation_(constants),
-        fc2_(pack_linear(constants, kFc2Weight, 'H', 'C')),
-        scales_(constants, kBranchMultiplier) {}
+        fc2_(pack_linear(constants, Op::kFc2Linear)),
+        scales_(constants, Op::kBranchScale, Op::kResidualScale) {}
   size_t scratch_bytes(const Call& call) const override {
     return static_cast<size_t>(call.dims.rows() * fc1_.columns());
   }
   void compute(const Call& call, const CudaRun& run) const override {
     const int64_t rows = call.dims.rows();
     int8_t* const hidden = static_cast<int8_t*>(run.scratch);
-    const cuda::Residual residual = scales_.with(call.data<int16_t>(kResidual));
-    cuda::matmul(call.data<int8_t>(kX), fc1_.inner(), rows, fc1_, cuda::requantize_to(hidden), run.stream);
+    const cuda::Residual residual = scales_.with(call.data<int16_t>(Op::kResidual));
+    cuda::matmul(call.data<int8_t>(Op::kX), fc1_.inner(), rows, fc1_, cuda::requantize_to(hidden), run.stream);
     activation_.apply(hidden, rows, fc1_.columns(), run.stream);
     cuda::matmul(hidden, fc2_.inner(), rows, fc2_, cuda::add_residual_to(call.output<int16_t>(), residual), run.stream);
   }
-
- protected:
-  static constexpr size_t kFc2Weight = kGelu + Activation::kInputs;
-  static constexpr size_t kBranchMultiplier = kFc2Weight + 4;
-  static constexpr size_t kNormMultiplier = kBranchMultiplier + 4;
 
  private:
   cuda::PackedLinear fc1_;
@@ -74,13 +65,13 @@ class IntMlpAddCuda : public CudaKernel {
   ResidualScales scales_;
 };
 
-template <class Activation>
-class IntMlpAddNormCuda final : public IntMlpAddCuda<Activation> {
+template <class Op, class Activation>
+class IntMlpAddNormCuda final : public IntMlpAddCuda<Op, Activation> {
  public:
   explicit IntMlpAddNormCuda(const Call& constants)
-      : IntMlpAddCuda<Activation>(constants), norm_(constants, this->kNormMultiplier, constants.dims['C']) {}
+      : IntMlpAddCuda<Op, Activation>(constants), norm_(constants, Op::kNormAffine) {}
   void compute(const Call& call, const CudaRun& run) const override {
-    IntMlpAddCuda<Activation>::compute(call, run);
+    IntMlpAddCuda<Op, Activation>::compute(call, run);
     cuda::int_layer_norm(call.output<int16_t>(), call.dims.rows(), call.dims['C'], norm_.get(), call.output<int8_t>(1),
                          run.stream);
   }
@@ -89,13 +80,20 @@ class IntMlpAddNormCuda final : public IntMlpAddCuda<Activation> {
   DeviceAffine norm_;
 };
 
+template <class Op>
+using ShiftMlp = IntMlpAddCuda<Op, ShiftActivation<Op>>;
+template <class Op>
+using ShiftMlpNorm = IntMlpAddNormCuda<Op, ShiftActivation<Op>>;
+template <class Op>
+using TableMlp = IntMlpAddCuda<Op, TableActivation<Op>>;
+template <class Op>
+using TableMlpNorm = IntMlpAddNormCuda<Op, TableActivation<Op>>;
+
 }  // namespace
 
-std::vector<CudaOperator> int_mlp_cuda() {
-  return {{"IntMlpAdd", create_cuda_kernel<IntMlpAddCuda<ShiftActivation>>},
-          {"IntMlpAddNorm", create_cuda_kernel<IntMlpAddNormCuda<ShiftActivation>>},
-          {"IntTableMlpAdd", create_cuda_kernel<IntMlpAddCuda<TableActivation>>},
-          {"IntTableMlpAddNorm", create_cuda_kernel<IntMlpAddNormCuda<TableActivation>>}};
-}
+IVIT_CUDA_KERNEL(IntMlpAdd, ShiftMlp)
+IVIT_CUDA_KERNEL(IntMlpAddNorm, ShiftMlpNorm)
+IVIT_CUDA_KERNEL(IntTableMlpAdd, TableMlp)
+IVIT_CUDA_KERNEL(IntTableMlpAddNorm, TableMlpNorm)
 
 }  // namespace ivit::ort

@@ -1,21 +1,19 @@
 // IntTokenMean, IntTokenMean16 on the GPU.
 #include "kernels/cuda/int_token_mean.h"
 
-#include "ort/cuda/families.h"
+#include "ort/cuda/cuda_kernel.h"
 #include "ort/cuda/scale.h"
-#include "ort/operators/mean_tokens.h"
 
 namespace ivit::ort {
 namespace {
 
-enum Input { kX, kMultiplier, kShift };
-
-template <class T>
+template <class Op>
 class IntTokenMeanCuda final : public CudaKernel {
  public:
-  explicit IntTokenMeanCuda(const Call& constants) : scale_(constants, kMultiplier, constants.dims['C']) {}
+  explicit IntTokenMeanCuda(const Call& constants) : scale_(constants, Op::kScale, constants.dims['C']) {}
   void compute(const Call& call, const CudaRun& run) const override {
-    cuda::int_token_mean(call.data<T>(kX), call.dims['N'], mean_tokens(call), call.dims['C'], scale_.get(),
+    using T = typename Op::Output;
+    cuda::int_token_mean(call.data<T>(Op::kX), call.dims['N'], call.dims['T'], call.dims['C'], scale_.get(),
                          call.output<T>(), run.stream);
   }
 
@@ -25,9 +23,7 @@ class IntTokenMeanCuda final : public CudaKernel {
 
 }  // namespace
 
-std::vector<CudaOperator> int_token_mean_cuda() {
-  return {{"IntTokenMean", create_cuda_kernel<IntTokenMeanCuda<int8_t>>},
-          {"IntTokenMean16", create_cuda_kernel<IntTokenMeanCuda<int16_t>>}};
-}
+IVIT_CUDA_KERNEL(IntTokenMean, IntTokenMeanCuda)
+IVIT_CUDA_KERNEL(IntTokenMean16, IntTokenMeanCuda)
 
 }  // namespace ivit::ort

@@ -7,22 +7,22 @@
 
 namespace ivit::ort {
 
-// The layer of four inputs (weight, bias, multiplier, shift, in this order), on the device. `weight` is the index of
-// the first; `inner` and `columns` are the letters of its shape.
-inline cuda::PackedLinear pack_linear(const Call& constants, size_t weight, char inner, char columns) {
-  return cuda::PackedLinear(constants.data<int8_t>(weight), constants.dims[inner], constants.dims[columns],
-                            constants.data<int32_t>(weight + 1), constants.dyadic(weight + 2));
+// The layer, on the device.
+inline cuda::PackedLinear pack_linear(const Call& constants, const LinearInputs& inputs) {
+  return cuda::PackedLinear(constants.data<int8_t>(inputs.weight), constants.input_dim(inputs.weight, 0),
+                            constants.input_dim(inputs.weight, 1), constants.data<int32_t>(inputs.bias),
+                            constants.dyadic(inputs.scale));
 }
 
 // Bytes between rows of `inner` elements that an operator gathers for a product: multiples of 16 are faster.
 constexpr int64_t gathered_stride(int64_t inner) { return round_up(inner, 16); }
 
-// The scales of a residual connection: four inputs from the branch's multiplier, of index `branch`, on.
+// The scales of a residual connection.
 class ResidualScales {
  public:
-  ResidualScales(const Call& constants, size_t branch)
+  ResidualScales(const Call& constants, const ScaleInputs& branch, const ScaleInputs& residual)
       : branch_(cuda::scalar_scale(constants.dyadic(branch))),
-        residual_(cuda::scalar_scale(constants.dyadic(branch + 2))) {}
+        residual_(cuda::scalar_scale(constants.dyadic(residual))) {}
 
   cuda::Residual with(const int16_t* residual) const { return {residual, branch_, residual_}; }
 

@@ -8,32 +8,32 @@
 
 namespace ivit::ort {
 
-// Of quantised images: input 0.
-class QuantizedImages {
+template <class Op>
+class DeviceQuantizedImages {
  public:
-  static constexpr size_t kParameters = 0;
-
-  explicit QuantizedImages(const Call&) {}
+  explicit DeviceQuantizedImages(const Call&) {}
   void gather(const Call& call, const cuda::ImageShape& shape, int64_t patch_size, int8_t* rows, int64_t stride,
               cuda::Stream stream) const {
-    cuda::gather_patches(call.data<int8_t>(0), shape, patch_size, rows, stride, stream);
+    cuda::gather_patches(call.data<int8_t>(Op::kImage), shape, patch_size, rows, stride, stream);
   }
 };
 
-// Of pixels, input 0, which the three inputs after it quantise.
-class PixelImages {
+// Of pixels, which are quantised.
+template <class Op>
+class DevicePixelImages {
  public:
-  static constexpr size_t kParameters = 3;
-
-  explicit PixelImages(const Call& constants) : tables_(pixel_tables(constants, 1)) {}
+  explicit DevicePixelImages(const Call& constants) : tables_(pixel_tables(constants, Op::kPixelAffine)) {}
   void gather(const Call& call, const cuda::ImageShape& shape, int64_t patch_size, int8_t* rows, int64_t stride,
               cuda::Stream stream) const {
-    cuda::gather_patches(call.data<uint8_t>(0), shape, tables_, patch_size, rows, stride, stream);
+    cuda::gather_patches(call.data<uint8_t>(Op::kImage), shape, tables_, patch_size, rows, stride, stream);
   }
 
  private:
   cuda::PixelTables tables_;
 };
+
+template <class Op>
+using DeviceImages = std::conditional_t<kTakesPixels<Op>, DevicePixelImages<Op>, DeviceQuantizedImages<Op>>;
 
 // The rows of one call: where they stand, and how many there are.
 struct PatchRows {
@@ -43,20 +43,19 @@ struct PatchRows {
   int64_t per_image;
 };
 
-inline int64_t patch_row_stride(const Call& call) { return gathered_stride(call.dims['K']); }
-
-inline size_t patch_row_bytes(const Call& call) {
-  const cpu::PatchGrid grid = patch_grid(call);
-  return static_cast<size_t>(grid.image.images * grid.count() * patch_row_stride(call));
+template <class Op>
+size_t patch_row_bytes(const Call& call) {
+  const cpu::PatchGrid grid = patch_grid<Op>(call);
+  return static_cast<size_t>(grid.image.images * grid.count() * gathered_stride(grid.pixels()));
 }
 
 // Gathers the patches of a call into `memory`, of patch_row_bytes(call).
-template <class Images>
-PatchRows gather_rows(const Images& images, const Call& call, void* memory, cuda::Stream stream) {
-  const cpu::PatchGrid grid = patch_grid(call);
+template <class Op>
+PatchRows gather_rows(const DeviceImages<Op>& images, const Call& call, void* memory, cuda::Stream stream) {
+  const cpu::PatchGrid grid = patch_grid<Op>(call);
   const cuda::ImageShape shape{grid.image.images, grid.image.colours, grid.image.height, grid.image.width};
   int8_t* const rows = static_cast<int8_t*>(memory);
-  const int64_t stride = patch_row_stride(call);
+  const int64_t stride = gathered_stride(grid.pixels());
   images.gather(call, shape, grid.patch_size, rows, stride, stream);
   return {rows, stride, shape.images * grid.count(), grid.count()};
 }

@@ -1,4 +1,4 @@
-// The three inputs that normalise and quantise pixels, as tables on the device.
+// The parameters that normalise and quantise pixels, as tables on the device.
 #pragma once
 
 #include "kernels/cuda/quantize_image.h"
@@ -6,11 +6,10 @@
 
 namespace ivit::ort {
 
-// `multiplier` is the index of the first of the three: multiplier, offset, shift.
-inline cuda::PixelTables pixel_tables(const Call& constants, size_t multiplier) {
-  const PixelScale scale{constants.data<int32_t>(multiplier), constants.data<int64_t>(multiplier + 1),
-                         constants.data<int8_t>(multiplier + 2)};
-  return cuda::PixelTables(scale, constants.dims['C']);
+inline cuda::PixelTables pixel_tables(const Call& constants, const AffineInputs& inputs) {
+  const PixelScale scale{constants.data<int32_t>(inputs.multiplier), constants.data<int64_t>(inputs.offset),
+                         constants.data<int8_t>(inputs.shift)};
+  return cuda::PixelTables(scale, constants.input_dim(inputs.multiplier, 0));
 }
 
 }  // namespace ivit::ort

@@ -10,10 +10,9 @@ namespace ivit::ort {
 
 class DeviceScale {
  public:
-  // `multiplier` is the index of the multiplier, whose shift is the input after it; both have `channels` values, or
-  // one.
-  DeviceScale(const Call& constants, size_t multiplier, int64_t channels)
-      : host_(constants.dyadic(multiplier)),
+  // Multipliers and shifts have `channels` values, or one.
+  DeviceScale(const Call& constants, const ScaleInputs& inputs, int64_t channels)
+      : host_(constants.dyadic(inputs)),
         multiplier_(values(host_.multiplier, host_.multiplier_stride, channels)),
         shift_(values(host_.shift, host_.shift_stride, channels)) {}
 

@@ -1,17 +1,17 @@
 // ShiftGELU on the GPU.
 #include "kernels/cuda/gelu_rows.h"
-#include "ort/cuda/families.h"
+#include "ort/cuda/cuda_kernel.h"
 
 namespace ivit::ort {
 namespace {
 
-enum Attribute { kX0, kN };
-
+template <class Op>
 class ShiftGeluCuda final : public CudaKernel {
  public:
-  explicit ShiftGeluCuda(const Call& constants) : values_(constants.attributes[kX0], constants.attributes[kN]) {}
+  explicit ShiftGeluCuda(const Call& constants)
+      : values_(constants.attributes[Op::kX0], constants.attributes[Op::kN]) {}
   void compute(const Call& call, const CudaRun& run) const override {
-    cuda::shift_gelu(call.data<int8_t>(0), call.dims.rows(), call.dims['C'], values_, call.output<int16_t>(),
+    cuda::shift_gelu(call.data<int8_t>(Op::kX), call.dims.rows(), call.dims['C'], values_, call.output<int16_t>(),
                      run.stream);
   }
 
@@ -21,6 +21,6 @@ class ShiftGeluCuda final : public CudaKernel {
 
 }  // namespace
 
-std::vector<CudaOperator> shift_gelu_cuda() { return {{"ShiftGELU", create_cuda_kernel<ShiftGeluCuda>}}; }
+IVIT_CUDA_KERNEL(ShiftGELU, ShiftGeluCuda)
 
 }  // namespace ivit::ort

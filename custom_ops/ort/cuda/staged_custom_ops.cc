@@ -16,7 +16,7 @@ namespace {
 using Bytes = cuda::DeviceArray<unsigned char>;
 
 size_t byte_count(ONNXTensorElementDataType type, const std::vector<int64_t>& shape) {
-  size_t count = type == kInt64 ? 8 : type == kInt32 ? 4 : type == kInt16 ? 2 : 1;
+  auto count = static_cast<size_t>(element_bytes(type));
   for (const int64_t dim : shape) count *= static_cast<size_t>(dim);
   return count;
 }
@@ -29,7 +29,7 @@ struct StagedKernel {
 
 bool all_constant(const Call& constants) {
   for (size_t index = 0; index < constants.spec.inputs.size(); ++index) {
-    if (!constants.spec.inputs[index].activation && !constants.is_constant(index)) return false;
+    if (!constants.spec.inputs[index].is_activation() && !constants.is_constant(index)) return false;
   }
   return true;
 }
@@ -53,7 +53,7 @@ OrtStatus* ORT_API_CALL compute(void* instance, OrtKernelContext* context) noexc
     if (staged.kernel == nullptr) {
       Call constants = call;
       for (size_t index = 0; index < spec.inputs.size(); ++index) {
-        constants.inputs[index].constant = !spec.inputs[index].activation;
+        constants.inputs[index].constant = !spec.inputs[index].is_activation();
       }
       made = create_cuda_kernel_for(constants);
     }
@@ -66,11 +66,11 @@ OrtStatus* ORT_API_CALL compute(void* instance, OrtKernelContext* context) noexc
     std::vector<Output> outputs;
     bool empty = false;
     CudaRun run{nullptr, nullptr};
-    for (size_t index = 0; index < spec.output_count(); ++index) {
-      const std::vector<int64_t> shape = call.dims.shape(spec.output_at(index).shape);
+    for (size_t index = 0; index < spec.outputs.size(); ++index) {
+      const std::vector<int64_t> shape = call.dims.shape(spec.outputs[index].shape);
       OrtValue* value = nullptr;
       check(api().KernelContext_GetOutput(context, index, shape.data(), shape.size(), &value));
-      const size_t bytes = byte_count(spec.output_at(index).type, shape);
+      const size_t bytes = byte_count(spec.outputs[index].type, shape);
       empty = empty || bytes == 0;
       void* host = nullptr;
       check(api().GetTensorMutableData(value, &host));
@@ -80,7 +80,7 @@ OrtStatus* ORT_API_CALL compute(void* instance, OrtKernelContext* context) noexc
     if (empty) return;
     std::vector<Bytes> inputs;
     for (size_t index = 0; index < spec.inputs.size(); ++index) {
-      if (!spec.inputs[index].activation) continue;
+      if (!spec.inputs[index].is_activation()) continue;
       const size_t bytes = byte_count(spec.inputs[index].type, call.dims.shape(spec.inputs[index].shape));
       Bytes& input = inputs.emplace_back(bytes);
       cuda::copy_to_device(input.get(), call.inputs[index].data, bytes);

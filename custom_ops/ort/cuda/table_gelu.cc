@@ -1,18 +1,17 @@
 // TableGELU on the GPU.
 #include "kernels/cuda/table_gelu.h"
 
-#include "ort/cuda/families.h"
+#include "ort/cuda/cuda_kernel.h"
 
 namespace ivit::ort {
 namespace {
 
-enum Input { kX, kTable };
-
+template <class Op>
 class TableGeluCuda final : public CudaKernel {
  public:
-  explicit TableGeluCuda(const Call& constants) : table_(constants.data<int8_t>(kTable)) {}
+  explicit TableGeluCuda(const Call& constants) : table_(constants.data<int8_t>(Op::kTable)) {}
   void compute(const Call& call, const CudaRun& run) const override {
-    cuda::table_gelu(call.data<int8_t>(kX), call.dims.rows() * call.dims['C'], table_, call.output<int8_t>(),
+    cuda::table_gelu(call.data<int8_t>(Op::kX), call.dims.rows() * call.dims['C'], table_, call.output<int8_t>(),
                      run.stream);
   }
 
@@ -22,6 +21,6 @@ class TableGeluCuda final : public CudaKernel {
 
 }  // namespace
 
-std::vector<CudaOperator> table_gelu_cuda() { return {{"TableGELU", create_cuda_kernel<TableGeluCuda>}}; }
+IVIT_CUDA_KERNEL(TableGELU, TableGeluCuda)
 
 }  // namespace ivit::ort

@@ -1,5 +1,4 @@
-// The four inputs of a linear layer (weight, bias, multiplier, shift, in this order): packed once if all of them are
-// constant in the model, and on every call otherwise.
+// The parameters of a linear layer: packed once if all of them are constant in the model, and on every call otherwise.
 #pragma once
 
 #include "kernels/cpu/variant.h"
@@ -7,12 +6,12 @@
 
 namespace ivit::ort {
 
-class LinearInputs {
+class LinearParameters {
  public:
-  // `weight` is the index of the weight; `inner` and `columns` are the letters of its shape.
-  LinearInputs(const Call& constants, size_t weight, char inner, char columns)
-      : weight_(weight), inner_(inner), columns_(columns), constant_(true) {
-    for (size_t input = weight; input < weight + 4; ++input) constant_ = constant_ && constants.is_constant(input);
+  LinearParameters(const Call& constants, const LinearInputs& inputs)
+      : inputs_(inputs),
+        constant_(constants.is_constant(inputs.weight) && constants.is_constant(inputs.bias) &&
+                  constants.is_constant(inputs.scale)) {
     if (constant_) packed_ = pack(constants);
   }
 
@@ -25,13 +24,12 @@ class LinearInputs {
 
  private:
   cpu::PackedLinear pack(const Call& call) const {
-    return cpu::PackedLinear(cpu::active_variant().matmul.layout, call.data<int8_t>(weight_), call.dims[inner_],
-                             call.dims[columns_], call.data<int32_t>(weight_ + 1), call.dyadic(weight_ + 2));
+    return cpu::PackedLinear(cpu::active_variant().matmul.layout, call.data<int8_t>(inputs_.weight),
+                             call.input_dim(inputs_.weight, 0), call.input_dim(inputs_.weight, 1),
+                             call.data<int32_t>(inputs_.bias), call.dyadic(inputs_.scale));
   }
 
-  size_t weight_;
-  char inner_;
-  char columns_;
+  LinearInputs inputs_;
   bool constant_;
   cpu::PackedLinear packed_;
 };

@@ -1,34 +1,51 @@
-// The patches of an image as inputs and attributes describe them, for every operator that embeds patches.
+// The images of operators that embed patches: quantised ones, or pixels that the operator quantises itself.
 #pragma once
 
-#include <string>
+#include <type_traits>
 
 #include "kernels/cpu/patches.h"
-#include "ort/operator.h"
-#include "ort/status.h"
+#include "ort/operators/pixels.h"
 
 namespace ivit::ort {
 
-inline AttributeSpec patch_size_attribute() { return {"patch_size", {1, 1024}}; }
+// Whether an operator takes pixels.
+template <class Op, class = void>
+constexpr bool kTakesPixels = false;
+template <class Op>
+constexpr bool kTakesPixels<Op, std::void_t<decltype(Op::kPixelAffine)>> = true;
 
-inline std::string square(int64_t size) { return std::to_string(size) + " x " + std::to_string(size); }
-
-// Images of N times C colours of H x W pixels, K rows of the weight. The first attribute is the size of a patch.
-inline cpu::PatchGrid patch_grid(const OperatorSpec& spec, const std::vector<int64_t>& attributes, const Dims& dims) {
-  const int64_t size = attributes[0];
-  const auto fail = [&](const std::string& what, const std::string& expected, int64_t found) {
-    throw InvalidArgument(std::string(spec.name) + ": " + what + ": expected " + expected + ", found " +
-                          std::to_string(found));
-  };
-  if (dims['H'] % size != 0 || dims['W'] % size != 0) {
-    fail("attribute patch_size", "a divisor of the image of " + format_shape(dims.shape("HW")), size);
-  }
-  if (dims['K'] % (size * size) != 0 || dims['K'] / (size * size) != dims['C']) {
-    fail("rows of input weight", std::to_string(dims['C']) + " colours of " + square(size) + " pixels", dims['K']);
-  }
-  return {{dims['N'], dims['C'], dims['H'], dims['W']}, size};
+template <class Op>
+cpu::PatchGrid patch_grid(const Call& call) {
+  const Dims& dims = call.dims;
+  return {{dims['N'], dims['C'], dims['H'], dims['W']}, call.attributes[Op::kPatchSize]};
 }
 
-inline cpu::PatchGrid patch_grid(const Call& call) { return patch_grid(call.spec, call.attributes, call.dims); }
+// use(patches) with the patches of the images of a call.
+template <class Op>
+class QuantizedImages {
+ public:
+  explicit QuantizedImages(const Call&) {}
+  template <class Use>
+  void with_patches(const Call& call, const Use& use) const {
+    use(cpu::QuantizedPatches(call.data<int8_t>(Op::kImage), patch_grid<Op>(call)));
+  }
+};
+
+template <class Op>
+class PixelImages {
+ public:
+  explicit PixelImages(const Call& constants) : pixels_(constants, Op::kPixelAffine) {}
+  template <class Use>
+  void with_patches(const Call& call, const Use& use) const {
+    cpu::PixelTables storage;
+    use(cpu::PixelPatches(call.data<uint8_t>(Op::kImage), patch_grid<Op>(call), pixels_.tables(call, storage)));
+  }
+
+ private:
+  PixelParameters pixels_;
+};
+
+template <class Op>
+using Images = std::conditional_t<kTakesPixels<Op>, PixelImages<Op>, QuantizedImages<Op>>;
 
 }  // namespace ivit::ort

@@ -1,5 +1,5 @@
-// The three inputs that normalise and quantise pixels (multiplier, offset, shift, in this order), as tables: made once
-// if all of them are constant in the model, and on every call otherwise.
+// The parameters that normalise and quantise pixels, as tables: made once if all of them are constant in the model, and
+// on every call otherwise.
 #pragma once
 
 #include "kernels/cpu/quantize_image.h"
@@ -7,13 +7,12 @@
 
 namespace ivit::ort {
 
-class PixelInputs {
+class PixelParameters {
  public:
-  // `multiplier` is the index of the first of the three.
-  PixelInputs(const Call& constants, size_t multiplier) : multiplier_(multiplier), constant_(true) {
-    for (size_t input = multiplier; input < multiplier + 3; ++input) {
-      constant_ = constant_ && constants.is_constant(input);
-    }
+  PixelParameters(const Call& constants, const AffineInputs& inputs)
+      : inputs_(inputs),
+        constant_(constants.is_constant(inputs.multiplier) && constants.is_constant(inputs.offset) &&
+                  constants.is_constant(inputs.shift)) {
     if (constant_) tables_ = make(constants);
   }
 
@@ -26,12 +25,12 @@ class PixelInputs {
 
  private:
   cpu::PixelTables make(const Call& call) const {
-    const PixelScale scale{call.data<int32_t>(multiplier_), call.data<int64_t>(multiplier_ + 1),
-                           call.data<int8_t>(multiplier_ + 2)};
-    return cpu::PixelTables(scale, call.dims['C']);
+    const PixelScale scale{call.data<int32_t>(inputs_.multiplier), call.data<int64_t>(inputs_.offset),
+                           call.data<int8_t>(inputs_.shift)};
+    return cpu::PixelTables(scale, call.input_dim(inputs_.multiplier, 0));
   }
 
-  size_t multiplier_;
+  AffineInputs inputs_;
   bool constant_;
   cpu::PixelTables tables_;
 };

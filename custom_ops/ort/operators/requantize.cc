@@ -1,37 +1,25 @@
-// Requantize, Requantize16, Requantize32: contract and call of the CPU kernel.
+// Requantize, Requantize16, Requantize32: call of the CPU kernel.
 #include "kernels/cpu/requantize.h"
 
-#include "ort/operators/families.h"
+#include "ort/operator.h"
 
 namespace ivit::ort {
 namespace {
 
-enum Input { kX, kMultiplier, kShift };
-
-template <class Out>
+template <class Op>
 class RequantizeKernel final : public Kernel {
  public:
   explicit RequantizeKernel(const Call&) {}
   void compute(const Call& call, const cpu::Parallel& parallel) const override {
-    cpu::requantize(parallel, call.data<int32_t>(kX), call.dims.rows(), call.dims['C'], call.dyadic(kMultiplier),
-                    call.output<Out>());
+    cpu::requantize(parallel, call.data<int32_t>(Op::kX), call.dims.rows(), call.dims['C'], call.dyadic(Op::kScale),
+                    call.output<typename Op::Output>());
   }
 };
 
-template <class Out>
-OperatorSpec requantize(const char* name, ONNXTensorElementDataType type) {
-  return {name,
-          {activation("x", kInt32, "*C"), {"multiplier", kInt32, "?C"}, {"shift", kInt8, "?C", kShiftRange}},
-          {"y", type, "*C"},
-          {},
-          create_kernel<RequantizeKernel<Out>>};
-}
-
 }  // namespace
 
-std::vector<OperatorSpec> requantize_operators() {
-  return {requantize<int8_t>("Requantize", kInt8), requantize<int16_t>("Requantize16", kInt16),
-          requantize<int32_t>("Requantize32", kInt32)};
-}
+IVIT_KERNEL(Requantize, RequantizeKernel)
+IVIT_KERNEL(Requantize16, RequantizeKernel)
+IVIT_KERNEL(Requantize32, RequantizeKernel)
 
 }  // namespace ivit::ort
