@@ -37,22 +37,22 @@ _TIMES = {
 #: docs/trust.md has the same list, with proofs.
 EXCEPTIONS = (
     Allowed(
-        "layer_norm_rows_avx2",
+        "avx2::layer_norm_rows",
         frozenset({"vaddpd", "vcvtsi2sd", "vcvtsi2sdq", "vcvtsi2sdl", "vcvttpd2dq", "vdivpd", "vmulpd", "vroundpd"}),
         "quotients of integers below 2^53, rounded down: equal to the integer division",
     ),
     Allowed(
-        "attend_window_avx512vnni",
+        "avx512vnni::attend_window",
         frozenset({"vcvtdq2pd", "vcvttpd2udq", "vcvtusi2sd", "vcvtusi2sdl", "vdivpd"}),
         "an integer of at most 2^31 divided by a sum below 2^31, rounded down: equal to the integer division",
     ),
     *(
         Allowed(name, frozenset(_TIMES | {f"{i}{w}" for i in _TIMES if i.endswith("si2sd") for w in "lq"}), reason)
         for name, reason in (
-            ("peak(double)", "how fast this machine multiplies, for ivit-bench: no kernel"),
-            ("peak_avx2(double)", "the same"),
-            ("peak_avxvnni(double)", "the same"),
-            ("peak_avx512vnni(double)", "the same"),
+            ("generic::peak(double)", "how fast this machine multiplies, for ivit-bench: no kernel"),
+            ("avx2::peak(double)", "the same"),
+            ("avx2::peak_vnni(double)", "the same"),
+            ("avx512vnni::peak(double)", "the same"),
             ("Profile::~Profile()", "prints the times of an option for measuring"),
         )
     ),

@@ -10,17 +10,8 @@
 namespace ivit::cpu {
 namespace {
 
-constexpr int32_t kNarrowShift = 33;
-
 // What a weight may take of a second-level cache.
 constexpr int64_t kCachedWeightBytes = 512 * 1024;
-
-// Bits that the accumulator of a column may be shifted left without leaving int32, whatever the input.
-int32_t spare_bits(int64_t largest) {
-  int32_t bits = 0;
-  while (bits < 31 && (largest << (bits + 1)) < (int64_t{1} << 31)) ++bits;
-  return largest < (int64_t{1} << 31) ? bits : 0;
-}
 
 }  // namespace
 
@@ -60,29 +51,21 @@ PackedLinear::PackedLinear(const PanelLayout& panel_layout, const int8_t* source
   }
   for (int64_t at = 0; at < panels() * width; ++at) {
     bias[at] = multiplier[at] = pre_shift[at] = rounding[at] = post_shift[at] = 0;
-    shift[at] = static_cast<int8_t>(kNarrowShift);
+    shift[at] = 1;
   }
   for (int64_t n = 0; n < columns; ++n) {
     const int64_t at = place(n);
     bias[at] = source_bias[n];
-    multiplier[at] = scale.multiplier[n * scale.multiplier_stride];
-    shift[at] = scale.shift[n * scale.shift_stride];
-    const int64_t largest = 128 * magnitude[static_cast<size_t>(at)] + std::abs(int64_t{source_bias[n]});
-    pre_shift[at] = std::max(0, kNarrowShift - shift[at]);
-    narrow = narrow && pre_shift[at] <= spare_bits(largest);
-    shifted = shifted || pre_shift[at] > 0;
-    rounding[at] = static_cast<int32_t>(int64_t{1} << (shift[at] + pre_shift[at] - kNarrowShift));
-    post_shift[at] = shift[at] + pre_shift[at] - 32;
+    const NarrowScale number(scale.from(n));
+    multiplier[at] = number.multiplier;
+    shift[at] = scale.from(n).shift[0];
+    pre_shift[at] = number.pre_shift;
+    rounding[at] = number.rounding;
+    post_shift[at] = number.post_shift;
+    narrow = narrow && number.fits(128 * magnitude[static_cast<size_t>(at)] + std::abs(int64_t{source_bias[n]}));
+    shifted = shifted || number.pre_shift > 0;
   }
   for (int64_t at = 0; at < panels() * width; ++at) multiplier_odd[at] = at % 2 == 0 ? multiplier[at + 1] : 0;
-}
-
-NarrowScale::NarrowScale(const Dyadic& scale)
-    : wide(scale), multiplier(scale.multiplier[0]), pre_shift(std::max(0, kNarrowShift - scale.shift[0])) {
-  // An int16 may be shifted left by 15 bits: -2^15 becomes -2^30.
-  narrow = pre_shift <= 15;
-  rounding = static_cast<int32_t>(int64_t{1} << (scale.shift[0] + pre_shift - kNarrowShift));
-  post_shift = scale.shift[0] + pre_shift - 32;
 }
 
 Epilogue Epilogue::from_row(int64_t row) const {

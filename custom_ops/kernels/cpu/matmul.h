@@ -7,6 +7,7 @@
 
 #include "kernels/common/dyadic.h"
 #include "kernels/cpu/aligned.h"
+#include "kernels/cpu/narrow_scale.h"
 #include "kernels/cpu/parallel.h"
 
 namespace ivit::cpu {
@@ -26,10 +27,8 @@ struct PanelLayout {
 // A linear layer whose weight, bias and requantisation are packed for one variant. Per-column arrays have the order of
 // the packed columns.
 //
-// Requantisation in 32-bit lanes: with e >= 33, (x * m + 2^(e-1)) >> e equals (high + 2^(e-33)) >> (e - 32), where
-// `high` is the upper half of the 64-bit product: what the lower half adds is less than one. A column with a smaller e
-// has its accumulator shifted left first, as far as its largest possible value leaves room. If that is not enough for
-// every column, `narrow` is false and kernels take the scalar way.
+// `narrow` says whether every column has the form of NarrowScale for its largest possible accumulator. If it is false,
+// kernels take the scalar way.
 struct PackedLinear {
   PackedLinear() = default;
   PackedLinear(const PanelLayout& layout, const int8_t* weight, int64_t inner, int64_t columns, const int32_t* bias,
@@ -54,26 +53,12 @@ struct PackedLinear {
   AlignedArray<uint8_t> weight;
   AlignedArray<int32_t> bias;
   AlignedArray<int32_t> multiplier;
-  // The multiplier of each odd place, standing at the even place before it: what a product of odd lanes wants.
-  AlignedArray<int32_t> multiplier_odd;
+  AlignedArray<int32_t> multiplier_odd;  // see LaneScales
   AlignedArray<int8_t> shift;
   AlignedArray<int32_t> pre_shift;
   AlignedArray<int32_t> rounding;
   AlignedArray<int32_t> post_shift;
   std::vector<uint8_t> places;
-};
-
-// A dyadic number for int16 values, in the same 32-bit form; `narrow` false if it has none.
-struct NarrowScale {
-  NarrowScale() = default;
-  explicit NarrowScale(const Dyadic& scale);
-
-  bool narrow = false;
-  Dyadic wide{};
-  int32_t multiplier = 0;
-  int32_t pre_shift = 0;
-  int32_t rounding = 0;
-  int32_t post_shift = 0;
 };
 
 // What happens to the accumulators. `y` and the arrays are those of row 0 and column 0, `stride` elements a row.
