@@ -19,7 +19,6 @@ namespace {
 
 constexpr int64_t kRows = 6;
 constexpr int64_t kColumns = 64;
-constexpr int64_t kLanes = 16;
 constexpr int64_t kGroup = 4;
 // Rows are taken in blocks that a second-level cache holds beside the weights, and whose sums are kept at hand.
 constexpr int64_t kBlockBytes = 384 * 1024;

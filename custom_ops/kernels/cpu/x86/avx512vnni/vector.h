@@ -1,4 +1,4 @@
-// What the AVX-512 kernels share: the product of bytes, and requantisation in 32-bit lanes (see PackedLinear).
+// What the AVX-512 kernels share: the product of bytes, and requantisation in 32-bit lanes (see narrow_scale.h).
 #pragma once
 
 #include <immintrin.h>
@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "kernels/cpu/matmul.h"
+#include "kernels/cpu/narrow_scale.h"
 #include "kernels/cpu/x86/avx512vnni/target.h"
 
 // vpdpbusd in assembly, because compilers copy accumulators around the intrinsic when so many are alive.
@@ -15,6 +15,9 @@
 
 namespace ivit::cpu::avx512vnni {
 namespace {
+
+// 32-bit lanes of a register.
+constexpr int64_t kLanes = 16;
 
 inline __m512i load(const void* values) { return _mm512_load_si512(values); }
 
@@ -35,6 +38,13 @@ inline __m512i natural_order(__m512i packed) {
   return _mm512_permutexvar_epi32(_mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0), packed);
 }
 
+// Four registers of 32 bits as bytes, with saturation, in natural order.
+inline __m512i pack_bytes(const __m512i (&values)[4]) {
+  const __m512i low = _mm512_packs_epi32(values[0], values[1]);
+  const __m512i high = _mm512_packs_epi32(values[2], values[3]);
+  return natural_order(_mm512_packs_epi16(low, high));
+}
+
 // 32 values of 32 bits, in the order in which 128-bit lanes unpack 32 values of 16 bits, and pack them again.
 struct Pair {
   __m512i low;
@@ -46,6 +56,37 @@ inline Pair add(const Pair& a, const Pair& b) {
 }
 
 inline __m512i pack(const Pair& pair) { return _mm512_packs_epi32(pair.low, pair.high); }
+
+// A dyadic number for each of 16 channels.
+inline __m512i requantize(__m512i values, const LaneScales& scales) {
+  const __m512i shifted = _mm512_sllv_epi32(values, load(scales.pre_shift));
+  const __m512i high = multiply_high(shifted, load(scales.multiplier), load(scales.multiplier_odd));
+  return _mm512_srav_epi32(_mm512_add_epi32(high, load(scales.rounding)), load(scales.post_shift));
+}
+
+// One dyadic number for all lanes; the caller has made sure that it fits.
+struct UniformScale {
+  explicit UniformScale(const NarrowScale& scale)
+      : multiplier(_mm512_set1_epi32(scale.multiplier)),
+        rounding(_mm512_set1_epi32(scale.rounding)),
+        pre_shift(_mm_cvtsi32_si128(scale.pre_shift)),
+        post_shift(_mm_cvtsi32_si128(scale.post_shift)),
+        shifted(scale.pre_shift != 0) {}
+
+  // kShifted is `shifted`: most numbers need no shift to the left.
+  template <bool kShifted>
+  __m512i requantize(__m512i values) const {
+    if constexpr (kShifted) values = _mm512_sll_epi32(values, pre_shift);
+    const __m512i high = multiply_high(values, multiplier, multiplier);
+    return _mm512_sra_epi32(_mm512_add_epi32(high, rounding), post_shift);
+  }
+
+  __m512i multiplier;
+  __m512i rounding;
+  __m128i pre_shift;
+  __m128i post_shift;
+  bool shifted;
+};
 
 // A dyadic scale of int16 values, by vpmaddwd: with m = upper * 2^16 + lower, |lower| <= 2^15,
 //   (v * m + 2^(e-1)) >> e = (v * upper + ((v * lower) >> 16) + 2^(e-17)) >> (e - 16).

@@ -1,20 +1,19 @@
 // Attention inside a window with AVX-512: one head of a window from front to back, all of it in the nearest cache.
 //
-// Both products run on vpdpbusd: rows of unsigned bytes (queries + 128, probabilities) times up to 64 columns (keys,
-// values) packed [inner / 4][columns][4]. The accumulators of the scores start at -128 * (sum of the key).
-//
 // Scores are bytes. What each becomes at the scale of placed scores, 16 bits, is looked up; then its bias is added with
 // saturation and the result packed to bytes again. The exponentials of the distances from the row maximum are looked
 // up byte by byte and put together in 32-bit lanes, whose order is undone when the probabilities are packed.
 #include <immintrin.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "kernels/cpu/aligned.h"
+#include "kernels/cpu/attention_scales.h"
+#include "kernels/cpu/attention_tokens.h"
 #include "kernels/cpu/generic/kernels.h"
-#include "kernels/cpu/matmul.h"
-#include "kernels/cpu/x86/avx512vnni/attention_steps.h"
+#include "kernels/cpu/x86/avx512vnni/attention_pack.h"
+#include "kernels/cpu/x86/avx512vnni/attention_probability.h"
+#include "kernels/cpu/x86/avx512vnni/attention_tile.h"
 #include "kernels/cpu/x86/avx512vnni/bytes.h"
 #include "kernels/cpu/x86/avx512vnni/kernels.h"
 #include "kernels/cpu/x86/avx512vnni/target.h"
@@ -22,64 +21,10 @@
 namespace ivit::cpu::avx512vnni {
 namespace {
 
-constexpr int64_t kLanes = 16;
-constexpr int64_t kGroup = 4;
 constexpr int64_t kChunk = 64;
 // Rows of a tile and of the memory before and behind it are multiples of this.
 constexpr int64_t kMostRows = 12;
 constexpr int64_t kMostDim = 64;
-
-// R rows of unsigned bytes, `stride` apart, times C * 16 columns of `groups` fours; store(row, accumulators).
-template <int R, int C, class Store>
-inline __attribute__((always_inline)) void tile(const uint8_t* rows, int64_t stride, const int8_t* columns,
-                                                int64_t groups, const int32_t* starts, const Store& store) {
-  __m512i sums[R][C];
-#pragma GCC unroll 12
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) sums[r][c] = starts == nullptr ? _mm512_setzero_si512() : load(starts + c * kLanes);
-  }
-  for (int64_t group = 0; group < groups; ++group) {
-    __m512i column[C];
-#pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) column[c] = load(columns + c * kLanes * kGroup);
-#pragma GCC unroll 12
-    for (int r = 0; r < R; ++r) {
-      int32_t four;
-      std::memcpy(&four, rows + r * stride, sizeof four);
-      const __m512i broadcast = _mm512_set1_epi32(four);
-#pragma GCC unroll 4
-      for (int c = 0; c < C; ++c) IVIT_DOT(sums[r][c], broadcast, column[c]);
-    }
-    columns += C * kLanes * kGroup;
-    rows += kGroup;
-  }
-#pragma GCC unroll 12
-  for (int r = 0; r < R; ++r) store(r, sums[r]);
-}
-
-// Scores requantised to int8: 64 bytes a row, however many columns there are.
-template <int C>
-[[gnu::noinline]] void score_tile(const uint8_t* rows, int64_t stride, const int8_t* columns, int64_t groups,
-                                  const int32_t* starts, const NarrowScale& scale, uint8_t* y, int64_t y_stride) {
-  const __m512i multiplier = _mm512_set1_epi32(scale.multiplier);
-  const __m512i rounding = _mm512_set1_epi32(scale.rounding);
-  const __m128i pre_shift = _mm_cvtsi32_si128(scale.pre_shift);
-  const __m128i post_shift = _mm_cvtsi32_si128(scale.post_shift);
-  const bool shifted = scale.pre_shift != 0;
-  tile<6, C>(rows, stride, columns, groups, starts, [&](int row, const __m512i* sums) {
-    __m512i scores[4] = {};
-#pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) {
-      const __m512i sum = shifted ? _mm512_sll_epi32(sums[c], pre_shift) : sums[c];
-      const __m512i high = multiply_high(sum, multiplier, multiplier);
-      scores[c] = _mm512_sra_epi32(_mm512_add_epi32(high, rounding), post_shift);
-    }
-    const __m512i low = _mm512_packs_epi32(scores[0], scores[1]);
-    const __m512i high = _mm512_packs_epi32(scores[2], scores[3]);
-    _mm512_store_si512(y + row * y_stride, natural_order(_mm512_packs_epi16(low, high)));
-  });
-}
 
 // Memory for the steps of one head of a window.
 struct Steps {
@@ -105,7 +50,7 @@ struct Steps {
     key_starts = reinterpret_cast<int32_t*>(take(row_stride * 4));
     values = reinterpret_cast<int8_t*>(take(values_size));
     scores = take(rows * row_stride);
-    exponentials = reinterpret_cast<uint32_t*>(take(rows * row_stride * 4));
+    exponentials = reinterpret_cast<int32_t*>(take(rows * row_stride * 4));
     probabilities = take(probabilities_size);
     sums = reinterpret_cast<int32_t*>(take(round_up(rows, kLanes) * 4));
     factors = reinterpret_cast<uint32_t*>(take(round_up(rows, kLanes) * 4));
@@ -121,7 +66,7 @@ struct Steps {
   int32_t* key_starts;
   int8_t* values;          // [places / 4][registers][16][4]
   uint8_t* scores;         // and then the placed scores
-  uint32_t* exponentials;  // in the order of unpacked bytes
+  int32_t* exponentials;   // in the order of unpacked bytes
   uint8_t* probabilities;  // of two bytes the upper ones come first
   int32_t* sums;
   uint32_t* factors;
@@ -130,20 +75,21 @@ struct Steps {
 class Head {
  public:
   Head(const Window& window, const WindowAttention& attention, int64_t head)
-      : window_(window),
+      : tokens_(window, attention, head),
+        regions_(window.regions),
         attention_(attention),
         head_(head),
-        places_(attention.grid.area()),
-        dim_(attention.head_dim),
-        channels_(attention.heads * attention.head_dim),
-        steps_(places_, dim_, attention.softmax.frac_bits > 8),
+        places_(tokens_.count),
+        steps_(places_, tokens_.head_dim, attention.softmax.frac_bits > 8),
         last_chunk_(first_bytes(places_ - (steps_.row_stride - kChunk))) {}
 
-  void attend(const NarrowScale& score_scale, const ContextScale* context_scales) {
-    load_queries();
+  void attend(const HeadScales& scales) {
+    for (int64_t place = 0; place < places_; ++place) {
+      load_query(tokens_.query(place), tokens_.head_dim, steps_.queries + place * kMostDim);
+    }
     pack_keys();
-    pack_values();
-    score(score_scale);
+    pack_values(tokens_, steps_.values);
+    score(UniformScale(scales.score));
     // The bytes of an exponential that matter.
     const int32_t largest = std::max(attention_.softmax.exponentials[0], attention_.softmax.masked);
     if (largest < 1 << 16) {
@@ -156,92 +102,50 @@ class Head {
     find_factors();
     if (attention_.softmax.frac_bits > 8) {
       find_probabilities<true>();
-      mix<true>(context_scales);
+      mix<true>(scales.context);
     } else {
       find_probabilities<false>();
-      mix<false>(context_scales);
+      mix<false>(scales.context);
     }
   }
 
  private:
-  const int8_t* query(int64_t place) const { return window_.qkv[place] + head_ * dim_; }
-
-  void load_queries() {
-    const __mmask64 mask = first_bytes(dim_);
-    for (int64_t place = 0; place < places_; ++place) {
-      const __m512i bytes = _mm512_maskz_loadu_epi8(mask, query(place));
-      _mm512_store_si512(steps_.queries + place * kMostDim, _mm512_xor_si512(bytes, _mm512_set1_epi8(INT8_MIN)));
+  // The keys of each chunk of 64 stand together, [groups][registers], so that its tiles read from front to back:
+  // body(first key, registers, columns).
+  template <class Body>
+  void for_chunks(const Body& body) const {
+    const int8_t* packed = steps_.keys;
+    for (int64_t key = 0; key < places_; key += kChunk) {
+      const int64_t width = std::min<int64_t>(4, divide_up(places_ - key, kLanes));
+      const Columns columns{packed, width * kLanes * kGroup, steps_.key_groups};
+      body(key, width, columns);
+      packed += columns.groups * columns.stride;
     }
   }
-
-  // Registers of 16 keys in the chunk of 64 that begins at `key`.
-  int64_t registers(int64_t key) const { return std::min<int64_t>(4, divide_up(places_ - key, kLanes)); }
 
   void pack_keys() {
-    int8_t* packed = steps_.keys;
-    for (int64_t key = 0; key < places_; key += kChunk) {
-      const int64_t width = registers(key);
+    for_chunks([&](int64_t key, int64_t width, const Columns& columns) {
+      int8_t* packed = steps_.keys + (columns.packed - steps_.keys);
       for (int64_t i = 0; i < width; ++i) {
-        pack_keys(key + i * kLanes, packed + i * kLanes * kGroup, width * kLanes * kGroup);
+        avx512vnni::pack_keys(tokens_, key + i * kLanes, packed, columns.stride, steps_.key_starts + key + i * kLanes);
+        packed += kLanes * kGroup;
       }
-      packed += steps_.key_groups * width * kLanes * kGroup;
-    }
+    });
   }
 
-  // 16 keys x 64 bytes: a transposition of 16 x 16 groups of four bytes.
-  void pack_keys(int64_t first, int8_t* packed, int64_t packed_stride) {
-    const __mmask64 mask = first_bytes(dim_);
-    __m512i a[16];
-    __m512i b[16];
-    for (int64_t i = 0; i < 16; ++i) {
-      a[i] = first + i < places_ ? _mm512_maskz_loadu_epi8(mask, query(first + i) + channels_) : _mm512_setzero_si512();
-    }
-    transpose_keys(a, b);
-    __m512i sum = _mm512_setzero_si512();
-    for (int64_t group = 0; group < steps_.key_groups; ++group) {
-      _mm512_store_si512(packed + group * packed_stride, b[group]);
-      sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(INT8_MIN), b[group]);
-    }
-    _mm512_store_si512(steps_.key_starts + first, _mm512_sub_epi32(_mm512_setzero_si512(), sum));
-  }
-
-  // Four places x 16 channels at a time.
-  void pack_values() {
-    const InterleaveValues interleave;
-    int8_t* packed = steps_.values;
-    for (int64_t place = 0; place < places_; place += kGroup) {
-      for (int64_t d = 0; d < dim_; d += kLanes) {
-        const auto mask = static_cast<__mmask16>(first_bytes(std::min<int64_t>(kLanes, dim_ - d)));
-        // Places past the end are zero.
-        const auto row = [&](int64_t i) {
-          if (place + i >= places_) return _mm_setzero_si128();
-          return _mm_maskz_loadu_epi8(mask, query(place + i) + 2 * channels_ + d);
-        };
-        const __m512i values = interleave(row(0), row(1), row(2), row(3));
-        _mm512_store_si512(packed, values);
-        packed += 64;
+  void score(const UniformScale& scale) {
+    for_chunks([&](int64_t key, int64_t width, const Columns& columns) {
+      const auto tile = choose_score_tile(width, scale);
+      for (int64_t row = 0; row < places_; row += kScoreRows) {
+        tile({steps_.queries + row * kMostDim, kMostDim}, columns, steps_.key_starts + key, scale,
+             steps_.scores + row * steps_.row_stride + key, steps_.row_stride);
       }
-    }
-  }
-
-  void score(const NarrowScale& scale) {
-    constexpr int64_t kRows = 6;
-    const int8_t* columns = steps_.keys;
-    for (int64_t key = 0; key < places_; key += kChunk) {
-      const int64_t width = registers(key);
-      constexpr decltype(&score_tile<1>) kTiles[] = {score_tile<1>, score_tile<2>, score_tile<3>, score_tile<4>};
-      for (int64_t row = 0; row < places_; row += kRows) {
-        kTiles[width - 1](steps_.queries + row * kMostDim, kMostDim, columns, steps_.key_groups,
-                          steps_.key_starts + key, scale, steps_.scores + row * steps_.row_stride + key,
-                          steps_.row_stride);
-      }
-      columns += steps_.key_groups * width * kLanes * kGroup;
-    }
+    });
   }
 
   template <int kPlanes>
   void exponentiate() {
-    window_.regions == nullptr ? exponentiate<kPlanes, false>() : exponentiate<kPlanes, true>();
+    regions_ == nullptr ? exponentiate<kPlanes, false>() : exponentiate<kPlanes, true>();
   }
 
   // Scores to placed scores to exponentials and their sums.
@@ -279,7 +183,7 @@ class Head {
                                  ByteTable(softmax.bytes[3])};
     for (int64_t row = 0; row < places_; ++row) {
       const uint8_t* const scores = steps_.scores + row * steps_.row_stride;
-      uint32_t* const target = steps_.exponentials + row * steps_.row_stride;
+      int32_t* const target = steps_.exponentials + row * steps_.row_stride;
       const __m512i largest = _mm512_set1_epi8(static_cast<char>(steps_.sums[row]));
       __m512i sum = _mm512_setzero_si512();
       for (int64_t key = 0; key <= last; key += kChunk) {
@@ -315,8 +219,8 @@ class Head {
   // Which of 64 keys a query sees.
   __mmask64 same_region(int64_t query_place, int64_t key) const {
     const __mmask64 valid = first_bytes(places_ - key);
-    const __m512i regions = _mm512_maskz_loadu_epi8(valid, window_.regions + key);
-    const __m512i own = _mm512_set1_epi8(static_cast<char>(window_.regions[query_place]));
+    const __m512i regions = _mm512_maskz_loadu_epi8(valid, regions_ + key);
+    const __m512i own = _mm512_set1_epi8(static_cast<char>(regions_[query_place]));
     return _mm512_mask_cmpeq_epi8_mask(valid, regions, own);
   }
 
@@ -332,41 +236,24 @@ class Head {
 
   template <bool kTwoBytes>
   void find_probabilities() {
-    const int frac_bits = attention_.softmax.frac_bits;
-    const __m512i limit =
-        kTwoBytes ? _mm512_set1_epi16(INT16_MAX) : _mm512_set1_epi8(static_cast<char>((1 << frac_bits) - 1));
-    const __m512i low_byte = _mm512_set1_epi16(0xff);
-    const __m512i rounding = _mm512_set1_epi32(static_cast<int32_t>(attention_.softmax.rounding));
-    const __m128i shift = _mm_cvtsi32_si128(31 - frac_bits);
+    const ProbabilityBytes<kTwoBytes> probability_bytes(attention_.softmax);
+    constexpr int kBytes = ProbabilityBytes<kTwoBytes>::kBytes;
     for (int64_t row = 0; row < places_; ++row) {
       const __m512i factor = _mm512_set1_epi32(static_cast<int32_t>(steps_.factors[row]));
-      const uint32_t* const exponentials = steps_.exponentials + row * steps_.row_stride;
-      uint8_t* const target = steps_.probabilities + (kTwoBytes ? 2 : 1) * row * steps_.row_stride;
+      const int32_t* const exponentials = steps_.exponentials + row * steps_.row_stride;
+      uint8_t* const target = steps_.probabilities + kBytes * row * steps_.row_stride;
       for (int64_t key = 0; key < places_; key += kChunk) {
-        // E * F + rounding is at most 2^31.
-        __m512i p[4];
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) {
-          const __m512i product = _mm512_mullo_epi32(load(exponentials + key + i * kLanes), factor);
-          p[i] = _mm512_srl_epi32(_mm512_add_epi32(product, rounding), shift);
-        }
-        __m512i low = _mm512_packus_epi32(p[0], p[1]);
-        __m512i high = _mm512_packus_epi32(p[2], p[3]);
-        if constexpr (kTwoBytes) {
-          low = _mm512_min_epu16(low, limit);
-          high = _mm512_min_epu16(high, limit);
-          _mm512_store_si512(target + key, _mm512_packus_epi16(_mm512_srli_epi16(low, 8), _mm512_srli_epi16(high, 8)));
-          _mm512_store_si512(target + steps_.row_stride + key,
-                             _mm512_packus_epi16(_mm512_and_si512(low, low_byte), _mm512_and_si512(high, low_byte)));
-        } else {
-          _mm512_store_si512(target + key, _mm512_min_epu8(_mm512_packus_epi16(low, high), limit));
+        __m512i bytes[kBytes];
+        probability_bytes(exponentials + key, factor, bytes);
+        for (int byte = 0; byte < kBytes; ++byte) {
+          _mm512_store_si512(target + byte * steps_.row_stride + key, bytes[byte]);
         }
       }
     }
   }
 
   template <bool kTwoBytes>
-  void mix(const ContextScale* scales) {
+  void mix(const LaneScales* scales) {
     switch (steps_.value_registers) {
       case 1:
         return mix<kTwoBytes, 12, 1>(scales);
@@ -381,44 +268,25 @@ class Head {
 
   // Probabilities times values, R rows of bytes at a time.
   template <bool kTwoBytes, int R, int C>
-  [[gnu::noinline]] void mix(const ContextScale* scales) {
-    constexpr int64_t kQueries = kTwoBytes ? R / 2 : R;
-    const __mmask64 mask = first_bytes(dim_);
+  void mix(const LaneScales* scales) {
+    constexpr int64_t kBytes = kTwoBytes ? 2 : 1;
+    const Columns values{steps_.values, C * kLanes * kGroup, steps_.value_groups};
+    constexpr int64_t kQueries = R / kBytes;
     for (int64_t first = 0; first < places_; first += kQueries) {
-      const auto finish = [&](int64_t place, const __m512i* sums) {
-        if (place >= places_ || window_.y[place] == nullptr) return;
-        __m512i context[4] = {};
-#pragma GCC unroll 4
-        for (int c = 0; c < C; ++c) context[c] = scales[c].requantize(sums[c]);
-        const __m512i low = _mm512_packs_epi32(context[0], context[1]);
-        const __m512i high = _mm512_packs_epi32(context[2], context[3]);
-        _mm512_mask_storeu_epi8(window_.y[place] + head_ * dim_, mask, natural_order(_mm512_packs_epi16(low, high)));
-      };
-      const uint8_t* const rows = steps_.probabilities + first * (kTwoBytes ? 2 : 1) * steps_.row_stride;
-      __m512i upper[C];
-      tile<R, C>(rows, steps_.row_stride, steps_.values, steps_.value_groups, nullptr,
-                 [&](int row, const __m512i* sums) {
-                   if constexpr (kTwoBytes) {
-                     __m512i joined[C];
-#pragma GCC unroll 4
-                     for (int c = 0; c < C; ++c) {
-                       if (row % 2 == 0) upper[c] = _mm512_slli_epi32(sums[c], 8);
-                       joined[c] = _mm512_add_epi32(upper[c], sums[c]);
-                     }
-                     if (row % 2 == 1) finish(first + row / 2, joined);
-                   } else {
-                     finish(first + row, sums);
-                   }
-                 });
+      int8_t* contexts[kQueries];
+      for (int64_t row = 0; row < kQueries; ++row) {
+        contexts[row] = first + row < places_ ? tokens_.context(first + row) : nullptr;
+      }
+      context_tile<kTwoBytes, R, C>({steps_.probabilities + first * kBytes * steps_.row_stride, steps_.row_stride},
+                                    values, scales, first_bytes(tokens_.head_dim), contexts);
     }
   }
 
-  const Window& window_;
+  const WindowTokens tokens_;
+  const uint8_t* const regions_;
   const WindowAttention& attention_;
   const int64_t head_;
   const int64_t places_;
-  const int64_t dim_;
-  const int64_t channels_;
   Steps steps_;
   const __mmask64 last_chunk_;
 };
@@ -428,23 +296,12 @@ class Head {
 void attend_window(const Window& window, const WindowAttention& attention, int64_t head) {
   const int64_t dim = attention.head_dim;
   const int64_t places = attention.grid.area();
-  const WindowSoftmax& softmax = attention.softmax;
-  const NarrowScale score_scale(attention.score_scale);
-  alignas(64) unsigned char memory[4 * sizeof(ContextScale)];
-  auto* const context_scales = reinterpret_cast<ContextScale*>(memory);
-  int32_t largest_pre_shift = 0;
-  const bool fits = dim <= kMostDim && attention.placed.narrow() && softmax.sums_fit(places);
-  for (int64_t d = 0; fits && d < dim; d += kLanes) {
-    auto* const scale =
-        new (context_scales + d / kLanes) ContextScale(attention.context_scale.from(head * dim + d), dim - d);
-    largest_pre_shift = std::max(largest_pre_shift, scale->largest_pre_shift);
+  if (dim <= kMostDim && attention.placed.narrow() && attention.softmax.sums_fit(places)) {
+    LaneScales memory[kMostDim / kLanes];
+    const HeadScales scales(attention.score_scale, attention.context_scale.from(head * dim), dim, nullptr, memory);
+    if (scales.fit(places, attention.softmax)) return Head(window, attention, head).attend(scales);
   }
-  // Whether 32-bit lanes are enough.
-  if (!fits || !has_room(dim << 14, score_scale.pre_shift) ||
-      !has_room(softmax.largest_sum(places) << 7, largest_pre_shift)) {
-    return generic::attend_window(window, attention, head);
-  }
-  Head(window, attention, head).attend(score_scale, context_scales);
+  generic::attend_window(window, attention, head);
 }
 
 }  // namespace ivit::cpu::avx512vnni
