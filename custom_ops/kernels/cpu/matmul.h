@@ -7,7 +7,7 @@
 
 #include "kernels/common/dyadic.h"
 #include "kernels/cpu/aligned.h"
-#include "kernels/cpu/narrow_scale.h"
+#include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/parallel.h"
 
 namespace ivit::cpu {
@@ -61,27 +61,6 @@ struct PackedLinear {
   std::vector<uint8_t> places;
 };
 
-// What happens to the accumulators. `y` and the arrays are those of row 0 and column 0, `stride` elements a row.
-struct Epilogue {
-  enum class Kind {
-    kInt8,    // requantised
-    kInt16,   // requantised
-    kInt32,   // requantised
-    kAdd16,   // requantised to int16, then AddRequantize with `residual`
-    kPlace16  // requantised to int16, scaled by `branch`, `position` added
-  };
-
-  Epilogue from_row(int64_t row) const;
-
-  Kind kind;
-  void* y;
-  int64_t stride;
-  NarrowScale branch = {};
-  const int16_t* residual = nullptr;
-  NarrowScale residual_scale = {};
-  const int32_t* position = nullptr;
-};
-
 struct MatmulKernel {
   PanelLayout layout;
   // Rows that the innermost kernel takes at a time; blocks of rows are best multiples of it.
@@ -91,10 +70,27 @@ struct MatmulKernel {
                   int64_t last_panel, const Epilogue& epilogue);
 };
 
-// Scalar epilogue of one row: columns [first, last) of one panel, whose accumulators (bias not yet added) are in the
-// panel's order.
+// Columns [first, last) of one panel of a row, in 64 bits, from accumulators in the panel's order to which the bias has
+// not been added.
+template <class Stage>
 void store_scalar(const int32_t* accumulators, int64_t row, int64_t first, int64_t last, const PackedLinear& linear,
-                  const Epilogue& epilogue);
+                  const Stage& stage) {
+  const Dyadic scale = linear.scale();
+  const int64_t panel_start = first / linear.layout.panel_columns * linear.layout.panel_columns;
+  for (int64_t column = first; column < last; ++column) {
+    const int64_t place = linear.place(column);
+    // Sums wrap around, as the additions of the function bodies do.
+    const int32_t sum = static_cast<int32_t>(static_cast<uint32_t>(accumulators[place - panel_start]) +
+                                             static_cast<uint32_t>(linear.bias[place]));
+    stage.store(row * stage.stride + column, scale.scale(sum, place));
+  }
+}
+
+// The same for any stage.
+inline void store_scalar(const int32_t* accumulators, int64_t row, int64_t first, int64_t last,
+                         const PackedLinear& linear, const Epilogue& epilogue) {
+  std::visit([&](const auto& stage) { store_scalar(accumulators, row, first, last, linear, stage); }, epilogue);
+}
 
 // The whole product, split over threads.
 void matmul(const Parallel& parallel, const int8_t* x, int64_t rows, const PackedLinear& linear,

@@ -1,5 +1,6 @@
 // The portable matrix product: rows and columns widened to int16, eight inner products at a time.
 #include <algorithm>
+#include <variant>
 
 #include "kernels/cpu/generic/dot.h"
 #include "kernels/cpu/generic/kernels.h"
@@ -20,8 +21,9 @@ void widen_panel(const uint8_t* panel, int64_t length, int16_t* columns) {
   }
 }
 
-void compute(const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear& linear, int64_t first_panel,
-             int64_t last_panel, const Epilogue& epilogue) {
+template <class Stage>
+void compute_with(const Stage& stage, const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear& linear,
+                  int64_t first_panel, int64_t last_panel) {
   const int64_t length = linear.padded_inner;
   const AlignedArray<int16_t> block(kBlockRows * length);
   const AlignedArray<int16_t> columns(kDotColumns * length);
@@ -42,10 +44,16 @@ void compute(const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear
       const int64_t column = panel * kDotColumns;
       const int64_t last_column = std::min(linear.columns, column + kDotColumns);
       for (int64_t row = 0; row < count; ++row) {
-        store_scalar(sums[row], first + row, column, last_column, linear, epilogue);
+        store_scalar(sums[row], first + row, column, last_column, linear, stage);
       }
     }
   }
+}
+
+void compute(const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear& linear, int64_t first_panel,
+             int64_t last_panel, const Epilogue& epilogue) {
+  std::visit([&](const auto& stage) { compute_with(stage, x, x_stride, rows, linear, first_panel, last_panel); },
+             epilogue);
 }
 
 }  // namespace

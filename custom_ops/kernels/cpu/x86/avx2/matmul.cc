@@ -2,6 +2,8 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <type_traits>
+#include <variant>
 
 #include "kernels/cpu/prefetch.h"
 #include "kernels/cpu/x86/avx2/kernels.h"
@@ -21,10 +23,9 @@ int64_t block_rows(int64_t row_bytes) {
   return std::min(kMaxBlockRows, std::max(kTileRows, fitting));
 }
 
-template <class Operands>
-void compute(const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear& linear, int64_t first_panel,
-             int64_t last_panel, const Epilogue& epilogue) {
-  const StoreTile store_tile = choose_store(linear, epilogue);
+template <class Operands, class Store>
+void compute_with(const Store& store_tile, const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear& linear,
+                  int64_t first_panel, int64_t last_panel) {
   const int64_t steps = linear.padded_inner / Operands::kGroup;
   const int64_t panel_bytes = linear.padded_inner * kTileColumns;
   const int64_t row_bytes = round_up(linear.inner, 16) * Operands::kValueBytes;
@@ -50,10 +51,28 @@ void compute(const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear
         next.step();
         const TileRows values{prepared_rows.get() + row * row_bytes, row_bytes, start + row};
         Operands::kTiles[tile_rows - 1](values, weights, steps, sums, kTileColumns);
-        store_tile(sums, first + row, tile_rows, panel, linear, epilogue);
+        store_tile(sums, first + row, tile_rows, panel);
       }
     }
   }
+}
+
+template <class Operands>
+void compute(const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear& linear, int64_t first_panel,
+             int64_t last_panel, const Epilogue& epilogue) {
+  std::visit(
+      [&](const auto& stage) {
+        using Stage = std::decay_t<decltype(stage)>;
+        const auto run = [&](const auto& store) {
+          compute_with<Operands>(store, x, x_stride, rows, linear, first_panel, last_panel);
+        };
+        // int32 results are few: they have no vectors.
+        if constexpr (!std::is_same_v<Stage, Saturate<int32_t>>) {
+          if (VectorStore<Stage>::takes(linear, stage)) return run(VectorStore<Stage>(linear, stage));
+        }
+        run(ScalarStore(linear, epilogue));
+      },
+      epilogue);
 }
 
 template <class Operands>

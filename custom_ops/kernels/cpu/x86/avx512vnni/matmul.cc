@@ -6,11 +6,13 @@
 #include <immintrin.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
+#include <type_traits>
+#include <variant>
 
 #include "kernels/cpu/prefetch.h"
 #include "kernels/cpu/x86/avx512vnni/kernels.h"
+#include "kernels/cpu/x86/avx512vnni/matmul_epilogue.h"
 #include "kernels/cpu/x86/avx512vnni/target.h"
 #include "kernels/cpu/x86/avx512vnni/vector.h"
 
@@ -18,180 +20,12 @@ namespace ivit::cpu::avx512vnni {
 namespace {
 
 constexpr int64_t kRows = 6;
-constexpr int64_t kColumns = 64;
 constexpr int64_t kGroup = 4;
 // Rows are taken in blocks that a second-level cache holds beside the weights, and whose sums are kept at hand.
 constexpr int64_t kBlockBytes = 384 * 1024;
 constexpr int64_t kBlockRows = 512;
 
 #define IVIT_FOR_ROWS(macro) macro(0) macro(1) macro(2) macro(3) macro(4) macro(5)
-
-// The weights of 64 columns and a copy of what requantisation needs of them: all of it at one address.
-struct Panel {
-  void assign(const PackedLinear& linear, int64_t panel) {
-    weight = linear.panel(panel);
-    column = panel * kColumns;
-    shifted = linear.shifted;
-    mask = _cvtu64_mask64(~uint64_t{0} >> (64 - std::min(kColumns, linear.columns - column)));
-    constexpr int64_t kBytes = kColumns * sizeof(int32_t);
-    std::memcpy(bias, linear.bias.get() + column, kBytes);
-    std::memcpy(pre_shift, linear.pre_shift.get() + column, kBytes);
-    std::memcpy(multiplier, linear.multiplier.get() + column, kBytes);
-    std::memcpy(multiplier_odd, linear.multiplier_odd.get() + column, kBytes);
-    std::memcpy(rounding, linear.rounding.get() + column, kBytes);
-    std::memcpy(post_shift, linear.post_shift.get() + column, kBytes);
-  }
-
-  // 16 values as int32, not yet saturated. Reads one element more than that.
-  __m512i requantize(const int32_t* sums, int j) const {
-    const int64_t at = kLanes * j;
-    __m512i values = load(sums + at);
-    // The odd lanes in the even places, by a load instead of a shift: shifts keep multiplications waiting.
-    __m512i odd_values = _mm512_loadu_si512(sums + at + 1);
-    if (shifted) {
-      values = _mm512_sllv_epi32(values, load(pre_shift + at));
-      odd_values = _mm512_srli_epi64(values, 32);
-    }
-    const __m512i even = _mm512_mul_epi32(values, load(multiplier + at));
-    const __m512i odd = _mm512_mul_epi32(odd_values, load(multiplier_odd + at));
-    const __m512i high = merge_high(even, odd);
-    return _mm512_srav_epi32(_mm512_add_epi32(high, load(rounding + at)), load(post_shift + at));
-  }
-  // 32 values as int16: those of registers j and j + 1.
-  __m512i requantize16(const int32_t* sums, int j) const {
-    return _mm512_packs_epi32(requantize(sums, j), requantize(sums, j + 1));
-  }
-
-  alignas(64) int32_t bias[kColumns];
-  int32_t pre_shift[kColumns];
-  int32_t multiplier[kColumns];
-  int32_t multiplier_odd[kColumns];
-  int32_t rounding[kColumns];
-  int32_t post_shift[kColumns];
-  const uint8_t* weight;
-  int64_t column;
-  bool shifted;
-  // The columns that exist.
-  __mmask64 mask;
-};
-
-// The values of a row as int16, in place of its accumulators.
-inline void requantize_row16(const Panel& panel, int32_t* sums) {
-  const __m512i low = panel.requantize16(sums, 0);
-  const __m512i high = panel.requantize16(sums, 2);
-  // The pack works inside 128-bit lanes.
-  const __m512i order = _mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0);
-  _mm512_store_si512(sums, _mm512_permutexvar_epi64(order, low));
-  _mm512_store_si512(sums + kLanes, _mm512_permutexvar_epi64(order, high));
-}
-
-// What becomes of a row of accumulators, in `kSteps` steps: between the multiplications of the next tile there is room
-// for short ones. `fetch` asks for what the steps will read: rows are too far apart for the processor to foresee it.
-class Int8Store {
- public:
-  static constexpr int kSteps = 1;
-  explicit Int8Store(const Epilogue& epilogue) : y_(static_cast<int8_t*>(epilogue.y)), stride_(epilogue.stride) {}
-  void fetch(int64_t, int64_t) const {}
-  void operator()(int, const Panel& panel, int64_t row, const int32_t* sums) const {
-    const __m512i bytes = _mm512_packs_epi16(panel.requantize16(sums, 0), panel.requantize16(sums, 2));
-    _mm512_mask_storeu_epi8(y_ + row * stride_ + panel.column, panel.mask, natural_order(bytes));
-  }
-
- private:
-  int8_t* y_;
-  int64_t stride_;
-};
-
-class Int16Store {
- public:
-  static constexpr int kSteps = 1;
-  explicit Int16Store(const Epilogue& epilogue) : y_(static_cast<int16_t*>(epilogue.y)), stride_(epilogue.stride) {}
-  void fetch(int64_t, int64_t) const {}
-  void operator()(int, const Panel& panel, int64_t row, int32_t* sums) const {
-    requantize_row16(panel, sums);
-    int16_t* y = y_ + row * stride_ + panel.column;
-    _mm512_mask_storeu_epi16(y, static_cast<__mmask32>(panel.mask), load(sums));
-    _mm512_mask_storeu_epi16(y + 32, static_cast<__mmask32>(panel.mask >> 32), load(sums + kLanes));
-  }
-
- private:
-  int16_t* y_;
-  int64_t stride_;
-};
-
-// The branch scaled, plus the scaled residual or the position table, clamped to int16.
-template <bool kPosition>
-class SumStore {
- public:
-  static constexpr int kSteps = 3;
-  static bool takes(const Epilogue& epilogue) {
-    return Scale16::takes(epilogue.branch) && (kPosition || Scale16::takes(epilogue.residual_scale));
-  }
-
-  explicit SumStore(const Epilogue& epilogue)
-      : y_(static_cast<int16_t*>(epilogue.y)),
-        stride_(epilogue.stride),
-        branch_scale_(epilogue.branch),
-        residual_(epilogue.residual),
-        residual_scale_(kPosition ? epilogue.branch : epilogue.residual_scale),
-        position_(epilogue.position) {}
-
-  void fetch(int64_t row, int64_t column) const {
-    const int64_t at = row * stride_ + column;
-    if constexpr (!kPosition) {
-      __builtin_prefetch(residual_ + at);
-      __builtin_prefetch(residual_ + at + 32);
-    }
-  }
-
-  void operator()(int step, const Panel& panel, int64_t row, int32_t* sums) const {
-    if (step == 0) return requantize_row16(panel, sums);
-    const int half = step - 1;
-    const int64_t at = row * stride_ + panel.column + 32 * half;
-    const auto mask = static_cast<__mmask32>(panel.mask >> (32 * half));
-    const Pair other = kPosition ? position(at, mask) : residual_scale_(_mm512_maskz_loadu_epi16(mask, residual_ + at));
-    _mm512_mask_storeu_epi16(y_ + at, mask, pack(add(branch_scale_(load(sums + kLanes * half)), other)));
-  }
-
- private:
-  // A scaled branch is below 2^30 in absolute value: with positions bounded far beyond int16, sums do not wrap.
-  __m512i position16(int64_t at, __mmask16 mask) const {
-    const __m512i values = _mm512_maskz_loadu_epi32(mask, position_ + at);
-    return _mm512_min_epi32(_mm512_max_epi32(values, _mm512_set1_epi32(-(1 << 30))), _mm512_set1_epi32(1 << 30));
-  }
-  Pair position(int64_t at, __mmask32 mask) const {
-    const __m512i first = position16(at, static_cast<__mmask16>(mask));
-    const __m512i second = position16(at + kLanes, static_cast<__mmask16>(mask >> 16));
-    return {_mm512_permutex2var_epi64(first, _mm512_set_epi64(13, 12, 9, 8, 5, 4, 1, 0), second),
-            _mm512_permutex2var_epi64(first, _mm512_set_epi64(15, 14, 11, 10, 7, 6, 3, 2), second)};
-  }
-
-  int16_t* y_;
-  int64_t stride_;
-  Scale16 branch_scale_;
-  const int16_t* residual_;
-  Scale16 residual_scale_;
-  const int32_t* position_;
-};
-
-// The scalar epilogue, which adds the bias itself.
-class ScalarStore {
- public:
-  static constexpr int kSteps = 1;
-  ScalarStore(const PackedLinear& linear, const Epilogue& epilogue) : linear_(linear), epilogue_(epilogue) {}
-  void fetch(int64_t, int64_t) const {}
-  void operator()(int, const Panel& panel, int64_t row, int32_t* sums) const {
-    for (int64_t at = 0; at < kColumns; at += kLanes) {
-      _mm512_store_si512(sums + at, _mm512_sub_epi32(load(sums + at), load(panel.bias + at)));
-    }
-    const int64_t last = std::min(panel.column + kColumns, linear_.columns);
-    store_scalar(sums, row, panel.column, last, linear_, epilogue_);
-  }
-
- private:
-  const PackedLinear& linear_;
-  const Epilogue& epilogue_;
-};
 
 // The accumulators of a tile that waits for its epilogue. The epilogue of a tile runs step by step between the
 // multiplications of the next one: multiplications leave half of the vector units idle.
@@ -387,24 +221,19 @@ void compute_with(const Store& store, const int8_t* x, int64_t x_stride, int64_t
 
 void compute_rows(const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear& linear, int64_t first_panel,
                   int64_t last_panel, const Epilogue& epilogue) {
-  const auto run = [&](const auto& store) { compute_with(store, x, x_stride, rows, linear, first_panel, last_panel); };
-  switch (epilogue.kind) {
-    case Epilogue::Kind::kInt8:
-      if (linear.narrow) return run(Int8Store(epilogue));
-      break;
-    case Epilogue::Kind::kInt16:
-      if (linear.narrow) return run(Int16Store(epilogue));
-      break;
-    case Epilogue::Kind::kAdd16:
-      if (linear.narrow && SumStore<false>::takes(epilogue)) return run(SumStore<false>(epilogue));
-      break;
-    case Epilogue::Kind::kPlace16:
-      if (linear.narrow && SumStore<true>::takes(epilogue)) return run(SumStore<true>(epilogue));
-      break;
-    case Epilogue::Kind::kInt32:
-      break;
-  }
-  run(ScalarStore(linear, epilogue));
+  std::visit(
+      [&](const auto& stage) {
+        using Stage = std::decay_t<decltype(stage)>;
+        const auto run = [&](const auto& store) {
+          compute_with(store, x, x_stride, rows, linear, first_panel, last_panel);
+        };
+        // int32 results are few: they have no vectors.
+        if constexpr (!std::is_same_v<Stage, Saturate<int32_t>>) {
+          if (linear.narrow && VectorStore<Stage>::takes(stage)) return run(VectorStore<Stage>(stage));
+        }
+        run(ScalarStore(linear, epilogue));
+      },
+      epilogue);
 }
 
 void compute(const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear& linear, int64_t first_panel,
@@ -422,44 +251,13 @@ void compute(const int8_t* x, int64_t x_stride, int64_t rows, const PackedLinear
       std::memcpy(target, x + (first + row) * x_stride, static_cast<size_t>(linear.inner));
       std::memset(target + linear.inner, 0, static_cast<size_t>(linear.padded_inner - linear.inner));
     }
-    compute_rows(padded.get(), linear.padded_inner, count, linear, first_panel, last_panel, epilogue.from_row(first));
+    compute_rows(padded.get(), linear.padded_inner, count, linear, first_panel, last_panel, from_row(epilogue, first));
   }
 }
 
 }  // namespace
 
 const MatmulKernel kMatmul = {{kColumns, kGroup, 128, nullptr}, kRows, compute};
-
-double peak(double seconds) {
-  constexpr int64_t kSteps = 100000;
-  __m512i a0 = _mm512_setzero_si512(), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0, a8 = a0, a9 = a0,
-          a10 = a0, a11 = a0;
-  const __m512i values = _mm512_set1_epi8(3);
-  const auto start = std::chrono::steady_clock::now();
-  double elapsed = 0;
-  int64_t steps = 0;
-  for (; elapsed < seconds; elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()) {
-    for (int64_t i = 0; i < kSteps; ++i) {
-      IVIT_DOT(a0, values, values);
-      IVIT_DOT(a1, values, values);
-      IVIT_DOT(a2, values, values);
-      IVIT_DOT(a3, values, values);
-      IVIT_DOT(a4, values, values);
-      IVIT_DOT(a5, values, values);
-      IVIT_DOT(a6, values, values);
-      IVIT_DOT(a7, values, values);
-      IVIT_DOT(a8, values, values);
-      IVIT_DOT(a9, values, values);
-      IVIT_DOT(a10, values, values);
-      IVIT_DOT(a11, values, values);
-    }
-    // Keeps the compiler from leaving out what nobody reads.
-    asm volatile("" ::"v"(a0), "v"(a1), "v"(a2), "v"(a3), "v"(a4), "v"(a5));
-    asm volatile("" ::"v"(a6), "v"(a7), "v"(a8), "v"(a9), "v"(a10), "v"(a11));
-    steps += kSteps;
-  }
-  return static_cast<double>(steps) * 12 * 64 / elapsed * 1e-9;
-}
 
 }  // namespace ivit::cpu::avx512vnni
 
