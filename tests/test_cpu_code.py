@@ -98,6 +98,21 @@ def test_the_listing_is_whole(functions: list[x86.Function]) -> None:
         assert any(register in text for text in operands)
 
 
+def test_instructions_of_a_variant_stay_in_its_functions(functions: list[x86.Function]) -> None:
+    """A processor without AVX runs everything else, functions of headers that several variants include among it."""
+    named = [function for function in functions if not function.name.startswith("0x")]
+    if not named:
+        pytest.skip("the library has no names")
+    variants = {name: [f for f in named if f"{name}::" in f.name] for name in ("avx2", "avx512vnni")}
+    assert all(any(map(_beyond_baseline, variant)) for variant in variants.values())
+    others = [f for f in named if not any(f"{name}::" in f.name for name in variants)]
+    assert not [function.name for function in others if _beyond_baseline(function)]
+
+
+def _beyond_baseline(function: x86.Function) -> bool:
+    return any(name.startswith("v") and "mm" in operands for name, operands in function.instructions)
+
+
 SOURCE = """
 #include <cmath>
 extern "C" float product(const float* x, int n) { float s = 0; for (int i = 0; i < n; ++i) s += x[i] * 0.3f; return s; }

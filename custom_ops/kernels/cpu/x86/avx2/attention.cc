@@ -12,6 +12,7 @@
 #include "kernels/cpu/x86/avx2/attention_softmax.h"
 #include "kernels/cpu/x86/avx2/kernels.h"
 #include "kernels/cpu/x86/avx2/operands.h"
+
 #include "kernels/cpu/x86/avx2/target.h"
 
 namespace ivit::cpu::avx2 {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cpu/x86/avx2/operands.h"
+
 #include "kernels/cpu/x86/avx2/target.h"
 
 namespace ivit::cpu::avx2 {

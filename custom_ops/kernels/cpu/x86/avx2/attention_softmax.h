@@ -6,9 +6,10 @@
 #include "kernels/common/integer.h"
 #include "kernels/common/softmax.h"
 #include "kernels/cpu/aligned.h"
-#include "kernels/cpu/x86/avx2/target.h"
 #include "kernels/cpu/x86/avx2/tile.h"
 #include "kernels/cpu/x86/avx2/vector.h"
+
+#include "kernels/cpu/x86/avx2/target.h"
 
 namespace ivit::cpu::avx2 {
 namespace {

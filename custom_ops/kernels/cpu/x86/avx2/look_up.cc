@@ -9,8 +9,9 @@
 #include <algorithm>
 
 #include "kernels/cpu/x86/avx2/kernels.h"
-#include "kernels/cpu/x86/avx2/target.h"
 #include "kernels/cpu/x86/avx2/vector.h"
+
+#include "kernels/cpu/x86/avx2/target.h"
 
 namespace ivit::cpu::avx2 {
 namespace {

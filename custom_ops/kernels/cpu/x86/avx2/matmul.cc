@@ -9,6 +9,7 @@
 #include "kernels/cpu/x86/avx2/kernels.h"
 #include "kernels/cpu/x86/avx2/matmul_epilogue.h"
 #include "kernels/cpu/x86/avx2/operands.h"
+
 #include "kernels/cpu/x86/avx2/target.h"
 
 namespace ivit::cpu::avx2 {

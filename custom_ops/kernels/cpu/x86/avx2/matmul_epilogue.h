@@ -8,9 +8,10 @@
 #include <cstring>
 
 #include "kernels/cpu/matmul.h"
-#include "kernels/cpu/x86/avx2/target.h"
 #include "kernels/cpu/x86/avx2/tile.h"
 #include "kernels/cpu/x86/avx2/vector.h"
+
+#include "kernels/cpu/x86/avx2/target.h"
 
 namespace ivit::cpu::avx2 {
 namespace {

@@ -2,9 +2,10 @@
 // the file that includes it.
 #pragma once
 
-#include "kernels/cpu/x86/avx2/target.h"
 #include "kernels/cpu/x86/avx2/tile.h"
 #include "kernels/cpu/x86/avx2/vector.h"
+
+#include "kernels/cpu/x86/avx2/target.h"
 
 namespace ivit::cpu::avx2 {
 namespace {

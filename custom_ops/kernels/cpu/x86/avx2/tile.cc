@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "kernels/cpu/x86/avx2/kernels.h"
+
 #include "kernels/cpu/x86/avx2/target.h"
 
 namespace ivit::cpu::avx2 {

@@ -9,6 +9,7 @@
 
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/narrow_scale.h"
+
 #include "kernels/cpu/x86/avx2/target.h"
 
 namespace ivit::cpu::avx2 {

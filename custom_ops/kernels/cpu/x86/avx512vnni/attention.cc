@@ -12,6 +12,7 @@
 #include "kernels/cpu/x86/avx512vnni/byte_softmax.h"
 #include "kernels/cpu/x86/avx512vnni/kernels.h"
 #include "kernels/cpu/x86/avx512vnni/span_memory.h"
+
 #include "kernels/cpu/x86/avx512vnni/target.h"
 
 namespace ivit::cpu::avx512vnni {

@@ -9,14 +9,13 @@
 
 #include "kernels/common/integer.h"
 #include "kernels/cpu/x86/avx512vnni/bytes.h"
-#include "kernels/cpu/x86/avx512vnni/target.h"
+#include "kernels/cpu/x86/avx512vnni/sizes.h"
 #include "kernels/cpu/x86/avx512vnni/vector.h"
+
+#include "kernels/cpu/x86/avx512vnni/target.h"
 
 namespace ivit::cpu::avx512vnni {
 namespace {
-
-// Values of a column that stand together.
-constexpr int64_t kGroup = 4;
 
 // A query + 128, in whole registers, zeros + 128 behind it.
 inline void load_query(const int8_t* query, int64_t dim, uint8_t* target) {

@@ -8,8 +8,9 @@
 #include <cstring>
 
 #include "kernels/cpu/x86/avx512vnni/attention_pack.h"
-#include "kernels/cpu/x86/avx512vnni/target.h"
 #include "kernels/cpu/x86/avx512vnni/vector.h"
+
+#include "kernels/cpu/x86/avx512vnni/target.h"
 
 namespace ivit::cpu::avx512vnni {
 namespace {

@@ -14,14 +14,13 @@
 #include "kernels/cpu/x86/avx512vnni/attention_probability.h"
 #include "kernels/cpu/x86/avx512vnni/attention_tile.h"
 #include "kernels/cpu/x86/avx512vnni/bytes.h"
-#include "kernels/cpu/x86/avx512vnni/target.h"
+#include "kernels/cpu/x86/avx512vnni/sizes.h"
 #include "kernels/cpu/x86/avx512vnni/vector.h"
+
+#include "kernels/cpu/x86/avx512vnni/target.h"
 
 namespace ivit::cpu::avx512vnni {
 namespace {
-
-// Scores that fill a register as bytes.
-constexpr int64_t kChunk = 64;
 
 class ByteSoftmax {
  public:

@@ -8,6 +8,7 @@
 
 #include "kernels/cpu/generic/kernels.h"
 #include "kernels/cpu/x86/avx512vnni/kernels.h"
+
 #include "kernels/cpu/x86/avx512vnni/target.h"
 
 namespace ivit::cpu::avx512vnni {

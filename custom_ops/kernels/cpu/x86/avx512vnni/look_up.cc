@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/x86/avx512vnni/bytes.h"
 #include "kernels/cpu/x86/avx512vnni/kernels.h"
+
 #include "kernels/cpu/x86/avx512vnni/target.h"
 
 namespace ivit::cpu::avx512vnni {

@@ -13,14 +13,14 @@
 #include "kernels/cpu/prefetch.h"
 #include "kernels/cpu/x86/avx512vnni/kernels.h"
 #include "kernels/cpu/x86/avx512vnni/matmul_epilogue.h"
-#include "kernels/cpu/x86/avx512vnni/target.h"
 #include "kernels/cpu/x86/avx512vnni/vector.h"
+
+#include "kernels/cpu/x86/avx512vnni/target.h"
 
 namespace ivit::cpu::avx512vnni {
 namespace {
 
 constexpr int64_t kRows = 6;
-constexpr int64_t kGroup = 4;
 // Rows are taken in blocks that a second-level cache holds beside the weights, and whose sums are kept at hand.
 constexpr int64_t kBlockBytes = 384 * 1024;
 constexpr int64_t kBlockRows = 512;

@@ -5,8 +5,9 @@
 #include <cstdint>
 
 #include "kernels/cpu/x86/avx512vnni/kernels.h"
-#include "kernels/cpu/x86/avx512vnni/target.h"
 #include "kernels/cpu/x86/avx512vnni/vector.h"
+
+#include "kernels/cpu/x86/avx512vnni/target.h"
 
 namespace ivit::cpu::avx512vnni {
 

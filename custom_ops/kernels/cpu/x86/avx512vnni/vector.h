@@ -7,6 +7,8 @@
 #include <cstdint>
 
 #include "kernels/cpu/narrow_scale.h"
+#include "kernels/cpu/x86/avx512vnni/sizes.h"
+
 #include "kernels/cpu/x86/avx512vnni/target.h"
 
 // vpdpbusd in assembly, because compilers copy accumulators around the intrinsic when so many are alive.
@@ -15,9 +17,6 @@
 
 namespace ivit::cpu::avx512vnni {
 namespace {
-
-// 32-bit lanes of a register.
-constexpr int64_t kLanes = 16;
 
 inline __m512i load(const void* values) { return _mm512_load_si512(values); }
 
