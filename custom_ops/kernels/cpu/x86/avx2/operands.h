@@ -1,4 +1,4 @@
-// How each 256-bit instruction set wants the operands of tile_avx2.h. Everything here is compiled for AVX2 and local to
+// How each 256-bit instruction set wants the operands of tile.h. Everything here is compiled for AVX2 and local to
 // the file that includes it.
 #pragma once
 
