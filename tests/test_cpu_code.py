@@ -37,22 +37,22 @@ _TIMES = {
 #: docs/trust.md has the same list, with proofs.
 EXCEPTIONS = (
     Allowed(
-        "layer_norm_rows_avx2",
+        "avx2::layer_norm_rows",
         frozenset({"vaddpd", "vcvtsi2sd", "vcvtsi2sdq", "vcvtsi2sdl", "vcvttpd2dq", "vdivpd", "vmulpd", "vroundpd"}),
         "quotients of integers below 2^53, rounded down: equal to the integer division",
     ),
     Allowed(
-        "attend_window_avx512vnni",
+        "avx512vnni::attend_window",
         frozenset({"vcvtdq2pd", "vcvttpd2udq", "vcvtusi2sd", "vcvtusi2sdl", "vdivpd"}),
         "an integer of at most 2^31 divided by a sum below 2^31, rounded down: equal to the integer division",
     ),
     *(
         Allowed(name, frozenset(_TIMES | {f"{i}{w}" for i in _TIMES if i.endswith("si2sd") for w in "lq"}), reason)
         for name, reason in (
-            ("peak(double)", "how fast this machine multiplies, for ivit-bench: no kernel"),
-            ("peak_avx2(double)", "the same"),
-            ("peak_avxvnni(double)", "the same"),
-            ("peak_avx512vnni(double)", "the same"),
+            ("generic::peak(double)", "how fast this machine multiplies, for ivit-bench: no kernel"),
+            ("avx2::peak(double)", "the same"),
+            ("avx2::peak_vnni(double)", "the same"),
+            ("avx512vnni::peak(double)", "the same"),
             ("Profile::~Profile()", "prints the times of an option for measuring"),
         )
     ),
@@ -96,6 +96,21 @@ def test_the_listing_is_whole(functions: list[x86.Function]) -> None:
     operands = [text for function in functions for _, text in function.instructions]
     for register in ("%xmm", "%ymm", "%zmm"):
         assert any(register in text for text in operands)
+
+
+def test_instructions_of_a_variant_stay_in_its_functions(functions: list[x86.Function]) -> None:
+    """A processor without AVX runs everything else, functions of headers that several variants include among it."""
+    named = [function for function in functions if not function.name.startswith("0x")]
+    if not named:
+        pytest.skip("the library has no names")
+    variants = {name: [f for f in named if f"{name}::" in f.name] for name in ("avx2", "avx512vnni")}
+    assert all(any(map(_beyond_baseline, variant)) for variant in variants.values())
+    others = [f for f in named if not any(f"{name}::" in f.name for name in variants)]
+    assert not [function.name for function in others if _beyond_baseline(function)]
+
+
+def _beyond_baseline(function: x86.Function) -> bool:
+    return any(name.startswith("v") and "mm" in operands for name, operands in function.instructions)
 
 
 SOURCE = """

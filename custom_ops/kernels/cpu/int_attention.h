@@ -26,11 +26,6 @@ struct AttentionKernel {
   void (*compute)(const int8_t* qkv, const Attention& attention, int64_t head, int64_t first, int64_t last, int8_t* y);
 };
 
-extern const AttentionKernel kAttentionPortable;
-#ifdef IVIT_X86_64
-extern const AttentionKernel kAttentionAvx512Vnni;
-#endif
-
 // qkv is [images, tokens, 3, heads, head_dim], y [images, tokens, heads, head_dim].
 void int_attention(const Parallel& parallel, const int8_t* qkv, const Attention& attention, int8_t* y);
 

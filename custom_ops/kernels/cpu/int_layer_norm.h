@@ -14,15 +14,6 @@ struct Affine {
   const int8_t* shift;
 };
 
-// The portable form of Variant::layer_norm.
-void layer_norm_rows_portable(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int8_t* y);
-// The portable form of Variant::layer_norm16.
-void layer_norm16_rows_portable(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int16_t* y);
-#ifdef IVIT_X86_64
-void layer_norm_rows_avx512vnni(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int8_t* y);
-void layer_norm16_rows_avx512vnni(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine, int16_t* y);
-#endif
-
 void int_layer_norm(const Parallel& parallel, const int16_t* x, int64_t rows, int64_t channels, const Affine& affine,
                     int8_t* y);
 

@@ -13,24 +13,14 @@ constexpr int64_t kBlockRows = 192;
 
 }  // namespace
 
-Epilogue requantize_to(int8_t* y, const PackedLinear& linear) { return {Epilogue::Kind::kInt8, y, linear.columns}; }
-
-Epilogue requantize_to(int16_t* y, const PackedLinear& linear) { return {Epilogue::Kind::kInt16, y, linear.columns}; }
-
-Epilogue requantize_to(int32_t* y, const PackedLinear& linear) { return {Epilogue::Kind::kInt32, y, linear.columns}; }
-
-Epilogue add_residual_to(int16_t* y, const PackedLinear& linear, const Residual& residual) {
-  Epilogue epilogue{Epilogue::Kind::kAdd16, y, linear.columns};
-  epilogue.branch = NarrowScale(residual.branch_scale);
-  epilogue.residual = residual.values;
-  epilogue.residual_scale = NarrowScale(residual.residual_scale);
-  return epilogue;
+AddResidual add_residual_to(int16_t* y, const PackedLinear& linear, const Residual& residual) {
+  return {y, linear.columns, NarrowScale(residual.branch_scale), residual.values, NarrowScale(residual.residual_scale)};
 }
 
 void int_linear_add_norm(const Parallel& parallel, const int8_t* x, int64_t rows, const PackedLinear& linear,
                          const Residual& residual, int16_t* y, const Norm& norm) {
   const Variant& variant = active_variant();
-  const Epilogue add = add_residual_to(y, linear, residual);
+  const AddResidual add = add_residual_to(y, linear, residual);
   const Split split(rows, std::max(wanted_tasks(), divide_up(rows, kBlockRows)), variant.matmul.row_tile);
   parallel.run(split.count(), [&](int64_t task) {
     const int64_t first = split.begin(task);

@@ -17,10 +17,12 @@ struct Residual {
   Dyadic residual_scale;
 };
 
-Epilogue requantize_to(int8_t* y, const PackedLinear& linear);
-Epilogue requantize_to(int16_t* y, const PackedLinear& linear);
-Epilogue requantize_to(int32_t* y, const PackedLinear& linear);
-Epilogue add_residual_to(int16_t* y, const PackedLinear& linear, const Residual& residual);
+template <class Out>
+Saturate<Out> requantize_to(Out* y, const PackedLinear& linear) {
+  return {y, linear.columns};
+}
+
+AddResidual add_residual_to(int16_t* y, const PackedLinear& linear, const Residual& residual);
 
 // The normalisation of the residual stream right after a residual connection; `y` is null if there is none.
 struct Norm {

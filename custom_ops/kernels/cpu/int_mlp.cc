@@ -44,7 +44,7 @@ void activate(const Variant& variant, const MlpActivation& activation, int64_t r
 void int_mlp_add(const Parallel& parallel, const int8_t* x, int64_t rows, const Mlp& mlp, const Residual& residual,
                  int16_t* y, const Norm& norm) {
   const Variant& variant = active_variant();
-  const Epilogue add = add_residual_to(y, mlp.fc2, residual);
+  const AddResidual add = add_residual_to(y, mlp.fc2, residual);
   const int64_t row_tile = variant.matmul.row_tile;
   const int64_t blocks = divide_up(rows, block_rows(mlp.fc1.columns, row_tile));
   // As many for each thread, so that none waits for another's last block.

@@ -17,9 +17,8 @@ void embed_patches(const Parallel& parallel, const Patches& patches, const Patch
     std::copy_n(embed.prefix_tokens, embed.prefix_count * channels, y + n * tokens * channels);
   }
   for_patch_blocks(parallel, patches, [&](int64_t n, int64_t first, int64_t count, const int8_t* rows) {
-    Epilogue place{Epilogue::Kind::kPlace16, y + (n * tokens + embed.prefix_count + first) * channels, channels};
-    place.branch = NarrowScale(embed.token_scale);
-    place.position = embed.position + first * channels;
+    const AddPosition place{y + (n * tokens + embed.prefix_count + first) * channels, channels,
+                            NarrowScale(embed.token_scale), embed.position + first * channels};
     active_variant().matmul.compute(rows, projection.inner, count, projection, 0, projection.panels(), place);
   });
 }

@@ -18,9 +18,15 @@ class PlacedScores {
   // `relative_position` is [(2 * window - 1)^2, heads].
   PlacedScores(const WindowGrid& grid, int64_t heads, const int16_t* relative_position, const Dyadic& scale);
 
-  // What a score becomes before the bias is added. Beyond 17 bits, no bias can bring it back into 8 bits.
-  int32_t scaled(int8_t score) const { return scaled_[static_cast<uint8_t>(score)]; }
-  // The same as bytes, 0 the lower and 1 the upper one, by the bits of the score; right only if `narrow`.
+  // Turns the scores of one query for all keys into placed scores.
+  void place(int64_t head, int64_t query, int8_t* scores) const {
+    const int16_t* biases = bias(head, query);
+    for (int64_t key = 0; key < area_; ++key) {
+      scores[key] = saturate<int8_t>(scaled_[static_cast<uint8_t>(scores[key])] + biases[key]);
+    }
+  }
+  // What a score becomes before the bias is added, as bytes, 0 the lower and 1 the upper one, by the bits of the score;
+  // right only if `narrow`.
   const uint8_t* scaled_bytes(int byte) const { return scaled_bytes_[byte]; }
   // Whether every scaled score fits int16.
   bool narrow() const { return narrow_; }
@@ -33,7 +39,7 @@ class PlacedScores {
   int64_t area_ = 0;
   int64_t stride_ = 0;
   bool narrow_ = false;
-  int32_t scaled_[256];
+  int32_t scaled_[256];  // beyond 17 bits, no bias can bring a score back into 8 bits
   uint8_t scaled_bytes_[2][256];
   AlignedArray<int16_t> bias_;
 };
@@ -71,12 +77,6 @@ struct Window {
 
 // One head of one window.
 using WindowAttentionKernel = void (*)(const Window& window, const WindowAttention& attention, int64_t head);
-
-// The portable WindowAttentionKernel, and that with AVX-512.
-void attend_window_portable(const Window& window, const WindowAttention& attention, int64_t head);
-#ifdef IVIT_X86_64
-void attend_window_avx512vnni(const Window& window, const WindowAttention& attention, int64_t head);
-#endif
 
 // qkv is [images, tokens, 3, heads, head_dim], y [images, tokens, heads, head_dim].
 void int_window_attention(const Parallel& parallel, const int8_t* qkv, const WindowAttention& attention, int8_t* y);

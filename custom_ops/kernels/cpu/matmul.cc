@@ -1,26 +1,16 @@
-// Packing of linear layers, the scalar epilogue, and the split of a product over threads.
+// Packing of linear layers, and the split of a product over threads.
 #include "kernels/cpu/matmul.h"
 
 #include <algorithm>
 #include <cstdlib>
 
-#include "kernels/cpu/add_requantize.h"
 #include "kernels/cpu/variant.h"
 
 namespace ivit::cpu {
 namespace {
 
-constexpr int32_t kNarrowShift = 33;
-
 // What a weight may take of a second-level cache.
 constexpr int64_t kCachedWeightBytes = 512 * 1024;
-
-// Bits that the accumulator of a column may be shifted left without leaving int32, whatever the input.
-int32_t spare_bits(int64_t largest) {
-  int32_t bits = 0;
-  while (bits < 31 && (largest << (bits + 1)) < (int64_t{1} << 31)) ++bits;
-  return largest < (int64_t{1} << 31) ? bits : 0;
-}
 
 }  // namespace
 
@@ -60,82 +50,21 @@ PackedLinear::PackedLinear(const PanelLayout& panel_layout, const int8_t* source
   }
   for (int64_t at = 0; at < panels() * width; ++at) {
     bias[at] = multiplier[at] = pre_shift[at] = rounding[at] = post_shift[at] = 0;
-    shift[at] = static_cast<int8_t>(kNarrowShift);
+    shift[at] = 1;
   }
   for (int64_t n = 0; n < columns; ++n) {
     const int64_t at = place(n);
     bias[at] = source_bias[n];
-    multiplier[at] = scale.multiplier[n * scale.multiplier_stride];
-    shift[at] = scale.shift[n * scale.shift_stride];
-    const int64_t largest = 128 * magnitude[static_cast<size_t>(at)] + std::abs(int64_t{source_bias[n]});
-    pre_shift[at] = std::max(0, kNarrowShift - shift[at]);
-    narrow = narrow && pre_shift[at] <= spare_bits(largest);
-    shifted = shifted || pre_shift[at] > 0;
-    rounding[at] = static_cast<int32_t>(int64_t{1} << (shift[at] + pre_shift[at] - kNarrowShift));
-    post_shift[at] = shift[at] + pre_shift[at] - 32;
+    const NarrowScale number(scale.from(n));
+    multiplier[at] = number.multiplier;
+    shift[at] = scale.from(n).shift[0];
+    pre_shift[at] = number.pre_shift;
+    rounding[at] = number.rounding;
+    post_shift[at] = number.post_shift;
+    narrow = narrow && number.fits(128 * magnitude[static_cast<size_t>(at)] + std::abs(int64_t{source_bias[n]}));
+    shifted = shifted || number.pre_shift > 0;
   }
   for (int64_t at = 0; at < panels() * width; ++at) multiplier_odd[at] = at % 2 == 0 ? multiplier[at + 1] : 0;
-}
-
-NarrowScale::NarrowScale(const Dyadic& scale)
-    : wide(scale), multiplier(scale.multiplier[0]), pre_shift(std::max(0, kNarrowShift - scale.shift[0])) {
-  // An int16 may be shifted left by 15 bits: -2^15 becomes -2^30.
-  narrow = pre_shift <= 15;
-  rounding = static_cast<int32_t>(int64_t{1} << (scale.shift[0] + pre_shift - kNarrowShift));
-  post_shift = scale.shift[0] + pre_shift - 32;
-}
-
-Epilogue Epilogue::from_row(int64_t row) const {
-  Epilogue moved = *this;
-  switch (kind) {
-    case Kind::kInt8:
-      moved.y = static_cast<int8_t*>(y) + row * stride;
-      break;
-    case Kind::kInt32:
-      moved.y = static_cast<int32_t*>(y) + row * stride;
-      break;
-    case Kind::kInt16:
-    case Kind::kAdd16:
-    case Kind::kPlace16:
-      moved.y = static_cast<int16_t*>(y) + row * stride;
-      break;
-  }
-  if (residual != nullptr) moved.residual = residual + row * stride;
-  if (position != nullptr) moved.position = position + row * stride;
-  return moved;
-}
-
-void store_scalar(const int32_t* accumulators, int64_t row, int64_t first, int64_t last, const PackedLinear& linear,
-                  const Epilogue& epilogue) {
-  const Epilogue at_row = epilogue.from_row(row);
-  const Dyadic scale = linear.scale();
-  const int64_t panel_start = first / linear.layout.panel_columns * linear.layout.panel_columns;
-  for (int64_t column = first; column < last; ++column) {
-    const int64_t place = linear.place(column);
-    // Sums wrap around, as the additions of the function bodies do.
-    const int32_t sum = static_cast<int32_t>(static_cast<uint32_t>(accumulators[place - panel_start]) +
-                                             static_cast<uint32_t>(linear.bias[place]));
-    const int64_t scaled = scale.scale(sum, place);
-    switch (epilogue.kind) {
-      case Epilogue::Kind::kInt8:
-        static_cast<int8_t*>(at_row.y)[column] = saturate<int8_t>(scaled);
-        break;
-      case Epilogue::Kind::kInt16:
-        static_cast<int16_t*>(at_row.y)[column] = saturate<int16_t>(scaled);
-        break;
-      case Epilogue::Kind::kInt32:
-        static_cast<int32_t*>(at_row.y)[column] = saturate<int32_t>(scaled);
-        break;
-      case Epilogue::Kind::kAdd16:
-        static_cast<int16_t*>(at_row.y)[column] = add_requantize(
-            saturate<int16_t>(scaled), epilogue.branch.wide, at_row.residual[column], epilogue.residual_scale.wide, 0);
-        break;
-      case Epilogue::Kind::kPlace16:
-        static_cast<int16_t*>(at_row.y)[column] =
-            saturate<int16_t>(epilogue.branch.wide.scale(saturate<int16_t>(scaled), 0) + at_row.position[column]);
-        break;
-    }
-  }
 }
 
 void matmul(const Parallel& parallel, const int8_t* x, int64_t rows, const PackedLinear& linear,
@@ -156,7 +85,7 @@ void matmul(const Parallel& parallel, const int8_t* x, int64_t rows, const Packe
     const int64_t panel_task = task / row_split.count();
     const int64_t first_row = row_split.begin(row_task);
     kernel.compute(x + first_row * linear.inner, linear.inner, row_split.end(row_task) - first_row, linear,
-                   panel_split.begin(panel_task), panel_split.end(panel_task), epilogue.from_row(first_row));
+                   panel_split.begin(panel_task), panel_split.end(panel_task), from_row(epilogue, first_row));
   });
 }
 

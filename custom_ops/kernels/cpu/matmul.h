@@ -7,6 +7,7 @@
 
 #include "kernels/common/dyadic.h"
 #include "kernels/cpu/aligned.h"
+#include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/parallel.h"
 
 namespace ivit::cpu {
@@ -26,10 +27,8 @@ struct PanelLayout {
 // A linear layer whose weight, bias and requantisation are packed for one variant. Per-column arrays have the order of
 // the packed columns.
 //
-// Requantisation in 32-bit lanes: with e >= 33, (x * m + 2^(e-1)) >> e equals (high + 2^(e-33)) >> (e - 32), where
-// `high` is the upper half of the 64-bit product: what the lower half adds is less than one. A column with a smaller e
-// has its accumulator shifted left first, as far as its largest possible value leaves room. If that is not enough for
-// every column, `narrow` is false and kernels take the scalar way.
+// `narrow` says whether every column has the form of NarrowScale for its largest possible accumulator. If it is false,
+// kernels take the scalar way.
 struct PackedLinear {
   PackedLinear() = default;
   PackedLinear(const PanelLayout& layout, const int8_t* weight, int64_t inner, int64_t columns, const int32_t* bias,
@@ -54,47 +53,12 @@ struct PackedLinear {
   AlignedArray<uint8_t> weight;
   AlignedArray<int32_t> bias;
   AlignedArray<int32_t> multiplier;
-  // The multiplier of each odd place, standing at the even place before it: what a product of odd lanes wants.
-  AlignedArray<int32_t> multiplier_odd;
+  AlignedArray<int32_t> multiplier_odd;  // see LaneScales
   AlignedArray<int8_t> shift;
   AlignedArray<int32_t> pre_shift;
   AlignedArray<int32_t> rounding;
   AlignedArray<int32_t> post_shift;
   std::vector<uint8_t> places;
-};
-
-// A dyadic number for int16 values, in the same 32-bit form; `narrow` false if it has none.
-struct NarrowScale {
-  NarrowScale() = default;
-  explicit NarrowScale(const Dyadic& scale);
-
-  bool narrow = false;
-  Dyadic wide{};
-  int32_t multiplier = 0;
-  int32_t pre_shift = 0;
-  int32_t rounding = 0;
-  int32_t post_shift = 0;
-};
-
-// What happens to the accumulators. `y` and the arrays are those of row 0 and column 0, `stride` elements a row.
-struct Epilogue {
-  enum class Kind {
-    kInt8,    // requantised
-    kInt16,   // requantised
-    kInt32,   // requantised
-    kAdd16,   // requantised to int16, then AddRequantize with `residual`
-    kPlace16  // requantised to int16, scaled by `branch`, `position` added
-  };
-
-  Epilogue from_row(int64_t row) const;
-
-  Kind kind;
-  void* y;
-  int64_t stride;
-  NarrowScale branch = {};
-  const int16_t* residual = nullptr;
-  NarrowScale residual_scale = {};
-  const int32_t* position = nullptr;
 };
 
 struct MatmulKernel {
@@ -106,10 +70,27 @@ struct MatmulKernel {
                   int64_t last_panel, const Epilogue& epilogue);
 };
 
-// Scalar epilogue of one row: columns [first, last) of one panel, whose accumulators (bias not yet added) are in the
-// panel's order.
+// Columns [first, last) of one panel of a row, in 64 bits, from accumulators in the panel's order to which the bias has
+// not been added.
+template <class Stage>
 void store_scalar(const int32_t* accumulators, int64_t row, int64_t first, int64_t last, const PackedLinear& linear,
-                  const Epilogue& epilogue);
+                  const Stage& stage) {
+  const Dyadic scale = linear.scale();
+  const int64_t panel_start = first / linear.layout.panel_columns * linear.layout.panel_columns;
+  for (int64_t column = first; column < last; ++column) {
+    const int64_t place = linear.place(column);
+    // Sums wrap around, as the additions of the function bodies do.
+    const int32_t sum = static_cast<int32_t>(static_cast<uint32_t>(accumulators[place - panel_start]) +
+                                             static_cast<uint32_t>(linear.bias[place]));
+    stage.store(row * stage.stride + column, scale.scale(sum, place));
+  }
+}
+
+// The same for any stage.
+inline void store_scalar(const int32_t* accumulators, int64_t row, int64_t first, int64_t last,
+                         const PackedLinear& linear, const Epilogue& epilogue) {
+  std::visit([&](const auto& stage) { store_scalar(accumulators, row, first, last, linear, stage); }, epilogue);
+}
 
 // The whole product, split over threads.
 void matmul(const Parallel& parallel, const int8_t* x, int64_t rows, const PackedLinear& linear,

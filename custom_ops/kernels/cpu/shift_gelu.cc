@@ -21,12 +21,4 @@ void shift_gelu(const Parallel& parallel, const int8_t* x, int64_t rows, int64_t
   });
 }
 
-void gelu_rows_portable(int8_t* x, int64_t rows, int64_t channels, const GeluTable& table) {
-  for (int64_t row = 0; row < rows; ++row) {
-    int8_t* values = x + row * channels;
-    const int8_t* results = table.row(*std::max_element(values, values + channels));
-    for (int64_t c = 0; c < channels; ++c) values[c] = results[static_cast<uint8_t>(values[c])];
-  }
-}
-
 }  // namespace ivit::cpu

@@ -3,18 +3,21 @@
 
 #include <cstdlib>
 #include <stdexcept>
+#include <string>
 
 namespace ivit::cpu {
+
+// The build writes the list of rows for its processor, fastest first: see sources.cmake.
+#define IVIT_VARIANT(row) extern const Variant row;
+#include "cpu_variants.inc"
+#undef IVIT_VARIANT
+
 namespace {
 
-// Fastest first.
 constexpr const Variant* kVariants[] = {
-#ifdef IVIT_X86_64
-    &kAvx512Vnni,
-    &kAvxVnni,
-    &kAvx2,
-#endif
-    &kPortable,
+#define IVIT_VARIANT(row) &row,
+#include "cpu_variants.inc"
+#undef IVIT_VARIANT
 };
 
 const Variant* choose() {
