@@ -5,12 +5,14 @@ Every case is read with 400 MB and a minute of processor time; without the budge
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +35,7 @@ from ivit_onnx.arrays import open_npz
 from ivit_onnx.budgets import ALL_BUDGETS, DEPTH, FIELDS, NODES, OverBudgetError, check_depth, inflated
 from ivit_onnx.checkpoints import load_checkpoint
 from ivit_onnx.checkpoints.opening import open_source
+from ivit_onnx.checkpoints.restricted import restricted_load
 from ivit_onnx.checkpoints.source import Choice
 from ivit_onnx.datasets import open_dataset
 from ivit_onnx.datasets.order import natural_key
@@ -276,3 +279,23 @@ def test_large_numbers_beside_weights() -> None:
     for key in ("crop_pct", "img_size", "mean"):
         value = [10**400] * 3 if key == "mean" else 10**400
         assert open_source({"model": tensors, "args": {key: value}}, Choice()).facts.found == {}
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["zip", "zip64"])
+def test_archives_that_readers_may_see_differently(large: bool, tmp_path: Path) -> None:
+    """PyTorch's own reader gets a file only where it is sure what is in it."""
+    torch.save({"weight": torch.ones(2)}, tmp_path / "saved.pth")
+    plain = (tmp_path / "saved.pth").read_bytes()
+    if not large:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(plain)) as saved, zipfile.ZipFile(buffer, "w") as archive:
+            for entry in saved.infolist():
+                archive.writestr(entry.filename, saved.read(entry))
+        plain = buffer.getvalue()
+    found = restricted_load(io.BytesIO(plain))
+    assert torch.equal(found["weight"], torch.ones(2))
+    for content in (plain + b"x", b"PK\x03\x04" + plain, plain[:-2] + b"\1\0" + b"x", plain + plain, plain[:-3]):
+        assert restricted_load(io.BytesIO(content)) is None
+    spoiled = bytearray(plain)
+    spoiled[plain.index(b"weight")] ^= 1  # the checksum of the pickle is of another one
+    assert restricted_load(io.BytesIO(bytes(spoiled))) is None

@@ -13,7 +13,7 @@ import torch
 
 from ivit_onnx.budgets import OverBudgetError
 from ivit_onnx.checkpoints.inert import measure
-from ivit_onnx.zip_members import members
+from ivit_onnx.zip_members import has_one_list, members
 
 __all__ = ["restricted_load"]
 
@@ -24,9 +24,11 @@ _PICKLES = 5
 def restricted_load(file: BinaryIO) -> Any:
     """What PyTorch makes of an open file: tensors and plain containers; None where it refuses, whatever the reason.
 
-    Raises OverBudgetError where it would make more than fits in the file.
+    Raises OverBudgetError where it would make more than fits in the file. A file that cannot be measured is not given
+    to it: it may read what is damaged, or stands in the file twice, in another way.
     """
-    _check(file)
+    if not _is_measured(file):
+        return None
     file.seek(0)
     try:
         # Training scripts keep their options beside the weights. A Namespace is plain data: making one runs no code.
@@ -38,8 +40,8 @@ def restricted_load(file: BinaryIO) -> Any:
         return None
 
 
-def _check(file: BinaryIO) -> None:
-    """Measure every pickle that the reader may come to."""
+def _is_measured(file: BinaryIO) -> bool:
+    """Whether every pickle that the reader may come to was measured, to its end."""
     size = file.seek(0, os.SEEK_END)
     try:
         if zipfile.is_zipfile(file):
@@ -48,14 +50,15 @@ def _check(file: BinaryIO) -> None:
                 for entry in entries:
                     with archive.open(entry) as opened:
                         measure(io.BytesIO(opened.read()), entry.file_size)
-        else:
-            file.seek(0)
-            for _ in range(_PICKLES):
-                measure(file, size)
+            return has_one_list(file)
+        file.seek(0)
+        for _ in range(_PICKLES):
+            measure(file, size)
     except OverBudgetError:
         raise
-    except Exception:  # a damaged file, or one of another kind: what comes before the damage is within the bounds
-        return
+    except Exception:  # a damaged file, or one of another kind
+        return False
+    return True
 
 
 class _NoDescriptor(io.BufferedReader):
