@@ -1,6 +1,6 @@
 """Standard operators whose CPU kernels in ONNX Runtime compute in integers where all their types are integers.
 
-A closed list: what is not in it may take its integers through floating point, as Pow, Resize and ReduceMean do, and is
+A closed list: what is not in it may take its integers through floating point, as Pow and Resize do, and is
 not known to be integer-only. tests/test_integer_operators.py runs each that computes on integers that no float holds.
 """
 

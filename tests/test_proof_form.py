@@ -222,6 +222,8 @@ DEVIATIONS: dict[str, tuple[Change, str]] = {
     "import twice": (set_import("", 13, more=True), "imports operator set '' 2 times, expected once"),
     "import of both names": (set_import("ai.onnx", 13, more=True), "imports operator set '' 2 times"),
     "other version of the domain": (set_import(DOMAIN, 2), "expected version 1 of the operator set ivit, found 2"),
+    "far future": (set_import("", 2**31 + 1), "found 2147483649"),
+    "before the first": (set_import("", -1), "expected an operator set of ONNX from 1 to"),
     "future": (set_import("", 999), "expected an operator set of ONNX from 1 to"),
     "version of more than 32 bits": (set_import("", 2**40), "expected an operator set of ONNX from 1 to"),
     "version of a function": (

@@ -29,6 +29,8 @@ class Imports:
 
 @cache
 def _schema(operator: str, version: int) -> defs.OpSchema | None:
+    if not 1 <= version <= defs.onnx_opset_version():
+        return None
     try:
         return defs.get_schema(operator, version, "")
     except (defs.SchemaError, TypeError):  # a version of more than 32 bits
