@@ -33,7 +33,7 @@ def _schema(operator: str, version: int) -> defs.OpSchema | None:
         return None
     try:
         return defs.get_schema(operator, version, "")
-    except (defs.SchemaError, TypeError):  # a version of more than 32 bits
+    except defs.SchemaError:
         return None
 
 
