@@ -51,7 +51,8 @@ def test_signals_leave_nothing_behind(number: signal.Signals, inputs: Path, tmp_
 
 
 def _send_in_the_middle(number: int) -> None:
-    """The signal, when the temporary file is opened."""
+    """The signal, when the temporary file is opened; also where the tests run under nohup, which commands respect."""
+    signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
     def watch(event: str, details: tuple[object, ...]) -> None:
         if event == "open" and str(details[0]).endswith("state.json") and details[1] == "w":

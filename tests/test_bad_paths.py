@@ -60,7 +60,7 @@ def test_good_files_with_bad_names(capsys: Capsys, inputs: Path, tmp_path: Path)
             if path == long:
                 assert (result.status, result.err) == (0, ""), result
             else:
-                assert r"\xff cannot be loaded: expected a name in UTF-8" in result.error()
+                assert r"\xff: no model file: expected a name in UTF-8" in result.error()
         assert call(capsys, "verify", path, "--prove").status == 0
         path.write_bytes(MICRO.read_bytes())
         assert call(capsys, "export", path, "--explain").status == 0
