@@ -27,9 +27,9 @@ class SelfAttention(nn.Module):
         y: QuantTensor = self.proj(self.core(self.qkv(x)), residual)
         return y
 
-    def sites(self, norm: LayerNorm, *, shared: bool = False) -> Sites:
-        """Those of the attention on what `norm` makes. `shared`: other layers read the same."""
-        return attention_sites(norm, self.qkv, self.core, self.proj, padded=self.padded, shared=shared)
+    def sites_after(self, norm: LayerNorm) -> Sites:
+        """Those of the attention on what `norm` makes."""
+        return attention_sites(norm, self.qkv, self.core, self.proj, padded=self.padded)
 
 
 class Block(nn.Module):
@@ -59,4 +59,4 @@ class PreNormBlock(Block):
         return y
 
     def sites(self) -> Sites:
-        return Sites.of([self.attn.sites(self.norm1), mlp_sites(self.norm2, self.mlp)])
+        return Sites.of([self.attn.sites_after(self.norm1), mlp_sites(self.norm2, self.mlp)])

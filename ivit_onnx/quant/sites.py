@@ -5,8 +5,9 @@ A module that knows says so itself, by `sites`; whoever changes weights or range
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
@@ -82,12 +83,17 @@ class Sites:
 
     @classmethod
     def of(cls, parts: Iterable[Sites]) -> Sites:
-        """Those of several parts."""
+        """Those of several parts. A normalisation that several layers read is that of none of them alone."""
         found = list(parts)
+        readers = Counter(site.source for part in found for site in part.linear)
+
+        def own(site: LinearSite) -> LinearSite:
+            return site if readers[site.source] == 1 else replace(site, norm=None)
+
         return cls(
-            tuple(site for part in found for site in part.linear),
-            tuple(site for part in found for site in part.attention),
-            tuple(site for part in found for site in part.mlp),
+            tuple(own(site) for part in found for site in part.linear),
+            tuple(replace(site, qkv=own(site.qkv)) for part in found for site in part.attention),
+            tuple(replace(site, fc1=own(site.fc1)) for part in found for site in part.mlp),
         )
 
 
@@ -100,18 +106,17 @@ class HasSites(Protocol):
 
 
 def attention_sites(
-    norm: LayerNorm, qkv: Linear, core: AttentionCore, proj: LinearAdd, *, padded: bool = False, shared: bool = False
+    norm: LayerNorm, qkv: Linear, core: AttentionCore, proj: LinearAdd, *, padded: bool = False
 ) -> Sites:
-    """Those of an attention on what `norm` makes. `shared`: other layers read the same."""
-    own = None if shared else norm
-    first = LinearSite(qkv.path, qkv.weight, qkv.bias, f"{norm.path}.output", f"{qkv.path}.output", own, padded)
+    """Those of an attention on what `norm` makes. `padded`: as in LinearSite."""
+    first = LinearSite(qkv.path, qkv.weight, qkv.bias, f"{norm.path}.output", f"{qkv.path}.output", norm, padded)
     last = LinearSite(proj.path, proj.weight, proj.bias, f"{core.path}.output", f"{proj.path}.branch")
     return Sites((first, last), (AttentionSite(core, first, last),))
 
 
-def mlp_sites(norm: LayerNorm, mlp: MlpAdd, *, shared: bool = False) -> Sites:
-    """Those of a feed-forward network on what `norm` makes. `shared`: other layers read the same."""
-    name, own = mlp.path, None if shared else norm
-    fc1 = LinearSite(f"{name}.fc1", mlp.fc1.weight, mlp.fc1.bias, f"{norm.path}.output", f"{name}.hidden", own)
+def mlp_sites(norm: LayerNorm, mlp: MlpAdd) -> Sites:
+    """Those of a feed-forward network on what `norm` makes."""
+    name, source = mlp.path, f"{norm.path}.output"
+    fc1 = LinearSite(f"{name}.fc1", mlp.fc1.weight, mlp.fc1.bias, source, f"{name}.hidden", norm)
     fc2 = LinearSite(f"{name}.fc2", mlp.fc2.weight, mlp.fc2.bias, f"{name}.activated", f"{name}.branch")
     return Sites((fc1, fc2), (), (MlpSite(mlp, fc1, fc2),))

@@ -36,7 +36,7 @@ class ToyBlock(Block):
         return y
 
     def sites(self) -> Sites:
-        return Sites.of([self.attn.sites(self.norm, shared=True), mlp_sites(self.norm, self.mlp, shared=True)])
+        return Sites.of([self.attn.sites_after(self.norm), mlp_sites(self.norm, self.mlp)])
 
 
 class ToyTransformer(Twin):

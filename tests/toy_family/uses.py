@@ -14,6 +14,7 @@ from ivit_onnx.bench.kernel_models import kernel_cases
 from ivit_onnx.bench.network import build_network, float_images
 from ivit_onnx.bench.settings import Settings
 from ivit_onnx.checkpoints import load_checkpoint
+from ivit_onnx.errors import CheckpointError
 from ivit_onnx.exported import load_twin
 
 
@@ -22,6 +23,15 @@ def command(name: str, *arguments: str | Path) -> None:
     status = getattr(cli, f"{name}_main")([str(argument) for argument in arguments])
     if status:
         sys.exit(status)
+
+
+def refusal(state_dict: dict[str, torch.Tensor]) -> str:
+    """Why a checkpoint is refused, "" if it is not."""
+    try:
+        load_checkpoint(state_dict)
+    except CheckpointError as error:
+        return str(error)
+    return ""
 
 
 def main(folder: Path) -> None:
@@ -43,13 +53,16 @@ def main(folder: Path) -> None:
         found = twin(torch.from_numpy(images)) * twin.output_scale
         same = twin(torch.full((16, 3, *arch.image_size), 128, dtype=torch.uint8)).numpy()
     error = float((found - expected).square().sum() / (expected - expected.mean(0)).square().sum())
+    published = {**network.state_dict(), "qact1.act_scaling_factor": torch.ones(1)}
     content = {
+        "published": refusal(published),
         "read": load_checkpoint(checkpoint).arch == arch,
         "described": architecture_from_json(arch.to_json()) == arch,
         "equal": bool((integers == same).all()),
         "error": error,
         "macs": [arch.macs().linear, arch.macs().attention],
         "cases": [make().operator for make in kernel_cases(arch, Settings("table", 15))],
+        "norms": [site.norm_name for site in twin.sites().linear],
         "sites": {kind: [site.name for site in getattr(twin.sites(), kind)] for kind in ("linear", "mlp")},
     }
     (folder / "found.json").write_text(json.dumps(content))
