@@ -36,8 +36,8 @@ from ivit_onnx.images import ImageSource, count_images, left_out, read_images
 from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.numbers import check_colours, check_numbers
 from ivit_onnx.quant.exponents import check_softmax_bits
-from ivit_onnx.quant.observers import Method
 from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
+from ivit_onnx.range_methods import Method
 from ivit_onnx.remarks import limits, quality_remarks
 
 __all__ = [
@@ -223,7 +223,7 @@ def export(
         calib_preset: how much is done with the statistics: "fast", "default" or "best" (minutes instead of seconds);
             docs/accuracy.md has what each does.
         calib_method: how 8-bit ranges follow from the statistics: "minmax", "percentile", "mse" or "entropy" (default:
-            that of the preset).
+            the preset's).
         calib_images: at most this many images are used (default 128), or drawn (default 48).
         calib_cache: statistics are read from this file if it exists, and written to it otherwise.
         softmax_bits: fractional bits of attention probabilities, 7, 8 or 15 (default: 15, or those of a published

@@ -17,6 +17,7 @@ from ivit_onnx.cli._output import megabytes, print_json, print_lines, print_pair
 from ivit_onnx.cli._reading import Act, Key, Plain, Pooling, Prefix, WeightsOption
 from ivit_onnx.errors import ExportError
 from ivit_onnx.files import check_output
+from ivit_onnx.range_methods import Method
 
 if TYPE_CHECKING:
     from ivit_onnx.api import ExportReport
@@ -85,8 +86,8 @@ def export(
         ),
     ] = "default",
     calib_method: Annotated[
-        Literal["minmax", "percentile", "mse", "entropy"] | None,
-        typer.Option(help="How 8-bit ranges follow from what the images showed.  \\[default: that of the preset]"),
+        Method | None,
+        typer.Option(help="How 8-bit ranges follow from what the images showed.  \\[default: the preset's]"),
     ] = None,
     calib_images: Annotated[
         int | None,
