@@ -45,7 +45,7 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
     if not model.graph.node:
         raise ModelError(f"{path} is not an ONNX model, or an empty one")
     if not _is_text(model):
-        raise ModelError(f"{path} is damaged: it has names that are no text")
+        raise ModelError(f"{path} is damaged: it has names that are not valid UTF-8")
     check_calls(model)
     check_external_data(model, Path(path).parent)
     for nodes in (model.graph.node, *(function.node for function in model.functions)):

@@ -127,7 +127,7 @@ def export(
         int | None,
         typer.Option(
             **number("num_heads"),
-            help="Attention heads, when the file cannot tell.  \\[default: one for 64 channels]",
+            help="Attention heads, where the file does not determine them.  \\[default: one for 64 channels]",
         ),
     ] = None,
     img_size: Annotated[
@@ -145,13 +145,11 @@ def export(
     prefix: Prefix = None,
     mean: Annotated[
         str | None,
-        typer.Option(
-            metavar="R,G,B", help="Mean of pixels in 0..1 in training.  \\[default: that of the architecture]"
-        ),
+        typer.Option(metavar="R,G,B", help="Mean of pixels in 0..1 in training.  \\[default: the architecture's]"),
     ] = None,
     std: Annotated[
         str | None,
-        typer.Option(metavar="R,G,B", help="Standard deviation of the same.  \\[default: that of the architecture]"),
+        typer.Option(metavar="R,G,B", help="Standard deviation of the same.  \\[default: the architecture's]"),
     ] = None,
     flat: Annotated[
         bool,
@@ -165,14 +163,14 @@ def export(
             "--list-models",
             callback=_list_models,
             is_eager=True,
-            help="Print the names that --arch takes and end; one a line when the output is not a terminal.",
+            help="Print the names that --arch takes and end; one per line when the output is not a terminal.",
         ),
     ] = False,
 ) -> None:
     """Turn a vision transformer checkpoint into one ONNX file that computes with integers only.
 
     Example images show the range of each activation of a floating-point checkpoint. Where none are given, the command
-    draws some. A checkpoint of the published I-ViT code has the ranges already.
+    draws some. A checkpoint of the reference I-ViT code has the ranges already.
 
     Examples:
 

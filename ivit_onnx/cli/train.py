@@ -69,7 +69,9 @@ def train(
     num_heads: Annotated[
         int | None,
         typer.Option(
-            **number("num_heads"), help="Attention heads, where the file does not tell.", rich_help_panel=_START
+            **number("num_heads"),
+            help="Attention heads, where the file does not determine them.",
+            rich_help_panel=_START,
         ),
     ] = None,
     img_size: Annotated[

@@ -84,7 +84,7 @@ def layers_called(twin: Twin, image: Tensor) -> dict[str, QuantModule]:
 
 
 def take_published_widths(layers: Iterable[QuantModule]) -> None:
-    """Give 8 bits to the points that the weights of the published I-ViT code have 8 bits at, where twins have 16."""
+    """Give 8 bits to the points that the weights of the reference I-ViT code have 8 bits at, where twins have 16."""
     for layer in layers:
         if layer.published and isinstance(layer, PatchEmbedNorm | PatchMerge):
             point = layer.projection if isinstance(layer, PatchEmbedNorm) else layer.output
