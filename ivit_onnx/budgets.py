@@ -18,6 +18,7 @@ __all__ = [
     "DEPTH",
     "FIELDS",
     "IMAGE_BYTES",
+    "INPUT_ELEMENTS",
     "INPUT_PIXELS",
     "INSTRUCTIONS",
     "LITERAL_BYTES",
@@ -78,6 +79,8 @@ IMAGE_BYTES = Budget(1 << 30, "bytes in an image file", "make the image smaller"
 PIXELS = Budget(178_956_970, "pixels", "make the image smaller")
 #: Of the images that a network takes: there are several at a time, as float32.
 INPUT_PIXELS = Budget(1 << 24, "pixels in the images of a network", "choose another --img-size, or export again")
+#: Of an input of a graph whose batch is a number: sessions may make constants that are as large as the batch.
+INPUT_ELEMENTS = Budget(1 << 29, "elements of an input", "export the model again, which leaves the batch free")
 #: Elements of the attention scores of one block for one image.
 SCORES = Budget(1 << 30, "attention scores in a block", "choose a smaller --img-size")
 CLASSES = Budget(1 << 20, "classes", "number the classes from 0 without gaps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError, Message
 
-from ivit_onnx.budgets import FIELDS, MODEL_BYTES
+from ivit_onnx.budgets import FIELDS, INPUT_ELEMENTS, MODEL_BYTES
 from ivit_onnx.errors import ModelError
 from ivit_onnx.external_data import check_external_data
 from ivit_onnx.function_calls import check_calls
@@ -47,6 +48,9 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
     if not _is_text(model):
         raise ModelError(f"{path} is damaged: it has names that are not valid UTF-8")
     check_calls(model)
+    for source in model.graph.input:
+        dims = [dim.dim_value for dim in source.type.tensor_type.shape.dim if dim.dim_value > 0]
+        INPUT_ELEMENTS.check(math.prod(dims), f"input {source.name[:200]!r}", ModelError)
     check_external_data(model, Path(path).parent)
     for nodes in (model.graph.node, *(function.node for function in model.functions)):
         for node in _with_inner(nodes):

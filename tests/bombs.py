@@ -118,6 +118,15 @@ def dictionaries_in_an_archive(path: Path) -> str:
     return "more content than fits in the file"
 
 
+def dictionaries_with_a_wrong_checksum(path: Path) -> str:
+    """Which some readers of archives look at, and others do not."""
+    dictionaries_in_an_archive(path)
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\x01\x02", 0, content.rindex(b"PK\x01\x02")) + 16] ^= 1
+    path.write_bytes(content)
+    return "is damaged or truncated"
+
+
 def dictionaries_before_archives(path: Path) -> str:
     path.write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({}, 2))
     with path.open("ab") as file:
@@ -197,6 +206,7 @@ CHECKPOINTS: dict[str, Bomb] = {
     "many.npz": npz_of_many,
     "zeros.pth": torch_of_zeros,
     "dictionaries.pth": dictionaries_in_an_archive,
+    "checksum.pth": dictionaries_with_a_wrong_checksum,
     "legacy.pth": dictionaries_before_archives,
     "states.pth": states_in_an_archive,
     "bytearray.pth": a_bytearray_in_an_archive,

@@ -274,6 +274,21 @@ def doubling(levels: int, first: str) -> onnx.ModelProto:
     return helper.make_model(graph, functions=functions, opset_imports=imports, ir_version=10)
 
 
+def test_a_batch_of_millions(tmp_path: Path) -> None:
+    """A few bytes of a file; ONNX Runtime makes constants as large as the batch when it loads the model."""
+    path = tmp_path / "model.onnx"
+    model = doubling(3, "")
+    shape = model.graph.input[0].type.tensor_type.shape
+    shape.dim.add().dim_value = 1 << 20
+    shape.dim.add().dim_value = 512
+    onnx.save(model, path)
+    load_graph(path)
+    shape.dim[-1].dim_value = 513
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match="expected at most 536,870,912 elements of an input, found 537,919,488"):
+        load_graph(path)
+
+
 def test_functions_that_expand_without_end(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(doubling(3, ""), path)

@@ -15,14 +15,14 @@ class HeadScales {
  public:
   static constexpr int64_t blocks(int64_t head_dim) { return divide_up(head_dim, LaneScales::kLanes); }
 
-  // `context_scale` counts from the head's first channel; `memory` takes as many elements as there are blocks, lanes in
-  // `order`, see LaneScales.
-  HeadScales(const Dyadic& score_scale, const Dyadic& context_scale, int64_t head_dim, const uint8_t* order,
-             LaneScales* memory)
-      : score(score_scale), context(memory), head_dim_(head_dim) {
-    for (int64_t b = 0; b < blocks(head_dim); ++b) {
+  // `Kind` is Attention or WindowAttention; `memory` takes as many elements as there are blocks, lanes in `order`, see
+  // LaneScales.
+  template <class Kind>
+  HeadScales(const Kind& attention, int64_t head, const uint8_t* order, LaneScales* memory)
+      : score(attention.score_scale), context(memory), head_dim_(attention.head_dim) {
+    for (int64_t b = 0; b < blocks(head_dim_); ++b) {
       const int64_t channel = b * LaneScales::kLanes;
-      memory[b].assign(context_scale.from(channel), head_dim - channel, order);
+      memory[b].assign(attention.context_scale.from(head * head_dim_ + channel), head_dim_ - channel, order);
       context_pre_shift_ = std::max(context_pre_shift_, memory[b].largest_pre_shift);
     }
   }

@@ -46,7 +46,7 @@ WindowSoftmax::WindowSoftmax(const Softmax& softmax) : Softmax(softmax) {
 }
 
 void int_window_attention(const Parallel& parallel, const int8_t* qkv, const WindowAttention& attention, int8_t* y) {
-  const WindowAttentionKernel kernel = active_variant().window_attention;
+  WindowAttentionKernel* const kernel = active_variant().window_attention;
   const WindowGrid& grid = attention.grid;
   const int64_t channels = attention.heads * attention.head_dim;
   const int64_t places = grid.area();

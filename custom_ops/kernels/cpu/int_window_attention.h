@@ -71,12 +71,12 @@ struct Window {
   const int8_t* const* qkv;
   // Where the context of each place goes; null for padding.
   int8_t* const* y;
-  // The region of each place; null if they are all the same.
+  // The region of each place; null if they are all the same. Up to 64 bytes past the end may be read.
   const uint8_t* regions;
 };
 
 // One head of one window.
-using WindowAttentionKernel = void (*)(const Window& window, const WindowAttention& attention, int64_t head);
+using WindowAttentionKernel = void(const Window& window, const WindowAttention& attention, int64_t head);
 
 // qkv is [images, tokens, 3, heads, head_dim], y [images, tokens, heads, head_dim].
 void int_window_attention(const Parallel& parallel, const int8_t* qkv, const WindowAttention& attention, int8_t* y);

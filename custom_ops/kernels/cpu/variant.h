@@ -7,28 +7,21 @@
 
 namespace ivit::cpu {
 
-// Every row computes the same integers. What a row does not set is the kernel in plain C++.
+// A row. What it does not set is the kernel in plain C++.
 struct Variant {
-  Variant(const char* variant_name, bool (*is_supported)(), double (*measure_peak)(double seconds))
+  Variant(const char* variant_name, bool (*is_supported)(), Peak* measure_peak)
       : name(variant_name), supported(is_supported), peak(measure_peak) {}
 
   const char* name;
   bool (*supported)();
-  // Multiply-adds of 8-bit integers per second, in units of 10^9, that one thread does without touching memory.
-  double (*peak)(double seconds);
+  Peak* peak;
   MatmulKernel matmul = generic::kMatmul;
-  // ShiftGELU and its requantisation of whole rows, in place.
-  void (*gelu)(int8_t* x, int64_t rows, int64_t channels, const GeluTable& table) = generic::gelu_rows;
   AttentionKernel attention = generic::kAttention;
-  WindowAttentionKernel window_attention = generic::attend_window;
-  // IntLayerNorm of whole rows.
-  void (*layer_norm)(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine,
-                     int8_t* y) = generic::layer_norm_rows;
-  // The same, clamped to int16; in place is fine.
-  void (*layer_norm16)(const int16_t* x, int64_t rows, int64_t channels, const Affine& affine,
-                       int16_t* y) = generic::layer_norm16_rows;
-  // y[i] = table[x[i]] for a table of 256 bytes; in place is fine.
-  void (*look_up)(const uint8_t* x, int64_t count, const int8_t* table, int8_t* y) = generic::look_up;
+  WindowAttentionKernel* window_attention = generic::attend_window;
+  GeluRows* gelu = generic::gelu_rows;
+  LayerNormRows* layer_norm = generic::layer_norm_rows;
+  LayerNorm16Rows* layer_norm16 = generic::layer_norm16_rows;
+  LookUp* look_up = generic::look_up;
 };
 
 // The variants that this machine can run, fastest first.

@@ -61,7 +61,7 @@ void attend(const Tokens& tokens, const HeadScales& scales, int64_t first, int64
     for (int64_t r = 0; r < rows; ++r) {
       const int32_t* row = sums.get() + r * sums_stride;
       for (int64_t t = 0; t < count; t += kTileColumns) {
-        const __m256i packed = pack({score_scale(load(row + t)), score_scale(load(row + t + 8))});
+        const __m256i packed = pack({score_scale.requantize(load(row + t)), score_scale.requantize(load(row + t + 8))});
         _mm_storeu_si128(reinterpret_cast<__m128i*>(scores.get() + t), pack_bytes(packed));
       }
       softmax(query + r, scores.get(), probabilities.get() + r * probability_bytes);
@@ -77,7 +77,7 @@ void attend(const Tokens& tokens, const HeadScales& scales, int64_t first, int64
       const int32_t* row = sums.get() + r * sums_stride;
       for (int64_t d = 0; d < dim; d += kTileColumns) {
         const ChannelScales scale(scales.context[d / kTileColumns]);
-        const __m256i packed = pack({scale(load(row + d), 0), scale(load(row + d + 8), 8)});
+        const __m256i packed = pack({scale.requantize(load(row + d), 0), scale.requantize(load(row + d + 8), 8)});
         store16(context + d, pack_bytes(packed), dim - d);
       }
     }
@@ -88,8 +88,7 @@ template <class Operands, class Values>
 void image_head(const int8_t* qkv, const Attention& attention, int64_t head, int64_t first, int64_t last, int8_t* y) {
   const ImageTokens tokens(qkv, attention, head, y);
   const AlignedArray<LaneScales> memory(HeadScales::blocks(tokens.head_dim));
-  const HeadScales scales(attention.score_scale, attention.context_scale.from(head * tokens.head_dim), tokens.head_dim,
-                          kTileOrder, memory.get());
+  const HeadScales scales(attention, head, kTileOrder, memory.get());
   if (!scales.fit(tokens.count, attention.softmax)) {
     return generic::kAttention.compute(qkv, attention, head, first, last, y);
   }
@@ -103,8 +102,7 @@ template <class Operands, class Values>
 void window_head(const Window& window, const WindowAttention& attention, int64_t head) {
   const WindowTokens tokens(window, attention, head);
   const AlignedArray<LaneScales> memory(HeadScales::blocks(tokens.head_dim));
-  const HeadScales scales(attention.score_scale, attention.context_scale.from(head * tokens.head_dim), tokens.head_dim,
-                          kTileOrder, memory.get());
+  const HeadScales scales(attention, head, kTileOrder, memory.get());
   if (!scales.fit(tokens.count, attention.softmax)) return generic::attend_window(window, attention, head);
   const RowSoftmax softmax(attention.softmax, tokens.count);
   const uint8_t* regions = window.regions;

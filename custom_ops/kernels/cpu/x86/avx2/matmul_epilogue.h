@@ -22,8 +22,8 @@ struct Panel {
       : bias(linear.bias.get() + panel * kTileColumns), scales(linear, panel * kTileColumns) {}
 
   Pair requantize(const int32_t* sums) const {
-    return {scales(_mm256_add_epi32(load(sums), load(bias)), 0),
-            scales(_mm256_add_epi32(load(sums + 8), load(bias + 8)), 8)};
+    return {scales.requantize(_mm256_add_epi32(load(sums), load(bias)), 0),
+            scales.requantize(_mm256_add_epi32(load(sums + 8), load(bias + 8)), 8)};
   }
 
   const int32_t* bias;
@@ -58,7 +58,8 @@ struct RowStage<Saturate<Out>> {
 // The branch as int16, scaled: still in the order of the panel.
 inline Pair scaled_branch(const Panel& panel, const int32_t* sums, const UniformScale& scale) {
   const Pair branch = panel.requantize(sums);
-  return {scale(clamp(branch.low, INT16_MIN, INT16_MAX)), scale(clamp(branch.high, INT16_MIN, INT16_MAX))};
+  return {scale.requantize(clamp(branch.low, INT16_MIN, INT16_MAX)),
+          scale.requantize(clamp(branch.high, INT16_MIN, INT16_MAX))};
 }
 
 template <>
@@ -73,7 +74,7 @@ struct RowStage<AddResidual> {
     // Unpacking inside 128-bit lanes gives the order of the panel.
     const __m256i low = _mm256_srai_epi32(_mm256_unpacklo_epi16(values, values), 16);
     const __m256i high = _mm256_srai_epi32(_mm256_unpackhi_epi16(values, values), 16);
-    store(y, pack(add(branch, {residual_scale(low), residual_scale(high)})));
+    store(y, pack(add(branch, {residual_scale.requantize(low), residual_scale.requantize(high)})));
   }
 
   UniformScale branch_scale;

@@ -21,22 +21,23 @@ bool supports_avxvnni() {
 extern const Variant kAvx2 = [] {
   Variant row("avx2", supports_avx2, avx2::peak);
   row.matmul = avx2::kMatmul;
-  row.gelu = avx2::gelu_rows;
   row.attention = avx2::kAttention;
   row.window_attention = avx2::attend_window;
+  row.gelu = avx2::gelu_rows;
   row.layer_norm = avx2::layer_norm_rows;
   row.look_up = avx2::look_up;
   return row;
 }();
 
+// The same with products of bytes.
 extern const Variant kAvxVnni = [] {
-  Variant row("avxvnni", supports_avxvnni, avx2::peak_vnni);
+  Variant row = kAvx2;
+  row.name = "avxvnni";
+  row.supported = supports_avxvnni;
+  row.peak = avx2::peak_vnni;
   row.matmul = avx2::kMatmulVnni;
-  row.gelu = avx2::gelu_rows;
   row.attention = avx2::kAttentionVnni;
   row.window_attention = avx2::attend_window_vnni;
-  row.layer_norm = avx2::layer_norm_rows;
-  row.look_up = avx2::look_up;
   return row;
 }();
 

@@ -97,7 +97,7 @@ struct ChannelScales {
         post_shift(linear.post_shift.get() + column) {}
 
   // Lanes at, at + 1, .. at + 7.
-  __m256i operator()(__m256i values, int64_t at) const {
+  __m256i requantize(__m256i values, int64_t at) const {
     const __m256i shifted = _mm256_sllv_epi32(values, load(pre_shift + at));
     const __m256i high = multiply_high(shifted, load(multiplier + at), load(multiplier_odd + at));
     return _mm256_srav_epi32(_mm256_add_epi32(high, load(rounding + at)), load(post_shift + at));
@@ -118,7 +118,7 @@ struct UniformScale {
         pre_shift(_mm_cvtsi32_si128(scale.pre_shift)),
         post_shift(_mm_cvtsi32_si128(scale.post_shift)) {}
 
-  __m256i operator()(__m256i values) const {
+  __m256i requantize(__m256i values) const {
     const __m256i high = multiply_high(_mm256_sll_epi32(values, pre_shift), multiplier, multiplier);
     return _mm256_sra_epi32(_mm256_add_epi32(high, rounding), post_shift);
   }

@@ -159,8 +159,7 @@ void attend(const int8_t* qkv, const Attention& attention, int64_t head, int64_t
   thread_local SpanMemory memory;
   const ImageTokens tokens(qkv, attention, head, y);
   Head worker(tokens, attention.softmax, memory);
-  const HeadScales scales(attention.score_scale, attention.context_scale.from(head * tokens.head_dim), tokens.head_dim,
-                          nullptr, worker.scale_memory());
+  const HeadScales scales(attention, head, nullptr, worker.scale_memory());
   if (!scales.fit(tokens.count, attention.softmax)) {
     return generic::kAttention.compute(qkv, attention, head, first, last, y);
   }

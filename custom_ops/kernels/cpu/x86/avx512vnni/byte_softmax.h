@@ -72,7 +72,7 @@ class ByteSoftmax {
     const int64_t last = row_stride_ - kChunk;
     __m512i bytes = _mm512_mask_loadu_epi8(_mm512_set1_epi8(INT8_MIN), last_chunk_, scores + last);
     for (int64_t token = 0; token < last; token += kChunk) bytes = _mm512_max_epi8(bytes, load(scores + token));
-    return _mm512_broadcastb_epi8(max_bytes(bytes));
+    return _mm512_broadcastb_epi8(max_byte(bytes));
   }
 
   // Scores become distances from their row's maximum; the factors are numerator / (sum of the exponentials). If no

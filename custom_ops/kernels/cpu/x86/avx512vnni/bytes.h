@@ -35,7 +35,7 @@ inline __mmask64 first_bytes(int64_t count) {
 }
 
 // The largest of 64 signed bytes, in byte 0.
-inline __m128i max_bytes(__m512i bytes) {
+inline __m128i max_byte(__m512i bytes) {
   const __m256i half = _mm256_max_epi8(_mm512_castsi512_si256(bytes), _mm512_extracti64x4_epi64(bytes, 1));
   const __m128i quarter = _mm_max_epi8(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
   // 127 - x is unsigned, and there is an instruction for the smallest of eight unsigned 16-bit numbers.

@@ -25,7 +25,7 @@ int8_t row_max(const int8_t* values, int64_t channels) {
   for (; c < channels; c += 64) {
     even = _mm512_max_epi8(even, _mm512_mask_loadu_epi8(lowest, first_bytes(channels - c), values + c));
   }
-  return static_cast<int8_t>(_mm_cvtsi128_si32(max_bytes(_mm512_max_epi8(even, odd))));
+  return static_cast<int8_t>(_mm_cvtsi128_si32(max_byte(_mm512_max_epi8(even, odd))));
 }
 
 }  // namespace

@@ -17,9 +17,9 @@ bool supported() {
 extern const Variant kAvx512Vnni = [] {
   Variant row("avx512vnni", supported, avx512vnni::peak);
   row.matmul = avx512vnni::kMatmul;
-  row.gelu = avx512vnni::gelu_rows;
   row.attention = avx512vnni::kAttention;
   row.window_attention = avx512vnni::attend_window;
+  row.gelu = avx512vnni::gelu_rows;
   row.layer_norm = avx512vnni::layer_norm_rows;
   row.layer_norm16 = avx512vnni::layer_norm16_rows;
   row.look_up = avx512vnni::look_up;

@@ -126,7 +126,7 @@ class Head {
         const __mmask64 visible = kMixed ? same_region(row, key) : key == last ? last_chunk_ : ~__mmask64{0};
         largest = _mm512_mask_max_epi8(largest, visible, largest, bytes);
       }
-      _mm_storeu_si16(steps_.sums + row, max_bytes(largest));
+      _mm_storeu_si16(steps_.sums + row, max_byte(largest));
     }
     const WindowSoftmax& softmax = attention_.softmax;
     const ByteTable planes[4] = {ByteTable(softmax.bytes[0]), ByteTable(softmax.bytes[1]), ByteTable(softmax.bytes[2]),
@@ -248,7 +248,7 @@ void attend_window(const Window& window, const WindowAttention& attention, int64
   const int64_t places = attention.grid.area();
   if (dim <= kMostDim && attention.placed.narrow() && attention.softmax.sums_fit(places)) {
     LaneScales memory[kMostDim / kLanes];
-    const HeadScales scales(attention.score_scale, attention.context_scale.from(head * dim), dim, nullptr, memory);
+    const HeadScales scales(attention, head, nullptr, memory);
     if (scales.fit(places, attention.softmax)) return Head(window, attention, head).attend(scales);
   }
   generic::attend_window(window, attention, head);
