@@ -36,8 +36,8 @@ from ivit_onnx.images import ImageSource, count_images, left_out, read_images
 from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.numbers import check_colours, check_numbers
 from ivit_onnx.quant.exponents import check_softmax_bits
+from ivit_onnx.quant.observers import Method
 from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
-from ivit_onnx.range_methods import Method
 from ivit_onnx.remarks import limits, quality_remarks
 
 __all__ = [

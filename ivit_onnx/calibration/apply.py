@@ -25,9 +25,8 @@ from ivit_onnx.calibration.weights import clip_codes
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
 from ivit_onnx.quant.modules import MlpAdd
-from ivit_onnx.quant.observers import Histogram
+from ivit_onnx.quant.observers import METHODS, Histogram, Method
 from ivit_onnx.quant.statistics import Channels
-from ivit_onnx.range_methods import METHODS, Method
 
 __all__ = ["apply_calibration"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from ivit_onnx.errors import CalibrationError
-from ivit_onnx.range_methods import METHODS, Method
+from ivit_onnx.quant.observers import METHODS, Method
 
 __all__ = ["PRESETS", "RECIPES", "Preset", "Recipe", "recipe"]
 

@@ -22,11 +22,11 @@ __all__ = ["QuantModule", "ResidualMixin", "WeightedModule"]
 class QuantModule(Step):
     """Base: integer mode runs the lowered operator, the other modes run `simulate`."""
 
-    #: True for the weights of the reference I-ViT code: its definitions, where others would be more accurate.
+    #: True for the weights of the published I-ViT code: its definitions, where others would be more accurate.
     published = False
     #: How softmax and GELU are computed.
     nonlinear: Nonlinear = "ivit"
-    #: n of a shift exponential in the reference I-ViT code.
+    #: n of a shift exponential in the published I-ViT code.
     published_n: int | None = None
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ Every module works in three modes:
   take their exact integer result in the forward pass and the gradient of the real function in the backward pass.
 * floating point: `quantized = False`; the original network, through which observers see its activations.
 
-Scales are float32 and combined in the order of the reference I-ViT code, so that its checkpoints give its integers.
+Scales are float32 and combined in the order of the published I-ViT code, so that its checkpoints give its integers.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from ivit_onnx.datasets import ClassOrder
 from ivit_onnx.errors import OptionError, TrainingError
 from ivit_onnx.numbers import RANGES, check_colours, check_number
 from ivit_onnx.quant.exponents import check_softmax_bits
+from ivit_onnx.quant.observers import Method
 from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
-from ivit_onnx.range_methods import Method
 
 __all__ = ["DISTILLATIONS", "SCALES", "Distillation", "Options", "Scales"]
 
