@@ -1,4 +1,4 @@
-"""The floating-point network that the peers run: timm's own classes, for any architecture of an exported model."""
+"""The floating-point network that the baselines run: timm's own classes, for any architecture of an exported model."""
 
 from __future__ import annotations
 

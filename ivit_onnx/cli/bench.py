@@ -193,7 +193,7 @@ def bench(
       ivit-bench --kernels
       ivit-bench deit_small.onnx --device cuda --compare --batch 1 8 32 128
     """
-    from ivit_onnx.bench.contestants import choose_peers
+    from ivit_onnx.bench.baselines import choose_baselines
     from ivit_onnx.bench.cuda.measure import measure_cuda_models, measure_cuda_profile, require_device
     from ivit_onnx.bench.measure import measure_kernels, measure_models, measure_profile
     from ivit_onnx.bench.models import default_cache, model_file, named_model
@@ -214,7 +214,7 @@ def bench(
     _check_variants(cpu or [])
     if plot is not None:
         _check_plot(plot)
-    chosen = choose_peers(peers or [], device.value) if compare else []
+    chosen = choose_baselines(peers or [], device.value) if compare else []
     folder = cache or default_cache()
     plan = Plan(rounds, seconds, repeat, (1 if on_gpu else 3) if starts is None else starts, spinning=not no_spinning)
     sizes: list[Size | None] = [*img_size] if img_size else [None]
