@@ -9,8 +9,6 @@ from ivit_onnx.calibration.statistics import DEAD_LEAVES
 from ivit_onnx.checkpoints import Checkpoint
 from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.quant.exponents import gelu_limit
-from ivit_onnx.quant.modules import Attention, MlpAdd
-from ivit_onnx.quant.swin import WindowAttention
 from ivit_onnx.quant.tables import Nonlinear
 
 __all__ = ["limits", "quality_remarks"]
@@ -23,22 +21,22 @@ _MOST_ACCURATE_BITS = 15
 def limits(model: Twin, calibration: Calibration | None = None) -> list[str]:
     """Warnings about ranges that Shiftmax and ShiftGELU of a calibrated twin cannot represent, by layer."""
     found: list[str] = []
-    for module in model.modules() if model.nonlinear == "ivit" else ():
-        if isinstance(module, Attention | WindowAttention):
-            n, wanted = module.exponential()["n"], int(module.n)
+    names = {activation: name for name, activation in model.activations().items()}
+    for block in model.named_blocks().values() if model.nonlinear == "ivit" else ():
+        sites = block.sites()
+        for core in (site.core for site in sites.attention):
+            n, wanted = core.exponential()["n"], int(core.n)
             if n != wanted:
                 found.append(
-                    f"{module.path}: n = {n} instead of {wanted}: the exponentials of all tokens would not fit 31 bits"
+                    f"{core.path}: n = {n} instead of {wanted}: the exponentials of all tokens would not fit 31 bits"
                 )
-            point = "score" if isinstance(module, Attention) else "placed"
-            seen = 0.0 if calibration is None else calibration.histograms[f"{module.path}.{point}"].maximum
-            largest = float(getattr(module, point).scale) * 127
+            point = core.scores()[-1]
+            seen = 0.0 if calibration is None else calibration.histograms[names[point]].maximum
+            largest = float(point.scale) * 127
             # Other methods than the largest value clip on purpose.
             if seen > 1.01 * largest and round(largest) >= 127:
-                found.append(
-                    f"{module.path}: Shiftmax clips scores at {largest:.0f}; calibrated values reach {seen:.0f}"
-                )
-        elif isinstance(module, MlpAdd):
+                found.append(f"{core.path}: Shiftmax clips scores at {largest:.0f}; calibrated values reach {seen:.0f}")
+        for module in (site.module for site in sites.mlp):
             largest, limit = float(module.hidden.scale) * module.hidden.levels, gelu_limit(int(module.n))
             if largest > limit:
                 found.append(

@@ -20,7 +20,6 @@ from ivit_onnx.api import export, read_metadata  # noqa: E402
 from ivit_onnx.architectures import KNOWN, Architecture, SwinArchitecture, VitArchitecture  # noqa: E402
 from ivit_onnx.bench import baselines, machine, models, performance_page, tables  # noqa: E402
 from ivit_onnx.bench.kernel_models import kernel_cases, kernel_model  # noqa: E402
-from ivit_onnx.bench.macs import count_macs  # noqa: E402
 from ivit_onnx.bench.network import build_network, float_images, generated_images  # noqa: E402
 from ivit_onnx.bench.products import CALIBRATION_IMAGES, Subject, make, our_product, product_path  # noqa: E402
 from ivit_onnx.bench.profile import layer_of, read_profile, totals  # noqa: E402
@@ -100,14 +99,14 @@ def test_macs_against_a_hand_count() -> None:
     patches = 16 * 3 * 8 * 8 * 48
     attention_layers = tokens * 48 * 144 + tokens * 48 * 48
     feed_forward = 2 * tokens * 48 * 96
-    macs = count_macs(TINY)
+    macs = TINY.macs()
     assert macs.linear == patches + 2 * (attention_layers + feed_forward) + 48 * 7
     assert macs.attention == 2 * 2 * 3 * tokens * tokens * 16
     assert macs.total == macs.linear + macs.attention
 
 
 def test_macs_of_a_swin_against_a_hand_count() -> None:
-    macs = count_macs(TINY_SWIN)
+    macs = TINY_SWIN.macs()
     embed, head = 64 * 3 * 4 * 4 * 16, 32 * 7
     first = 64 * (16 * 48 + 16 * 16 + 2 * 16 * 64)
     merge = 16 * 64 * 32
@@ -128,7 +127,7 @@ def test_macs_of_a_swin_against_a_hand_count() -> None:
     ],
 )
 def test_macs_of_known_models(name: str, gmacs: float) -> None:
-    assert count_macs(KNOWN[name]).total / 1e9 == pytest.approx(gmacs, rel=0.01)
+    assert KNOWN[name].macs().total / 1e9 == pytest.approx(gmacs, rel=0.01)
 
 
 def test_summary_pools_the_rounds() -> None:

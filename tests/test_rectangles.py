@@ -150,21 +150,21 @@ def test_a_square_number_of_patches_is_taken_as_square_and_said(tmp_path: Path) 
 
 def test_a_known_model_needs_no_warning() -> None:
     from ivit_onnx.checkpoints.facts import Facts
-    from ivit_onnx.checkpoints.vit import VIT
+    from ivit_onnx.checkpoints.vit import READER
 
     with torch.device("meta"):
         import timm
 
         plain = timm.create_model("vit_base_patch16_siglip_gap_256").state_dict()
-    assert VIT.read(plain, Facts()).warnings == ()
-    reading = VIT.read(plain, Facts.asked(image_size=Size(128, 512)))
+    assert READER.read(plain, Facts()).warnings == ()
+    reading = READER.read(plain, Facts.asked(image_size=Size(128, 512)))
     assert reading.arch.grid == (8, 32)
     assert reading.arch.name == "vit_custom_patch16_128x512"
     assert any("8 x 32 patches, though vit_base_patch16_siglip_gap_256" in warning for warning in reading.warnings)
-    reading = VIT.read(plain, Facts.asked(name="vit_base_patch16_siglip_gap_256", image_size=Size(128, 512)))
+    reading = READER.read(plain, Facts.asked(name="vit_base_patch16_siglip_gap_256", image_size=Size(128, 512)))
     assert reading.arch.grid == (8, 32)
     assert ["resized to 8 x 32" in warning for warning in reading.warnings] == [True]
-    table = VIT.weights({"pos_embed": torch.randn(1, 256, 8)}, reading.arch, reading.facts)["pos_embed"]
+    table = READER.weights({"pos_embed": torch.randn(1, 256, 8)}, reading.arch, reading.facts)["pos_embed"]
     assert table.shape == (1, 256, 8)
 
 

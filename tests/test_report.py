@@ -29,7 +29,7 @@ from ivit_onnx.report.costs import Costs  # noqa: E402
 from ivit_onnx.report.distributions import Distribution, Error, Span  # noqa: E402
 from ivit_onnx.report.page import page, percent  # noqa: E402
 from ivit_onnx.report.parts import only_layer, only_parts, parts_of  # noqa: E402
-from ivit_onnx.report.taps import layers_called, trunk  # noqa: E402
+from ivit_onnx.report.taps import layers_called  # noqa: E402
 
 Array = np.ndarray[Any, Any]
 Capsys = pytest.CaptureFixture[str]
@@ -214,7 +214,7 @@ def check_costs_against_whole_runs(twin: Twin, x: torch.Tensor) -> None:
     try:
         with torch.inference_mode():
             costs, exact = Costs(twin, [x[:3], x[3:]]), twin(x)
-            assert trunk(twin)[0] is twin.get_submodule("patch_embed")
+            assert twin.stream()[0] is twin.get_submodule("patch_embed")
             for layer in layers_called(twin, x).values():
                 logits, _ = costs.of(layer, only_layer(layer))
                 with only_layer(layer):

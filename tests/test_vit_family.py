@@ -231,13 +231,13 @@ def test_what_shapes_do_not_tell() -> None:
 
 def test_ambiguous_activation_is_a_warning(tmp_path: Path) -> None:
     from ivit_onnx.checkpoints.facts import Facts
-    from ivit_onnx.checkpoints.vit import VIT
+    from ivit_onnx.checkpoints.vit import READER
 
     with torch.device("meta"):
         state_dict = TimmVisionTransformer(img_size=224, patch_size=16, pre_norm=True).state_dict()
-    assert ["--act" in warning for warning in VIT.read(state_dict, Facts()).warnings] == [True]
-    assert VIT.read(state_dict, Facts.asked(act="gelu")).warnings == ()
-    assert VIT.read(state_dict, Facts.asked(name="vit_base_patch16_clip_224")).warnings == ()
+    assert ["--act" in warning for warning in READER.read(state_dict, Facts()).warnings] == [True]
+    assert READER.read(state_dict, Facts.asked(act="gelu")).warnings == ()
+    assert READER.read(state_dict, Facts.asked(name="vit_base_patch16_clip_224")).warnings == ()
 
 
 def test_a_file_for_another_size_than_the_named_model() -> None:

@@ -32,9 +32,8 @@ from ivit_onnx.calibration import apply_calibration
 from ivit_onnx.calibration.presets import RECIPES
 from ivit_onnx.models import Twin
 from ivit_onnx.quant import training
-from ivit_onnx.quant.modules import Attention, LayerNorm, MlpAdd
+from ivit_onnx.quant.modules import AttentionCore, LayerNorm, MlpAdd
 from ivit_onnx.quant.softmax import IntegerSoftmax
-from ivit_onnx.quant.swin import WindowAttention
 from ivit_onnx.quant.tensors import QuantTensor
 
 RECIPE = replace(RECIPES["default"], scale_neurons=False, clip_weights=False, correct_biases=False)
@@ -44,9 +43,9 @@ Change = Callable[[Twin], None]
 def softmax_alone(model: Twin, nonlinear: Any = "ivit", bits: int = 15) -> None:
     """8-bit scores and the softmax of the integers; `bits`: fractional bits of probabilities."""
     for module in model.modules():
-        if isinstance(module, Attention | WindowAttention):
+        if isinstance(module, AttentionCore):
             module.quantized, module.nonlinear, module.softmax_bits = True, nonlinear, bits
-            (module.score if isinstance(module, Attention) else module.placed).quantized = True
+            module.scores()[-1].quantized = True
 
 
 def gelu_alone(model: Twin, nonlinear: Any = "ivit") -> None:
@@ -88,7 +87,7 @@ def weights_and_activations(model: Twin) -> None:
 def softmax_exact(model: Twin) -> None:
     """The exact softmax of 8-bit scores, probabilities not rounded."""
     for module in model.modules():
-        if isinstance(module, Attention | WindowAttention):
+        if isinstance(module, AttentionCore):
             module.softmax = partial(_ExactSoftmax, **vars(module.softmax()))  # type: ignore[method-assign]
 
 

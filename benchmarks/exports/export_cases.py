@@ -9,10 +9,17 @@ import numpy as np
 import torch
 from ivit_onnx.exporters import InputType
 
-from ivit_onnx.architectures import Architecture, Preprocess, SwinArchitecture, VitArchitecture, known_architecture
+from ivit_onnx.architectures import (
+    Architecture,
+    Preprocess,
+    SwinArchitecture,
+    VitArchitecture,
+    family_of,
+    known_architecture,
+)
 from ivit_onnx.architectures.size import Size
 from ivit_onnx.calibration import Preset, apply_calibration, collect_statistics, recipe
-from ivit_onnx.models import SwinTransformer, Twin, VisionTransformer
+from ivit_onnx.models import Twin
 from ivit_onnx.quant.tables import Nonlinear
 
 __all__ = ["CALIBRATED", "EXACT", "FULL_SIZE", "Case", "make_twin"]
@@ -145,8 +152,8 @@ FULL_SIZE: dict[str, Case] = {
 
 def make_twin(case: Case) -> Twin:
     """The calibrated twin of a case, in eval mode."""
-    kind = SwinTransformer if isinstance(case.arch, SwinArchitecture) else VisionTransformer
-    twin = kind(case.arch, Preprocess(case.arch.image_size), case.softmax_bits).eval()  # type: ignore[arg-type]
+    make = family_of(case.arch).load_twin()
+    twin = make(case.arch, Preprocess(case.arch.image_size), case.softmax_bits).eval()
     twin.set_nonlinear(case.nonlinear)
     rng = np.random.default_rng(0)
     with torch.no_grad():

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, ClassVar, Self
 
+from ivit_onnx.architectures.costs import Macs, OperatorShape
 from ivit_onnx.architectures.size import Size
 from ivit_onnx.errors import CheckpointError, IvitError
 
@@ -29,7 +30,7 @@ class Architecture:
     Raises CheckpointError when the numbers do not fit together; the message names the flag to pass.
     """
 
-    #: Name of the family: the key by which twins, graph builders and descriptions in metadata are found.
+    #: Name of the family in descriptions and metadata.
     family: ClassVar[str]
     #: Fields that a checkpoint's shapes do not tell, or that fine-tuning changes.
     free_fields: ClassVar[tuple[str, ...]] = ("name", "classes")
@@ -87,6 +88,14 @@ class Architecture:
 
     def summary(self) -> str:
         """The dimensions in a few words."""
+        raise NotImplementedError
+
+    def macs(self) -> Macs:
+        """The products of matrices for one image; everything else is linear in the activations."""
+        raise NotImplementedError
+
+    def operator_shapes(self) -> list[OperatorShape]:
+        """The operators of the blocks at their shapes, which kernels are timed at."""
         raise NotImplementedError
 
     def traits(self) -> list[str]:

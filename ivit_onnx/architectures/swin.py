@@ -1,17 +1,30 @@
-"""Swin: the record of its dimensions and the table of known timm models."""
+"""Swin: its dimensions, what follows from them, and the table of known timm models. No torch here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ivit_onnx.architectures.base import Architecture
+from ivit_onnx.architectures.costs import (
+    Macs,
+    MlpShape,
+    NormShape,
+    OperatorShape,
+    PatchMergeShape,
+    WindowAttentionShape,
+    linear_shapes,
+)
+from ivit_onnx.architectures.family import Family
 from ivit_onnx.architectures.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from ivit_onnx.architectures.size import Size
 from ivit_onnx.budgets import SCORES
 from ivit_onnx.errors import CheckpointError
 
-__all__ = ["KNOWN", "PREPROCESS", "Stage", "SwinArchitecture"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["FAMILY", "Stage", "SwinArchitecture"]
 
 
 @dataclass(frozen=True)
@@ -108,6 +121,37 @@ class SwinArchitecture(Architecture):
         windows = "-".join(map(str, dict.fromkeys(self.windows)))
         return f"{depths} blocks of width {self.width} to {self.features}, windows of {windows}"
 
+    def macs(self) -> Macs:
+        """Padding around the grid is not counted.
+
+        A block of width C has products a token as in a ViT, but attention only inside windows of T tokens. Merging four
+        tokens takes 4 C * 2 C products.
+        """
+        linear = self.tokens * self.in_channels * self.patch_size**2 * self.width + self.features * self.classes
+        attention = 0
+        for stage in self.stages:
+            tokens, width = stage.tokens, stage.width
+            linear += stage.depth * tokens * (4 + 2 * self.mlp_ratio) * width * width
+            linear += tokens * 2 * width * width if stage.index > 0 else 0
+            attention += stage.depth * 2 * tokens * stage.window**2 * width
+        return Macs(linear, attention)
+
+    def operator_shapes(self) -> list[OperatorShape]:
+        """Those of the second block of each stage, whose windows are shifted, and of the step to the stage."""
+        shapes: list[OperatorShape] = []
+        before = (None, *self.stages)
+        for stage, previous in zip(self.stages, before, strict=False):
+            tokens, width, hidden = stage.tokens, stage.width, self.mlp_ratio * stage.width
+            if previous is not None:
+                shapes.append(PatchMergeShape(previous.width, previous.grid))
+            shapes += linear_shapes(tokens, width, hidden)
+            shapes += [
+                WindowAttentionShape(width, stage.heads, stage.grid, stage.window, stage.shift),
+                MlpShape(tokens, width, hidden),
+                NormShape(tokens, width),
+            ]
+        return shapes
+
 
 def _known(
     name: str, image: int, windows: int | tuple[int, ...], width: int, depths: str, heads: int
@@ -128,8 +172,7 @@ def _known(
     )
 
 
-#: Known timm models by name, with the 1000 classes of ImageNet; a fine-tuned checkpoint may have another number.
-KNOWN: dict[str, SwinArchitecture] = {
+_KNOWN: dict[str, SwinArchitecture] = {
     known.name: known
     for known in (
         _known("swin_tiny_patch4_window7_224", 224, 7, 96, "2-2-6-2", 3),
@@ -144,10 +187,38 @@ KNOWN: dict[str, SwinArchitecture] = {
     )
 }
 
-#: Preprocessing of the known models by name.
-PREPROCESS: dict[str, Preprocess] = {
+_PREPROCESS: dict[str, Preprocess] = {
     name: Preprocess(
         arch.image_size, 1.0 if min(arch.image_size) >= 384 else 0.9, "bicubic", IMAGENET_MEAN, IMAGENET_STD
     )
-    for name, arch in KNOWN.items()
+    for name, arch in _KNOWN.items()
 }
+
+
+def _counterpart(arch: SwinArchitecture) -> torch.nn.Module:
+    """timm's SwinTransformer, with timm's random initialisation."""
+    from timm.models.swin_transformer import SwinTransformer
+
+    network: torch.nn.Module = SwinTransformer(
+        img_size=arch.image_size,
+        patch_size=arch.patch_size,
+        in_chans=arch.in_channels,
+        num_classes=arch.classes,
+        embed_dim=arch.width,
+        depths=arch.depths,
+        num_heads=arch.heads,
+        window_size=[(window, window) for window in arch.windows],  # type: ignore[arg-type]
+        mlp_ratio=arch.mlp_ratio,
+    )
+    return network
+
+
+FAMILY = Family(
+    architecture=SwinArchitecture,
+    reader="ivit_onnx.checkpoints.swin:READER",
+    twin="ivit_onnx.models.swin:SwinTransformer",
+    counterpart=_counterpart,
+    known=_KNOWN,
+    preprocess=_PREPROCESS,
+    timm_modules=("swin_transformer",),
+)

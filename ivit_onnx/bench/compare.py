@@ -12,7 +12,6 @@ from typing import Any
 from ivit_onnx.bench.baselines import Baseline
 from ivit_onnx.bench.client import Worker
 from ivit_onnx.bench.machine import choose_cpus
-from ivit_onnx.bench.macs import count_macs
 from ivit_onnx.bench.models import Model
 from ivit_onnx.bench.products import Subject
 from ivit_onnx.bench.race import Contestant, Plan, Say, export_variants, our_contestants, prepared, race
@@ -45,7 +44,7 @@ def compare(
 
     label = f"{model.label}, batch {batch}, {threads} threads"
     race(contestants, skipped, start, turn, rounds=plan.rounds, label=label, say=say)
-    arch, macs = model.subject.arch, count_macs(model.subject.arch)
+    arch, macs = model.subject.arch, model.subject.arch.macs()
     ours = summarise(contestants[0].rounds).median_ms
     return {
         "model": model.label,

@@ -10,8 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from ivit_onnx.architectures import Architecture, SwinArchitecture, VitArchitecture
-from ivit_onnx.architectures.swin import Stage
+from ivit_onnx.architectures import Architecture
+from ivit_onnx.architectures.costs import (
+    AttentionShape,
+    LinearShape,
+    MlpShape,
+    NormShape,
+    OperatorShape,
+    PatchMergeShape,
+    WindowAttentionShape,
+)
 from ivit_onnx.bench.settings import Settings
 
 __all__ = ["KernelCase", "kernel_cases", "kernel_model"]
@@ -43,35 +51,7 @@ class KernelCase:
 
 def kernel_cases(arch: Architecture, settings: Settings) -> list[Callable[[], KernelCase]]:
     """The operators of a network's blocks at its shapes, made when called since weights are large."""
-    return _CASES[arch.family](arch, settings)
-
-
-def _vit(arch: VitArchitecture, settings: Settings) -> list[Callable[[], KernelCase]]:
-    tokens, width, hidden = arch.tokens, arch.width, arch.mlp_width
-    shapes = dict.fromkeys([(width, 3 * width), (width, width), (width, hidden), (hidden, width)])
-    return [
-        *(lambda k=k, n=n: _linear_case(tokens, k, n) for k, n in shapes),
-        lambda: _attention_case(tokens, width, arch.heads, settings),
-        lambda: _mlp_case(tokens, width, hidden, settings),
-        lambda: _norm_case(tokens, width),
-    ]
-
-
-def _swin(arch: SwinArchitecture, settings: Settings) -> list[Callable[[], KernelCase]]:
-    """The operators of the second block of each stage, whose windows are shifted, and of the step to the stage."""
-    cases: list[Callable[[], KernelCase]] = []
-    for stage in arch.stages:
-        tokens, width, hidden = stage.tokens, stage.width, arch.mlp_ratio * stage.width
-        shapes = dict.fromkeys([(width, 3 * width), (width, width), (width, hidden), (hidden, width)])
-        if stage.index > 0:
-            cases.append(partial(_merge_case, arch.stages[stage.index - 1]))
-        cases += [partial(_linear_case, tokens, k, n) for k, n in shapes]
-        cases += [
-            partial(_window_case, stage, settings),
-            partial(_mlp_case, tokens, width, hidden, settings),
-            partial(_norm_case, tokens, width),
-        ]
-    return cases
+    return [partial(_CASES[type(shape)], shape, settings) for shape in arch.operator_shapes()]
 
 
 def kernel_model(case: KernelCase) -> bytes:
@@ -104,7 +84,9 @@ def kernel_model(case: KernelCase) -> bytes:
     return model
 
 
-def _linear_case(tokens: int, k: int, n: int) -> KernelCase:
+def _linear_case(shape: LinearShape, settings: Settings) -> KernelCase:
+    del settings
+    tokens, k, n = shape.tokens, shape.inputs, shape.outputs
     rng = np.random.default_rng(0)
     constants = _linear(rng, "", k, n, 40)
     return KernelCase(
@@ -117,7 +99,8 @@ def _linear_case(tokens: int, k: int, n: int) -> KernelCase:
     )
 
 
-def _attention_case(tokens: int, width: int, heads: int, settings: Settings) -> KernelCase:
+def _attention_case(shape: AttentionShape, settings: Settings) -> KernelCase:
+    tokens, width, heads = shape.tokens, shape.width, shape.heads
     rng = np.random.default_rng(0)
     softmax = _softmax("Attention", settings)
     score = _dyadic(rng, (), 30 / (74 * 74 * (width / heads) ** 0.5))
@@ -140,15 +123,15 @@ def _attention_case(tokens: int, width: int, heads: int, settings: Settings) -> 
     )
 
 
-def _window_case(stage: Stage, settings: Settings) -> KernelCase:
+def _window_case(shape: WindowAttentionShape, settings: Settings) -> KernelCase:
     rng = np.random.default_rng(0)
     softmax = _softmax("WindowAttention", settings)
-    tokens, width, window = stage.tokens, stage.width, stage.window
-    score = _dyadic(rng, (), 30 / (74 * 74 * (width / stage.heads) ** 0.5))
+    tokens, width, window = shape.grid.area, shape.width, shape.window
+    score = _dyadic(rng, (), 30 / (74 * 74 * (width / shape.heads) ** 0.5))
     placed, context = _dyadic(rng, (), 0.9), _dyadic(rng, (), 0.8 / 2**settings.softmax_bits)
     constants = {
         "padding": _int8(rng, 1, 3 * width)[0, 0],
-        "relative_position": rng.integers(-20, 21, ((2 * window - 1) ** 2, stage.heads)),
+        "relative_position": rng.integers(-20, 21, ((2 * window - 1) ** 2, shape.heads)),
         "score_multiplier": score[0],
         "score_shift": score[1],
         "placed_multiplier": placed[0],
@@ -157,22 +140,23 @@ def _window_case(stage: Stage, settings: Settings) -> KernelCase:
         "context_shift": context[1],
         **softmax.constants,
     }
-    grid = {"height": stage.grid.height, "width": stage.grid.width, "window": window, "shift": stage.shift}
+    grid = {"height": shape.grid.height, "width": shape.grid.width, "window": window, "shift": shape.shift}
     return KernelCase(
         softmax.operator,
-        f"[{tokens},{3 * width}], {stage.heads} heads, windows of {window}, {settings.softmax_bits} bits",
+        f"[{tokens},{3 * width}], {shape.heads} heads, windows of {window}, {settings.softmax_bits} bits",
         2 * tokens * window**2 * width,
         {"qkv": _int8(rng, tokens, 3 * width)},
         constants,
         np.empty((1, tokens, width), np.int8),
-        {"heads": stage.heads, **grid, **softmax.attributes},
+        {"heads": shape.heads, **grid, **softmax.attributes},
     )
 
 
-def _merge_case(stage: Stage) -> KernelCase:
+def _merge_case(shape: PatchMergeShape, settings: Settings) -> KernelCase:
+    del settings
     rng = np.random.default_rng(0)
-    tokens, width = stage.tokens, stage.width
-    merged = prod(-(-side // 2) for side in stage.grid)
+    tokens, width = shape.grid.area, shape.width
+    merged = prod(-(-side // 2) for side in shape.grid)
     multiplier, shift = _dyadic(rng, (4 * width,), 40 * (4 * width) ** 0.5 / 2**30)
     constants = {
         "norm_multiplier": multiplier,
@@ -187,11 +171,12 @@ def _merge_case(stage: Stage) -> KernelCase:
         {"x": _int16(rng, tokens, width)},
         constants,
         np.empty((1, merged, 2 * width), np.int16),
-        {"height": stage.grid.height, "width": stage.grid.width, "bits": 16},
+        {"height": shape.grid.height, "width": shape.grid.width, "bits": 16},
     )
 
 
-def _mlp_case(tokens: int, width: int, hidden: int, settings: Settings) -> KernelCase:
+def _mlp_case(shape: MlpShape, settings: Settings) -> KernelCase:
+    tokens, width, hidden = shape.tokens, shape.width, shape.hidden
     rng = np.random.default_rng(0)
     gelu = _gelu(rng, settings)
     branch, residual = _dyadic(rng, (), 0.2), _dyadic(rng, (), 0.95)
@@ -215,7 +200,9 @@ def _mlp_case(tokens: int, width: int, hidden: int, settings: Settings) -> Kerne
     )
 
 
-def _norm_case(tokens: int, width: int) -> KernelCase:
+def _norm_case(shape: NormShape, settings: Settings) -> KernelCase:
+    del settings
+    tokens, width = shape.tokens, shape.width
     rng = np.random.default_rng(0)
     # The operator's normalised value is about 2^30 / sqrt(C); the shift brings three deviations to 8 bits.
     multiplier, shift = _dyadic(rng, (width,), 40 * width**0.5 / 2**30)
@@ -286,5 +273,12 @@ def _int16(rng: np.random.Generator, tokens: int, width: int) -> Array:
     return np.rint(rng.normal(0, 6000, (1, tokens, width))).clip(-32768, 32767).astype(np.int16)
 
 
-#: The operators of each architecture family.
-_CASES: dict[str, Callable[[Any, Settings], list[Callable[[], KernelCase]]]] = {"vit": _vit, "swin": _swin}
+#: What makes the case of each kind of operator.
+_CASES: dict[type[OperatorShape], Callable[[Any, Settings], KernelCase]] = {
+    LinearShape: _linear_case,
+    AttentionShape: _attention_case,
+    WindowAttentionShape: _window_case,
+    MlpShape: _mlp_case,
+    NormShape: _norm_case,
+    PatchMergeShape: _merge_case,
+}

@@ -12,7 +12,6 @@ from ivit_onnx.bench.client import Worker, WorkerError, ask
 from ivit_onnx.bench.compare import Plan, compare, export_variants
 from ivit_onnx.bench.kernels import compare_kernels
 from ivit_onnx.bench.machine import choose_cpus, machine, versions
-from ivit_onnx.bench.macs import count_macs
 from ivit_onnx.bench.models import Model
 from ivit_onnx.bench.settings import Settings
 from ivit_onnx.errors import IvitError
@@ -77,7 +76,7 @@ def measure_profile(
             except WorkerError as error:
                 raise IvitError(f"{model.label} cannot be profiled: {error}") from None
             case = {"model": model.label, "name": variant.name, "notes": dict(variant.notes)}
-            macs = count_macs(model.subject.arch).total
+            macs = model.subject.arch.macs().total
             result["profiles"].append({**case, "batch": batch, "threads": threads, "macs_per_image": macs, **profile})
     return result
 

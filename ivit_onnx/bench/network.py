@@ -1,13 +1,12 @@
-"""The floating-point network that the baselines run: timm's own classes, for any architecture of an exported model."""
+"""The floating-point network that the baselines run: that of the source library, and images for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ivit_onnx.architectures import Architecture, Size, SizeLike, SwinArchitecture, VitArchitecture
+from ivit_onnx.architectures import Architecture, Size, SizeLike, family_of
 
 if TYPE_CHECKING:
     import torch
@@ -18,65 +17,11 @@ Array = np.ndarray[Any, Any]
 
 
 def build_network(arch: Architecture) -> torch.nn.Module:
-    """timm's network of these dimensions in eval mode, with timm's random initialisation from a fixed seed."""
+    """The source library's network of these dimensions in eval mode, randomly initialised from a fixed seed."""
     import torch
 
     torch.manual_seed(0)
-    return _BUILDERS[arch.family](arch).eval()
-
-
-def _vit(arch: VitArchitecture) -> torch.nn.Module:
-    from functools import partial
-
-    import torch
-    from timm.models.deit import VisionTransformerDistilled
-    from timm.models.vision_transformer import VisionTransformer
-
-    features: dict[str, Any] = {
-        "class_token": arch.class_token,
-        "reg_tokens": arch.reg_tokens,
-        "no_embed_class": arch.no_embed_class,
-        "pre_norm": arch.pre_norm,
-        "global_pool": arch.pool,
-        "fc_norm": arch.fc_norm,
-        "init_values": 1e-5 if arch.layer_scale else None,
-    }
-    kind = VisionTransformerDistilled if arch.distilled else VisionTransformer
-    network: torch.nn.Module = kind(
-        img_size=arch.image_size,
-        patch_size=arch.patch_size,
-        in_chans=arch.in_channels,
-        num_classes=arch.classes,
-        embed_dim=arch.width,
-        depth=arch.depth,
-        num_heads=arch.heads,
-        mlp_ratio=arch.mlp_width / arch.width,
-        act_layer=arch.act,
-        norm_layer=partial(torch.nn.LayerNorm, eps=arch.eps),
-        **({} if arch.distilled else features),
-    )
-    return network
-
-
-def _swin(arch: SwinArchitecture) -> torch.nn.Module:
-    from timm.models.swin_transformer import SwinTransformer
-
-    network: torch.nn.Module = SwinTransformer(
-        img_size=arch.image_size,
-        patch_size=arch.patch_size,
-        in_chans=arch.in_channels,
-        num_classes=arch.classes,
-        embed_dim=arch.width,
-        depths=arch.depths,
-        num_heads=arch.heads,
-        window_size=[(window, window) for window in arch.windows],  # type: ignore[arg-type]
-        mlp_ratio=arch.mlp_ratio,
-    )
-    return network
-
-
-#: How timm builds a network of each architecture family.
-_BUILDERS: dict[str, Callable[[Any], torch.nn.Module]] = {"vit": _vit, "swin": _swin}
+    return family_of(arch).counterpart(arch).eval()
 
 
 def generated_images(count: int, channels: int, size: SizeLike) -> Array:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import ivit_onnx
-from ivit_onnx.architectures import KNOWN, Architecture, VitArchitecture, architecture_from_json
+from ivit_onnx.architectures import KNOWN, Architecture, architecture_from_json
 from ivit_onnx.bench.network import build_network, float_images, generated_images
 from ivit_onnx.bench.settings import Settings
 from ivit_onnx.errors import CheckpointError, IvitError
@@ -202,6 +202,11 @@ def _is_known(arch: Architecture) -> bool:
     return known is not None and replace(known, image_size=arch.image_size, classes=arch.classes) == arch
 
 
+def _untold(arch: Architecture, field: str) -> Any:
+    """A field that the shapes of a checkpoint do not tell; None where they do, or there is no such field."""
+    return getattr(arch, field) if field in arch.free_fields else None
+
+
 def _write_ivit(subject: Subject, source: Path, path: Path, nonlinear: str, softmax_bits: str) -> None:
     from ivit_onnx import api
     from ivit_onnx.quant.tables import nonlinear_named
@@ -215,8 +220,8 @@ def _write_ivit(subject: Subject, source: Path, path: Path, nonlinear: str, soft
         calib_preset="fast",
         softmax_bits=int(softmax_bits),
         nonlinear=nonlinear_named(nonlinear),
-        num_heads=arch.heads if isinstance(arch, VitArchitecture) else None,
-        act=arch.act if isinstance(arch, VitArchitecture) else None,
+        num_heads=_untold(arch, "heads"),
+        act=_untold(arch, "act"),
         img_size=arch.image_size,
     )
 

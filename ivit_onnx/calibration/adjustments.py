@@ -28,9 +28,9 @@ import torch
 from torch import Tensor
 
 from ivit_onnx.budgets import inflated
-from ivit_onnx.calibration.sites import LinearSite, MlpSite, attention_sites, linear_sites, mlp_sites
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
+from ivit_onnx.quant.sites import LinearSite, MlpSite
 
 __all__ = [
     "Adjustments",
@@ -192,20 +192,20 @@ def replay(model: Twin, adjustments: Mapping[str, Array], integers: Mapping[str,
     """
     todo = dict(adjustments)
     try:
-        for attention in attention_sites(model):
+        for attention in model.sites().attention:
             if (means := todo.pop(f"{attention.qkv.name}.center", None)) is not None:
                 center(attention.qkv, means)
             if (codes := todo.pop(f"{attention.qkv.name}.balance", None)) is not None:
                 balance(attention.qkv, attention.proj, codes)
-        for site in linear_sites(model):
+        for site in model.sites().linear:
             if site.norm_name and (shifts := todo.pop(f"{site.norm_name}.shift", None)) is not None:
                 shift(site, shifts)
             if site.norm_name and (codes := todo.pop(f"{site.norm_name}.smoothing", None)) is not None:
                 smooth(site, codes)
-        for mlp in mlp_sites(model):
+        for mlp in model.sites().mlp:
             if (codes := todo.pop(f"{mlp.name}.neurons", None)) is not None:
                 scale_neurons(mlp, codes)
-        for site in linear_sites(model):
+        for site in model.sites().linear:
             for kind, change in (("clip", clip), ("rounding", round_weights), ("correction", correct)):
                 if (array := todo.pop(f"{site.name}.{kind}", None)) is not None:
                     if kind == "rounding" and array.size == 0:

@@ -16,9 +16,8 @@ from ivit_onnx.calibration.neurons import neuron_codes
 from ivit_onnx.calibration.presets import Recipe
 from ivit_onnx.calibration.reconstruction import reconstruct
 from ivit_onnx.calibration.references import References
-from ivit_onnx.calibration.scores import COARSE, score_points, score_range
+from ivit_onnx.calibration.scores import COARSE, score_range
 from ivit_onnx.calibration.shapes import check_shapes
-from ivit_onnx.calibration.sites import attention_sites, linear_sites, mlp_sites
 from ivit_onnx.calibration.smoothing import balance_codes, shifts, smoothing_codes
 from ivit_onnx.calibration.statistics import Calibration
 from ivit_onnx.calibration.weights import clip_codes
@@ -102,7 +101,7 @@ def _preserving(
     model: Twin, recipe: Recipe, calibration: Calibration, seen: dict[str, _Seen], made: Adjustments
 ) -> None:
     """The adjustments that do not change the function of the network."""
-    for attention in attention_sites(model):
+    for attention in model.sites().attention:
         name = attention.qkv.name
         if name in calibration.centers:
             made[f"{name}.center"] = calibration.centers[name]
@@ -115,7 +114,7 @@ def _preserving(
             queries, values = (adjust.decode_factors(row).astype(np.float64) for row in codes)
             seen[f"{name}.output"].divide(np.concatenate([queries, 1 / queries, values]))
             seen[attention.proj.source].divide(values)
-    for site in linear_sites(model):
+    for site in model.sites().linear:
         channels = seen[site.source].channels
         if site.norm is None or channels is None:
             continue
@@ -146,23 +145,24 @@ def _ranges(model: Twin, recipe: Recipe, references: References | None, seen: di
         else:
             activation.set_range(statistics.histogram.range(recipe.method, activation.levels))
     if recipe.zero_points:
-        for name, module in model.named_modules():
-            if isinstance(module, MlpAdd) and module.nonlinear == "table":
-                _one_sided(module, seen[f"{name}.hidden"].histogram, seen[f"{name}.activated"].histogram)
+        for mlp in model.sites().mlp:
+            if mlp.module.nonlinear == "table":
+                _one_sided(mlp.module, seen[f"{mlp.name}.hidden"].histogram, seen[f"{mlp.name}.activated"].histogram)
     # Tables have the exact functions at any scale.
-    for attention in attention_sites(model):
-        point = score_points(attention.core)[-1]
+    for attention in model.sites().attention:
+        point = attention.core.scores()[-1]
         largest = float(point.scale) * point.levels
-        if references is not None and attention.core_name in references.attention:
+        if references is not None and attention.core.path in references.attention:
             outgoing = attention.proj.weight.detach().square().sum(0)
-            largest = score_range(attention.core, references.attention[attention.core_name], largest, outgoing)
+            largest = score_range(attention.core, references.attention[attention.core.path], largest, outgoing)
         by_shifts = recipe.fit_exponentials and attention.core.nonlinear == "ivit"
         if by_shifts and (scale := fit_softmax(largest)) is not None:
             point.set_scale(float(scale))
     model.choose_exponents()
-    for name, module in model.named_modules() if recipe.fit_exponentials else ():
-        if isinstance(module, MlpAdd) and module.nonlinear == "ivit":
-            rows, largest = seen[f"{name}.hidden"].rows, seen[f"{name}.hidden"].histogram.maximum
+    for mlp in model.sites().mlp if recipe.fit_exponentials else ():
+        module, hidden = mlp.module, seen[f"{mlp.name}.hidden"]
+        if module.nonlinear == "ivit":
+            rows, largest = hidden.rows, hidden.histogram.maximum
             if rows is not None and (found := fit_gelu(rows, largest, module.act)) is not None:
                 module.hidden.set_scale(float(found[0]))
                 module.n.fill_(found[1])
@@ -190,15 +190,15 @@ def _references(model: Twin, recipe: Recipe, calibration: Calibration, seen: dic
         images = images[:: -(-len(images) // count) or 1]
     names = {activation: name for name, activation in model.activations().items()}
     coarse = []
-    for attention in attention_sites(model) if recipe.clip_scores else ():
-        point = score_points(attention.core)[-1]
+    for attention in model.sites().attention if recipe.clip_scores else ():
+        point = attention.core.scores()[-1]
         if seen[names[point]].histogram.maximum > COARSE * point.levels:
-            coarse.append(attention.core_name)
+            coarse.append(attention.core.path)
     return References.collect(model, images, with_blocks=recipe.reconstruction_steps > 0, attention=coarse)
 
 
 def _scale_neurons(model: Twin, seen: dict[str, _Seen], references: References | None, made: Adjustments) -> None:
-    for mlp in mlp_sites(model):
+    for mlp in model.sites().mlp:
         hidden, activated = seen[f"{mlp.name}.hidden"], seen[f"{mlp.name}.activated"]
         if hidden.channels is None or hidden.rows is None or activated.channels is None:
             continue
@@ -219,7 +219,7 @@ def _weights(
     model: Twin, recipe: Recipe, references: References | None, seen: dict[str, _Seen], made: Adjustments
 ) -> None:
     """The adjustments that change the function of the network."""
-    sites = linear_sites(model)
+    sites = model.sites().linear
     for site in sites if recipe.clip_weights else ():
         if (channels := seen[site.source].channels) is not None:
             made[f"{site.name}.clip"] = clip_codes(site.weight.detach(), channels.mean_square)

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from ivit_onnx.calibration.references import image_means
 from ivit_onnx.calibration.simulation import check_finite, simulate
-from ivit_onnx.calibration.sites import linear_sites
 from ivit_onnx.models import Twin
 
 __all__ = ["correct_biases"]
@@ -50,7 +49,7 @@ def correct_biases(model: Twin, images: Tensor, means: Mapping[str, Tensor]) -> 
 
     hooks = [
         activations[site.target].register_forward_pre_hook(correct(site.target, site.bias, means[site.target]))
-        for site in linear_sites(model)
+        for site in model.sites().linear
         if site.bias is not None and site.target in means
     ]
     simulate(model, images, hooks)

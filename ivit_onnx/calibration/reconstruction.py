@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from ivit_onnx.calibration.adjustments import round_weights, weight_scales
 from ivit_onnx.calibration.simulation import check_finite, simulate
-from ivit_onnx.calibration.sites import LinearSite, blocks, linear_sites
 from ivit_onnx.models import Twin
+from ivit_onnx.quant.sites import LinearSite
 from ivit_onnx.quant.tensors import QuantTensor
 
 __all__ = ["reconstruct"]
@@ -45,7 +45,7 @@ def reconstruct(
     Weights and biases of the model change. Returns what the weights moved, in steps from the nearest integers: int8
     [out, in] by name of the layer.
     """
-    sites = linear_sites(model)
+    sites = model.sites().linear
     moves: dict[str, Array] = {}
 
     def improve(name: str) -> Any:
@@ -56,7 +56,7 @@ def reconstruct(
 
         return hook
 
-    hooks = [block.register_forward_pre_hook(improve(name)) for name, block in blocks(model).items()]
+    hooks = [block.register_forward_pre_hook(improve(name)) for name, block in model.named_blocks().items()]
     simulate(model, images, hooks)
     return moves
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ivit_onnx.calibration.sites import blocks, linear_sites
 from ivit_onnx.models import Twin
 from ivit_onnx.quant.tensors import QuantTensor
 
@@ -43,7 +42,7 @@ def output_importance(model: Twin, images: Tensor, seed: int = 0) -> dict[str, T
 
         return hook
 
-    hooks = [block.register_forward_hook(keep(name)) for name, block in blocks(model).items()]
+    hooks = [block.register_forward_hook(keep(name)) for name, block in model.named_blocks().items()]
     sums: dict[str, Tensor] = {}
     try:
         with torch.enable_grad():
@@ -84,11 +83,11 @@ class References:
         """Run normalised float32 images [N, C, H, W] through the network in floating point."""
         found = cls(images)
         activations = model.activations()
-        targets = [site.target for site in linear_sites(model) if site.bias is not None and site.target]
+        targets = [site.target for site in model.sites().linear if site.bias is not None and site.target]
         hooks = [activations[name].register_forward_pre_hook(found._mean(name)) for name in targets]
         hooks += [model.get_submodule(name).register_forward_pre_hook(found._inputs(name)) for name in attention]
         if with_blocks:
-            hooks += [block.register_forward_hook(found._output(name)) for name, block in blocks(model).items()]
+            hooks += [block.register_forward_hook(found._output(name)) for name, block in model.named_blocks().items()]
         model.set_quantized(False)
         try:
             with torch.no_grad():

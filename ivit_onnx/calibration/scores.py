@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ivit_onnx.quant.modules import Activation, Attention
-from ivit_onnx.quant.swin import WindowAttention
+from ivit_onnx.quant.modules import AttentionCore
 from ivit_onnx.quant.tensors import QuantTensor
 
-__all__ = ["COARSE", "score_points", "score_range"]
+__all__ = ["COARSE", "score_range"]
 
 #: Steps of scores up to this are fine: a probability is off by an eighth at most.
 COARSE = 0.25
@@ -26,20 +25,13 @@ COARSE = 0.25
 _PARTS = np.geomspace(1.0, 0.1, 12)
 
 
-def score_points(module: Attention | WindowAttention) -> list[Activation]:
-    """Where scores are quantised; the last is the argument of softmax."""
-    return [module.score] if isinstance(module, Attention) else [module.score, module.placed]
-
-
-def score_range(
-    module: Attention | WindowAttention, inputs: Sequence[QuantTensor], largest: float, outgoing: Tensor
-) -> float:
+def score_range(module: AttentionCore, inputs: Sequence[QuantTensor], largest: float, outgoing: Tensor) -> float:
     """The range of scores with the least error of the attention's outputs on real `inputs`.
 
     `largest`: the largest absolute score, in real units; `outgoing` [C]: squared norms of the weights that read each
     output. The module's scales are left at the range returned.
     """
-    points = score_points(module)
+    points = module.scores()
     starts = [float(point.scale) * point.levels for point in points]
     best, best_error = largest, np.inf
     with torch.no_grad():
@@ -53,15 +45,15 @@ def score_range(
     return best
 
 
-def _set_ranges(module: Attention | WindowAttention, starts: list[float], limit: float) -> None:
-    for point, start in zip(score_points(module), starts, strict=True):
+def _set_ranges(module: AttentionCore, starts: list[float], limit: float) -> None:
+    for point, start in zip(module.scores(), starts, strict=True):
         point.set_range(min(start, limit))
     module.choose_exponent()
 
 
-def _outputs(module: Attention | WindowAttention, inputs: Sequence[QuantTensor], *, quantized: bool) -> Tensor:
+def _outputs(module: AttentionCore, inputs: Sequence[QuantTensor], *, quantized: bool) -> Tensor:
     """The real outputs of an attention of which nothing but scores and softmax may be quantised."""
-    points = score_points(module)
+    points = module.scores()
     before = module.quantized, module.output.quantized
     module.quantized, module.output.quantized = quantized, False
     for point in points:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ivit_onnx.calibration.sites import attention_sites, linear_sites
 from ivit_onnx.calibration.statistics import Calibration
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
@@ -24,7 +23,7 @@ def check_shapes(model: Twin, calibration: Calibration) -> None:
         if rows.shape[1] != widths.get(name, rows.shape[1]):
             raise _misfit(name, f"rows of {widths[name]} channels", f"rows of {rows.shape[1]}")
     keys = {
-        site.qkv.name: site.qkv.weight.shape[0] // 3 for site in attention_sites(model) if site.qkv.bias is not None
+        site.qkv.name: site.qkv.weight.shape[0] // 3 for site in model.sites().attention if site.qkv.bias is not None
     }
     for name, center in calibration.centers.items():
         if len(center) != keys.get(name):
@@ -38,7 +37,7 @@ def check_shapes(model: Twin, calibration: Calibration) -> None:
 def _widths(model: Twin) -> dict[str, int]:
     """Channels of the activations around the matrix products, by name."""
     widths = {}
-    for site in linear_sites(model):
+    for site in model.sites().linear:
         widths[site.source] = site.weight.shape[1]
         if site.norm is not None:
             widths[f"{site.norm_name}.output"] = site.weight.shape[1]

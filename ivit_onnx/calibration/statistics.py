@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from ivit_onnx.calibration.adjustments import center
-from ivit_onnx.calibration.sites import LinearSite, attention_sites
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
 from ivit_onnx.quant.modules import Activation
 from ivit_onnx.quant.observers import Histogram
+from ivit_onnx.quant.sites import LinearSite
 from ivit_onnx.quant.statistics import MAX_ROWS, Channels, EvenSample, Statistics
 
 __all__ = ["DEAD_LEAVES", "IMAGES", "Calibration", "collect_statistics"]
@@ -81,7 +81,7 @@ def collect_statistics(
     """
     activations = {name: module for name, module in model.activations().items() if name != "image.output"}
     statistics = {name: _statistics(name, activation) for name, activation in activations.items()}
-    qkv = [site.qkv for site in attention_sites(model)]
+    qkv = [site.qkv for site in model.sites().attention]
     original = {site.name: site.bias_parameter().detach().clone() for site in qkv}
     centers: dict[str, Array] = {}
     sample, held = EvenSample(SAMPLE), EvenSample(MOST_HELD)

@@ -15,12 +15,12 @@ import torch
 
 from ivit_onnx.architectures import Architecture, Size, SwinArchitecture, known_architecture, matching_names
 from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
-from ivit_onnx.checkpoints.family import Family, Reading, Tensors, known_to_fit
-from ivit_onnx.checkpoints.tensors import shape_of
+from ivit_onnx.checkpoints.reader import Reader, Reading, known_to_fit
+from ivit_onnx.checkpoints.tensors import Tensors, shape_of
 from ivit_onnx.errors import CheckpointError
 from ivit_onnx.opset import window_offsets, window_regions
 
-__all__ = ["SWIN"]
+__all__ = ["READER"]
 
 DEFAULT_IMAGE_SIZE = Size(224, 224)
 #: That of every normalisation of a Swin.
@@ -276,7 +276,7 @@ def _published(arch: SwinArchitecture) -> dict[str, str]:
     return {**modules, "norm.output": "qact2", "pool.output": "qact3"}
 
 
-SWIN = Family(
+READER = Reader(
     title="Swin in timm's or the original naming",
     detects=_detects,
     unsupported=_UNSUPPORTED,

@@ -14,6 +14,7 @@ from ivit_onnx.errors import CheckpointError
 
 __all__ = [
     "StateDict",
+    "Tensors",
     "check_dense",
     "check_tensors",
     "checked_names",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 StateDict = dict[str, torch.Tensor]
+Tensors = Mapping[str, torch.Tensor]
 
 FLOAT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 

@@ -9,12 +9,12 @@ import torch
 
 from ivit_onnx.architectures import KNOWN, VitArchitecture, known_architecture, matching_names
 from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
-from ivit_onnx.checkpoints.family import Family, Reading, Tensors, known_to_fit
 from ivit_onnx.checkpoints.positions import PositionResize, position_fields, resize_positions, trained_grid
-from ivit_onnx.checkpoints.tensors import shape_of
+from ivit_onnx.checkpoints.reader import Reader, Reading, known_to_fit
+from ivit_onnx.checkpoints.tensors import Tensors, shape_of
 from ivit_onnx.errors import CheckpointError
 
-__all__ = ["VIT"]
+__all__ = ["READER"]
 
 #: What a tensor name tells about features that are not supported, first match wins.
 _UNSUPPORTED = (
@@ -291,7 +291,7 @@ def _published(arch: VitArchitecture) -> dict[str, str]:
     return modules
 
 
-VIT = Family(
+READER = Reader(
     title="ViT or DeiT in timm's naming",
     detects=_detects,
     unsupported=_UNSUPPORTED,

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from ivit_onnx.architectures import Architecture, Preprocess
+from ivit_onnx.architectures import Architecture, Preprocess, family_of
 from ivit_onnx.checkpoints import Checkpoint, load_checkpoint
 from ivit_onnx.errors import CalibrationError, CheckpointError
-from ivit_onnx.models.swin import SwinTransformer
 from ivit_onnx.models.twin import Twin
-from ivit_onnx.models.vit import VisionTransformer
 from ivit_onnx.quant.tables import Nonlinear
 
 __all__ = ["from_checkpoint", "from_state_dict", "from_timm"]
-
-#: The twin of each architecture family.
-_TWINS: dict[str, Callable[[Any, Preprocess, int], Twin]] = {"vit": VisionTransformer, "swin": SwinTransformer}
 
 
 def from_state_dict(
     state_dict: Mapping[str, Tensor], arch: Architecture, preprocess: Preprocess, softmax_bits: int = 15
 ) -> Twin:
     """The twin of a state_dict that has been validated against `arch`, not yet calibrated, in eval mode."""
-    twin = _TWINS[arch.family](arch, preprocess, softmax_bits)
+    twin = family_of(arch).load_twin()(arch, preprocess, softmax_bits)
     with torch.no_grad():
         twin.load_weights(state_dict)
     return twin.eval()

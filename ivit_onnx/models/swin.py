@@ -9,25 +9,25 @@ from torch import Tensor, nn
 
 from ivit_onnx.architectures import Preprocess, SwinArchitecture
 from ivit_onnx.architectures.swin import Stage
+from ivit_onnx.models.block import PreNormBlock, SelfAttention
 from ivit_onnx.models.twin import Twin
-from ivit_onnx.quant.modules import Activation, Classifier, LayerNorm, Linear, LinearAdd, MlpAdd, TokenMean
+from ivit_onnx.quant.modules import Activation, Classifier, LayerNorm, MlpAdd, TokenMean
 from ivit_onnx.quant.swin import PatchEmbedNorm, PatchMerge, WindowAttention
 from ivit_onnx.quant.tensors import QuantTensor
 
-__all__ = ["SwinBlock", "SwinStage", "SwinTransformer", "WindowSelfAttention"]
+__all__ = ["SwinTransformer"]
+
+#: That of every normalisation.
+_EPSILON = 1e-5
 
 
-class WindowSelfAttention(nn.Module):
-    """qkv, attention in windows, output projection with residual."""
+class WindowSelfAttention(SelfAttention):
+    """qkv, attention in windows shifted by `shift` tokens, output projection with residual."""
 
     def __init__(self, stage: Stage, shift: int, softmax_bits: int) -> None:
-        super().__init__()
+        size = stage.heads, stage.width // stage.heads
+        super().__init__(stage.width, WindowAttention(*size, stage.grid, stage.window, shift, softmax_bits))
         self.padded = stage.padded
-        self.qkv = Linear(stage.width, 3 * stage.width).named("Queries, keys and values.")
-        self.core = WindowAttention(
-            stage.heads, stage.width // stage.heads, stage.grid, stage.window, shift, softmax_bits
-        )
-        self.proj = LinearAdd(stage.width, stage.width).named("Output projection of attention.")
 
     def padding(self, scale: Tensor) -> QuantTensor:
         """Queries, keys and values of the zeros around the grid, [3 * width]: the bias; not needed without padding.
@@ -45,22 +45,6 @@ class WindowSelfAttention(nn.Module):
         return y
 
 
-class SwinBlock(nn.Module):
-    """One pre-norm block on the int16 residual stream, with windows shifted by `shift` tokens."""
-
-    def __init__(self, stage: Stage, shift: int, mlp_ratio: int, softmax_bits: int) -> None:
-        super().__init__()
-        self.norm1 = LayerNorm(stage.width, eps=1e-5).named("Normalisation before attention.")
-        self.attn = WindowSelfAttention(stage, shift, softmax_bits)
-        self.norm2 = LayerNorm(stage.width, eps=1e-5).named("Normalisation before the feed-forward half.")
-        self.mlp = MlpAdd(stage.width, mlp_ratio * stage.width)
-
-    def forward(self, x: QuantTensor) -> QuantTensor:
-        x = self.attn(self.norm1(x), x)
-        y: QuantTensor = self.mlp(self.norm2(x), x)
-        return y
-
-
 class SwinStage(nn.Module):
     """Patch merging, but for the first stage, and blocks that take turns in shifting their windows."""
 
@@ -68,19 +52,18 @@ class SwinStage(nn.Module):
         super().__init__()
         self.downsample = None if previous is None else PatchMerge(previous.width, previous.grid)
         self.blocks = nn.ModuleList(
-            SwinBlock(stage, stage.shift if index % 2 else 0, mlp_ratio, softmax_bits) for index in range(stage.depth)
+            PreNormBlock(
+                stage.width,
+                _EPSILON,
+                WindowSelfAttention(stage, stage.shift if index % 2 else 0, softmax_bits),
+                MlpAdd(stage.width, mlp_ratio * stage.width),
+            )
+            for index in range(stage.depth)
         )
 
-    def forward(self, x: QuantTensor) -> QuantTensor:
-        if self.downsample is not None:
-            x = self.downsample(x)
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-    def block_list(self) -> list[SwinBlock]:
-        """The blocks in order, as what they are."""
-        return [block for block in self.blocks if isinstance(block, SwinBlock)]
+    def steps(self) -> list[nn.Module]:
+        """The modules that the residual stream passes."""
+        return [*([] if self.downsample is None else [self.downsample]), *self.blocks]
 
 
 class SwinTransformer(Twin):
@@ -95,13 +78,14 @@ class SwinTransformer(Twin):
         super().__init__(arch, preprocess, softmax_bits)
         self.patch_embed = PatchEmbedNorm(arch.in_channels, arch.patch_size, arch.width)
         before = (None, *arch.stages)
-        self.layers = nn.ModuleList(
+        self._stages = tuple(
             SwinStage(stage, previous, arch.mlp_ratio, softmax_bits)
             for stage, previous in zip(arch.stages, before, strict=False)
         )
+        self.layers = nn.ModuleList(self._stages)
         # Features that no head reads leave the graph with 16 bits.
         bits = 8 if arch.classes else 16
-        self.norm = LayerNorm(arch.features, eps=1e-5, bits=bits).named("Final normalisation.")
+        self.norm = LayerNorm(arch.features, _EPSILON, bits=bits).named("Final normalisation.")
         self.pool = TokenMean(bits)
         if arch.classes:
             self.pool.named(self.pool.role, "features")
@@ -117,21 +101,17 @@ class SwinTransformer(Twin):
     def timm_weights(self) -> dict[str, Tensor]:
         return {_timm_name(name): p.detach() for name, p in self.named_parameters() if not name.endswith("log_scale")}
 
+    def stream(self) -> list[nn.Module]:
+        return [self.patch_embed, *(step for stage in self._stages for step in stage.steps())]
+
     def features(self, image: Tensor) -> QuantTensor:
         """Normalised features of the last stage, averaged over tokens, [N, channels]."""
-        x = self.patch_embed(self.image(QuantTensor(image, torch.ones(()))))
-        for stage in self.layers:
-            x = stage(x)
-        features: QuantTensor = self.pool(self.norm(x))
+        features: QuantTensor = self.pool(self.norm(self.tokens(image)))
         return features
 
     @property
     def feature_activation(self) -> Activation:
         return self.pool.output
-
-    def stage_list(self) -> list[SwinStage]:
-        """The stages in order, as what they are."""
-        return [stage for stage in self.layers if isinstance(stage, SwinStage)]
 
 
 def _timm_name(name: str) -> str:

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from ivit_onnx.architectures import Architecture, Preprocess
 from ivit_onnx.errors import CalibrationError
+from ivit_onnx.models.block import Block
 from ivit_onnx.quant.exponents import MOST_N
-from ivit_onnx.quant.modules import Activation, Classifier, ImageInput, QuantModule, Step
+from ivit_onnx.quant.modules import Activation, Classifier, ImageInput, LayerNorm, QuantModule, Step
+from ivit_onnx.quant.sites import HasSites, LinearSite, Sites
 from ivit_onnx.quant.tables import Nonlinear
 from ivit_onnx.quant.tensors import QuantTensor
 
@@ -31,9 +34,11 @@ class Twin(nn.Module):
 
     A twin without `head` returns features [N, channels] instead of logits.
 
-    A subclass makes its modules, `head` among them, and calls `name_modules` at the end of its constructor.
+    A subclass makes its modules, `norm` and `head` among them, and calls `name_modules` at the end of its constructor.
     """
 
+    #: Final normalisation; it makes the channels that the head reads.
+    norm: LayerNorm
     head: Classifier | None
     #: How softmax and GELU are computed.
     nonlinear: Nonlinear = "ivit"
@@ -71,6 +76,36 @@ class Twin(nn.Module):
     def timm_weights(self) -> dict[str, Tensor]:
         """The weights under timm's names: what `load_weights` takes, bit for bit."""
         raise NotImplementedError
+
+    def stream(self) -> list[nn.Module]:
+        """The modules that the residual stream passes, in order: each takes the result of the one before, the first the
+        image in integers."""
+        raise NotImplementedError
+
+    def named_blocks(self) -> dict[str, Block]:
+        """The transformer blocks, in network order."""
+        names = {module: name for name, module in self.named_modules()}
+        return {names[step]: step for step in self.stream() if isinstance(step, Block)}
+
+    def sites(self) -> Sites:
+        """Linear layers, attention and feed-forward networks of the stream, and the head, in network order.
+
+        The patch embedding, whose inputs are pixels, and a head of two tokens are not among them.
+        """
+        parts = [step.sites() for step in self.stream() if isinstance(step, HasSites)]
+        head = self.head
+        if head is not None and head.dist_weight is None:
+            names = {activation: name for name, activation in self.activations().items()}
+            source = names[self.feature_activation]
+            parts.append(Sites((LinearSite(head.path, head.weight, head.bias, source, "", self.norm),)))
+        return Sites.of(parts)
+
+    def tokens(self, image: Tensor) -> QuantTensor:
+        """The residual stream at its end, [N, tokens, channels], for images as `forward` takes them."""
+        x: QuantTensor = self.image(QuantTensor(image, torch.ones(())))
+        for step in self.stream():
+            x = step(x)
+        return x
 
     def features(self, image: Tensor) -> QuantTensor:
         """The features that the head reads, [N, channels], for images as `forward` takes them.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ivit_onnx.architectures import Preprocess, VitArchitecture
+from ivit_onnx.models.block import PreNormBlock, SelfAttention
 from ivit_onnx.models.twin import Twin
 from ivit_onnx.quant.modules import (
     Activation,
@@ -15,8 +16,6 @@ from ivit_onnx.quant.modules import (
     Classifier,
     Flatten,
     LayerNorm,
-    Linear,
-    LinearAdd,
     MlpAdd,
     PatchEmbed,
     TakeTokens,
@@ -24,37 +23,7 @@ from ivit_onnx.quant.modules import (
 )
 from ivit_onnx.quant.tensors import QuantTensor
 
-__all__ = ["Block", "SelfAttention", "VisionTransformer"]
-
-
-class SelfAttention(nn.Module):
-    """qkv, attention, output projection with residual."""
-
-    def __init__(self, arch: VitArchitecture, softmax_bits: int) -> None:
-        super().__init__()
-        self.qkv = Linear(arch.width, 3 * arch.width).named("Queries, keys and values.")
-        self.core = Attention(arch.heads, arch.head_dim, arch.tokens, softmax_bits)
-        self.proj = LinearAdd(arch.width, arch.width).named("Output projection of attention.")
-
-    def forward(self, x: QuantTensor, residual: QuantTensor) -> QuantTensor:
-        y: QuantTensor = self.proj(self.core(self.qkv(x)), residual)
-        return y
-
-
-class Block(nn.Module):
-    """One pre-norm transformer block on the int16 residual stream."""
-
-    def __init__(self, arch: VitArchitecture, softmax_bits: int) -> None:
-        super().__init__()
-        self.norm1 = LayerNorm(arch.width, arch.eps).named("Normalisation before attention.")
-        self.attn = SelfAttention(arch, softmax_bits)
-        self.norm2 = LayerNorm(arch.width, arch.eps).named("Normalisation before the feed-forward half.")
-        self.mlp = MlpAdd(arch.width, arch.mlp_width, arch.act)
-
-    def forward(self, x: QuantTensor) -> QuantTensor:
-        x = self.attn(self.norm1(x), x)
-        y: QuantTensor = self.mlp(self.norm2(x), x)
-        return y
+__all__ = ["VisionTransformer"]
 
 
 class VisionTransformer(Twin):
@@ -82,7 +51,7 @@ class VisionTransformer(Twin):
         self.norm_pre = None
         if arch.pre_norm:
             self.norm_pre = LayerNorm(arch.width, arch.eps, bits=16).named("Normalisation before the first block.")
-        self.blocks = nn.ModuleList(Block(arch, softmax_bits) for _ in range(arch.depth))
+        self.blocks = nn.ModuleList(_block(arch, softmax_bits) for _ in range(arch.depth))
         self.patches = self.flatten = None
         if arch.pool == "avg":
             if arch.prefix_tokens:
@@ -126,13 +95,13 @@ class VisionTransformer(Twin):
             weights |= {f"blocks.{index}.{scale}": torch.ones(arch.width) for index in range(arch.depth)}
         return weights
 
+    def stream(self) -> list[nn.Module]:
+        before = [] if self.norm_pre is None else [self.norm_pre]
+        return [self.patch_embed, *before, *self.blocks]
+
     def features(self, image: Tensor) -> QuantTensor:
         """What the head reads: the normalised class and distillation tokens, or the mean of the patches."""
-        x = self.patch_embed(self.image(QuantTensor(image, torch.ones(()))))
-        if self.norm_pre is not None:
-            x = self.norm_pre(x)
-        for block in self.blocks:
-            x = block(x)
+        x = self.tokens(image)
         if self.patches is not None:
             x = self.patches(x)
         x = self.pool(self.norm(x)) if self._pool_last else self.norm(self.pool(x))
@@ -147,9 +116,11 @@ class VisionTransformer(Twin):
     def _pool_last(self) -> bool:
         return self.arch.pool == "avg" and not self.arch.fc_norm
 
-    def block_list(self) -> list[Block]:
-        """The transformer blocks in order, as what they are."""
-        return [block for block in self.blocks if isinstance(block, Block)]
+
+def _block(arch: VitArchitecture, softmax_bits: int) -> PreNormBlock:
+    core = Attention(arch.heads, arch.head_dim, arch.tokens, softmax_bits)
+    mlp = MlpAdd(arch.width, arch.mlp_width, arch.act)
+    return PreNormBlock(arch.width, arch.eps, SelfAttention(arch.width, core), mlp)
 
 
 _RENAMED = {

@@ -1,4 +1,4 @@
-"""Attention of all tokens to all tokens."""
+"""Attention: what all kinds share, and that of all tokens to all tokens."""
 
 from __future__ import annotations
 
@@ -13,25 +13,58 @@ from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0, fitting_n, leas
 from ivit_onnx.quant.softmax import IntegerSoftmax
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
-__all__ = ["Attention"]
+__all__ = ["Attention", "AttentionCore"]
 
 
-class Attention(QuantModule):
-    """IntAttention or IntTableAttention: packed qkv [.., tokens, 3 * heads * head_dim] to merged heads.
+class AttentionCore(QuantModule):
+    """Base of the attentions: what lies between queries, keys and values and the merged heads.
 
-    Buffer `n`: fractional bits of the exponential, 0 until calibrated.
+    Buffer `n`: fractional bits of the exponential, 0 until calibrated. `keys`: how many tokens one attends to.
     """
 
-    role = "Attention."
     n: Tensor
     published_n = 15
+    score: Activation
+    output: Activation
+
+    def __init__(self, heads: int, head_dim: int, keys: int, softmax_bits: int) -> None:
+        super().__init__()
+        self.heads, self.head_dim, self.keys, self.softmax_bits = heads, head_dim, keys, softmax_bits
+        self.register_buffer("n", torch.zeros((), dtype=torch.int64))
+
+    def scores(self) -> list[Activation]:
+        """Where scores are quantised, in order; the last is the argument of softmax."""
+        raise NotImplementedError
+
+    def choose_exponent(self) -> None:
+        if self.nonlinear == "ivit":
+            self.n.fill_(choose_shiftmax_n(float(self._softmax_scale()), self.keys, self.softmax_bits))
+
+    def exponential(self) -> dict[str, int]:
+        """Attributes x0 and n of Shiftmax."""
+        x0 = exp_x0(self._softmax_scale())
+        return {"x0": x0, "n": fitting_n(int(self.n), x0, self.keys, self.softmax_bits)}
+
+    def softmax(self) -> IntegerSoftmax:
+        """The softmax at the scale of its argument."""
+        return IntegerSoftmax(self.nonlinear, self._softmax_scale(), self.exponential(), self.softmax_bits)
+
+    def _softmax_scale(self) -> np.float32:
+        return self.scores()[-1].number(self.path)
+
+
+class Attention(AttentionCore):
+    """IntAttention or IntTableAttention: packed qkv [.., tokens, 3 * heads * head_dim] to merged heads."""
+
+    role = "Attention."
 
     def __init__(self, heads: int, head_dim: int, tokens: int, softmax_bits: int) -> None:
-        super().__init__()
-        self.heads, self.head_dim, self.tokens, self.softmax_bits = heads, head_dim, tokens, softmax_bits
+        super().__init__(heads, head_dim, tokens, softmax_bits)
         self.score = Activation(8, least_softmax_scale(tokens))
         self.output = Activation(8)
-        self.register_buffer("n", torch.zeros((), dtype=torch.int64))
+
+    def scores(self) -> list[Activation]:
+        return [self.score]
 
     def lower(self, *scales: np.float32) -> Lowered:
         s_x, s_score, s_y = scales[0], self.score.number(self.path), self.output.number(self.path)
@@ -43,19 +76,6 @@ class Attention(QuantModule):
         softmax = self.softmax()
         attributes = {"heads": self.heads, **softmax.attributes()}
         return Lowered(softmax.operator("Attention"), {**constants, **softmax.constants()}, s_y, attributes)
-
-    def choose_exponent(self) -> None:
-        if self.nonlinear == "ivit":
-            self.n.fill_(choose_shiftmax_n(float(self.score.number(self.path)), self.tokens, self.softmax_bits))
-
-    def exponential(self) -> dict[str, int]:
-        """Attributes x0 and n of Shiftmax."""
-        x0 = exp_x0(self.score.number(self.path))
-        return {"x0": x0, "n": fitting_n(int(self.n), x0, self.tokens, self.softmax_bits)}
-
-    def softmax(self) -> IntegerSoftmax:
-        """The softmax at the scale of the scores."""
-        return IntegerSoftmax(self.nonlinear, self.score.number(self.path), self.exponential(), self.softmax_bits)
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x = inputs[0].value

@@ -41,6 +41,10 @@ class QuantModule(Step):
     def choose_exponent(self) -> None:
         """Choose n of a shift exponential, if the module has one, from the calibrated scales."""
 
+    def published_bytes(self) -> list[Activation]:
+        """Points that have 8 bits in the published I-ViT code, and 16 here."""
+        return []
+
     def forward(self, *inputs: QuantTensor) -> QuantTensor:
         if self.training or not self.quantized:
             return self.simulate(*inputs)

@@ -13,7 +13,7 @@ Scales are float32 and combined in the order of the published I-ViT code, so tha
 from __future__ import annotations
 
 from ivit_onnx.quant.activation import Activation
-from ivit_onnx.quant.attention import Attention
+from ivit_onnx.quant.attention import Attention, AttentionCore
 from ivit_onnx.quant.base import QuantModule, WeightedModule
 from ivit_onnx.quant.embedding import ImageInput, PatchEmbed
 from ivit_onnx.quant.linear import Classifier, Linear, LinearAdd
@@ -25,6 +25,7 @@ __all__ = [
     "ACTIVATIONS",
     "Activation",
     "Attention",
+    "AttentionCore",
     "Classifier",
     "Flatten",
     "ImageInput",

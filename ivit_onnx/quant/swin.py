@@ -9,16 +9,16 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from ivit_onnx.architectures.size import Size
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 from ivit_onnx.quant import training
 from ivit_onnx.quant.dyadic import dyadic
 from ivit_onnx.quant.embedding import EMBED_ROLE
-from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0, fitting_n, least_softmax_scale
-from ivit_onnx.quant.modules import Activation, LayerNorm, QuantModule, WeightedModule
-from ivit_onnx.quant.softmax import IntegerSoftmax
+from ivit_onnx.quant.exponents import least_softmax_scale
+from ivit_onnx.quant.modules import Activation, AttentionCore, LayerNorm, WeightedModule
+from ivit_onnx.quant.sites import LinearSite, Sites
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 from ivit_onnx.quant.windows import cut_windows, join_windows, merge_squares, pair_bias, windows
 
@@ -28,28 +28,26 @@ __all__ = ["PatchEmbedNorm", "PatchMerge", "WindowAttention"]
 _MASK = -100.0
 
 
-class WindowAttention(QuantModule):
+class WindowAttention(AttentionCore):
     """IntWindowAttention or IntTableWindowAttention: packed qkv [N, L, 3 * heads * head_dim] and the qkv of a padding
     token to merged heads.
 
-    Parameter relative_position_bias_table [(2 * window - 1)^2, heads]. Buffer `n`: fractional bits of the exponential,
-    0 until calibrated.
+    Parameter relative_position_bias_table [(2 * window - 1)^2, heads].
     """
 
     role = "Attention inside windows."
-    n: Tensor
-    published_n = 15
 
     def __init__(self, heads: int, head_dim: int, grid: Size, window: int, shift: int, softmax_bits: int) -> None:
-        super().__init__()
-        self.heads, self.head_dim, self.softmax_bits = heads, head_dim, softmax_bits
+        super().__init__(heads, head_dim, window**2, softmax_bits)
         self.grid, self.window, self.shift = grid, window, shift
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         self.score = Activation(8)
         self.table = Activation(8)
         self.placed = Activation(8, least_softmax_scale(window**2))
         self.output = Activation(8)
-        self.register_buffer("n", torch.zeros((), dtype=torch.int64))
+
+    def scores(self) -> list[Activation]:
+        return [self.score, self.placed]
 
     def lower(self, *scales: np.float32) -> Lowered:
         s_x, s_score, s_placed = scales[0], self.score.number(self.path), self.placed.number(self.path)
@@ -72,19 +70,6 @@ class WindowAttention(QuantModule):
         table = self.relative_position_bias_table.detach().float().cpu().numpy()
         integers: Array = np.clip(np.rint(np.float32(1) / self.table.number(self.path) * table), -128, 127)
         return integers.astype(np.int64)
-
-    def choose_exponent(self) -> None:
-        if self.nonlinear == "ivit":
-            self.n.fill_(choose_shiftmax_n(float(self.placed.number(self.path)), self.window**2, self.softmax_bits))
-
-    def exponential(self) -> dict[str, int]:
-        """Attributes x0 and n of Shiftmax."""
-        x0 = exp_x0(self.placed.number(self.path))
-        return {"x0": x0, "n": fitting_n(int(self.n), x0, self.window**2, self.softmax_bits)}
-
-    def softmax(self) -> IntegerSoftmax:
-        """The softmax at the scale of the placed scores."""
-        return IntegerSoftmax(self.nonlinear, self.placed.number(self.path), self.exponential(), self.softmax_bits)
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x, padding = inputs
@@ -111,6 +96,14 @@ class PatchMerge(WeightedModule):
         self.norm = LayerNorm(4 * channels, eps=1e-5)
         self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
         self.output = Activation(16)
+
+    def sites(self) -> Sites:
+        """The matrix product, on what the normalisation makes."""
+        weight, source = self.reduction.weight, f"{self.norm.path}.output"
+        return Sites((LinearSite(f"{self.path}.reduction", weight, None, source, f"{self.path}.output", self.norm),))
+
+    def published_bytes(self) -> list[Activation]:
+        return [self.output]
 
     def lower(self, *scales: np.float32) -> Lowered:
         scale, norm = self.output.number(self.path), self.norm.lower(scales[0])
@@ -139,6 +132,9 @@ class PatchEmbedNorm(WeightedModule):
         self.projection = Activation(16)
         self.norm = LayerNorm(width, eps=1e-5, bits=16)
         self.output = Activation(16)
+
+    def published_bytes(self) -> list[Activation]:
+        return [self.projection]
 
     def lower(self, *scales: np.float32) -> Lowered:
         s_proj, s_y = self.projection.number(self.path), self.output.number(self.path)

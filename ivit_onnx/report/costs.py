@@ -11,7 +11,7 @@ from ivit_onnx.models import Twin
 from ivit_onnx.quant.modules import QuantModule
 from ivit_onnx.quant.tensors import QuantTensor
 from ivit_onnx.report.distributions import Error
-from ivit_onnx.report.taps import skipped, trunk, watch_layers
+from ivit_onnx.report.taps import skipped, watch_layers
 
 __all__ = ["Costs"]
 
@@ -24,7 +24,7 @@ class Costs:
 
     def __init__(self, twin: Twin, batches: list[Tensor]) -> None:
         self._twin, self._batches = twin, batches
-        self._steps = trunk(twin)
+        self._steps = twin.stream()
         self._place = {
             module.path: place
             for place, step in enumerate(self._steps)

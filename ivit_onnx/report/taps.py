@@ -9,10 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ivit_onnx.models import Twin
-from ivit_onnx.models.swin import SwinBlock
-from ivit_onnx.models.vit import Block
 from ivit_onnx.quant.modules import LayerNorm, QuantModule
-from ivit_onnx.quant.swin import PatchEmbedNorm, PatchMerge
 from ivit_onnx.quant.tensors import QuantTensor
 
 __all__ = [
@@ -20,7 +17,6 @@ __all__ = [
     "replaced",
     "skipped",
     "take_published_widths",
-    "trunk",
     "watch_layers",
     "watch_points",
 ]
@@ -86,27 +82,13 @@ def layers_called(twin: Twin, image: Tensor) -> dict[str, QuantModule]:
 def take_published_widths(layers: Iterable[QuantModule]) -> None:
     """Give 8 bits to the points that the weights of the reference I-ViT code have 8 bits at, where twins have 16."""
     for layer in layers:
-        if layer.published and isinstance(layer, PatchEmbedNorm | PatchMerge):
-            point = layer.projection if isinstance(layer, PatchEmbedNorm) else layer.output
+        for point in layer.published_bytes() if layer.published else ():
             point.bits, point.levels = 8, 127
-
-
-def trunk(twin: Twin) -> list[QuantModule | Block | SwinBlock]:
-    """The modules that the residual stream passes, each taking the result of the one before."""
-    inside: set[nn.Module] = set()
-    steps: list[Any] = []
-    for name, module in twin.named_modules():
-        if module in inside:
-            continue
-        if isinstance(module, Block | SwinBlock | PatchMerge) or name in ("patch_embed", "norm_pre"):
-            steps.append(module)
-            inside.update(module.modules())
-    return steps
 
 
 @contextmanager
 def skipped(steps: list[Any], result: Any) -> Iterator[None]:
-    """Leave the work of `steps`, the first of the trunk, out: the last one returns `result`."""
+    """Leave the work of `steps`, the first of the stream, out: the last one returns `result`."""
     with ExitStack() as stack:
         for step in steps:
             stack.enter_context(replaced(step, "forward", lambda *_: result))

@@ -10,7 +10,6 @@ from typing import Any
 
 from ivit_onnx.bench.baselines import CUDA_HINT, Baseline
 from ivit_onnx.bench.client import Worker
-from ivit_onnx.bench.macs import count_macs
 from ivit_onnx.bench.models import Model
 from ivit_onnx.bench.race import Contestant, Plan, Say, export_variants, our_contestants, prepared, race
 from ivit_onnx.bench.timing import summarise
@@ -40,7 +39,7 @@ def compare_on_cuda(
         contestant.memory = {"held": reply["held_mib"]}
 
     race(contestants, skipped, start, turn, rounds=plan.rounds, label=f"{model.label}, batch {batch}", say=say)
-    arch, macs = model.subject.arch, count_macs(model.subject.arch)
+    arch, macs = model.subject.arch, model.subject.arch.macs()
     ours = summarise(contestants[0].rounds).median_ms
     return {
         "model": model.label,

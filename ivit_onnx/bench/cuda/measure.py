@@ -13,7 +13,6 @@ from ivit_onnx.bench.cuda.compare import compare_on_cuda, job_of
 from ivit_onnx.bench.cuda.device import PEAK_METHOD
 from ivit_onnx.bench.cuda.timing import GROUP
 from ivit_onnx.bench.machine import machine, versions
-from ivit_onnx.bench.macs import count_macs
 from ivit_onnx.bench.models import Model
 from ivit_onnx.bench.race import Plan, Say, export_variants, our_contestants
 from ivit_onnx.errors import IvitError, MissingExtraError
@@ -61,7 +60,7 @@ def measure_cuda_profile(models: Sequence[Model], batches: Sequence[int], runs: 
                     profile = ask("cuda_profile", environment=contestant.environment, job=job, runs=runs)
                 except WorkerError as error:
                     raise IvitError(f"{model.label} cannot be profiled: {error}") from None
-                macs = count_macs(model.subject.arch)
+                macs = model.subject.arch.macs()
                 result["profiles"].append(
                     {
                         "model": model.label,

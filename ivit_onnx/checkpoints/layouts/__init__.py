@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from ivit_onnx.checkpoints.family import Tensors
 from ivit_onnx.checkpoints.layouts import (
     huggingface,
     huggingface_clip,
@@ -28,6 +27,7 @@ from ivit_onnx.checkpoints.layouts import (
 from ivit_onnx.checkpoints.layouts.base import Converted, Layout, count_of
 from ivit_onnx.checkpoints.layouts.refused import refuse_known, shown
 from ivit_onnx.checkpoints.source import Source
+from ivit_onnx.checkpoints.tensors import Tensors
 from ivit_onnx.errors import CheckpointError
 
 __all__ = ["LAYOUTS", "Converted", "Layout", "Recognised", "recognise"]

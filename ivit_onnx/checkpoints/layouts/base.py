@@ -10,8 +10,7 @@ from typing import Any
 import torch
 
 from ivit_onnx.checkpoints.facts import Facts
-from ivit_onnx.checkpoints.family import Tensors
-from ivit_onnx.checkpoints.tensors import check_dense, shape_of
+from ivit_onnx.checkpoints.tensors import Tensors, check_dense, shape_of
 from ivit_onnx.errors import CheckpointError
 
 __all__ = [

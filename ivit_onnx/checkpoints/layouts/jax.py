@@ -13,9 +13,8 @@ from typing import Any
 import torch
 
 from ivit_onnx.checkpoints.facts import PLAIN, Facts
-from ivit_onnx.checkpoints.family import Tensors
 from ivit_onnx.checkpoints.layouts.base import Converted, Layout, Rule, join_qkv, refuse_features, rename
-from ivit_onnx.checkpoints.tensors import check_dense, shape_of
+from ivit_onnx.checkpoints.tensors import Tensors, check_dense, shape_of
 
 __all__ = ["LAYOUTS"]
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
-from ivit_onnx.checkpoints.family import Tensors
 from ivit_onnx.checkpoints.layouts import timm
 from ivit_onnx.checkpoints.layouts.base import (
     Converted,
@@ -21,7 +20,7 @@ from ivit_onnx.checkpoints.layouts.base import (
 )
 from ivit_onnx.checkpoints.layouts.huggingface_clip import add_projection
 from ivit_onnx.checkpoints.layouts.huggingface_config import config_facts, vision_config
-from ivit_onnx.checkpoints.tensors import shape_of
+from ivit_onnx.checkpoints.tensors import Tensors, shape_of
 from ivit_onnx.errors import CheckpointError
 
 __all__ = ["LAYOUTS"]

@@ -12,9 +12,8 @@ from typing import Any
 import torch
 
 from ivit_onnx.checkpoints.facts import Facts
-from ivit_onnx.checkpoints.family import Tensors
 from ivit_onnx.checkpoints.layouts.base import Converted, Layout, Rule, join_qkv, leave_out, refuse_features, rename
-from ivit_onnx.checkpoints.tensors import shape_of
+from ivit_onnx.checkpoints.tensors import Tensors, shape_of
 from ivit_onnx.errors import CheckpointError
 
 __all__ = ["LAYOUTS", "convert"]

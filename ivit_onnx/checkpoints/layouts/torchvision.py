@@ -13,8 +13,8 @@ import torch
 
 from ivit_onnx.architectures import IMAGENET_MEAN, IMAGENET_STD
 from ivit_onnx.checkpoints.facts import PLAIN, Facts
-from ivit_onnx.checkpoints.family import Tensors
 from ivit_onnx.checkpoints.layouts.base import Converted, Layout, Rule, rename
+from ivit_onnx.checkpoints.tensors import Tensors
 
 __all__ = ["LAYOUTS"]
 

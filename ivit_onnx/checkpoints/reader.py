@@ -1,4 +1,4 @@
-"""What a family of checkpoints consists of: how it is recognised, what shapes it has, what it does not support."""
+"""How the checkpoints of a family are read: recognised, which shapes they have, what is not supported."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import torch
 
 from ivit_onnx.architectures import Architecture, known_architecture
 from ivit_onnx.checkpoints.facts import FIELDS, Facts
-from ivit_onnx.checkpoints.tensors import check_tensors
+from ivit_onnx.checkpoints.tensors import StateDict, Tensors, check_tensors, to_float32
 from ivit_onnx.errors import CheckpointError
 
-__all__ = ["Family", "Reading", "Tensors", "check_against", "known_to_fit"]
+__all__ = ["Reader", "Reading", "check_against", "known_to_fit"]
 
-Tensors = Mapping[str, torch.Tensor]
 #: What networks share that were made by one name with other dimensions.
 _SHARED = ("act", "eps")
 
@@ -31,24 +30,25 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Family:
-    """One family of checkpoints.
+class Reader:
+    """Reads the checkpoints of one family.
 
-    `title` names the family in messages. `detects` tells it from other families by tensor names. `unsupported` are
-    patterns of tensor names with the feature that each stands for; the first match is reported. `read` finds the
+    `title` names the family in messages. `detects` tells it from other families by tensor names. `read` finds the
     architecture in shapes and facts. `shapes` are the tensors of an architecture; those matching `optional` may be
-    absent. `published` names, for each activation of the twin, the module of the published I-ViT code that holds its
-    scale, and `published_softmax_bits` is what that code uses. `weights` gives the tensors of a file their names in
-    `shapes`, and a position table the size of the architecture in the way that the facts tell.
+    absent. `unsupported` are patterns of tensor names with the feature that each stands for; the first match is
+    reported. `published` names, for each activation of the twin, the module of the published I-ViT code that holds its
+    scale, None where that code has no such network, and `published_softmax_bits` is what that code uses. `weights`
+    gives the tensors of a file their names in `shapes`, and a position table the size of the architecture in the way
+    that the facts tell.
     """
 
     title: str
     detects: Callable[[Tensors], bool]
-    unsupported: tuple[tuple[str, str], ...]
     read: Callable[[Tensors, Facts], Reading]
     shapes: Callable[[Any], dict[str, tuple[int, ...]]]
-    published: Callable[[Any], dict[str, str]]
-    published_softmax_bits: int
+    unsupported: tuple[tuple[str, str], ...] = ()
+    published: Callable[[Any], dict[str, str]] | None = None
+    published_softmax_bits: int = 15
     optional: str = r"(?!)"
     weights: Callable[[Tensors, Any, Facts], dict[str, torch.Tensor]] = lambda state_dict, arch, facts: dict(state_dict)
 
@@ -59,11 +59,21 @@ class Family:
                 if re.search(pattern, name):
                     raise CheckpointError(f"not supported yet: {feature}; found tensor {name}")
 
-    def validate(self, state_dict: Tensors, arch: Architecture) -> None:
-        """Raise CheckpointError unless the tensors are those of `arch`, floating point and finite."""
+    def checked(self, state_dict: Tensors, arch: Architecture, facts: Facts) -> StateDict:
+        """The weights of a file under the names in `shapes`, in float32.
+
+        Raises CheckpointError unless every tensor of `arch` is there, of its shape, floating point and finite. A tensor
+        that the architecture does not have is an error too: ignoring it would silently change what the network
+        computes.
+        """
         self.refuse_unsupported(state_dict)
-        weights = self.weights(state_dict, arch, Facts())
-        check_tensors(weights, self.shapes(arch), optional=self.optional, family=self.title)
+        found = self.weights(state_dict, arch, facts)
+        check_tensors(found, self.shapes(arch), optional=self.optional, family=self.title)
+        weights = {name: to_float32(tensor) for name, tensor in found.items()}
+        for name, tensor in weights.items():
+            if not torch.isfinite(tensor).all():
+                raise CheckpointError(f"{name} does not fit float32: it has values above 3.4e38")
+        return weights
 
 
 def known_to_fit(
