@@ -11,10 +11,10 @@ import torch
 
 from ivit_onnx.architectures import Architecture, known_architecture
 from ivit_onnx.checkpoints.facts import FIELDS, Facts
-from ivit_onnx.checkpoints.tensors import StateDict, Tensors, check_tensors, to_float32
+from ivit_onnx.checkpoints.tensors import StateDict, Tensors, check_tensors, shape_of, to_float32
 from ivit_onnx.errors import CheckpointError
 
-__all__ = ["Reader", "Reading", "check_against", "known_to_fit"]
+__all__ = ["Reader", "Reading", "check_against", "known_to_fit", "patch_shape"]
 
 #: What networks share that were made by one name with other dimensions.
 _SHARED = ("act", "eps")
@@ -74,6 +74,16 @@ class Reader:
             if not torch.isfinite(tensor).all():
                 raise CheckpointError(f"{name} does not fit float32: it has values above 3.4e38")
         return weights
+
+
+def patch_shape(state_dict: Tensors) -> tuple[int, int, int]:
+    """Width, colours and side of the patches of `patch_embed.proj.weight`. Raises CheckpointError for other kinds."""
+    width, channels, patch, patch_width = shape_of(state_dict, "patch_embed.proj.weight", 4)
+    if patch != patch_width:
+        raise CheckpointError(f"not supported yet: patches that are not square ({patch} x {patch_width})")
+    if channels != 3:
+        raise CheckpointError(f"not supported yet: images of {channels} channels (patch_embed.proj.weight), expected 3")
+    return width, channels, patch
 
 
 def known_to_fit(

@@ -15,7 +15,7 @@ import torch
 
 from ivit_onnx.architectures import Architecture, Size, SwinArchitecture, known_architecture, matching_names
 from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
-from ivit_onnx.checkpoints.reader import Reader, Reading, known_to_fit
+from ivit_onnx.checkpoints.reader import Reader, Reading, known_to_fit, patch_shape
 from ivit_onnx.checkpoints.tensors import Tensors, shape_of
 from ivit_onnx.errors import CheckpointError
 from ivit_onnx.opset import window_offsets, window_regions
@@ -67,24 +67,17 @@ def _read(state_dict: Tensors, facts: Facts) -> Reading:
         raise CheckpointError("the heads of a Swin are read from the file; leave --num-heads out")
     if facts.value("act", "gelu") != "gelu":
         raise CheckpointError(f"not supported yet: a Swin with {facts.value('act')} ({facts.found['act'].origin})")
-    if facts.value("eps", 1e-5) != 1e-5:
+    if facts.value("eps", EPSILON) != EPSILON:
         raise CheckpointError(
-            f"not supported yet: a Swin with an eps of {facts.value('eps')} ({facts.found['eps'].origin}); it is 1e-05"
+            f"not supported yet: a Swin with an eps of {facts.value('eps')} ({facts.found['eps'].origin}); "
+            f"it is {EPSILON}"
         )
     if facts.value("pool", "avg") != "avg":
         raise CheckpointError(f"not supported yet: a Swin with pooling by {facts.value('pool')}; it is avg")
-    if facts.value("eps", EPSILON) != EPSILON:
-        raise CheckpointError(
-            f"not supported yet: a Swin with normalisations of eps {facts.value('eps')}; it is {EPSILON}"
-        )
     weights = _timm_names(state_dict)
     if "patch_embed.norm.weight" not in weights:
         raise CheckpointError("not supported yet: a Swin whose patch embedding has no normalisation (patch_embed.norm)")
-    width, channels, patch, patch_width = shape_of(weights, "patch_embed.proj.weight", 4)
-    if patch != patch_width:
-        raise CheckpointError(f"not supported yet: patches that are not square ({patch} x {patch_width})")
-    if channels != 3:
-        raise CheckpointError(f"not supported yet: images of {channels} channels (patch_embed.proj.weight), expected 3")
+    width, channels, patch = patch_shape(weights)
     depths = _depths(weights)
     windows, heads = zip(*(_window(weights, stage) for stage in range(len(depths))), strict=True)
     hidden = shape_of(weights, "layers.0.blocks.0.mlp.fc1.weight", 2)[0]

@@ -10,7 +10,7 @@ import torch
 from ivit_onnx.architectures import KNOWN, VitArchitecture, known_architecture, matching_names
 from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
 from ivit_onnx.checkpoints.positions import PositionResize, position_fields, resize_positions, trained_grid
-from ivit_onnx.checkpoints.reader import Reader, Reading, known_to_fit
+from ivit_onnx.checkpoints.reader import Reader, Reading, known_to_fit, patch_shape
 from ivit_onnx.checkpoints.tensors import Tensors, shape_of
 from ivit_onnx.errors import CheckpointError
 
@@ -57,8 +57,8 @@ def _detects(state_dict: Tensors) -> bool:
 def _read(state_dict: Tensors, facts: Facts) -> Reading:
     """The architecture; what neither shapes nor facts tell is that of the known model with these shapes."""
     original, state_dict = state_dict, _timm_names(state_dict)
-    channels, patch = _patches(state_dict)
-    width, depth = shape_of(state_dict, "patch_embed.proj.weight", 4)[0], _depth(state_dict)
+    width, channels, patch = patch_shape(state_dict)
+    depth = _depth(state_dict)
     mlp_width = _mlp_width(state_dict)
     class_token, distilled = "cls_token" in state_dict, "dist_token" in state_dict
     reg_tokens = shape_of(state_dict, "reg_token", 3)[1] if "reg_token" in state_dict else 0
@@ -179,16 +179,6 @@ def _timm_names(state_dict: Tensors) -> dict[str, torch.Tensor]:
         renamed["cls_token"] = renamed["cls_token"] + position[:, :1]
         renamed["pos_embed"] = position[:, 1:]
     return renamed
-
-
-def _patches(state_dict: Tensors) -> tuple[int, int]:
-    """Colours and side of a patch."""
-    _, channels, patch, patch_width = shape_of(state_dict, "patch_embed.proj.weight", 4)
-    if patch != patch_width:
-        raise CheckpointError(f"not supported yet: patches that are not square ({patch} x {patch_width})")
-    if channels != 3:
-        raise CheckpointError(f"not supported yet: images of {channels} channels (patch_embed.proj.weight), expected 3")
-    return channels, patch
 
 
 def _mlp_width(state_dict: Tensors) -> int:

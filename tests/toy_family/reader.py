@@ -8,7 +8,7 @@ from ivit_onnx.architectures.toy import ToyArchitecture
 
 from ivit_onnx.architectures import Size, matching_names
 from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
-from ivit_onnx.checkpoints.reader import Reader, Reading, known_to_fit
+from ivit_onnx.checkpoints.reader import Reader, Reading, known_to_fit, patch_shape
 from ivit_onnx.checkpoints.tensors import Tensors, shape_of
 
 __all__ = ["READER"]
@@ -19,7 +19,7 @@ def _detects(state_dict: Tensors) -> bool:
 
 
 def _read(state_dict: Tensors, facts: Facts) -> Reading:
-    width, channels, patch, _ = shape_of(state_dict, "patch_embed.proj.weight", 4)
+    width, channels, patch = patch_shape(state_dict)
     found = {
         "patch_size": patch,
         "in_channels": channels,
