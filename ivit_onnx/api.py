@@ -110,8 +110,9 @@ def explain(
     """What a checkpoint is recognised as, and why; nothing is written.
 
     Options as in `export`. Returns a JSON object: `layout`, how the tensors are named; `arch`, the architecture;
-    `facts`, everything that tensors do not tell, with its value and where it was found; `assumptions`, a sentence for
-    each fact that nothing told; `notes`, what was chosen and left out; `warnings`, which assumptions are doubtful.
+    `facts`, everything that cannot be inferred from tensors, with its value and where it was found; `assumptions`, a
+    sentence for each fact that is stated nowhere; `notes`, what was chosen and left out; `warnings`, which assumptions
+    are doubtful.
 
     Raises:
         CheckpointError: as `export`.
@@ -223,21 +224,21 @@ def export(
         calib_preset: how much is done with the statistics: "fast", "default" or "best" (minutes instead of seconds);
             docs/accuracy.md has what each does.
         calib_method: how 8-bit ranges follow from the statistics: "minmax", "percentile", "mse" or "entropy" (default:
-            that of the preset).
+            the preset's).
         calib_images: at most this many images are used (default 128), or drawn (default 48).
         calib_cache: statistics are read from this file if it exists, and written to it otherwise.
-        softmax_bits: fractional bits of attention probabilities, 7, 8 or 15 (default: 15, or those of a published
+        softmax_bits: fractional bits of attention probabilities, 7, 8 or 15 (default: 15, or those of a reference
             I-ViT checkpoint).
         nonlinear: how softmax and GELU are computed: "ivit", by the shifts of the paper, or "table", by tables of
             their exact values (default: as the checkpoint was trained, "table" for a floating-point one). A trained
             checkpoint takes no other than it was trained with.
         input: type of the graph's input: "uint8" pixels, quantised "int8" or normalised "float32".
-        num_heads: attention heads, where the file does not tell (default: 64 channels a head).
+        num_heads: attention heads, where the file does not determine them (default: 64 channels a head).
         img_size: image size to use the network at (default: that of the file), the side of a square or (height, width);
             its position table is resized to it.
-        act: activation function, where the file does not tell: "gelu", "gelu_tanh" or "quick_gelu".
-        pool: what the head reads, where the file does not tell: "token", the class token, or "avg", the mean of the
-            patches.
+        act: activation function, where the file does not determine it: "gelu", "gelu_tanh" or "quick_gelu".
+        pool: what the head reads, where the file does not determine it: "token", the class token, or "avg", the mean
+            of the patches.
         plain: say that blocks are normalised before each branch and have no rotary embedding, where another network has
             the same tensors.
         weights: "ema", averaged weights, or "raw", the last ones, of a file that has both ("auto": averaged ones).

@@ -86,7 +86,7 @@ def describe(session: Any, model: object) -> ModelDescription:
     try:
         metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
     except UnicodeDecodeError:
-        raise ModelError(f"{model} has damaged metadata (it is no text); export the model again") from None
+        raise ModelError(f"{model} has damaged metadata (not valid UTF-8); export the model again") from None
     check_metadata(metadata, model)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     try:

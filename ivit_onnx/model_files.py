@@ -46,7 +46,7 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
     if not model.graph.node:
         raise ModelError(f"{path} is not an ONNX model, or an empty one")
     if not _is_text(model):
-        raise ModelError(f"{path} is damaged: it has names that are no text")
+        raise ModelError(f"{path} is damaged: it has names that are not valid UTF-8")
     check_calls(model)
     for source in model.graph.input:
         dims = [dim.dim_value for dim in source.type.tensor_type.shape.dim if dim.dim_value > 0]

@@ -15,8 +15,8 @@ _JOINERS = frozenset("\u200c\u200d")
 def printable(text: str) -> str:
     r"""The text in one line without anything that a terminal would act on.
 
-    Control characters, those that change the direction of writing, and bytes that are no text (surrogates, as Python
-    decodes names of files) become escapes such as \x1b, \n, \u202e and \xff.
+    Control characters, those that change the direction of writing, and bytes that are not valid UTF-8 (surrogates, as
+    Python decodes names of files) become escapes such as \x1b, \n, \u202e and \xff.
     """
     if text.isprintable():
         return text

@@ -202,7 +202,7 @@ def create_session(
     except Exception as error:  # ONNX Runtime has one exception type for each status, without a common base
         message = " ".join(str(error).split())
         if isinstance(error, UnicodeDecodeError):  # the error's own message, which has names of the model in it
-            raise ModelError(f"{name} cannot be loaded: it has names that are no text") from error
+            raise ModelError(f"{name} cannot be loaded: it has names that are not valid UTF-8") from error
         if type(error).__module__.startswith("onnxruntime."):
             raise ModelError(f"{name} cannot be loaded: {message}") from error
         if names != [CPU] and isinstance(error, (RuntimeError, ValueError)):  # a provider's, from before the model

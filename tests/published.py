@@ -1,4 +1,4 @@
-"""What tests of published I-ViT checkpoints share: the images of a reference, and the integers of a twin."""
+"""What tests of reference I-ViT checkpoints share: the images of a reference, and the integers of a twin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = np.ndarray[Any, Any]
 
 
 def quantized_images(reference: dict[str, Array]) -> Array:
-    """The 64 images quantised as the published code does it: round((1 / scale) * x)."""
+    """The 64 images quantised as the reference code does it: round((1 / scale) * x)."""
     inverse = np.float32(1) / reference["scale/qact_input"]
     quantized: Array = np.clip(np.rint(inverse * reference["x"]), -128, 127).astype(np.int8)
     np.testing.assert_array_equal(quantized[:4], reference["exact_num2p31/qact_input"])

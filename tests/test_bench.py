@@ -18,7 +18,7 @@ pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 from commands import MICRO, MICRO_OPTIONS, call  # noqa: E402
 from ivit_onnx.api import export, read_metadata  # noqa: E402
 from ivit_onnx.architectures import KNOWN, Architecture, SwinArchitecture, VitArchitecture  # noqa: E402
-from ivit_onnx.bench import contestants, document, machine, models, tables  # noqa: E402
+from ivit_onnx.bench import baselines, machine, models, performance_page, tables  # noqa: E402
 from ivit_onnx.bench.kernel_models import kernel_cases, kernel_model  # noqa: E402
 from ivit_onnx.bench.network import build_network, float_images, generated_images  # noqa: E402
 from ivit_onnx.bench.products import CALIBRATION_IMAGES, Subject, make, our_product, product_path  # noqa: E402
@@ -84,10 +84,10 @@ def compared(model: Path, cache: Path) -> dict[str, Any]:
     from ivit_onnx.bench.models import model_file
 
     subject = model_file(model, cache, MICRO, [])
-    peers = contestants.choose_peers(["ort-fp32", "openvino-int8"])
+    peers = baselines.choose_baselines(["ort-fp32", "openvino-int8"])
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contestants, "_installed", lambda package: package != "nncf")
+        patch.setattr(baselines, "_installed", lambda package: package != "nncf")
         result = measure_models([subject], peers, [1, 2], [1], Plan(3, 0.0, 4, 2), said.append)
     assert any("preparing ONNX Runtime fp32" in line for line in said)
     reread: dict[str, Any] = json.loads(json.dumps(result, allow_nan=False))
@@ -180,14 +180,14 @@ def test_ratios_are_of_medians(compared: dict[str, Any]) -> None:
         assert peer["ratio"] == pytest.approx(peer["median_ms"] / ours["median_ms"], rel=1e-3)
 
 
-def test_missing_peer_is_skipped_by_name(compared: dict[str, Any]) -> None:
+def test_missing_baseline_is_skipped_by_name(compared: dict[str, Any]) -> None:
     for case in compared["cases"]:
         (skipped,) = case["skipped"]
         assert skipped["name"] == "openvino-int8"
         assert 'nncf: pip install "ivit-onnx[bench]"' in skipped["reason"]
 
 
-def test_the_float_peer_computes_the_checkpoint(compared: dict[str, Any], cache: Path) -> None:
+def test_the_float_baseline_computes_the_checkpoint(compared: dict[str, Any], cache: Path) -> None:
     import onnxruntime
     import torch
 
@@ -201,7 +201,7 @@ def test_the_float_peer_computes_the_checkpoint(compared: dict[str, Any], cache:
         np.testing.assert_allclose(logits, network(torch.from_numpy(images)).numpy(), atol=1e-3)
 
 
-def test_quantised_peers_are_made_from_the_float_model(tmp_path: Path) -> None:
+def test_quantised_baselines_are_made_from_the_float_model(tmp_path: Path) -> None:
     subject = Subject.at(tmp_path, TINY, None)
     for product, operator in (("static-int8", "QuantizeLinear"), ("dynamic-int8", "MatMulInteger")):
         path = make(subject, product)
@@ -338,7 +338,7 @@ def test_kernels(capsys: pytest.CaptureFixture[str], model: Path) -> None:
     assert any(entry["shape"].endswith(" heads, 8 bits") for entry in variant["kernels"])
     (listing,) = tables.listings(content)
     assert listing.notes == ["ivit-onnx: softmax of 8 bits and GELU by tables"]
-    assert "\n\nivit-onnx: softmax of 8 bits and GELU by tables.\n\n" in document.render("7-kernels", content)
+    assert "\n\nivit-onnx: softmax of 8 bits and GELU by tables.\n\n" in performance_page.render("7-kernels", content)
     for entry in variant["kernels"]:
         assert (entry["gmacs_per_second"] is None) == (entry["operator"] == "IntLayerNorm")
         assert entry["median_us"] >= entry["min_us"] > 0
@@ -373,22 +373,22 @@ def test_tables_and_pages_of_results(compared: dict[str, Any]) -> None:
     assert len(first.columns) == len(first.rows[0])
     assert first.notes[0] == "ivit-onnx: softmax of 8 bits and GELU by tables"
     assert "nncf" in first.notes[1]
-    section = document.render("1-cost-by-batch", compared)
+    section = performance_page.render("1-cost-by-batch", compared)
     assert section.startswith("### Cost by batch\n")
     assert "\n\nivit-onnx: softmax of 8 bits and GELU by tables.\n\n" in section
     median = compared["cases"][0]["contestants"][1]["median_ms"]
     assert f"| {median:.2f} |" in section
-    page = f"a\n\n{document.BEGIN}\nold\n{document.END}\n\nb\n"
-    once = document.replace_results(page, [section])
+    page = f"a\n\n{performance_page.BEGIN}\nold\n{performance_page.END}\n\nb\n"
+    once = performance_page.replace_results(page, [section])
     assert "old" not in once
-    assert document.replace_results(once, [section]) == once
+    assert performance_page.replace_results(once, [section]) == once
     with pytest.raises(ValueError, match="marks"):
-        document.replace_results("a", [])
+        performance_page.replace_results("a", [])
 
 
 def test_page_is_current() -> None:
     folder, page = ROOT / "benchmarks" / "results", ROOT / "docs" / "performance.md"
-    assert document.main(["--check", "--results", str(folder), "-o", str(page)]) == 0
+    assert performance_page.main(["--check", "--results", str(folder), "-o", str(page)]) == 0
 
 
 def test_results_tell_nothing_about_the_place() -> None:
@@ -429,7 +429,7 @@ def test_table_for_people(capsys: pytest.CaptureFixture[str], model: Path) -> No
         ((), "nothing to measure"),
         (("missing.onnx",), "no such model file"),
         (("--models", "deit_smal_patch16_224"), "did you mean"),
-        (("--compare", "--peers", "tvm"), "unknown peer 'tvm'; known are ort-fp32"),
+        (("--compare", "--peers", "tvm"), "unknown baseline 'tvm'; known are ort-fp32"),
         (("--peers", "ort-fp32"), "pass --compare too"),
         (("--profile", "--kernels"), "choose one"),
         (("--batch", "0"), "'--batch': expected an integer in 1..1000000, found '0'"),

@@ -22,7 +22,7 @@ onnx = pytest.importorskip("onnx", reason="the export extra is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 from commands import MICRO, call, installed  # noqa: E402
-from ivit_onnx.bench import contestants, document, tables, worker  # noqa: E402
+from ivit_onnx.bench import baselines, performance_page, tables, worker  # noqa: E402
 from ivit_onnx.bench.client import WorkerError  # noqa: E402
 from ivit_onnx.bench.cuda import binding, compare, device, kernels, measure, runners  # noqa: E402
 from ivit_onnx.bench.network import build_network, float_images  # noqa: E402
@@ -140,7 +140,7 @@ def test_other_errors_are_not_taken_for_missing_graphs(model: Path, monkeypatch:
 
 @pytest.mark.parametrize("product", ["float", "half"])
 @pytest.mark.parametrize("arch", [TINY, TINY_SWIN], ids=["vit", "swin"])
-def test_float_peers_compute_the_network(
+def test_float_baselines_compute_the_network(
     tmp_path: Path, cpu_runners: list[bool], monkeypatch: pytest.MonkeyPatch, product: str, arch: Any
 ) -> None:
     subject = Subject.at(tmp_path, arch, None)
@@ -182,8 +182,8 @@ def test_torch_runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
     assert job.notes == {"type": "bfloat16", "mode": mode or "eager"}
 
 
-def test_peers_of_the_gpu() -> None:
-    chosen = contestants.choose_peers([], "cuda")
+def test_baselines_of_the_gpu() -> None:
+    chosen = baselines.choose_baselines([], "cuda")
     assert [peer.name for peer in chosen] == [
         "ort-fp32",
         "ort-fp16",
@@ -197,8 +197,8 @@ def test_peers_of_the_gpu() -> None:
         product_path(Subject(TINY, Path("cache")), peer.product)
         assert peer.config.get("mode", "max-autotune") in modes
         assert hasattr(torch, peer.config.get("type", "float32"))
-    with pytest.raises(IvitError, match="unknown peer 'openvino-int8'; known are ort-fp32, ort-fp16"):
-        contestants.choose_peers(["openvino-int8"], "cuda")
+    with pytest.raises(IvitError, match="unknown baseline 'openvino-int8'; known are ort-fp32, ort-fp16"):
+        baselines.choose_baselines(["openvino-int8"], "cuda")
 
 
 # -- the whole measurement, with workers in this process
@@ -251,10 +251,10 @@ def compared(
 ) -> tuple[dict[str, Any], list[str]]:
     from ivit_onnx.bench.models import model_file
 
-    monkeypatch.setattr(contestants, "_installed", lambda package: package != "triton")
+    monkeypatch.setattr(baselines, "_installed", lambda package: package != "triton")
     said: list[str] = []
     subject = model_file(model, tmp_path, MICRO, [])
-    peers = contestants.choose_peers(["ort-fp16", "torch-compile-fp16"], "cuda")
+    peers = baselines.choose_baselines(["ort-fp16", "torch-compile-fp16"], "cuda")
     result = measure.measure_cuda_models([subject], peers, [1, 2], PLAN, said.append)
     reread: dict[str, Any] = json.loads(json.dumps(result, allow_nan=False))
     return reread, said
@@ -301,7 +301,7 @@ def test_tables_and_pages(compared: tuple[dict[str, Any], list[str]], tmp_path: 
     assert any(note.startswith("skipped: torch.compile fp16") for note in first.notes)
     result["cases"][0]["contestants"][1]["notes"].update(cuda_graph=False, no_cuda_graph_because="of a loop")
     assert "no CUDA graph: ONNX Runtime fp16, because of a loop" in next(tables.listings(result)).notes
-    section = document.render("11-gpu-comparison", result)
+    section = performance_page.render("11-gpu-comparison", result)
     assert section.startswith("### Gpu comparison\n")
     assert "Pretended GPU, compute capability 9.0" in section
     assert "ivit-onnx: softmax of 15 bits and GELU by tables." in section
@@ -335,7 +335,7 @@ def test_profile_of_models(pretended: list[bool], monkeypatch: pytest.MonkeyPatc
     assert len(first.columns) == len(first.rows[0])
     assert "without a CUDA graph" in first.notes
     assert "without a CUDA graph" not in second.notes
-    assert "| `small` | 0.5 |" in document.render("12-gpu-kernels", result)
+    assert "| `small` | 0.5 |" in performance_page.render("12-gpu-kernels", result)
 
 
 # -- the command
@@ -366,7 +366,7 @@ def test_missing_torch_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--cpu", "avx2"), "--cpu is for --device cpu"),
         (("--no-spinning",), "--no-spinning is for --device cpu"),
         (("--kernels",), "--kernels is for --device cpu"),
-        (("--compare", "--peers", "openvino-int8"), "unknown peer 'openvino-int8'; known are ort-fp32, ort-fp16"),
+        (("--compare", "--peers", "openvino-int8"), "unknown baseline 'openvino-int8'; known are ort-fp32, ort-fp16"),
         (("--device", "tpu"), "(see ivit-bench --help)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Turns of contestants, and failures among them."""
+"""Rounds of measurements, and failures among them."""
 
 from __future__ import annotations
 

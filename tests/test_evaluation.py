@@ -27,7 +27,7 @@ from commands import MICRO, call, installed  # noqa: E402
 from ivit_onnx.api import export, load_twin  # noqa: E402
 from ivit_onnx.architectures import Preprocess  # noqa: E402
 from ivit_onnx.datasets import open_dataset  # noqa: E402
-from ivit_onnx.datasets.base import ImageDataset  # noqa: E402
+from ivit_onnx.datasets.dataset import ImageDataset  # noqa: E402
 from ivit_onnx.errors import ImageError, IvitError, ModelError  # noqa: E402
 from ivit_onnx.evaluation import Counts, evaluate  # noqa: E402
 from ivit_onnx.evaluation.counts import ranks  # noqa: E402

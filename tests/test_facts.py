@@ -1,4 +1,4 @@
-"""What tensors do not tell about a network: told beside them, by an option, assumed and said, or refused."""
+"""What cannot be inferred from tensors: stated beside them, by an option, assumed and said, or refused."""
 
 from __future__ import annotations
 

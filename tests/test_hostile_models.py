@@ -200,7 +200,7 @@ def test_names_that_are_no_text(provider: str, tmp_path: Path) -> None:
     content = helper.make_model(graph, ir_version=10).SerializeToString()
     path = tmp_path / "model.onnx"
     path.write_bytes(content.replace(b"absent", b"abs\xe2nt"))
-    with pytest.raises(ModelError, match="names that are no text"):
+    with pytest.raises(ModelError, match="names that are not valid UTF-8"):
         ivit_onnx.create_session(path, provider=provider)
 
 
@@ -211,7 +211,7 @@ def test_what_is_no_text_anywhere(what: str, tmp_path: Path) -> None:
     model = helper.make_model(helper.make_graph([node], "graph", [x], [y]), producer_name="author")
     path = tmp_path / "model.onnx"
     path.write_bytes(model.SerializeToString().replace(what.encode(), what.encode()[:-1] + b"\xe2"))
-    with pytest.raises(ModelError, match="names that are no text"):
+    with pytest.raises(ModelError, match="names that are not valid UTF-8"):
         load_graph(path)
 
 

@@ -257,7 +257,7 @@ def test_exported_models_are_proven(exported: dict[str, Path]) -> None:
         assert report.proven, (name, report.findings)
         assert report.checks > (900 if name.startswith("table-") else 1000)
         assert mismatch(model, report) is None
-        assert {room.dtype for room in report.rooms} == {"int32", "int64"}
+        assert {headroom.dtype for headroom in report.headrooms} == {"int32", "int64"}
         certificate = json.loads({entry.key: entry.value for entry in model.metadata_props}[METADATA_KEY])
         assert certificate["checks"] == report.checks
 

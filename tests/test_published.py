@@ -1,8 +1,8 @@
-"""Checkpoints of the published I-ViT code: the integers of its simulation, computed exactly, everywhere.
+"""Checkpoints of the reference I-ViT code: the integers of its simulation, computed exactly, everywhere.
 
-The reference (digits_eval_deit.npz) holds, for a checkpoint that the published code trained, the integers of an exact
+The reference (digits_eval_deit.npz) holds, for a checkpoint that the reference code trained, the integers of an exact
 int64 evaluation of it at every quantisation point (`exact_num2p31/<module>`, four images), its logits as real numbers
-(`logits_exact_num2p31`, 64 images) and the logits of the published float32 simulation (`logits_official`).
+(`logits_exact_num2p31`, 64 images) and the logits of its float32 simulation (`logits_official`).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def state_dict() -> StateDict:
 
 
 def quantisation_points() -> list[str]:
-    """The published modules in the order in which the network computes their integers."""
+    """The reference modules in the order in which the network computes their integers."""
     block = (
         *("qact1", "attn.qact1", "attn.qact_attn1", "attn.qact2", "attn.qact3", "qact2"),
         *("qact3", "mlp.qact_gelu", "mlp.qact1", "mlp.qact2", "qact4"),
@@ -191,7 +191,7 @@ def test_export_and_verify_with_the_commands(tmp_path: Path) -> None:
 
 
 def test_softmax_bits(tmp_path: Path) -> None:
-    """15 as in the published code, unless the user says otherwise."""
+    """15 as in the reference code, unless the user says otherwise."""
     for bits, option in ((15, {}), (7, {"softmax_bits": 7})):
         export(CHECKPOINT, tmp_path / "model.onnx", num_heads=2, force=True, **option)
         assert read_metadata(tmp_path / "model.onnx")["ivit.softmax_bits"] == str(bits)

@@ -1,6 +1,6 @@
-"""A Swin of the published I-ViT code: the integers of its simulation, computed exactly, everywhere.
+"""A Swin of the reference I-ViT code: the integers of its simulation, computed exactly, everywhere.
 
-The reference (digits_eval_swin.npz) is made like that of test_published.py. The published code cuts windows out of the
+The reference (digits_eval_swin.npz) is made like that of test_published.py. The reference code cuts windows out of the
 normalised tokens and works on windows up to the output projection; here tokens keep their order, and its arrays are
 put into it before they are compared.
 """

@@ -26,9 +26,9 @@ from ivit_onnx.models import Twin  # noqa: E402
 from ivit_onnx.quant.modules import Activation, QuantModule, WeightedModule  # noqa: E402
 from ivit_onnx.report import ErrorReport, measure  # noqa: E402
 from ivit_onnx.report.costs import Costs  # noqa: E402
+from ivit_onnx.report.distributions import Distribution, Error, Span  # noqa: E402
 from ivit_onnx.report.page import page, percent  # noqa: E402
 from ivit_onnx.report.parts import only_layer, only_parts, parts_of  # noqa: E402
-from ivit_onnx.report.statistics import Distribution, Error, Span  # noqa: E402
 from ivit_onnx.report.taps import layers_called  # noqa: E402
 
 Array = np.ndarray[Any, Any]

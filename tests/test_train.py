@@ -456,7 +456,7 @@ def test_every_parameter_is_trained_and_matrices_alone_decay() -> None:
         matrix = parameter.ndim > 1 and "embed.pos" not in name and "tokens" not in name
         assert group["weight_decay"] == (0.1 if matrix else 0), name
         assert group["peak"] == (0.5 if name.endswith("log_scale") else 1e-5), name
-    # The published code leaves these out.
+    # The reference code leaves these out.
     assert id(twin.blocks[0].norm1.bias) in found
     assert "blocks.0.attn.core.score.log_scale" in dict(twin.named_parameters())
     assert twin.blocks[0].mlp.output.log_scale is None, "16-bit ranges are kept"

@@ -27,7 +27,7 @@ PYTHONS = ("3.11", "3.12", "3.13")
 #: Versions of ONNX Runtime between the oldest, which pyproject.toml states, and the newest.
 RUNTIMES = tuple(f"1.{minor}.*" for minor in range(24, 32))
 TESTS = ("test_published.py",)
-#: Checkpoints of the published code, whose scales are in the file: exporting them chooses nothing.
+#: Checkpoints of the reference code, whose scales are in the file: exporting them chooses nothing.
 CHECKPOINTS = {
     "deit": (ROOT / "tests/data/deit_micro_ivit.pth.tar", ("--num-heads", "2")),
     "swin": (ROOT / "tests/data/swin_micro_ivit.pth.tar", ()),

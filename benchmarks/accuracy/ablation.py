@@ -27,6 +27,7 @@ from ivit_onnx.calibration.presets import RECIPES
 from ivit_onnx.checkpoints import Checkpoint, load_checkpoint
 from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.quant.modules import MlpAdd, QuantModule
+from ivit_onnx.range_methods import METHODS
 
 INGREDIENTS = (
     "zero_points",
@@ -55,7 +56,7 @@ def recipes() -> dict[str, Recipe]:
     """What is measured, by name; `default` with the variants, too."""
     default = RECIPES["default"]
     without = {f"default without {name}": replace(default, **{name: False}) for name in INGREDIENTS}
-    methods = {f"default with {name}": replace(default, method=name) for name in ("percentile", "mse", "entropy")}
+    methods = {f"default with {name}": replace(default, method=name) for name in METHODS if name != default.method}
     return {
         "minmax": Recipe("minmax"),
         **RECIPES,

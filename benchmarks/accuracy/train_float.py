@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ivit_onnx.datasets import open_dataset
-from ivit_onnx.datasets.base import ArrayDataset
+from ivit_onnx.datasets.dataset import ArrayDataset
 from ivit_onnx.datasets.generated import FILLINGS, OUTLINES, draw
 
 MODELS: dict[str, Any] = {

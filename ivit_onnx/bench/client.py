@@ -20,7 +20,7 @@ __all__ = ["Worker", "WorkerError", "ask"]
 class WorkerError(Exception):
     """A worker could not do what was asked. `missing` is the package it lacks, if that is why.
 
-    Not for users: whoever asked decides whether a peer is skipped or the command fails.
+    Not for users: whoever asked decides whether a baseline is skipped or the command fails.
     """
 
     def __init__(self, message: str, missing: str | None = None) -> None:

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
+from ivit_onnx.bench.baselines import Baseline
 from ivit_onnx.bench.client import Worker
-from ivit_onnx.bench.contestants import Peer
 from ivit_onnx.bench.machine import choose_cpus
 from ivit_onnx.bench.models import Model
 from ivit_onnx.bench.products import Subject
@@ -24,17 +24,17 @@ PAUSE = 0.15
 
 
 def compare(
-    model: Model, peers: Sequence[Peer], *, batch: int, threads: int, plan: Plan, peak: float | None, say: Say
+    model: Model, baselines: Sequence[Baseline], *, batch: int, threads: int, plan: Plan, peak: float | None, say: Say
 ) -> dict[str, Any]:
-    """Measure a model, beside peers if any. `peak` is the int8 peak of one core in GMAC/s, None when unknown.
+    """Measure a model, beside baselines if any. `peak` is the int8 peak of one core in GMAC/s, None when unknown.
 
-    Returns the case as a JSON object. Raises IvitError when our own model fails; a peer that fails is listed as
+    Returns the case as a JSON object. Raises IvitError when our own model fails; a baseline that fails is listed as
     skipped, with the reason.
     """
     cpus = choose_cpus(threads)
     skipped: list[dict[str, str]] = []
     export_variants(model, say)
-    contestants = [*our_contestants(model), *prepared(model.subject, peers, skipped, say)]
+    contestants = [*our_contestants(model), *prepared(model.subject, baselines, skipped, say)]
 
     def start(contestant: Contestant, stack: ExitStack) -> Worker:
         return _start(contestant, model.subject, cpus, batch, threads, plan, stack)

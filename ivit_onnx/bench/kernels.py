@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ivit_onnx.architectures import Architecture, architecture_from_json
+from ivit_onnx.bench.baselines import HINT
 from ivit_onnx.bench.client import WorkerError, ask
-from ivit_onnx.bench.contestants import HINT
 from ivit_onnx.bench.kernel_models import KernelCase, kernel_cases, kernel_model
 from ivit_onnx.bench.machine import choose_cpus
 from ivit_onnx.bench.settings import Settings

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ivit_onnx.bench.baselines import Baseline
 from ivit_onnx.bench.client import Worker, WorkerError, ask
 from ivit_onnx.bench.compare import Plan, compare, export_variants
-from ivit_onnx.bench.contestants import Peer
 from ivit_onnx.bench.kernels import compare_kernels
 from ivit_onnx.bench.machine import choose_cpus, machine, versions
 from ivit_onnx.bench.models import Model
@@ -25,16 +25,21 @@ Say = Callable[[str], None]
 
 
 def measure_models(
-    models: Sequence[Model], peers: Sequence[Peer], batches: Sequence[int], threads: Sequence[int], plan: Plan, say: Say
+    models: Sequence[Model],
+    baselines: Sequence[Baseline],
+    batches: Sequence[int],
+    threads: Sequence[int],
+    plan: Plan,
+    say: Say,
 ) -> dict[str, Any]:
-    """Time every model at every batch size and number of threads, each case beside the peers."""
+    """Time every model at every batch size and number of threads, each case beside the baselines."""
     for count in threads:
         choose_cpus(count)
     result = _result("models", {**asdict(plan), "interleaved": True, "pinned": True}, say)
     result["cases"] = [
         compare(
             model,
-            peers,
+            baselines,
             batch=batch,
             threads=count,
             plan=plan,

@@ -43,7 +43,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Model:
-    """A network to measure: its label, where the peers' files are kept, and how we run it; the first way is the one
+    """A network to measure: its label, where the baselines' files are kept, and how we run it; the first way is the one
     that others are compared with."""
 
     label: str

@@ -1,4 +1,4 @@
-"""The floating-point network that the peers run: that of the source library, and images for it."""
+"""The floating-point network that the baselines run: that of the source library, and images for it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Files that a comparison needs, made once and kept in a cache: weights, our model, the models of the peers.
+"""Files that a comparison needs, made once and kept in a cache: weights, our model, the models of the baselines.
 
-Requires: the packages of the peer. Ensures: a file appears whole or not at all, and its name holds everything it
+Requires: the packages of the baseline. Ensures: a file appears whole or not at all, and its name holds everything it
 depends on (architecture, weights, versions of what made it), so that an old one is never taken for a new one.
 """
 
@@ -28,7 +28,7 @@ CALIBRATION_IMAGES = 8
 #: Products of this package: "ivit-table-15" is the integer model with tables and 15 softmax bits.
 _OURS = "ivit-"
 
-#: What each product of a peer is made from, and by which packages.
+#: What each product of a baseline is made from, and by which packages.
 _SOURCES = {
     "weights": None,
     "float": "weights",

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ivit_onnx.bench.baselines import HINT, Baseline, missing_packages
 from ivit_onnx.bench.client import Worker, WorkerError, ask
-from ivit_onnx.bench.contestants import HINT, Peer, missing_packages
 from ivit_onnx.bench.models import Model
 from ivit_onnx.bench.products import Subject, product_path
 from ivit_onnx.bench.settings import Settings
@@ -90,21 +90,25 @@ def our_contestants(model: Model) -> list[Contestant]:
     ]
 
 
-def prepared(subject: Subject, peers: Sequence[Peer], skipped: list[dict[str, str]], say: Say) -> list[Contestant]:
-    """The peers whose packages are there and whose files could be made; the others are added to `skipped`."""
+def prepared(
+    subject: Subject, baselines: Sequence[Baseline], skipped: list[dict[str, str]], say: Say
+) -> list[Contestant]:
+    """The baselines whose packages are there and whose files could be made; the others are added to `skipped`."""
     contestants = []
-    for peer in peers:
-        missing = missing_packages(peer.packages)
+    for baseline in baselines:
+        missing = missing_packages(baseline.packages)
         if missing:
-            reason = f"needs {' and '.join(missing)}: {peer.hint}"
-            skipped.append({"name": peer.name, "title": peer.title, "reason": reason})
+            reason = f"needs {' and '.join(missing)}: {baseline.hint}"
+            skipped.append({"name": baseline.name, "title": baseline.title, "reason": reason})
             continue
-        path = product_path(subject, peer.product)
-        contestant = Contestant(peer.name, peer.title, peer.runner, path, {}, {}, peer.config, peer.hint)
+        path = product_path(subject, baseline.product)
+        contestant = Contestant(
+            baseline.name, baseline.title, baseline.runner, path, {}, {}, baseline.config, baseline.hint
+        )
         if not path.is_file():
-            say(f"{subject.arch.name}: preparing {peer.title}")
+            say(f"{subject.arch.name}: preparing {baseline.title}")
             try:
-                ask("make", subject=subject.to_json(), product=peer.product)
+                ask("make", subject=subject.to_json(), product=baseline.product)
             except WorkerError as error:
                 skipped.append(_skipped(contestant, error))
                 continue
@@ -124,7 +128,7 @@ def race(
 ) -> None:
     """Start every contestant, then give turns for so many rounds.
 
-    A peer that fails moves to `skipped`, with the reason. Raises IvitError when our own model fails.
+    A baseline that fails moves to `skipped`, with the reason. Raises IvitError when our own model fails.
     """
     with ExitStack() as stack:
         workers = {}
@@ -147,7 +151,7 @@ def race(
 def _give_up(
     contestant: Contestant, error: WorkerError, contestants: list[Contestant], skipped: list[dict[str, str]]
 ) -> None:
-    """Go on without a peer that failed; without our own model there is nothing to measure."""
+    """Go on without a baseline that failed; without our own model there is nothing to measure."""
     if contestant.ours:
         raise IvitError(f"{contestant.title} failed: {error}") from None
     contestants.remove(contestant)

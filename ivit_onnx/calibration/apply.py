@@ -31,7 +31,7 @@ __all__ = ["apply_calibration"]
 
 Array = np.ndarray[Any, Any]
 
-#: Unseen images go beyond the calibrated ones. 16-bit values have the resolution to leave room for them.
+#: Unseen images go beyond the calibrated ones. 16-bit values have the resolution to leave headroom for them.
 HEADROOM_16_BIT = 1.25
 #: Tokens on which biases are corrected, and the fewest and most images that they are taken from.
 CORRECTION_TOKENS = 4096

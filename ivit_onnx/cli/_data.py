@@ -33,8 +33,8 @@ Classes = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="All classes of the model in order, a name a line, CSV or JSON, for data with some of them or in another "
-        "order.",
+        help="All classes of the model in order, one name per line, CSV or JSON, for data with some of them or in "
+        "another order.",
     ),
 ]
 ClassOrderOption = Annotated[

@@ -7,21 +7,20 @@ from ivit_onnx.verification import Proof
 
 __all__ = ["print_proof", "proof_lines"]
 
-#: Findings, and nodes with little room, shown to people; JSON has all of them.
+#: Findings, and nodes with little headroom, shown to people; JSON has all of them.
 SHOWN = 10
 
 
 def print_proof(proof: Proof) -> None:
-    """The proof by itself: the verdict, and the nodes that leave the least room."""
+    """The proof by itself: the verdict, and the nodes that leave the least headroom."""
     print_lines(proof_lines(proof), style="green" if proof.passed else "red")
     for dtype in ("int32", "int64"):
-        rooms = sorted(
-            (room for room in proof.report.rooms if room.dtype == dtype), key=lambda room: (room.bits, -room.magnitude)
-        )
+        nodes = [node for node in proof.report.headrooms if node.dtype == dtype]
+        nodes.sort(key=lambda node: (node.bits, -node.magnitude))
         print_table(
             f"the largest {dtype} intermediates: what they can reach, and the bits that are left",
             ["node", "operator", "intermediate", "at most", "bits left"],
-            [[room.node, room.operator, room.value, str(room.magnitude), str(room.bits)] for room in rooms[:SHOWN]],
+            [[node.node, node.operator, node.value, str(node.magnitude), str(node.bits)] for node in nodes[:SHOWN]],
             right=(3, 4),
         )
     if not proof.certified:

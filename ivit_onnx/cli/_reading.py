@@ -1,4 +1,4 @@
-"""Options of commands that read checkpoints: what tensors do not tell, and which tensors are taken."""
+"""Options of commands that read checkpoints: what cannot be inferred from tensors, and which tensors are taken."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["Act", "Key", "Plain", "Pooling", "Prefix", "WeightsOption"]
 Act = Annotated[
     Literal["gelu", "gelu_tanh", "quick_gelu"] | None,
     typer.Option(
-        help="Activation function of the floating-point network, when the file cannot tell.  "
-        "\\[default: that of the architecture]"
+        help="Activation function of the floating-point network, where the file does not determine it.  "
+        "\\[default: the architecture's]"
     ),
 ]
 Pooling = Annotated[
     Literal["token", "avg"] | None,
     typer.Option(
-        help="What the head reads, when the file cannot tell: the class token, or the mean of the patches.  "
-        "\\[default: that of the architecture]"
+        help="What the head reads, where the file does not determine it: the class token, or the mean of the patches.  "
+        "\\[default: the architecture's]"
     ),
 ]
 Plain = Annotated[

@@ -96,18 +96,20 @@ def bench(
             **number("threads", "N..."), help="CPU threads, each pinned.  \\[default: 2, or 1 on one processor]"
         ),
     ] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Measure the peers beside our model, in turns.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Measure baselines beside our model, interleaved.")
+    ] = False,
     peers: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME...",
-            help="Only these peers: ort-fp32, ort-static-int8, ort-dynamic-int8, openvino-fp32, openvino-bf16, "
+            help="Only these baselines: ort-fp32, ort-static-int8, ort-dynamic-int8, openvino-fp32, openvino-bf16, "
             "openvino-int8, torch-fp32; with --device cuda ort-fp32, ort-fp16, torch-compile-fp16, "
             "torch-compile-bf16, torch-bf16.  \\[default: all]",
         ),
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Weights for the peers and for --models.  \\[default: random]")
+        Path | None, typer.Option(help="Weights for the baselines and for --models.  \\[default: random]")
     ] = None,
     nonlinear: Annotated[
         list[str] | None,
@@ -127,14 +129,14 @@ def bench(
         list[Size] | None,
         typer.Option(
             **image_size("SIZE|HEIGHTxWIDTH..."),
-            help="Image sizes, for --models.  \\[default: that of the architecture]",
+            help="Image sizes, for --models.  \\[default: the architecture's]",
         ),
     ] = None,
     cpu: Annotated[
         list[str] | None,
         typer.Option(
             metavar="VARIANT...",
-            help="Kernel variants to force: avx512vnni, avxvnni, avx2, portable.  \\[default: best]",
+            help="Kernel variants to force; an unknown name lists those of this machine.  \\[default: the fastest]",
         ),
     ] = None,
     provider: Annotated[
@@ -145,9 +147,9 @@ def bench(
             "the one that others are compared with.  \\[default: cpu]",
         ),
     ] = None,
-    rounds: Annotated[int, typer.Option(**number("rounds"), help="Turns of each contestant.")] = 5,
-    seconds: Annotated[float, typer.Option(**number("seconds"), help="Length of a turn.")] = 1.0,
-    repeat: Annotated[int, typer.Option(**number("repeat"), help="Batches in a turn, at least.")] = 3,
+    rounds: Annotated[int, typer.Option(**number("rounds"), help="Measurements of each model, interleaved.")] = 5,
+    seconds: Annotated[float, typer.Option(**number("seconds"), help="Length of a measurement.")] = 1.0,
+    repeat: Annotated[int, typer.Option(**number("repeat"), help="Batches in a measurement, at least.")] = 3,
     starts: Annotated[
         int | None,
         typer.Option(
@@ -174,7 +176,7 @@ def bench(
 ) -> None:
     """Measure how fast exported models run: latency, throughput, memory and start of a session.
 
-    Threads are pinned, runs are warmed up, contestants take turns. Peers come with
+    Threads are pinned, runs are warmed up, models are measured in turn. Baselines come with
     pip install "ivit-onnx\\[bench]"; one that is not installed is named and skipped. On a GPU, inputs and outputs stay
     there, and CUDA graphs are used; it takes pip install "ivit-onnx\\[gpu,export]".
 
@@ -191,7 +193,7 @@ def bench(
       ivit-bench --kernels
       ivit-bench deit_small.onnx --device cuda --compare --batch 1 8 32 128
     """
-    from ivit_onnx.bench.contestants import choose_peers
+    from ivit_onnx.bench.baselines import choose_baselines
     from ivit_onnx.bench.cuda.measure import measure_cuda_models, measure_cuda_profile, require_device
     from ivit_onnx.bench.measure import measure_kernels, measure_models, measure_profile
     from ivit_onnx.bench.models import default_cache, model_file, named_model
@@ -200,7 +202,7 @@ def bench(
     if profile and kernels:
         raise IvitError("--profile and --kernels are two different measurements: choose one")
     if peers and not compare:
-        raise IvitError("--peers chooses among the peers of --compare; pass --compare too")
+        raise IvitError("--peers chooses among the baselines of --compare; pass --compare too")
     if compare and (profile or kernels):
         raise IvitError("--compare does not go with --profile or --kernels")
     kinds = _functions(nonlinear or [], softmax_bits or [])
@@ -212,7 +214,7 @@ def bench(
     _check_variants(cpu or [])
     if plot is not None:
         _check_plot(plot)
-    chosen = choose_peers(peers or [], device.value) if compare else []
+    chosen = choose_baselines(peers or [], device.value) if compare else []
     folder = cache or default_cache()
     plan = Plan(rounds, seconds, repeat, (1 if on_gpu else 3) if starts is None else starts, spinning=not no_spinning)
     sizes: list[Size | None] = [*img_size] if img_size else [None]

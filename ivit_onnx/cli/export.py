@@ -17,6 +17,7 @@ from ivit_onnx.cli._output import megabytes, print_json, print_lines, print_pair
 from ivit_onnx.cli._reading import Act, Key, Plain, Pooling, Prefix, WeightsOption
 from ivit_onnx.errors import ExportError
 from ivit_onnx.files import check_output
+from ivit_onnx.range_methods import Method
 
 if TYPE_CHECKING:
     from ivit_onnx.api import ExportReport
@@ -85,8 +86,8 @@ def export(
         ),
     ] = "default",
     calib_method: Annotated[
-        Literal["minmax", "percentile", "mse", "entropy"] | None,
-        typer.Option(help="How 8-bit ranges follow from what the images showed.  \\[default: that of the preset]"),
+        Method | None,
+        typer.Option(help="How 8-bit ranges follow from what the images showed.  \\[default: the preset's]"),
     ] = None,
     calib_images: Annotated[
         int | None,
@@ -126,7 +127,7 @@ def export(
         int | None,
         typer.Option(
             **number("num_heads"),
-            help="Attention heads, when the file cannot tell.  \\[default: one for 64 channels]",
+            help="Attention heads, where the file does not determine them.  \\[default: one for 64 channels]",
         ),
     ] = None,
     img_size: Annotated[
@@ -144,13 +145,11 @@ def export(
     prefix: Prefix = None,
     mean: Annotated[
         str | None,
-        typer.Option(
-            metavar="R,G,B", help="Mean of pixels in 0..1 in training.  \\[default: that of the architecture]"
-        ),
+        typer.Option(metavar="R,G,B", help="Mean of pixels in 0..1 in training.  \\[default: the architecture's]"),
     ] = None,
     std: Annotated[
         str | None,
-        typer.Option(metavar="R,G,B", help="Standard deviation of the same.  \\[default: that of the architecture]"),
+        typer.Option(metavar="R,G,B", help="Standard deviation of the same.  \\[default: the architecture's]"),
     ] = None,
     flat: Annotated[
         bool,
@@ -164,14 +163,14 @@ def export(
             "--list-models",
             callback=_list_models,
             is_eager=True,
-            help="Print the names that --arch takes and end; one a line when the output is not a terminal.",
+            help="Print the names that --arch takes and end; one per line when the output is not a terminal.",
         ),
     ] = False,
 ) -> None:
     """Turn a vision transformer checkpoint into one ONNX file that computes with integers only.
 
     Example images show the range of each activation of a floating-point checkpoint. Where none are given, the command
-    draws some. A checkpoint of the published I-ViT code has the ranges already.
+    draws some. A checkpoint of the reference I-ViT code has the ranges already.
 
     Examples:
 

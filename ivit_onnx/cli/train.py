@@ -18,6 +18,7 @@ from ivit_onnx.cli._output import print_json, print_lines, print_pairs
 from ivit_onnx.cli._reading import Act, Key, Plain, Pooling, Prefix, WeightsOption
 from ivit_onnx.datasets import DESCRIPTION
 from ivit_onnx.errors import TrainingError
+from ivit_onnx.range_methods import Method
 
 if TYPE_CHECKING:
     from ivit_onnx.training import TrainReport
@@ -68,7 +69,9 @@ def train(
     num_heads: Annotated[
         int | None,
         typer.Option(
-            **number("num_heads"), help="Attention heads, where the file does not tell.", rich_help_panel=_START
+            **number("num_heads"),
+            help="Attention heads, where the file does not determine them.",
+            rich_help_panel=_START,
         ),
     ] = None,
     img_size: Annotated[
@@ -113,9 +116,9 @@ def train(
         typer.Option(help="How the network is calibrated before it is trained.", rich_help_panel=_QUANTIZATION),
     ] = "default",
     calib_method: Annotated[
-        Literal["minmax", "percentile", "mse", "entropy"] | None,
+        Method | None,
         typer.Option(
-            help="How the first ranges follow from training images.  \\[default: that of the preset]",
+            help="How the first ranges follow from training images.  \\[default: the preset's]",
             rich_help_panel=_QUANTIZATION,
         ),
     ] = None,

@@ -55,7 +55,7 @@ def verify(
     ] = Device.CPU,
     prove: Annotated[
         bool,
-        typer.Option("--prove", help="Only prove that nothing overflows, and show how much room each node leaves."),
+        typer.Option("--prove", help="Only prove that nothing overflows, and show how much headroom each node leaves."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ivit_onnx.datasets.base import SPLITS, ImageDataset, Split
+from ivit_onnx.datasets.dataset import SPLITS, ImageDataset, Split
 from ivit_onnx.datasets.folder import FolderDataset
 from ivit_onnx.datasets.labelled import LabelledFolder, Renumbered, read_classes
 from ivit_onnx.datasets.order import CLASS_ORDERS, ClassOrder

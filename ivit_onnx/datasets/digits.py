@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ivit_onnx.datasets.base import ArrayDataset, Split
+from ivit_onnx.datasets.dataset import ArrayDataset, Split
 from ivit_onnx.errors import MissingExtraError
 
 __all__ = ["digits"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ivit_onnx.datasets.base import ImageDataset, Split, listed
+from ivit_onnx.datasets.dataset import ImageDataset, Split, listed
 from ivit_onnx.datasets.order import ClassOrder, order_classes
 from ivit_onnx.decoding import find_images, is_hidden, open_rgb
 from ivit_onnx.errors import ImageError

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ivit_onnx.datasets.base import ArrayDataset, Split
+from ivit_onnx.datasets.dataset import ArrayDataset, Split
 
 __all__ = ["FILLINGS", "OUTLINES", "SIZE", "generated"]
 

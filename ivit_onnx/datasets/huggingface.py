@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from ivit_onnx.budgets import CLASSES
-from ivit_onnx.datasets.base import ImageDataset, Split
+from ivit_onnx.datasets.dataset import ImageDataset, Split
 from ivit_onnx.datasets.order import natural_key
 from ivit_onnx.decoding import decode_rgb, open_rgb, to_rgb
 from ivit_onnx.errors import ImageError, MissingExtraError

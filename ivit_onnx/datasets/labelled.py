@@ -11,7 +11,7 @@ from PIL import Image
 
 from ivit_onnx.budgets import CLASSES
 from ivit_onnx.class_names import read_class_names
-from ivit_onnx.datasets.base import ImageDataset, listed
+from ivit_onnx.datasets.dataset import ImageDataset, listed
 from ivit_onnx.datasets.order import ClassOrder, order_classes
 from ivit_onnx.decoding import find_images, open_rgb
 from ivit_onnx.errors import ImageError, IvitError

@@ -11,13 +11,13 @@ from ivit_onnx.errors import damaged_model
 from ivit_onnx.function_bodies import foreign_functions
 from ivit_onnx.proof.canonical import deviations
 from ivit_onnx.proof.certificate import METADATA_KEY, certificate, graph_hash, mismatch, read_certificate
-from ivit_onnx.proof.report import Finding, NodeRoom, ProofReport
+from ivit_onnx.proof.report import Finding, NodeHeadroom, ProofReport
 from ivit_onnx.proof.walk import Walk
 
 __all__ = [
     "METADATA_KEY",
     "Finding",
-    "NodeRoom",
+    "NodeHeadroom",
     "ProofReport",
     "certificate",
     "graph_hash",
@@ -46,4 +46,4 @@ def prove(model: onnx.ModelProto) -> ProofReport:
         if output.name not in values and output.name not in constants and not findings:
             findings.append(Finding(output.name, output.name, "nothing computes this output"))
     findings += [Finding(f"function {name}", name, reason) for name, reason in foreign.items()]
-    return ProofReport(tuple(findings), walk.ledger.checks, walk.values, tuple(walk.ledger.rooms.values()))
+    return ProofReport(tuple(findings), walk.ledger.checks, walk.values, tuple(walk.ledger.headrooms.values()))

@@ -64,13 +64,13 @@ def certificate(model: onnx.ModelProto, report: ProofReport) -> dict[str, Any]:
     nodes."""
     tightest = {}
     for dtype in ("int32", "int64"):
-        room = report.tightest(dtype)
-        if room is not None:
+        headroom = report.tightest(dtype)
+        if headroom is not None:
             tightest[dtype] = {
-                "output": room.output,
-                "value": room.value,
-                "magnitude": room.magnitude,
-                "bits": room.bits,
+                "output": headroom.output,
+                "value": headroom.value,
+                "magnitude": headroom.magnitude,
+                "bits": headroom.bits,
             }
     return {
         "graph": f"sha256:{graph_hash(model)}",

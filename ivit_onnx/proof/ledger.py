@@ -1,10 +1,10 @@
-"""What an analysis has found so far: findings, how much room there is, and how much was checked."""
+"""What an analysis has found so far: findings, how much headroom there is, and how much was checked."""
 
 from __future__ import annotations
 
 import onnx
 
-from ivit_onnx.proof.report import Finding, NodeRoom
+from ivit_onnx.proof.report import Finding, NodeHeadroom
 from ivit_onnx.proof.value import limits
 
 __all__ = ["Ledger", "Path"]
@@ -19,7 +19,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.findings: list[Finding] = []
-        self.rooms: dict[tuple[str, str], NodeRoom] = {}
+        self.headrooms: dict[tuple[str, str], NodeHeadroom] = {}
         self.checks = 0
         self._nodes: dict[str, onnx.NodeProto] = {}
         self._failed: set[Path] = set()
@@ -40,7 +40,7 @@ class Ledger:
         self.findings.append(Finding(self._label(output), self._label(output), message))
 
     def check(self, path: Path, kind: str, low: int, high: int, dtype: str) -> bool:
-        """Whether low..high is inside the type; records how much room there is."""
+        """Whether low..high is inside the type; records how much headroom there is."""
         self.checks += 1
         least, most = limits(dtype)
         if low < least or high > most:
@@ -49,10 +49,10 @@ class Ledger:
         if dtype in ("int32", "int64"):
             magnitude = max(abs(low), abs(high))
             bits = (31 if dtype == "int32" else 63) - magnitude.bit_length()
-            old = self.rooms.get((path[0], dtype))
+            old = self.headrooms.get((path[0], dtype))
             if old is None or (bits, -magnitude) < (old.bits, -old.magnitude):
                 operator = self._nodes[path[0]].op_type
-                self.rooms[path[0], dtype] = NodeRoom(
+                self.headrooms[path[0], dtype] = NodeHeadroom(
                     self._label(path[0]), path[0], operator, dtype, _place(path), magnitude, max(bits, 0)
                 )
         return True

@@ -1,4 +1,4 @@
-"""What a proof says: findings, and how much room each node leaves."""
+"""What a proof says: findings, and how much headroom each node leaves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx
 
-__all__ = ["Finding", "NodeRoom", "ProofReport"]
+__all__ = ["Finding", "NodeHeadroom", "ProofReport"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class NodeRoom:
+class NodeHeadroom:
     """The tightest intermediate of a node of the main graph, for one type: `value` can reach `magnitude`, and `bits`
     more bits are free. `output` is the node's first output, which names it whatever the node is called."""
 
@@ -46,26 +46,26 @@ class NodeRoom:
 @dataclass(frozen=True)
 class ProofReport:
     """The result of `prove`: `proven` when there are no findings. `checks` counts the ranges that were compared with
-    the limits of a type, of shifts and of divisors; `rooms` has the tightest of each type for each node."""
+    the limits of a type, of shifts and of divisors; `headrooms` has the tightest of each type for each node."""
 
     findings: tuple[Finding, ...]
     checks: int
     values: int
-    rooms: tuple[NodeRoom, ...]
+    headrooms: tuple[NodeHeadroom, ...]
 
     @property
     def proven(self) -> bool:
         return not self.findings
 
-    def tightest(self, dtype: str) -> NodeRoom | None:
-        """The node with the least room in intermediates of this type."""
-        rooms = [room for room in self.rooms if room.dtype == dtype]
-        return min(rooms, key=lambda room: (room.bits, -room.magnitude), default=None)
+    def tightest(self, dtype: str) -> NodeHeadroom | None:
+        """The node with the least headroom in intermediates of this type."""
+        nodes = [node for node in self.headrooms if node.dtype == dtype]
+        return min(nodes, key=lambda node: (node.bits, -node.magnitude), default=None)
 
     def spare_bits(self) -> dict[str, int]:
         """The bits that the tightest intermediate of each type leaves free."""
-        rooms = {dtype: self.tightest(dtype) for dtype in ("int32", "int64")}
-        return {dtype: room.bits for dtype, room in rooms.items() if room is not None}
+        tightest = {dtype: self.tightest(dtype) for dtype in ("int32", "int64")}
+        return {dtype: node.bits for dtype, node in tightest.items() if node is not None}
 
     def to_json(self) -> dict[str, Any]:
         """The report as a JSON object."""
@@ -74,5 +74,5 @@ class ProofReport:
             "findings": [asdict(finding) for finding in self.findings],
             "values": self.values,
             "checks": self.checks,
-            "nodes": [asdict(room) for room in self.rooms],
+            "nodes": [asdict(node) for node in self.headrooms],
         }

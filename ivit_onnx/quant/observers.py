@@ -1,21 +1,19 @@
-"""Running statistics of one activation tensor, and the range that each calibration method takes from them."""
+"""Running statistics of one activation tensor."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["METHODS", "Histogram", "Method"]
+from ivit_onnx.range_methods import METHODS, Method
 
-Method = Literal["minmax", "percentile", "mse", "entropy"]
-METHODS: tuple[Method, ...] = get_args(Method)
+__all__ = ["METHODS", "Histogram", "Method"]
 
 BINS = 2048
 #: More values than this in one update are subsampled evenly; the largest is always taken from all of them.
 MAX_SAMPLES = 2**16
-PERCENTILE = 99.99
 #: What is below this counts as zero: bins of such a width could not be told apart in float32.
 _SMALLEST = 1e-30
 
@@ -72,47 +70,6 @@ class Histogram:
 
     def range(self, method: Method, levels: int) -> float:
         """The largest absolute value to represent with `levels` positive steps; 0.0 if nothing but zeros was seen."""
-        if self.limit == 0 or method == "minmax":
+        if self.limit == 0:
             return self.maximum
-        if method == "percentile":
-            cumulative = np.cumsum(self.counts) / self.counts.sum()
-            index = int(np.searchsorted(cumulative, PERCENTILE / 100))
-            return min(self.maximum, self.limit * (index + 1) / BINS)
-        return self._entropy_range(levels) if method == "entropy" else self._mse_range(levels)
-
-    def _mse_range(self, levels: int) -> float:
-        """The clipping range with the least expected squared error of rounding and clipping."""
-        centers = (np.arange(BINS) + 0.5) * (self.limit / BINS)
-        candidates = self.maximum * np.linspace(0.2, 1.0, 161)
-        steps = candidates[:, None] / levels
-        rounding = np.minimum(steps**2 / 12, centers**2)
-        clipping = np.maximum(centers - candidates[:, None], 0.0) ** 2
-        error = (np.where(centers > candidates[:, None], clipping, rounding) * self.counts).sum(1)
-        return float(candidates[int(np.argmin(error))])
-
-    def _entropy_range(self, levels: int) -> float:
-        """The clipping range whose quantised distribution is nearest to the clipped one (Migacz, 2017).
-
-        The distance is the Kullback-Leibler divergence of the histogram, clipped values counted in its last bin, from
-        the same with the counts of each step spread evenly over its non-empty bins.
-        """
-        counts = self.counts.astype(np.float64)
-        used = min(BINS, int(np.ceil(self.maximum / self.limit * BINS)))
-        best, best_divergence = self.maximum, np.inf
-        for edge in np.unique(np.linspace(min(levels, used), used, 128).astype(int)):
-            inside = counts[:edge]
-            p = inside.copy()
-            p[-1] += counts[edge:].sum()
-            step = np.arange(edge) * levels // edge
-            filled = inside > 0
-            totals = np.bincount(step, inside, levels)
-            width = np.bincount(step, filled, levels)
-            q = np.where(filled, (totals / np.maximum(width, 1))[step], 0.0)
-            both = (p > 0) & (q > 0)
-            missing = p[(p > 0) & ~both].sum() / p.sum()
-            p, q = p / p.sum(), q / max(q.sum(), 1.0)
-            # Clipped values that fall on an empty bin have no counterpart: they are as bad as one in a million.
-            divergence = float((p[both] * np.log(p[both] / q[both])).sum()) + missing * np.log(1e6)
-            if divergence < best_divergence:
-                best, best_divergence = min(self.maximum, self.limit * float(edge) / BINS), divergence
-        return best
+        return METHODS[method](self.counts, self.limit, self.maximum, levels)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ivit_onnx.models import Twin
 from ivit_onnx.quant.modules import QuantModule
 from ivit_onnx.quant.tensors import QuantTensor
-from ivit_onnx.report.statistics import Error
+from ivit_onnx.report.distributions import Error
 from ivit_onnx.report.taps import skipped, watch_layers
 
 __all__ = ["Costs"]

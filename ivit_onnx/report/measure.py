@@ -16,9 +16,9 @@ from ivit_onnx.models import Twin
 from ivit_onnx.quant.modules import QuantModule
 from ivit_onnx.quant.tensors import QuantTensor
 from ivit_onnx.report.costs import Costs
+from ivit_onnx.report.distributions import Distribution, Error, Span, decibels
 from ivit_onnx.report.parts import only_layer, only_parts, parts_of, rounded
 from ivit_onnx.report.results import ErrorReport, LayerError, PartError, PointError
-from ivit_onnx.report.statistics import Distribution, Error, Span, decibels
 from ivit_onnx.report.taps import (
     layers_called,
     take_published_widths,

@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from ivit_onnx.report.distributions import Distribution
 from ivit_onnx.report.results import ErrorReport, PointError
-from ivit_onnx.report.statistics import Distribution
 
 __all__ = ["cost_by_depth", "cost_by_part", "error_by_depth", "histogram"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ivit_onnx.report.statistics import Distribution
+from ivit_onnx.report.distributions import Distribution
 
 __all__ = ["ErrorReport", "LayerError", "PartError", "PointError"]
 

@@ -80,7 +80,7 @@ def layers_called(twin: Twin, image: Tensor) -> dict[str, QuantModule]:
 
 
 def take_published_widths(layers: Iterable[QuantModule]) -> None:
-    """Give 8 bits to the points that the weights of the published I-ViT code have 8 bits at, where twins have 16."""
+    """Give 8 bits to the points that the weights of the reference I-ViT code have 8 bits at, where twins have 16."""
     for layer in layers:
         for point in layer.published_bytes() if layer.published else ():
             point.bits, point.levels = 8, 127

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
+from ivit_onnx.bench.baselines import CUDA_HINT, Baseline
 from ivit_onnx.bench.client import Worker
-from ivit_onnx.bench.contestants import CUDA_HINT, Peer
 from ivit_onnx.bench.models import Model
 from ivit_onnx.bench.race import Contestant, Plan, Say, export_variants, our_contestants, prepared, race
 from ivit_onnx.bench.timing import summarise
@@ -18,16 +18,16 @@ __all__ = ["compare_on_cuda", "job_of", "result_of"]
 
 
 def compare_on_cuda(
-    model: Model, peers: Sequence[Peer], *, batch: int, plan: Plan, peak: float | None, say: Say
+    model: Model, baselines: Sequence[Baseline], *, batch: int, plan: Plan, peak: float | None, say: Say
 ) -> dict[str, Any]:
-    """Measure a model, beside peers if any. `peak` is the device's int8 peak in GMAC/s, None when unknown.
+    """Measure a model, beside baselines if any. `peak` is the device's int8 peak in GMAC/s, None when unknown.
 
-    Returns the case as a JSON object. Raises IvitError when our own model fails; a peer that fails is listed as
+    Returns the case as a JSON object. Raises IvitError when our own model fails; a baseline that fails is listed as
     skipped, with the reason.
     """
     skipped: list[dict[str, str]] = []
     export_variants(model, say, CUDA_HINT)
-    contestants = [*our_contestants(model), *prepared(model.subject, peers, skipped, say)]
+    contestants = [*our_contestants(model), *prepared(model.subject, baselines, skipped, say)]
 
     def start(contestant: Contestant, stack: ExitStack) -> Worker:
         return _start(contestant, job_of(contestant, model, batch), plan, stack)

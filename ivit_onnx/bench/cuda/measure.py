@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ivit_onnx.bench.baselines import CUDA_HINT, Baseline
 from ivit_onnx.bench.client import WorkerError, ask
-from ivit_onnx.bench.contestants import CUDA_HINT, Peer
 from ivit_onnx.bench.cuda.compare import compare_on_cuda, job_of
 from ivit_onnx.bench.cuda.device import PEAK_METHOD
 from ivit_onnx.bench.cuda.timing import GROUP
@@ -26,9 +26,9 @@ def require_device() -> None:
 
 
 def measure_cuda_models(
-    models: Sequence[Model], peers: Sequence[Peer], batches: Sequence[int], plan: Plan, say: Say
+    models: Sequence[Model], baselines: Sequence[Baseline], batches: Sequence[int], plan: Plan, say: Say
 ) -> dict[str, Any]:
-    """Time every model at every batch size, each case beside the peers."""
+    """Time every model at every batch size, each case beside the baselines."""
     settings = {
         "rounds": plan.rounds,
         "seconds": plan.seconds,
@@ -39,7 +39,7 @@ def measure_cuda_models(
     }
     result = _result("cuda-models", settings, say)
     result["cases"] = [
-        compare_on_cuda(model, peers, batch=batch, plan=plan, peak=result["int8_peak"]["gmacs_per_second"], say=say)
+        compare_on_cuda(model, baselines, batch=batch, plan=plan, peak=result["int8_peak"]["gmacs_per_second"], say=say)
         for model in models
         for batch in batches
     ]

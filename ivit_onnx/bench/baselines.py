@@ -1,4 +1,4 @@
-"""Who takes part in a comparison: one table of the peers, with the packages that each of them needs."""
+"""Who takes part in a comparison: one table of the baselines, with the packages that each of them needs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 
 from ivit_onnx.errors import IvitError
 
-__all__ = ["CUDA_HINT", "HINT", "PEERS", "Peer", "choose_peers", "missing_packages"]
+__all__ = ["CUDA_HINT", "HINT", "BASELINES", "Baseline", "choose_baselines", "missing_packages"]
 
 HINT = 'pip install "ivit-onnx[bench]"'
 CUDA_HINT = 'pip install "ivit-onnx[gpu,export]"'
 
-#: What makes the floating-point model that the peers start from.
+#: What makes the floating-point model that the baselines start from.
 FLOAT = ("torch", "timm", "onnx", "onnxscript")
 
 
 @dataclass(frozen=True)
-class Peer:
+class Baseline:
     """Another way to run the same architecture.
 
     `runner` names the function of `runners` that times it, on GPUs of `cuda.runners`, `product` the file of `products`
@@ -36,11 +36,11 @@ class Peer:
     hint: str = HINT
 
 
-CPU_PEERS = (
-    Peer("ort-fp32", "ONNX Runtime fp32", "onnxruntime", "float", ("onnxruntime", *FLOAT)),
-    Peer("ort-static-int8", "ONNX Runtime static QDQ int8", "onnxruntime", "static-int8", ("onnxruntime", *FLOAT)),
-    Peer("ort-dynamic-int8", "ONNX Runtime dynamic int8", "onnxruntime", "dynamic-int8", ("onnxruntime", *FLOAT)),
-    Peer(
+CPU_BASELINES = (
+    Baseline("ort-fp32", "ONNX Runtime fp32", "onnxruntime", "float", ("onnxruntime", *FLOAT)),
+    Baseline("ort-static-int8", "ONNX Runtime static QDQ int8", "onnxruntime", "static-int8", ("onnxruntime", *FLOAT)),
+    Baseline("ort-dynamic-int8", "ONNX Runtime dynamic int8", "onnxruntime", "dynamic-int8", ("onnxruntime", *FLOAT)),
+    Baseline(
         "openvino-fp32",
         "OpenVINO fp32",
         "openvino",
@@ -48,7 +48,7 @@ CPU_PEERS = (
         ("openvino", *FLOAT),
         {"INFERENCE_PRECISION_HINT": "f32"},
     ),
-    Peer(
+    Baseline(
         "openvino-bf16",
         "OpenVINO bf16",
         "openvino",
@@ -56,15 +56,15 @@ CPU_PEERS = (
         ("openvino", *FLOAT),
         {"INFERENCE_PRECISION_HINT": "bf16"},
     ),
-    Peer("openvino-int8", "OpenVINO int8 (NNCF)", "openvino", "openvino-int8", ("openvino", "nncf", *FLOAT)),
-    Peer("torch-fp32", "PyTorch fp32", "torch", "weights", ("torch", "timm")),
+    Baseline("openvino-int8", "OpenVINO int8 (NNCF)", "openvino", "openvino-int8", ("openvino", "nncf", *FLOAT)),
+    Baseline("torch-fp32", "PyTorch fp32", "torch", "weights", ("torch", "timm")),
 )
 
 
-CUDA_PEERS = (
-    Peer("ort-fp32", "ONNX Runtime fp32", "onnxruntime", "float", ("onnxruntime", *FLOAT), hint=CUDA_HINT),
-    Peer("ort-fp16", "ONNX Runtime fp16", "onnxruntime", "half", ("onnxruntime", *FLOAT), hint=CUDA_HINT),
-    Peer(
+CUDA_BASELINES = (
+    Baseline("ort-fp32", "ONNX Runtime fp32", "onnxruntime", "float", ("onnxruntime", *FLOAT), hint=CUDA_HINT),
+    Baseline("ort-fp16", "ONNX Runtime fp16", "onnxruntime", "half", ("onnxruntime", *FLOAT), hint=CUDA_HINT),
+    Baseline(
         "torch-compile-fp16",
         "torch.compile fp16",
         "torch",
@@ -73,7 +73,7 @@ CUDA_PEERS = (
         {"type": "float16", "mode": "max-autotune"},
         CUDA_HINT,
     ),
-    Peer(
+    Baseline(
         "torch-compile-bf16",
         "torch.compile bf16",
         "torch",
@@ -82,20 +82,20 @@ CUDA_PEERS = (
         {"type": "bfloat16", "mode": "max-autotune"},
         CUDA_HINT,
     ),
-    Peer("torch-bf16", "PyTorch bf16", "torch", "weights", ("torch", "timm"), {"type": "bfloat16"}, CUDA_HINT),
+    Baseline("torch-bf16", "PyTorch bf16", "torch", "weights", ("torch", "timm"), {"type": "bfloat16"}, CUDA_HINT),
 )
 
-#: The peers on each device.
-PEERS = {"cpu": CPU_PEERS, "cuda": CUDA_PEERS}
+#: The baselines on each device.
+BASELINES = {"cpu": CPU_BASELINES, "cuda": CUDA_BASELINES}
 
 
-def choose_peers(names: Sequence[str], device: str = "cpu") -> list[Peer]:
-    """The peers of these names on a device, all of them for none. Raises IvitError for an unknown name."""
-    known = {peer.name: peer for peer in PEERS[device]}
+def choose_baselines(names: Sequence[str], device: str = "cpu") -> list[Baseline]:
+    """The baselines of these names on a device, all of them for none. Raises IvitError for an unknown name."""
+    known = {baseline.name: baseline for baseline in BASELINES[device]}
     for name in names:
         if name not in known:
-            raise IvitError(f"unknown peer {name!r}; known are {', '.join(known)}")
-    return [peer for peer in PEERS[device] if not names or peer.name in names]
+            raise IvitError(f"unknown baseline {name!r}; known are {', '.join(known)}")
+    return [baseline for baseline in BASELINES[device] if not names or baseline.name in names]
 
 
 def missing_packages(packages: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """Writes committed results into docs/performance.md, so that no number is copied by hand.
 
-    python -m ivit_onnx.bench.document [--check] [--results FOLDER] [-o PAGE]
+    python -m ivit_onnx.bench.performance_page [--check] [--results FOLDER] [-o PAGE]
 
 Each JSON file of the folder becomes a section, in the order of names, between the two marks of the page.
 """
@@ -21,7 +21,7 @@ from ivit_onnx.bench.tables import gpu_peak, percent, unsteady, without_graph
 
 __all__ = ["BEGIN", "END", "main", "render", "replace_results"]
 
-BEGIN = "<!-- results: written by python -m ivit_onnx.bench.document -->"
+BEGIN = "<!-- results: written by python -m ivit_onnx.bench.performance_page -->"
 END = "<!-- end of results -->"
 
 LINE = 120
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     new = replace_results(old, sections)
     if options.check:
         if old != new:
-            print(f"{options.output} is out of date: run python -m ivit_onnx.bench.document", file=sys.stderr)
+            print(f"{options.output} is out of date: run python -m ivit_onnx.bench.performance_page", file=sys.stderr)
         return int(old != new)
     options.output.write_text(new, encoding="utf-8")
     return 0
@@ -133,7 +133,7 @@ def _models(result: Json) -> Iterator[str]:
 
 
 def _beside(cases: Sequence[Json], label: Callable[[Json], str], digits: int) -> Iterator[str]:
-    """Ours beside the peers, where there are any, and remarks."""
+    """Ours beside the baselines, where there are any, and remarks."""
     titles = list(dict.fromkeys(entry["title"] for case in cases for entry in case["contestants"]))
     if len(titles) > 1:
         yield "Median milliseconds a batch:"
