@@ -69,7 +69,7 @@ def reference(
 OPERATORS = (
     Operator(
         function=IntPatchMerge,
-        reference=reference,
+        compute=reference,
         summary="Squares of 2 x 2 tokens to one token: normalisation and linear layer on their channels side by side.",
         formula="merged = the channels of (2i, 2j), (2i+1, 2j), (2i, 2j+1), (2i+1, 2j+1), zeros outside the grid; "
         "y = clamp to `bits` of IntLinear16(IntLayerNorm(merged))",

@@ -8,10 +8,19 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset._primitives import ScaleRound
-from ivit_onnx.opset._spec import IVIT, Group, Operator, Tensor, activation, op
+from ivit_onnx.opset._spec import IVIT, OUTPUT_PARTS, Group, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 
-__all__ = ["OPERATORS", "SHIFTS", "Requantize", "Requantize16", "Requantize32", "affine_inputs", "scale_inputs"]
+__all__ = [
+    "OPERATORS",
+    "REQUANTIZE",
+    "SHIFTS",
+    "Requantize",
+    "Requantize16",
+    "Requantize32",
+    "affine_inputs",
+    "scale_inputs",
+]
 
 #: Exponents of dyadic numbers.
 SHIFTS = (1, 62)
@@ -70,8 +79,10 @@ def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
 
     name = np.dtype(dtype).name
     return Operator(
+        base=Requantize.name,
+        parts=OUTPUT_PARTS[name],
         function=function,
-        reference=reference,
+        compute=reference,
         summary=f"Changes the scale of an integer tensor and saturates to {name}.",
         formula=f"y = clamp_{name}((x * m + 2^(e-1)) >> e)",
         signature=(
@@ -82,8 +93,9 @@ def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
     )
 
 
+REQUANTIZE = _operator(Requantize, np.int8)
 OPERATORS = (
-    _operator(Requantize, np.int8),
+    REQUANTIZE,
     _operator(Requantize16, np.int16),
     _operator(Requantize32, np.int32),
 )
