@@ -21,7 +21,8 @@ class LinearSite:
 
     `source` is its input, `target` its output, "" for the head, whose logits are not quantised. `norm` is the
     normalisation that makes the input, if one does; `norm_name` its name in the network. `padded`: zeros stand beside
-    its inputs, around a grid.
+    its inputs, around a grid. `constant`: the name of the integer weights [in, out] in an exported model, where these
+    are not those of a node of the layer's own.
     """
 
     name: str
@@ -32,6 +33,10 @@ class LinearSite:
     norm: LayerNorm | None = None
     norm_name: str = ""
     padded: bool = False
+    constant: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "constant", self.constant or f"{self.name}.weight")
 
     def bias_parameter(self) -> Tensor:
         """The bias of a layer that has one."""
@@ -124,8 +129,19 @@ def _block(name: str, block: Block | SwinBlock) -> list[LinearSite]:
     return [
         LinearSite(f"{attn}.qkv", qkv.weight, qkv.bias, *inside),
         LinearSite(f"{attn}.proj", proj.weight, proj.bias, f"{attn}.core.output", f"{attn}.proj.branch"),
-        LinearSite(f"{mlp}.fc1", fc1.weight, fc1.bias, f"{norm2}.output", f"{mlp}.hidden", block.norm2, norm2),
-        LinearSite(f"{mlp}.fc2", fc2.weight, fc2.bias, f"{mlp}.activated", f"{mlp}.branch"),
+        LinearSite(
+            f"{mlp}.fc1",
+            fc1.weight,
+            fc1.bias,
+            f"{norm2}.output",
+            f"{mlp}.hidden",
+            block.norm2,
+            norm2,
+            constant=f"{mlp}.fc1_weight",
+        ),
+        LinearSite(
+            f"{mlp}.fc2", fc2.weight, fc2.bias, f"{mlp}.activated", f"{mlp}.branch", constant=f"{mlp}.fc2_weight"
+        ),
     ]
 
 

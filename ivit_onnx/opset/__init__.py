@@ -6,6 +6,8 @@ the name because ONNX Runtime custom operators cannot take an output type from a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from onnx import FunctionProto
 
 from ivit_onnx.opset import (
@@ -33,10 +35,13 @@ from ivit_onnx.opset._readable import readable
 from ivit_onnx.opset._spec import (
     DOMAIN,
     OPSET_VERSION,
+    OUTPUT_PARTS,
     STANDARD_OPSET_VERSION,
     Attribute,
+    Computation,
     Limit,
     Operator,
+    Part,
     Role,
     Tensor,
 )
@@ -49,15 +54,20 @@ __all__ = [
     "MASKED",
     "OPERATORS",
     "OPSET_VERSION",
+    "OUTPUT_PARTS",
     "STANDARD_OPSET_VERSION",
     "Attribute",
+    "Computation",
     "Limit",
     "Operator",
+    "Part",
     "Role",
     "Tensor",
+    "forms_with",
     "function_protos",
     "merged_tokens",
     "token_places",
+    "variant",
     "window_offsets",
     "window_regions",
     "window_tokens",
@@ -87,6 +97,8 @@ OPERATORS: dict[str, Operator] = {
     for operator in module.OPERATORS
 }
 
+_VARIANTS = {(operator.base, operator.parts): operator.name for operator in OPERATORS.values()}
+
 
 #: What `ivit-export --flat` keeps as functions of the domain; everything else becomes standard integer operators.
 FLAT_FUNCTIONS = ("Shiftmax", "ShiftGELU", "TableSoftmax", "TableGELU", "IntLayerNorm", "IntLayerNorm16")
@@ -102,6 +114,25 @@ _HELPERS = (
     int_layer_norm.Normalized,
     int_patch_embed.Patches,
 )
+
+
+def variant(base: str, parts: Iterable[Part]) -> str:
+    """The name of the operator that is `base` with these parts.
+
+    Raises:
+        KeyError: there is none.
+    """
+    name = _VARIANTS.get((base, frozenset(parts)))
+    if name is None:
+        found = " and ".join(part.value for part in parts) or "no parts"
+        raise KeyError(f"expected an operator of the domain, found {base} with {found}")
+    return name
+
+
+def forms_with(part: Part) -> dict[str, str]:
+    """The operators that have a part, by the name of the operator that they are without it."""
+    forms = [operator for operator in OPERATORS.values() if part in operator.parts]
+    return {_VARIANTS[form.base, form.parts - {part}]: form.name for form in forms}
 
 
 def function_protos() -> list[FunctionProto]:

@@ -13,11 +13,11 @@ from ivit_onnx.opset.requantize import REQUANTIZE, Requantize, scale_inputs
 from ivit_onnx.opset.shift_gelu import SHIFT_GELU, ShiftGELU
 from ivit_onnx.opset.table_gelu import TABLE_GELU, TableGELU
 
-__all__ = ["SHIFT_ACTIVATION", "TABLE_ACTIVATION", "Activation"]
+__all__ = ["SHIFT_ACTIVATION", "TABLE_ACTIVATION", "ActivationFunction"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Activation(Computation):
+class ActivationFunction(Computation):
     """From int8 values of scale s_h to int8 values of scale s_g: the step `body`, which has the input `input` too.
 
     `formula` has a place for the values; `called` and `described` name it in documentation.
@@ -55,7 +55,7 @@ def _looked_up(gelu: Callable[..., Any], x: Any, table: Any) -> Any:
     return gelu(x, table)
 
 
-SHIFT_ACTIVATION = Activation(
+SHIFT_ACTIVATION = ActivationFunction(
     body=ByShifts,
     compute=_requantized,
     uses=(SHIFT_GELU, REQUANTIZE),
@@ -65,7 +65,7 @@ SHIFT_ACTIVATION = Activation(
     called="ShiftGELU, requantisation",
     described="ShiftGELU, requantisation",
 )
-TABLE_ACTIVATION = Activation(
+TABLE_ACTIVATION = ActivationFunction(
     body=ByTable,
     compute=_looked_up,
     uses=(TABLE_GELU,),

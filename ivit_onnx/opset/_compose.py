@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from onnx import AttributeProto, FunctionProto, NodeProto, helper
+from onnx import AttributeProto, FunctionProto, NodeProto, OperatorSetIdProto, helper
 from onnxscript import OnnxFunction, script
 
 from ivit_onnx.opset._spec import DOMAIN, IVIT, OPSET_VERSION, Attribute, Group, Operator, Tensor, op, tensors
@@ -36,8 +37,8 @@ def OpenStep(value):
 
 
 def filled(
-    body: OnnxFunction,
-    step: OnnxFunction,
+    body: OnnxFunction[..., Any],
+    step: OnnxFunction[..., Any],
     name: str,
     doc: str,
     signature: Sequence[Tensor | Group],
@@ -106,7 +107,7 @@ def _function(
     attributes: Sequence[Attribute],
     nodes: Sequence[NodeProto],
     outputs: Iterable[str],
-    opsets: Iterable[object],
+    opsets: Iterable[OperatorSetIdProto],
 ) -> FunctionProto:
     function = helper.make_function(
         DOMAIN,

@@ -124,11 +124,11 @@ class Part(Enum):
     NORM = "normalised output too"
 
 
-#: The parts of an operator for the element type of its output; 8 bits are plain.
+#: The parts of an operator by the bits of its output; 8 are plain.
 OUTPUT_PARTS = {
-    "int8": frozenset[Part](),
-    "int16": frozenset({Part.INT16}),
-    "int32": frozenset({Part.INT32}),
+    8: frozenset[Part](),
+    16: frozenset({Part.INT16}),
+    32: frozenset({Part.INT32}),
 }
 
 

@@ -10,7 +10,7 @@ from onnxscript import script
 from ivit_onnx.opset._compose import OpenStep, filled
 from ivit_onnx.opset._primitives import MatMulProbability
 from ivit_onnx.opset._softmax import SHIFT_SOFTMAX, TABLE_SOFTMAX, Softmax
-from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, activation, op
+from ivit_onnx.opset._spec import IVIT, Attribute, Group, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array, matmul, saturate, scale_round
 from ivit_onnx.opset.requantize import Requantize, scale_inputs
 
@@ -69,7 +69,7 @@ _INPUTS = (
 
 
 def _attention(name: str, softmax: Softmax, summary: str) -> Operator:
-    signature = (*_INPUTS, *softmax.inputs("s_score"))
+    signature: tuple[Tensor | Group, ...] = (*_INPUTS, *softmax.inputs("s_score"))
     attributes = (HEADS, *softmax.attributes)
     of = softmax.operator.name
     doc = f"Multi-head self-attention on packed qkv [N, T, 3 * C]: Q K^T, Requantize, {of}, P V, Requantize."

@@ -115,7 +115,7 @@ def _reference16(x: Array, multiplier: Array, offset: Array, shift: Array) -> Ar
 def _operator(function: Any, reference: Callable[..., Array], name: str, use: str) -> Operator:
     return Operator(
         base=IntLayerNorm.name,
-        parts=OUTPUT_PARTS[name],
+        parts=OUTPUT_PARTS[np.iinfo(name).bits],
         function=function,
         compute=reference,
         summary=f"Layer normalisation over the last axis{use}; weight, bias and requantisation are one integer affine "

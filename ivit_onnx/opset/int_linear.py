@@ -115,7 +115,7 @@ def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
     name = np.dtype(dtype).name
     return Operator(
         base=IntLinear.name,
-        parts=OUTPUT_PARTS[name],
+        parts=OUTPUT_PARTS[np.iinfo(dtype).bits],
         function=function,
         compute=reference,
         summary=f"Linear layer with {name} output.",

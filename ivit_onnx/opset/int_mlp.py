@@ -7,7 +7,7 @@ from typing import Any
 
 from onnxscript import script
 
-from ivit_onnx.opset._activation import SHIFT_ACTIVATION, TABLE_ACTIVATION, Activation
+from ivit_onnx.opset._activation import SHIFT_ACTIVATION, TABLE_ACTIVATION, ActivationFunction
 from ivit_onnx.opset._compose import OpenStep, filled
 from ivit_onnx.opset._spec import IVIT, Operator, Tensor, activation, op
 from ivit_onnx.opset._variants import then_norm
@@ -70,7 +70,7 @@ def mlp_add(
     return linear_add(activated, residual, *constants[-_FC2_AND_RESIDUAL:])
 
 
-def _mlp_add(name: str, function: Activation) -> Operator:
+def _mlp_add(name: str, function: ActivationFunction) -> Operator:
     signature = (
         activation("x", "int8", "[.., C]", "normalised tokens, scale s_x"),
         activation("residual", "int16", "[.., C]", "residual stream, scale s_r"),

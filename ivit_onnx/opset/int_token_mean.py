@@ -45,7 +45,7 @@ def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
     name = np.dtype(dtype).name
     return Operator(
         base=IntTokenMean.name,
-        parts=OUTPUT_PARTS[name],
+        parts=OUTPUT_PARTS[np.iinfo(dtype).bits],
         function=function,
         compute=reference,
         summary=f"Mean over the tokens of each image, {name} to {name} of another scale.",

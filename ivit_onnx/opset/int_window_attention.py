@@ -9,7 +9,7 @@ from onnxscript import script
 
 from ivit_onnx.opset._compose import OpenStep, filled
 from ivit_onnx.opset._softmax import SHIFT_SOFTMAX, TABLE_SOFTMAX, Softmax
-from ivit_onnx.opset._spec import IVIT, Attribute, Limit, Operator, Tensor, activation, op
+from ivit_onnx.opset._spec import IVIT, Attribute, Group, Limit, Operator, Tensor, activation, op
 from ivit_onnx.opset._window_attention import PlacedScores, WindowContext, WindowHeads
 from ivit_onnx.opset._windows import token_places, window_offsets, window_regions, window_tokens
 from ivit_onnx.opset.arithmetic import Array, matmul, saturate, scale_round
@@ -132,7 +132,7 @@ _LIMITS = (Limit("heads*window^4", 1, 2**28, "pairs of tokens of a window, over 
 
 
 def _attention(name: str, softmax: Softmax, summary: str) -> Operator:
-    signature = (*_INPUTS, *softmax.inputs("s_placed"))
+    signature: tuple[Tensor | Group, ...] = (*_INPUTS, *softmax.inputs("s_placed"))
     attributes = (*_GRID, *softmax.attributes)
     doc = "Multi-head self-attention inside windows of a grid of tokens, with relative position bias and cyclic shift."
     return Operator(

@@ -80,7 +80,7 @@ def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
     name = np.dtype(dtype).name
     return Operator(
         base=Requantize.name,
-        parts=OUTPUT_PARTS[name],
+        parts=OUTPUT_PARTS[np.iinfo(dtype).bits],
         function=function,
         compute=reference,
         summary=f"Changes the scale of an integer tensor and saturates to {name}.",

@@ -29,7 +29,7 @@ class Attention(QuantModule):
     def __init__(self, heads: int, head_dim: int, tokens: int, softmax_bits: int) -> None:
         super().__init__()
         self.heads, self.head_dim, self.tokens, self.softmax_bits = heads, head_dim, tokens, softmax_bits
-        self.score = Activation(8, least_softmax_scale(tokens))
+        self.score = Activation(8, least_softmax_scale(tokens), channels=False)
         self.output = Activation(8)
         self.register_buffer("n", torch.zeros((), dtype=torch.int64))
 
@@ -42,7 +42,7 @@ class Attention(QuantModule):
         }
         softmax = self.softmax()
         attributes = {"heads": self.heads, **softmax.attributes()}
-        return Lowered(softmax.operator("Attention"), {**constants, **softmax.constants()}, s_y, attributes)
+        return Lowered(softmax.operator("IntAttention"), {**constants, **softmax.constants()}, s_y, attributes)
 
     def choose_exponent(self) -> None:
         if self.nonlinear == "ivit":

@@ -45,9 +45,9 @@ class WindowAttention(QuantModule):
         self.heads, self.head_dim, self.softmax_bits = heads, head_dim, softmax_bits
         self.grid, self.window, self.shift = grid, window, shift
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
-        self.score = Activation(8)
-        self.table = Activation(8)
-        self.placed = Activation(8, least_softmax_scale(window**2))
+        self.score = Activation(8, channels=False)
+        self.table = Activation(8, channels=False, rows=False)
+        self.placed = Activation(8, least_softmax_scale(window**2), channels=False)
         self.output = Activation(8)
         self.register_buffer("n", torch.zeros((), dtype=torch.int64))
 
@@ -65,7 +65,7 @@ class WindowAttention(QuantModule):
         grid = {"height": self.grid.height, "width": self.grid.width, "window": self.window, "shift": self.shift}
         softmax = self.softmax()
         attributes = {"heads": self.heads, **grid, **softmax.attributes()}
-        return Lowered(softmax.operator("WindowAttention"), {**constants, **softmax.constants()}, s_y, attributes)
+        return Lowered(softmax.operator("IntWindowAttention"), {**constants, **softmax.constants()}, s_y, attributes)
 
     def table_integers(self) -> Array:
         """The relative position table at its own scale, int64."""
