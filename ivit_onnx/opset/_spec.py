@@ -119,9 +119,9 @@ class Part(Enum):
 
     INT16 = "int16 output"
     INT32 = "int32 output"
-    TABLE = "function by table"
+    TABLE = "its function by table"
     PIXELS = "pixels as input"
-    NORM = "normalised output too"
+    NORM = "a second output, the first one normalised"
 
 
 #: The parts of an operator by the bits of its output; 8 are plain.
