@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from onnx import AttributeProto, FunctionProto, NodeProto, OperatorSetIdProto, helper
@@ -53,10 +54,13 @@ def filled(
         outer, inner = body.to_function_proto(), step.to_function_proto()
         (place,) = (i for i, node in enumerate(outer.node) if node.op_type == OpenStep.name)
         (value,), (result,) = outer.node[place].input, outer.node[place].output
+        others = {output for node in outer.node for output in node.output} - {result}
+        names = {**_fresh(inner, {*others, *(tensor.name for tensor in tensors(signature))}), inner.input[0]: value}
+        end = inner.output[0]
         nodes = [
             *outer.node[:place],
-            *_renamed(inner.node, {inner.input[0]: value}),
-            *_renamed(outer.node[place + 1 :], {result: inner.output[0]}),
+            *_renamed(inner.node, names),
+            *_renamed(outer.node[place + 1 :], {result: names.get(end, end)}),
         ]
         opsets = {opset.domain: opset for opset in (*outer.opset_import, *inner.opset_import)}
         return _function(name, doc, signature, attributes, nodes, outer.output, opsets.values())
@@ -84,6 +88,17 @@ def call(operator: Operator, inputs: Sequence[str], outputs: Sequence[str]) -> N
     for attribute in operator.attributes:
         node.attribute.add(name=attribute.name, type=AttributeProto.INT, ref_attr_name=attribute.name)
     return node
+
+
+def _fresh(function: FunctionProto, taken: set[str]) -> dict[str, str]:
+    """New names for those of the function's values that are taken."""
+    values = [output for node in function.node for output in node.output]
+    used, renamed = {*taken, *values}, {}
+    for value in values:
+        if value in taken:
+            renamed[value] = next(name for i in count() if (name := f"{value}_{i}") not in used)
+            used.add(renamed[value])
+    return renamed
 
 
 def _renamed(nodes: Iterable[NodeProto], names: dict[str, str]) -> Iterator[NodeProto]:

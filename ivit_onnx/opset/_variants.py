@@ -8,7 +8,7 @@ from typing import Any
 from ivit_onnx.opset import int_layer_norm, quantize_image
 from ivit_onnx.opset._compose import call, in_a_row
 from ivit_onnx.opset._shapes import parse
-from ivit_onnx.opset._spec import Operator, Part, Tensor, activation, tensors
+from ivit_onnx.opset._spec import Operator, Part, Role, Tensor, activation, tensors
 
 __all__ = ["from_pixels", "then_norm"]
 
@@ -31,6 +31,7 @@ def then_norm(base: Operator, name: str, *, summary: str, doc: str) -> Operator:
         return y, of_norm(y, *inputs[kept:])
 
     names = [tensor.name for tensor in base.inputs]
+    data = [tensor.name for tensor in base.inputs if tensor.role is Role.ACTIVATION]
     calls = [
         call(base, names, [stream.name]),
         call(_NORM, [stream.name, *(tensor.name for tensor in tensors(norm.members))], [normalized.name]),
@@ -41,7 +42,7 @@ def then_norm(base: Operator, name: str, *, summary: str, doc: str) -> Operator:
         compute=compute,
         uses=(base, _NORM),
         summary=summary,
-        formula=f"{stream.name} = {base.name}(x, residual); {normalized.name} = {_NORM.name}({stream.name})",
+        formula=f"{stream.name} = {base.name}({', '.join(data)}); {normalized.name} = {_NORM.name}({stream.name})",
         signature=signature,
         outputs=outputs,
         attributes=base.attributes,

@@ -14,7 +14,7 @@ from ivit_onnx.opset._variants import then_norm
 from ivit_onnx.opset.int_linear import INT_LINEAR, INT_LINEAR_ADD, IntLinear, IntLinearAdd, linear_inputs
 from ivit_onnx.opset.requantize import scale_inputs
 
-__all__ = ["OPERATORS"]
+__all__ = ["OPERATORS", "mlp_operator"]
 
 #: fc1 has so many inputs, and fc2 with the residual connection.
 _FC1, _FC2_AND_RESIDUAL = 4, 8
@@ -70,7 +70,8 @@ def mlp_add(
     return linear_add(activated, residual, *constants[-_FC2_AND_RESIDUAL:])
 
 
-def _mlp_add(name: str, function: ActivationFunction) -> Operator:
+def mlp_operator(name: str, function: ActivationFunction) -> Operator:
+    """The feed-forward operator `name` with an activation function."""
     signature = (
         activation("x", "int8", "[.., C]", "normalised tokens, scale s_x"),
         activation("residual", "int16", "[.., C]", "residual stream, scale s_r"),
@@ -98,8 +99,8 @@ def _mlp_add(name: str, function: ActivationFunction) -> Operator:
 
 _NORM_DOC = "Feed-forward block, residual connection, and the normalisation of the residual stream that follows it."
 
-INT_MLP_ADD = _mlp_add("IntMlpAdd", SHIFT_ACTIVATION)
-INT_TABLE_MLP_ADD = _mlp_add("IntTableMlpAdd", TABLE_ACTIVATION)
+INT_MLP_ADD = mlp_operator("IntMlpAdd", SHIFT_ACTIVATION)
+INT_TABLE_MLP_ADD = mlp_operator("IntTableMlpAdd", TABLE_ACTIVATION)
 
 OPERATORS = (
     INT_MLP_ADD,
