@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ivit_onnx.opset import int_layer_norm, quantize_image
@@ -37,7 +38,8 @@ def then_norm(base: Operator, name: str, *, summary: str, doc: str) -> Operator:
         call(_NORM, [stream.name, *(tensor.name for tensor in tensors(norm.members))], [normalized.name]),
     ]
     signature, outputs = (*base.signature, norm), (stream, normalized)
-    return Operator(
+    return replace(
+        base,
         function=in_a_row(name, doc, signature, base.attributes, calls, outputs),
         compute=compute,
         uses=(base, _NORM),
@@ -45,10 +47,6 @@ def then_norm(base: Operator, name: str, *, summary: str, doc: str) -> Operator:
         formula=f"{stream.name} = {base.name}({', '.join(data)}); {normalized.name} = {_NORM.name}({stream.name})",
         signature=signature,
         outputs=outputs,
-        attributes=base.attributes,
-        limits=base.limits,
-        composite=True,
-        base=base.base,
         parts=base.parts | {Part.NORM},
     )
 
@@ -74,17 +72,13 @@ def from_pixels(base: Operator, name: str, *, summary: str, doc: str) -> Operato
         call(base, ["quantized", *(tensor.name for tensor in others)], [tokens.name]),
     ]
     signature = (pixels, scales, *base.signature[1:])
-    return Operator(
+    return replace(
+        base,
         function=in_a_row(name, doc, signature, base.attributes, calls, base.outputs),
         compute=compute,
         uses=(_QUANTIZE, base),
         summary=summary,
         formula=f"{tokens.name} = {base.name}({_QUANTIZE.name}({image.name}))",
         signature=signature,
-        outputs=base.outputs,
-        attributes=base.attributes,
-        limits=base.limits,
-        composite=True,
-        base=base.base,
         parts=base.parts | {Part.PIXELS},
     )

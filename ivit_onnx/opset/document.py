@@ -224,10 +224,14 @@ def _variant(operator: Operator, function: FunctionProto) -> list[str]:
         [tensor for tensor in operator.outputs if all(tensor not in other.outputs for other in simpler)],
         [attribute for attribute in operator.attributes if all(attribute not in other.attributes for other in simpler)],
     )
-    own = {named.name for named in (*operator.inputs, *operator.attributes)}
-    missing = [f"`{named.name}`" for named in (*base.inputs, *base.attributes) if named.name not in own]
+    own = _names(operator)
+    missing = [f"`{name}`" for name in _names(base) if name not in own]
     without = f"Without {', '.join(missing)}. " if missing else ""
     return [*lines, f"{without}Body: {_calls(function)}.", ""]
+
+
+def _names(operator: Operator) -> list[str]:
+    return [tensor.name for tensor in operator.inputs] + [attribute.name for attribute in operator.attributes]
 
 
 def _primitive(function: FunctionProto) -> list[str]:
