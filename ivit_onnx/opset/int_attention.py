@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset._compose import OpenStep, filled
 from ivit_onnx.opset._primitives import MatMulProbability
 from ivit_onnx.opset._softmax import SHIFT_SOFTMAX, TABLE_SOFTMAX, Softmax
 from ivit_onnx.opset._spec import IVIT, Attribute, Group, Operator, Tensor, activation, op
-from ivit_onnx.opset.arithmetic import Array, matmul, saturate, scale_round
-from ivit_onnx.opset.requantize import Requantize, scale_inputs
+from ivit_onnx.opset.arithmetic import MATMUL
+from ivit_onnx.opset.requantize import REQUANTIZE, Requantize, scale_inputs
 
 __all__ = ["HEADS", "OPERATORS"]
 
@@ -40,23 +40,25 @@ def Attention(qkv, score_multiplier, score_shift, context_multiplier, context_sh
 
 
 def attend(
-    softmax: Callable[..., Array],
-    qkv: Array,
-    score_multiplier: Array,
-    score_shift: Array,
-    context_multiplier: Array,
-    context_shift: Array,
-    *table: Array,
+    matmul: Callable[..., Any],
+    requantize: Callable[..., Any],
+    softmax: Callable[..., Any],
+    qkv: Any,
+    score_multiplier: Any,
+    score_shift: Any,
+    context_multiplier: Any,
+    context_shift: Any,
+    *table: Any,
     heads: int,
     **exponential: int,
-) -> Array:
-    """The attention with any softmax from int8 scores to int16 probabilities."""
+) -> Any:
+    """IntAttention by implementations of the product, Requantize, and a softmax from int8 scores."""
     batch, tokens, width = qkv.shape
-    q, k, v = qkv.reshape(batch, tokens, 3, heads, width // 3 // heads).transpose(2, 0, 3, 1, 4)
-    score = saturate(scale_round(matmul(q, k.swapaxes(-1, -2)), score_multiplier, score_shift), np.int8)
-    probability = softmax(score, *table, **exponential)
-    context = matmul(probability, v).transpose(0, 2, 1, 3).reshape(batch, tokens, width // 3)
-    return saturate(scale_round(context, context_multiplier, context_shift), np.int8)
+    per_head = qkv.reshape(batch, tokens, 3, heads, width // 3 // heads).swapaxes(1, 3)
+    q, k, v = (per_head[:, :, i] for i in range(3))
+    score = requantize(matmul(q, k.swapaxes(-1, -2)), score_multiplier, score_shift)
+    context = matmul(softmax(score, *table, **exponential), v).swapaxes(1, 2).reshape(batch, tokens, width // 3)
+    return requantize(context, context_multiplier, context_shift)
 
 
 HEADS = Attribute("heads", 1, 1024, "number of heads", divides=("C",))
@@ -76,7 +78,7 @@ def _attention(name: str, softmax: Softmax, summary: str) -> Operator:
     return Operator(
         function=filled(Attention, softmax.of_int8, name, doc, signature, attributes),
         compute=attend,
-        uses=(softmax.operator,),
+        uses=(MATMUL, REQUANTIZE, softmax.operator),
         summary=summary,
         formula=f"per head: score = Requantize(q @ k^T), p = {of}(score), context = Requantize(p @ v)",
         signature=signature,

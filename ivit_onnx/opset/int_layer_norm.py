@@ -15,6 +15,7 @@ from ivit_onnx.opset.requantize import affine_inputs
 
 __all__ = [
     "INT_LAYER_NORM",
+    "INT_LAYER_NORM_16",
     "OPERATORS",
     "IntLayerNorm",
     "IntLayerNorm16",
@@ -131,7 +132,5 @@ def _operator(function: Any, reference: Callable[..., Array], name: str, use: st
 
 
 INT_LAYER_NORM = _operator(IntLayerNorm, reference, "int8", "")
-OPERATORS = (
-    INT_LAYER_NORM,
-    _operator(IntLayerNorm16, _reference16, "int16", ", from one residual stream to another"),
-)
+INT_LAYER_NORM_16 = _operator(IntLayerNorm16, _reference16, "int16", ", from one residual stream to another")
+OPERATORS = (INT_LAYER_NORM, INT_LAYER_NORM_16)

@@ -5,24 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from onnxscript import script
 
-from ivit_onnx.opset._spec import IVIT, OUTPUT_PARTS, Group, Operator, Role, Tensor, activation, op
+from ivit_onnx.opset._spec import IVIT, Group, Operator, Role, Tensor, activation, op
 from ivit_onnx.opset._variants import then_norm
 from ivit_onnx.opset.add_requantize import ADD_REQUANTIZE, AddRequantize
-from ivit_onnx.opset.arithmetic import Array, matmul, saturate, scale_round
-from ivit_onnx.opset.requantize import Requantize, Requantize16, Requantize32, scale_inputs
+from ivit_onnx.opset.arithmetic import MATMUL
+from ivit_onnx.opset.requantize import (
+    REQUANTIZE,
+    REQUANTIZE_16,
+    REQUANTIZE_32,
+    Requantize,
+    Requantize16,
+    Requantize32,
+    scale_inputs,
+)
 
 __all__ = [
     "INT_LINEAR",
+    "INT_LINEAR_16",
     "INT_LINEAR_ADD",
     "OPERATORS",
     "IntLinear",
     "IntLinear16",
     "IntLinear32",
     "IntLinearAdd",
-    "linear",
     "linear_inputs",
 ]
 
@@ -71,11 +78,16 @@ def IntLinearAdd(
 
 
 def linear(
-    x: Array, weight: Array, bias: Array, multiplier: Array, shift: Array, dtype: type[np.signedinteger[Any]]
-) -> Array:
-    """x @ weight + bias, requantised and saturated to `dtype`."""
-    accumulator = matmul(x, weight) + np.asarray(bias, np.int64)
-    return saturate(scale_round(accumulator, multiplier, shift), dtype)
+    matmul: Callable[..., Any],
+    requantize: Callable[..., Any],
+    x: Any,
+    weight: Any,
+    bias: Any,
+    multiplier: Any,
+    shift: Any,
+) -> Any:
+    """IntLinear by implementations of the product and of Requantize, or of another width."""
+    return requantize(matmul(x, weight) + bias, multiplier, shift)
 
 
 def linear_add(
@@ -108,16 +120,14 @@ def linear_inputs(prefix: str, x_scale: str, y_scale: str, rows: str = "K", colu
     return Group("Linear", f"{prefix}linear", members)
 
 
-def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
-    def reference(x: Array, weight: Array, bias: Array, multiplier: Array, shift: Array) -> Array:
-        return linear(x, weight, bias, multiplier, shift, dtype)
-
-    name = np.dtype(dtype).name
+def _operator(function: Any, requantize: Operator) -> Operator:
+    name = requantize.outputs[0].dtype
     return Operator(
         base=IntLinear.name,
-        parts=OUTPUT_PARTS[np.iinfo(dtype).bits],
+        parts=requantize.parts,
         function=function,
-        compute=reference,
+        compute=linear,
+        uses=(MATMUL, requantize),
         summary=f"Linear layer with {name} output.",
         formula=f"y = clamp_{name}(((x @ weight + bias) * m + 2^(e-1)) >> e); x @ weight + bias must fit int32",
         signature=(activation("x", "int8", "[.., K]", "scale s_x"), linear_inputs("", "s_x", "s_y")),
@@ -126,8 +136,8 @@ def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
     )
 
 
-INT_LINEAR = _operator(IntLinear, np.int8)
-INT_LINEAR_16 = _operator(IntLinear16, np.int16)
+INT_LINEAR = _operator(IntLinear, REQUANTIZE)
+INT_LINEAR_16 = _operator(IntLinear16, REQUANTIZE_16)
 INT_LINEAR_ADD = Operator(
     function=IntLinearAdd,
     compute=linear_add,
@@ -148,7 +158,7 @@ INT_LINEAR_ADD = Operator(
 OPERATORS = (
     INT_LINEAR,
     INT_LINEAR_16,
-    _operator(IntLinear32, np.int32),
+    _operator(IntLinear32, REQUANTIZE_32),
     INT_LINEAR_ADD,
     then_norm(
         INT_LINEAR_ADD,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from onnxscript import script
 
@@ -9,7 +12,7 @@ from ivit_onnx.opset._primitives import ScaleRound
 from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, activation, op
 from ivit_onnx.opset._variants import from_pixels
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
-from ivit_onnx.opset.int_linear import IntLinear16, linear, linear_inputs
+from ivit_onnx.opset.int_linear import INT_LINEAR_16, IntLinear16, linear_inputs
 from ivit_onnx.opset.requantize import scale_inputs
 
 __all__ = ["OPERATORS", "PATCH_SIZE", "IntPatchEmbed", "Patches", "patches"]
@@ -57,15 +60,18 @@ def IntPatchEmbed(
     return tokens
 
 
-def patches(image: Array, patch_size: int) -> Array:
-    """Non-overlapping patches of images [N, C, H, W]: [N, H/P * W/P, C*P*P]."""
+def patches(image: Any, patch_size: int) -> Any:
+    """Non-overlapping patches of images [N, C, H, W], of numpy or PyTorch: [N, H/P * W/P, C*P*P]."""
     n, c, h, w = image.shape
     rows, columns = h // patch_size, w // patch_size
     grid = image.reshape(n, c, rows, patch_size, columns, patch_size)
-    return grid.transpose(0, 2, 4, 1, 3, 5).reshape(n, rows * columns, c * patch_size * patch_size)
+    # [N, C, rows, P, columns, P] -> [N, rows, columns, C, P, P].
+    by_patch = grid.swapaxes(1, 2).swapaxes(2, 4).swapaxes(3, 4)
+    return by_patch.reshape(n, rows * columns, c * patch_size * patch_size)
 
 
 def reference(
+    linear: Callable[..., Array],
     image: Array,
     weight: Array,
     bias: Array,
@@ -78,7 +84,7 @@ def reference(
     *,
     patch_size: int,
 ) -> Array:
-    projected = linear(patches(image, patch_size), weight, bias, multiplier, shift, np.int16)
+    projected = linear(patches(image, patch_size), weight, bias, multiplier, shift)
     placed = scale_round(projected, token_multiplier, token_shift) + position.astype(np.int64)
     prefix = np.broadcast_to(prefix_tokens, (len(image), *prefix_tokens.shape))
     return np.concatenate([prefix, saturate(placed, np.int16)], axis=1)
@@ -87,6 +93,7 @@ def reference(
 INT_PATCH_EMBED = Operator(
     function=IntPatchEmbed,
     compute=reference,
+    uses=(INT_LINEAR_16,),
     summary="Quantised image to tokens of the residual stream.",
     formula="patch_tokens = clamp_int16(((IntLinear16(patches) * mt + 2^(et-1)) >> et) + position); "
     "tokens = concat(prefix_tokens, patch_tokens)",

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
+from typing import Any
+
 from onnxscript import script
 
 from ivit_onnx.opset._primitives import ClampBits
 from ivit_onnx.opset._spec import IVIT, Operator, Tensor, activation, op
 from ivit_onnx.opset._variants import from_pixels
-from ivit_onnx.opset.arithmetic import Array, clamp_bits, saturate, scale_round
-from ivit_onnx.opset.int_layer_norm import IntLayerNorm16, layer_norm, norm_inputs
-from ivit_onnx.opset.int_linear import IntLinear16, linear, linear_inputs
+from ivit_onnx.opset.int_layer_norm import INT_LAYER_NORM_16, IntLayerNorm16, norm_inputs
+from ivit_onnx.opset.int_linear import INT_LINEAR_16, IntLinear16, linear_inputs
 from ivit_onnx.opset.int_patch_embed import PATCH_SIZE, Patches, patches
 from ivit_onnx.opset.int_patch_merge import BITS
-from ivit_onnx.opset.requantize import Requantize16, scale_inputs
+from ivit_onnx.opset.requantize import REQUANTIZE_16, Requantize16, scale_inputs
 
 __all__ = ["OPERATORS", "IntPatchEmbedNorm16"]
 
@@ -40,16 +41,25 @@ def IntPatchEmbedNorm16(
     return tokens
 
 
-def reference(image: Array, *constants: Array, patch_size: int, bits: int) -> Array:
-    weight, bias, multiplier, shift, norm_multiplier, norm_offset, norm_shift, *token = constants
-    projected = clamp_bits(linear(patches(image, patch_size), weight, bias, multiplier, shift, np.int16), bits)
-    normalized = layer_norm(projected, norm_multiplier, norm_offset, norm_shift, np.int16)
-    return saturate(scale_round(normalized, *token), np.int16)
+def embed_norm(
+    linear: Callable[..., Any],
+    norm: Callable[..., Any],
+    requantize: Callable[..., Any],
+    image: Any,
+    *constants: Any,
+    patch_size: int,
+    bits: int,
+) -> Any:
+    """IntPatchEmbedNorm16 by implementations of IntLinear16, IntLayerNorm16 and Requantize16."""
+    of_linear, of_norm, of_token = constants[:4], constants[4:7], constants[7:]
+    projected = linear(patches(image, patch_size), *of_linear).clip(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return requantize(norm(projected, *of_norm), *of_token)
 
 
 INT_PATCH_EMBED_NORM_16 = Operator(
     function=IntPatchEmbedNorm16,
-    compute=reference,
+    compute=embed_norm,
+    uses=(INT_LINEAR_16, INT_LAYER_NORM_16, REQUANTIZE_16),
     summary="Quantised image to normalised tokens of the residual stream.",
     formula="projected = clamp to `bits` of IntLinear16(patches); tokens = Requantize16(IntLayerNorm16(projected))",
     signature=(

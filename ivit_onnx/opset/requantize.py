@@ -14,6 +14,8 @@ from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 __all__ = [
     "OPERATORS",
     "REQUANTIZE",
+    "REQUANTIZE_16",
+    "REQUANTIZE_32",
     "SHIFTS",
     "Requantize",
     "Requantize16",
@@ -94,8 +96,6 @@ def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
 
 
 REQUANTIZE = _operator(Requantize, np.int8)
-OPERATORS = (
-    REQUANTIZE,
-    _operator(Requantize16, np.int16),
-    _operator(Requantize32, np.int32),
-)
+REQUANTIZE_16 = _operator(Requantize16, np.int16)
+REQUANTIZE_32 = _operator(Requantize32, np.int32)
+OPERATORS = (REQUANTIZE, REQUANTIZE_16, REQUANTIZE_32)

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from ivit_onnx.opset import MASKED, Computation, Operator
 from ivit_onnx.opset import OPERATORS as SPECS
+from ivit_onnx.opset.arithmetic import MATMUL
+from ivit_onnx.opset.int_patch_embed import patches
+from ivit_onnx.opset.int_patch_merge import MERGE_SQUARES
 from ivit_onnx.quant.windows import cut_windows, join_windows, merge_squares, pair_bias, windows
 
 __all__ = [
@@ -155,29 +158,6 @@ def layer_norm(x: Tensor, multiplier: Tensor, offset: Tensor, shift: Tensor, *, 
     return saturate((z * multiplier.long() + offset.long()) >> shift.long(), bits)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor, multiplier: Tensor, shift: Tensor, *, bits: int) -> Tensor:
-    return requantize(matmul(x, weight) + bias.long(), multiplier, shift, bits=bits)
-
-
-def attend(
-    softmax: Callable[..., Tensor],
-    qkv: Tensor,
-    score_multiplier: Tensor,
-    score_shift: Tensor,
-    context_multiplier: Tensor,
-    context_shift: Tensor,
-    *table: Tensor,
-    heads: int,
-    **exponential: int,
-) -> Tensor:
-    """The attention with any softmax from scores to probabilities."""
-    batch, tokens, width = qkv.shape
-    q, k, v = qkv.reshape(batch, tokens, 3, heads, width // 3 // heads).permute(2, 0, 3, 1, 4)
-    score = requantize(matmul(q, k.transpose(-1, -2)), score_multiplier, score_shift, bits=8)
-    merged = matmul(softmax(score, *table, **exponential), v).transpose(1, 2).reshape(batch, tokens, width // 3)
-    return requantize(merged, context_multiplier, context_shift, bits=8)
-
-
 def attend_in_windows(
     softmax: Callable[..., Tensor],
     qkv: Tensor,
@@ -208,15 +188,8 @@ def attend_in_windows(
     return requantize(context, context_multiplier, context_shift, bits=8)
 
 
-def patches(image: Tensor, patch_size: int) -> Tensor:
-    """Non-overlapping patches of images [N, C, H, W]: [N, H/P * W/P, C*P*P]."""
-    n, c, h, w = image.shape
-    rows, columns = h // patch_size, w // patch_size
-    grid = image.reshape(n, c, rows, patch_size, columns, patch_size).permute(0, 2, 4, 1, 3, 5)
-    return grid.reshape(n, rows * columns, c * patch_size * patch_size)
-
-
 def patch_embed(
+    linear: Callable[..., Tensor],
     image: Tensor,
     weight: Tensor,
     bias: Tensor,
@@ -229,7 +202,7 @@ def patch_embed(
     *,
     patch_size: int,
 ) -> Tensor:
-    projected = linear(patches(image, patch_size), weight, bias, multiplier, shift, bits=16)
+    projected = linear(patches(image, patch_size), weight, bias, multiplier, shift)
     tokens = saturate(scale_round(projected, token_multiplier, token_shift) + position.long(), 16)
     return torch.cat([prefix_tokens.long().expand(len(image), *prefix_tokens.shape), tokens], dim=1)
 
@@ -238,22 +211,11 @@ def token_mean(x: Tensor, multiplier: Tensor, shift: Tensor, *, bits: int) -> Te
     return requantize(rounded_divide(x.long().sum(1), x.shape[1]), multiplier, shift, bits=bits)
 
 
-def patch_embed_norm(image: Tensor, *constants: Tensor, patch_size: int, bits: int) -> Tensor:
-    weight, bias, multiplier, shift, norm_multiplier, norm_offset, norm_shift, *token = constants
-    projected = saturate(linear(patches(image, patch_size), weight, bias, multiplier, shift, bits=16), bits)
-    normalized = layer_norm(projected, norm_multiplier, norm_offset, norm_shift, bits=16)
-    return requantize(normalized, *token, bits=16)
-
-
-def patch_merge(x: Tensor, *constants: Tensor, height: int, width: int, bits: int) -> Tensor:
-    normalized = layer_norm(merge_squares(x, height, width), *constants[:3])
-    weight, bias, multiplier, shift = constants[3:]
-    return saturate(linear(normalized, weight, bias, multiplier, shift, bits=16), bits)
-
-
-#: What PyTorch computes in its own way, by the name of the operator; attentions take an implementation of the softmax.
-#: All others only call these.
-_COMPUTE: dict[str, Callable[..., Any]] = {
+#: What PyTorch computes in its own way, operators by name; it takes the same implementations as in numpy. All others
+#: only call these.
+_COMPUTE: dict[str | Computation, Callable[..., Any]] = {
+    MATMUL: matmul,
+    MERGE_SQUARES: merge_squares,
     "Requantize": partial(requantize, bits=8),
     "Requantize16": partial(requantize, bits=16),
     "Requantize32": partial(requantize, bits=32),
@@ -265,25 +227,18 @@ _COMPUTE: dict[str, Callable[..., Any]] = {
     "TableGELU": table_gelu,
     "IntLayerNorm": partial(layer_norm, bits=8),
     "IntLayerNorm16": partial(layer_norm, bits=16),
-    "IntLinear": partial(linear, bits=8),
-    "IntLinear16": partial(linear, bits=16),
-    "IntLinear32": partial(linear, bits=32),
-    "IntAttention": attend,
-    "IntTableAttention": attend,
     "IntWindowAttention": attend_in_windows,
     "IntTableWindowAttention": attend_in_windows,
     "IntPatchEmbed": patch_embed,
-    "IntPatchEmbedNorm16": patch_embed_norm,
-    "IntPatchMerge": patch_merge,
     "IntTokenMean": partial(token_mean, bits=8),
     "IntTokenMean16": partial(token_mean, bits=16),
 }
 
 
 def _implementation(of: Computation) -> Callable[..., Any]:
-    own = _COMPUTE.get(of.name) if isinstance(of, Operator) else None
+    own = _COMPUTE.get(of.name if isinstance(of, Operator) else of)
     if own is None and not of.uses:
-        name = of.name if isinstance(of, Operator) else type(of).__name__
+        name = of.name if isinstance(of, Operator) else getattr(of.compute, "__name__", "a step")
         raise NotImplementedError(f"{name}: expected an implementation in PyTorch, found none; add it to _COMPUTE")
     return partial(own or of.compute, *map(_implementation, of.uses))
 
