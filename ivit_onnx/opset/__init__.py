@@ -1,4 +1,5 @@
-"""The operator set of the domain `ivit`: one file an operator, each with its ONNX function and its numpy reference.
+"""The operator set of the domain `ivit`: one file per base operator and its variants, each with its function and its
+numpy reference.
 
 An operator's plain name is its common form; a suffix 16 or 32 names another output width. Output types are part of
 the name because ONNX Runtime custom operators cannot take an output type from an attribute.
