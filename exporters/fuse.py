@@ -10,16 +10,14 @@ from ivit_onnx.exporters import nodes
 from ivit_onnx.exporters.contract import contract
 from ivit_onnx.exporters.finish import IR_VERSION
 
+from ivit_onnx.opset import Part, forms_with
+
 __all__ = ["NORM_FORMS", "PIXEL_FORMS", "FuseNorm", "FusePixels", "fuse"]
 
 #: A residual branch, and the branch with the normalisation of its result.
-NORM_FORMS = {
-    "IntLinearAdd": "IntLinearAddNorm",
-    "IntMlpAdd": "IntMlpAddNorm",
-    "IntTableMlpAdd": "IntTableMlpAddNorm",
-}
+NORM_FORMS = forms_with(Part.NORM)
 #: A patch embedding, and the embedding of pixels, which it quantises.
-PIXEL_FORMS = {"IntPatchEmbed": "IntPixelEmbed", "IntPatchEmbedNorm16": "IntPixelEmbedNorm16"}
+PIXEL_FORMS = forms_with(Part.PIXELS)
 
 
 def fuse(graph: ir.Graph) -> None:
@@ -30,14 +28,13 @@ def fuse(graph: ir.Graph) -> None:
 class Fusion(ir.passes.InPlacePass):
     """Base of the fusions: a node of `forms` and its neighbour become one node, which has the name of the first.
 
-    Constants of the neighbour get the prefix of their operator's inputs.
+    Constants of the neighbour are what the form takes beside the inputs of the node, in their order.
 
     Requires: nodes as `trace` makes them, with their roles.
     Ensures: no such pair is left; every constant is used; constants have the order of the nodes and of their inputs.
     """
 
     forms: Mapping[str, str]
-    prefix: str
 
     @abstractmethod
     def neighbour(self, node: ir.Node) -> ir.Node | None:
@@ -74,10 +71,11 @@ class Fusion(ir.passes.InPlacePass):
     def _replace(self, graph: ir.Graph, node: ir.Node, neighbour: ir.Node) -> None:
         form = self.forms[node.op_type]
         inputs = dict(zip(contract(node.op_type).inputs, node.inputs, strict=True))
+        added = (key for key in contract(form).inputs if key not in inputs)
         for name, value in zip(contract(neighbour.op_type).inputs, neighbour.inputs, strict=True):
             assert value is not None
             if value.const_value is not None:
-                key = f"{self.prefix}{name}"
+                key = next(added)
                 inputs[key] = constant = nodes.constant(f"{node.name}.{key}", value.const_value.numpy())
                 graph.register_initializer(constant)
             elif value not in node.outputs:
@@ -95,7 +93,6 @@ class FusePixels(Fusion):
     """The quantisation of pixels and the patch embedding that alone reads it."""
 
     forms = PIXEL_FORMS
-    prefix = "pixel_"
 
     def neighbour(self, node: ir.Node) -> ir.Node | None:
         image = node.inputs[0]
@@ -114,7 +111,6 @@ class FuseNorm(Fusion):
     """
 
     forms = NORM_FORMS
-    prefix = "norm_"
 
     def neighbour(self, node: ir.Node) -> ir.Node | None:
         stream = node.outputs[0]

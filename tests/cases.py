@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from drawing import Array, Draw, exponentials
+from ivit_onnx.opset import OPERATORS, Part
 
 
 @dataclass
@@ -78,7 +79,7 @@ def int_linear_add(draw: Draw, operator: str) -> Arguments:
         "residual": draw.rows(draw.c, np.int16),
         **draw.linear("", k, draw.c, target=32768),
         **draw.residual(),
-        **(draw.norm("norm_", draw.c) if operator.endswith("Norm") else {}),
+        **(draw.norm("norm_", draw.c) if Part.NORM in OPERATORS[operator].parts else {}),
     }
     return x, {}
 
@@ -117,7 +118,7 @@ def int_window_attention(draw: Draw, operator: str) -> Arguments:
 def int_mlp_add(draw: Draw, operator: str) -> Arguments:
     h = draw.dim(1, 70)
     attributes: dict[str, int] = {}
-    if operator.startswith("IntTable"):
+    if Part.TABLE in OPERATORS[operator].parts:
         gelu = {"gelu_table": draw.integers((256,), np.int8)}
     else:
         gelu = draw.scale("gelu_", draw.one_or_each(h, 0.5), 2**14)
@@ -129,7 +130,7 @@ def int_mlp_add(draw: Draw, operator: str) -> Arguments:
         **gelu,
         **draw.linear("fc2_", h, draw.c, target=32768),
         **draw.residual(),
-        **(draw.norm("norm_", draw.c) if operator.endswith("Norm") else {}),
+        **(draw.norm("norm_", draw.c) if Part.NORM in OPERATORS[operator].parts else {}),
     }
     return x, attributes
 
@@ -138,7 +139,7 @@ def int_patch_embed(draw: Draw, operator: str) -> Arguments:
     patch, colours = draw.dim(1, 5), draw.dim(1, 3)
     rows, columns, prefix = draw.dim(1, 3), draw.dim(1, 3), draw.dim(0, 2)
     token = draw.scale("token_", (), 128, negative=False)
-    pixels = operator == "IntPixelEmbed"
+    pixels = Part.PIXELS in OPERATORS[operator].parts
     shape = (draw.n, colours, rows * patch, columns * patch)
     x = {
         "image": draw.integers(shape, np.uint8 if pixels else np.int8),
@@ -155,7 +156,7 @@ def int_patch_embed_norm(draw: Draw, operator: str) -> Arguments:
     patch, colours = draw.dim(1, 5), draw.dim(1, 3)
     token = draw.scale("token_", (), 128, negative=False)
     bits = int(draw.rng.choice([8, 16]))
-    pixels = operator == "IntPixelEmbedNorm16"
+    pixels = Part.PIXELS in OPERATORS[operator].parts
     shape = (draw.n, colours, draw.dim(1, 3) * patch, draw.dim(1, 3) * patch)
     x = {
         "image": draw.integers(shape, np.uint8 if pixels else np.int8),

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ivit_onnx.opset import OPERATORS, Part
+
 Array = np.ndarray[Any, Any]
 
 INT32_MAX = 2**31 - 1
@@ -97,7 +99,7 @@ class Draw:
     def softmax(self, operator: str) -> tuple[dict[str, int], dict[str, Array]]:
         """Attributes and inputs of the softmax of an attention."""
         frac_bits = self.frac_bits()
-        if operator.startswith("IntTable"):
+        if Part.TABLE in OPERATORS[operator].parts:
             return frac_bits, {"exponentials": exponentials(self.rng, self.extreme)}
         return {**self.exponent(), **frac_bits}, {}
 

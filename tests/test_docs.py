@@ -48,11 +48,19 @@ def test_operators_page_is_current() -> None:
 
 
 def test_operators_page_describes_every_operator() -> None:
-    page = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
+    """In the section of its base, each input, output and attribute in a row of its own; nothing twice."""
+    page = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8").split("\n## Primitives\n")[0]
+    headings = re.findall(r"^####? (\w+)$", page, re.MULTILINE)
+    assert sorted(headings) == sorted(OPERATORS)
     for name, operator in OPERATORS.items():
-        section = page.split(f"### {name}\n")[1].split("\n### ")[0]
-        for part in (*operator.inputs, *operator.outputs, *operator.attributes):
-            assert f"`{part.name}`" in section, f"{name} lacks {part.name}"
+        section = page.split(f"\n### {operator.base}\n")[1].split("\n### ")[0]
+        assert name == operator.base or f"\n#### {name}\n" in section
+        for tensor in (*operator.inputs, *operator.outputs):
+            assert f"| `{tensor.name}` | {tensor.dtype} | `{tensor.shape}` |" in section, f"{name} lacks {tensor.name}"
+        for attribute in operator.attributes:
+            assert f"| `{attribute.name}` | " in section, f"{name} lacks {attribute.name}"
+        rows = [line for line in section.splitlines() if line.startswith("| `")]
+        assert len(rows) == len(set(rows)), f"{operator.base} repeats a row"
 
 
 def test_check_finds_an_outdated_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

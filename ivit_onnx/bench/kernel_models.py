@@ -102,7 +102,7 @@ def _linear_case(shape: LinearShape, settings: Settings) -> KernelCase:
 def _attention_case(shape: AttentionShape, settings: Settings) -> KernelCase:
     tokens, width, heads = shape.tokens, shape.width, shape.heads
     rng = np.random.default_rng(0)
-    softmax = _softmax("Attention", settings)
+    softmax = _softmax("IntAttention", settings)
     score = _dyadic(rng, (), 30 / (74 * 74 * (width / heads) ** 0.5))
     context = _dyadic(rng, (), 0.8 / 2**settings.softmax_bits)
     constants = {
@@ -125,7 +125,7 @@ def _attention_case(shape: AttentionShape, settings: Settings) -> KernelCase:
 
 def _window_case(shape: WindowAttentionShape, settings: Settings) -> KernelCase:
     rng = np.random.default_rng(0)
-    softmax = _softmax("WindowAttention", settings)
+    softmax = _softmax("IntWindowAttention", settings)
     tokens, width, window = shape.grid.area, shape.width, shape.window
     score = _dyadic(rng, (), 30 / (74 * 74 * (width / shape.heads) ** 0.5))
     placed, context = _dyadic(rng, (), 0.9), _dyadic(rng, (), 0.8 / 2**settings.softmax_bits)
@@ -226,22 +226,32 @@ class _Function:
     attributes: Mapping[str, int]
 
 
+def _variant(base: str, settings: Settings) -> str:
+    """The operator that is `base` with the settings' functions."""
+    from ivit_onnx.opset import variant
+    from ivit_onnx.quant.tables import FUNCTION_PARTS
+
+    return variant(base, FUNCTION_PARTS[settings.nonlinear])
+
+
 def _softmax(attention: str, settings: Settings) -> _Function:
-    """An attention, "Attention" or "WindowAttention", with the softmax of scores of scale 1/20."""
+    """The variant of an attention with the softmax of scores of scale 1/20."""
+    name = _variant(attention, settings)
     bits = {"frac_bits": settings.softmax_bits}
     if settings.nonlinear == "table":
         exponentials = np.rint(2**14 * np.exp(-np.arange(256) / 20))
-        return _Function(f"IntTable{attention}", {"exponentials": exponentials}, bits)
-    return _Function(f"Int{attention}", {}, {"x0": -20, "n": 15, **bits})
+        return _Function(name, {"exponentials": exponentials}, bits)
+    return _Function(name, {}, {"x0": -20, "n": 15, **bits})
 
 
 def _gelu(rng: np.random.Generator, settings: Settings) -> _Function:
     """A feed-forward network with the GELU of values of scale 1/20, to results of the same scale."""
+    name = _variant("IntMlpAdd", settings)
     if settings.nonlinear == "table":
         results = [round(x * (1 + erf(x / 20 / 2**0.5)) / 2) for x in range(-128, 128)]
-        return _Function("IntTableMlpAdd", {"gelu_table": np.array(results)}, {})
+        return _Function(name, {"gelu_table": np.array(results)}, {})
     multiplier, shift = _dyadic(rng, (), 1 / 2**7)
-    return _Function("IntMlpAdd", {"gelu_multiplier": multiplier, "gelu_shift": shift}, {"x0": -20, "n": 15})
+    return _Function(name, {"gelu_multiplier": multiplier, "gelu_shift": shift}, {"x0": -20, "n": 15})
 
 
 def _linear(rng: np.random.Generator, prefix: str, k: int, n: int, deviation: float) -> dict[str, Array]:

@@ -249,8 +249,8 @@ def representable(values: Tensor) -> Array:
 
 
 def _matrix(site: LinearSite, integers: Mapping[str, Array]) -> Array:
-    """The integer weights [out, in] of a layer; those of a feed-forward network belong to one node."""
-    name = f"{site.name}_weight" if ".mlp.fc" in site.name else f"{site.name}.weight"
+    """The integer weights [out, in] of a layer."""
+    name = site.constant
     if name not in integers or integers[name].shape != tuple(site.weight.shape[::-1]):
         raise CalibrationError(f"expected integer weights {name} in the model, found none of that name and shape")
     return np.ascontiguousarray(integers[name].T)

@@ -34,10 +34,6 @@ CENTERING = 4
 SAMPLE = 32
 #: One image of so many is held back, and at most so many.
 HOLD_EVERY, MOST_HELD = 16, 8
-#: What the last axis is not channels of, or no linear layer reads.
-_NO_CHANNELS = (".score", ".placed")
-#: Tables of parameters, the same for all images.
-_NO_ROWS = (".table",)
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ def collect_statistics(
         CalibrationError: no image came, or an activation became infinite or NaN.
     """
     activations = {name: module for name, module in model.activations().items() if name != "image.output"}
-    statistics = {name: _statistics(name, activation) for name, activation in activations.items()}
+    statistics = {name: _statistics(activation) for name, activation in activations.items()}
     qkv = [site.qkv for site in model.sites().attention]
     original = {site.name: site.bias_parameter().detach().clone() for site in qkv}
     centers: dict[str, Array] = {}
@@ -125,10 +121,11 @@ def collect_statistics(
     )
 
 
-def _statistics(name: str, activation: Activation) -> Statistics:
-    if activation.bits == 16 or name.endswith(_NO_ROWS):
+def _statistics(activation: Activation) -> Statistics:
+    if activation.bits == 16:
         return Statistics()
-    return Statistics(channels=None if name.endswith(_NO_CHANNELS) else Channels(), rows=EvenSample(MAX_ROWS))
+    rows = EvenSample(MAX_ROWS) if activation.rows else None
+    return Statistics(channels=Channels() if activation.channels else None, rows=rows)
 
 
 def _center_keys(model: Twin, layers: list[LinearSite], images: Tensor) -> dict[str, Array]:

@@ -1,10 +1,13 @@
-"""The operator set of the domain `ivit`: one file an operator, each with its ONNX function and its numpy reference.
+"""The operator set of the domain `ivit`: one file per base operator and its variants, each with its function and its
+numpy reference.
 
 An operator's plain name is its common form; a suffix 16 or 32 names another output width. Output types are part of
 the name because ONNX Runtime custom operators cannot take an output type from an attribute.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from onnx import FunctionProto
 
@@ -19,9 +22,6 @@ from ivit_onnx.opset import (
     int_patch_embed,
     int_patch_embed_norm,
     int_patch_merge,
-    int_table_attention,
-    int_table_mlp,
-    int_table_window_attention,
     int_token_mean,
     int_window_attention,
     quantize_image,
@@ -36,10 +36,13 @@ from ivit_onnx.opset._readable import readable
 from ivit_onnx.opset._spec import (
     DOMAIN,
     OPSET_VERSION,
+    OUTPUT_PARTS,
     STANDARD_OPSET_VERSION,
     Attribute,
+    Computation,
     Limit,
     Operator,
+    Part,
     Role,
     Tensor,
 )
@@ -52,15 +55,20 @@ __all__ = [
     "MASKED",
     "OPERATORS",
     "OPSET_VERSION",
+    "OUTPUT_PARTS",
     "STANDARD_OPSET_VERSION",
     "Attribute",
+    "Computation",
     "Limit",
     "Operator",
+    "Part",
     "Role",
     "Tensor",
+    "forms_with",
     "function_protos",
     "merged_tokens",
     "token_places",
+    "variant",
     "window_offsets",
     "window_regions",
     "window_tokens",
@@ -80,11 +88,8 @@ OPERATORS: dict[str, Operator] = {
         int_layer_norm,
         int_linear,
         int_attention,
-        int_table_attention,
         int_window_attention,
-        int_table_window_attention,
         int_mlp,
-        int_table_mlp,
         int_patch_embed,
         int_patch_embed_norm,
         int_patch_merge,
@@ -92,6 +97,8 @@ OPERATORS: dict[str, Operator] = {
     )
     for operator in module.OPERATORS
 }
+
+_VARIANTS = {(operator.base, operator.parts): operator.name for operator in OPERATORS.values()}
 
 
 #: What `ivit-export --flat` keeps as functions of the domain; everything else becomes standard integer operators.
@@ -108,6 +115,25 @@ _HELPERS = (
     int_layer_norm.Normalized,
     int_patch_embed.Patches,
 )
+
+
+def variant(base: str, parts: Iterable[Part]) -> str:
+    """The name of the operator that is `base` with these parts.
+
+    Raises:
+        KeyError: there is none.
+    """
+    name = _VARIANTS.get((base, frozenset(parts)))
+    if name is None:
+        found = " and ".join(part.value for part in parts) or "no parts"
+        raise KeyError(f"expected an operator of the domain, found {base} with {found}")
+    return name
+
+
+def forms_with(part: Part) -> dict[str, str]:
+    """The operators that have a part, by the name of the operator that they are without it."""
+    forms = [operator for operator in OPERATORS.values() if part in operator.parts]
+    return {_VARIANTS[form.base, form.parts - {part}]: form.name for form in forms}
 
 
 def function_protos() -> list[FunctionProto]:

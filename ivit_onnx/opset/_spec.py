@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, Protocol
 
-from onnxscript import OnnxFunction, opset21, values
+from onnx import FunctionProto
+from onnxscript import opset21, values
 
 from ivit_onnx.opset_version import DOMAIN, OPSET_VERSION
 
@@ -16,15 +17,20 @@ __all__ = [
     "DOMAIN",
     "IVIT",
     "OPSET_VERSION",
+    "OUTPUT_PARTS",
     "STANDARD_OPSET_VERSION",
     "Attribute",
+    "Body",
+    "Computation",
     "Group",
     "Limit",
     "Operator",
+    "Part",
     "Role",
     "Tensor",
     "activation",
     "op",
+    "tensors",
 ]
 
 STANDARD_OPSET_VERSION = 21
@@ -108,16 +114,61 @@ class Limit:
         return f"{self.form} ({self.doc})"
 
 
-@dataclass(frozen=True)
-class Operator:
+class Part(Enum):
+    """What a variant of an operator has that its base has not; the value says it for documentation."""
+
+    INT16 = "int16 output"
+    INT32 = "int32 output"
+    TABLE = "its function by table"
+    PIXELS = "pixels as input"
+    NORM = "a second output, the first one normalised"
+
+
+#: The parts of an operator by the bits of its output; 8 are plain.
+OUTPUT_PARTS = {
+    8: frozenset[Part](),
+    16: frozenset({Part.INT16}),
+    32: frozenset({Part.INT32}),
+}
+
+
+class Body(Protocol):
+    """An ONNX function: one that onnxscript reads, or one that is composed of others."""
+
+    @property
+    def name(self) -> str: ...
+
+    def to_function_proto(self) -> FunctionProto: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computation:
+    """How integers are computed: `compute` takes implementations of `uses`, then tensors, and attributes by keyword.
+
+    Without `uses` it is for numpy arrays. With them it is for those of any library that implements them, unless that
+    library has an implementation of its own.
+    """
+
+    compute: Callable[..., Any]
+    uses: tuple[Computation, ...] = ()
+
+    @cached_property
+    def reference(self) -> Callable[..., Any]:
+        """The implementation in numpy."""
+        return partial(self.compute, *(used.reference for used in self.uses)) if self.uses else self.compute
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator(Computation):
     """An operator of the domain: its ONNX function, its numpy reference and its contract.
 
     `reference` takes numpy arrays in the order of `inputs` and the attributes by keyword, and returns the output array,
     or a tuple of them where there are several. Both are exact: they agree bit for bit on every valid input.
+
+    `base` names the operator of which this is the variant with `parts`: by default its own name, of no parts.
     """
 
-    function: OnnxFunction[..., Any]
-    reference: Callable[..., Any]
+    function: Body
     summary: str
     formula: str
     signature: tuple[Tensor | Group, ...]
@@ -125,6 +176,11 @@ class Operator:
     attributes: tuple[Attribute, ...] = ()
     limits: tuple[Limit, ...] = ()
     composite: bool = False
+    base: str = ""
+    parts: frozenset[Part] = frozenset()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "base", self.base or self.name)
 
     @property
     def name(self) -> str:
@@ -133,17 +189,18 @@ class Operator:
     @cached_property
     def inputs(self) -> tuple[Tensor, ...]:
         """The inputs in order, those inside groups too."""
-        return tuple(_tensors(self.signature))
+        return tuple(tensors(self.signature))
 
     def groups(self, kind: str) -> list[tuple[Tensor, ...]]:
         """The inputs of each group of a kind."""
         found = [member for member in self.signature if isinstance(member, Group) and member.kind == kind]
-        return [tuple(_tensors(group.members)) for group in found]
+        return [tuple(tensors(group.members)) for group in found]
 
 
-def _tensors(members: tuple[Tensor | Group, ...]) -> Iterator[Tensor]:
+def tensors(members: Sequence[Tensor | Group]) -> Iterator[Tensor]:
+    """The tensors of a signature in order, those inside groups too."""
     for member in members:
         if isinstance(member, Group):
-            yield from _tensors(member.members)
+            yield from tensors(member.members)
         else:
             yield member

@@ -10,7 +10,7 @@ from ivit_onnx.opset._spec import IVIT, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 from ivit_onnx.opset.requantize import scale_inputs
 
-__all__ = ["OPERATORS", "AddRequantize"]
+__all__ = ["ADD_REQUANTIZE", "OPERATORS", "AddRequantize"]
 
 
 @script(IVIT, default_opset=op)
@@ -28,18 +28,17 @@ def reference(a: Array, a_multiplier: Array, a_shift: Array, b: Array, b_multipl
     return saturate(scale_round(a, a_multiplier, a_shift) + scale_round(b, b_multiplier, b_shift), np.int16)
 
 
-OPERATORS = (
-    Operator(
-        function=AddRequantize,
-        reference=reference,
-        summary="Adds two int16 tensors of different scales at a third scale: the residual connection.",
-        formula="y = clamp_int16(((a * ma + 2^(ea-1)) >> ea) + ((b * mb + 2^(eb-1)) >> eb))",
-        signature=(
-            activation("a", "int16", "[.., C]", "first side, scale s_a"),
-            scale_inputs("a_", "[] or [C]", "s_a / s_y"),
-            activation("b", "int16", "[.., C]", "second side, same shape, scale s_b"),
-            scale_inputs("b_", "[] or [C]", "s_b / s_y"),
-        ),
-        outputs=(Tensor("y", "int16", "[.., C]", "sum at scale s_y"),),
+ADD_REQUANTIZE = Operator(
+    function=AddRequantize,
+    compute=reference,
+    summary="Adds two int16 tensors of different scales at a third scale: the residual connection.",
+    formula="y = clamp_int16(((a * ma + 2^(ea-1)) >> ea) + ((b * mb + 2^(eb-1)) >> eb))",
+    signature=(
+        activation("a", "int16", "[.., C]", "first side, scale s_a"),
+        scale_inputs("a_", "[] or [C]", "s_a / s_y"),
+        activation("b", "int16", "[.., C]", "second side, same shape, scale s_b"),
+        scale_inputs("b_", "[] or [C]", "s_b / s_y"),
     ),
+    outputs=(Tensor("y", "int16", "[.., C]", "sum at scale s_y"),),
 )
+OPERATORS = (ADD_REQUANTIZE,)

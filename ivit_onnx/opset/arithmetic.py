@@ -6,7 +6,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["INT32_MAX", "Array", "clamp_bits", "matmul", "rounded_divide", "saturate", "scale_round", "shift_exp"]
+from ivit_onnx.opset._spec import Computation
+
+__all__ = [
+    "INT32_MAX",
+    "MATMUL",
+    "Array",
+    "matmul",
+    "rounded_divide",
+    "saturate",
+    "scale_round",
+    "shift_exp",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -40,14 +51,13 @@ def saturate(x: Array, dtype: type[np.signedinteger[Any]]) -> Array:
     return np.clip(x, limits.min, limits.max).astype(dtype)
 
 
-def clamp_bits(x: Array, bits: int) -> Array:
-    """Clamp int16 values to the range of signed integers of `bits` bits."""
-    return np.clip(x, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-
-
 def matmul(a: Array, b: Array) -> Array:
     """Exact integer matrix product of small integers, int64.
 
     Goes through float64, which holds every integer below 2**53: far above any sum of 8-bit products.
     """
     return np.matmul(a.astype(np.float64), b.astype(np.float64)).astype(np.int64)
+
+
+#: The exact product of small integers, int64.
+MATMUL = Computation(compute=matmul)

@@ -16,7 +16,7 @@ from onnx import FunctionProto
 
 from ivit_onnx.opset import DOMAIN, OPERATORS, OPSET_VERSION, STANDARD_OPSET_VERSION, function_protos
 from ivit_onnx.opset._generated import generate
-from ivit_onnx.opset._spec import Attribute, Operator, Tensor
+from ivit_onnx.opset._spec import Attribute, Operator, Part, Tensor
 
 __all__ = ["main", "render"]
 
@@ -32,7 +32,9 @@ in numpy (`OPERATORS[name].reference`), against which bodies, kernels and PyTorc
 """
 
 _SECTIONS = """\
-A composite calls other operators of the domain and has a kernel of its own. Sections: [conventions](#conventions),
+A composite calls other operators of the domain and has a kernel of its own. A variant is an operator with a part more
+than the one in whose section it stands: another output type, a function by table, pixels as input, or the normalisation
+that follows. Sections: [conventions](#conventions),
 [operators](#operators), [primitives](#primitives),
 [differences from the paper](#differences-from-the-paper-and-from-a-plain-formulation).
 """
@@ -73,7 +75,7 @@ absolute value.
 
 so that E is close to |x0| * 2^n * exp(d * s).
 
-**Tables.** TableSoftmax and TableGELU, and the composites with `Table` in their names, have the exponential and GELU as
+**Tables.** TableSoftmax and TableGELU, and the variants of composites that call them, have the exponential and GELU as
 constants of 256 entries: an 8-bit value has no more cases. They are what the exporter writes with `--nonlinear table`.
 
 **Attributes** are all required, all integers. Kernels answer values outside the range with an error.
@@ -182,15 +184,54 @@ def _kind(operator: Operator) -> str:
 
 
 def _operator(operator: Operator, function: FunctionProto) -> list[str]:
-    lines = [f"### {operator.name}", "", operator.summary, ""]
-    lines += ["```text", *operator.formula.split("; "), "```", ""]
-    lines += [*_table(("input", "type", "shape", "role", "meaning"), map(_input_row, operator.inputs)), ""]
-    lines += [*_table(("output", "type", "shape", "meaning"), map(_output_row, operator.outputs)), ""]
-    if operator.attributes:
-        lines += [*_table(("attribute", "values", "meaning"), map(_attribute_row, operator.attributes)), ""]
+    lines = [f"### {operator.name}", "", operator.summary, "", *_formula(operator.formula.split("; "))]
+    lines += _tables(operator.inputs, operator.outputs, operator.attributes)
     for limit in operator.limits:
         lines += [f"Limit: `{limit.form}`, {limit.doc}, from {_range(limit.minimum, limit.maximum)}.", ""]
     return [*lines, f"{_kind(operator).capitalize()}. Body: {_calls(function)}.", ""]
+
+
+def _formula(steps: Sequence[str]) -> list[str]:
+    return ["```text", *steps, "```", ""] if steps else []
+
+
+def _tables(inputs: Sequence[Tensor], outputs: Sequence[Tensor], attributes: Sequence[Attribute]) -> list[str]:
+    """The tables that have rows."""
+    lines: list[str] = []
+    for header, rows in (
+        (("input", "type", "shape", "role", "meaning"), list(map(_input_row, inputs))),
+        (("output", "type", "shape", "meaning"), list(map(_output_row, outputs))),
+        (("attribute", "values", "meaning"), list(map(_attribute_row, attributes))),
+    ):
+        if rows:
+            lines += [*_table(header, rows), ""]
+    return lines
+
+
+def _variant(operator: Operator, function: FunctionProto) -> list[str]:
+    """What a variant has that neither its base has nor a variant with less parts, and what of its base it has not."""
+    base = OPERATORS[operator.base]
+    family = [other for other in OPERATORS.values() if other.base == operator.base]
+    simpler = [other for other in family if other.parts < operator.parts]
+    parts = " and ".join(part.value for part in Part if part in operator.parts)
+    others = " and ".join(_link(other.name) for other in simpler if other is not base)
+    lines = [f"#### {operator.name}", "", operator.summary, ""]
+    lines += [f"[{base.name}](#{base.name.lower()}) with {parts}{', as ' + others if others else ''}.", ""]
+    known = base.formula.split("; ")
+    lines += _formula([step for step in operator.formula.split("; ") if step not in known])
+    lines += _tables(
+        [tensor for tensor in operator.inputs if all(tensor not in other.inputs for other in simpler)],
+        [tensor for tensor in operator.outputs if all(tensor not in other.outputs for other in simpler)],
+        [attribute for attribute in operator.attributes if all(attribute not in other.attributes for other in simpler)],
+    )
+    own = _names(operator)
+    missing = [f"`{name}`" for name in _names(base) if name not in own]
+    without = f"Without {', '.join(missing)}. " if missing else ""
+    return [*lines, f"{without}Body: {_calls(function)}.", ""]
+
+
+def _names(operator: Operator) -> list[str]:
+    return [tensor.name for tensor in operator.inputs] + [attribute.name for attribute in operator.attributes]
 
 
 def _primitive(function: FunctionProto) -> list[str]:
@@ -205,19 +246,26 @@ def render() -> str:
     """The whole page."""
     functions = {function.name: function for function in function_protos()}
     primitives = [function for name, function in functions.items() if name not in OPERATORS]
+    bases = [operator for operator in OPERATORS.values() if operator.base == operator.name]
+    variants = {
+        base.name: [other for other in OPERATORS.values() if other.base == base.name != other.name] for base in bases
+    }
     index = [
         (
-            _link(operator.name),
-            _kind(operator),
-            ", ".join(output.dtype for output in operator.outputs),
-            operator.summary,
+            _link(base.name),
+            _kind(base),
+            ", ".join(output.dtype for output in base.outputs),
+            base.summary,
+            ", ".join(_link(variant.name) for variant in variants[base.name]),
         )
-        for operator in OPERATORS.values()
+        for base in bases
     ]
-    lines = [_INTRODUCTION, *_table(("operator", "kind", "output", "summary"), index), ""]
+    lines = [_INTRODUCTION, *_table(("operator", "kind", "output", "summary", "variants"), index), ""]
     lines += [_SECTIONS, _CONVENTIONS, "## Operators", ""]
-    for operator in OPERATORS.values():
-        lines += _operator(operator, functions[operator.name])
+    for base in bases:
+        lines += _operator(base, functions[base.name])
+        for variant in variants[base.name]:
+            lines += _variant(variant, functions[variant.name])
     lines.append(_PRIMITIVES)
     for primitive in primitives:
         lines += _primitive(primitive)

@@ -1,36 +1,25 @@
-"""IntAttention: multi-head self-attention between the qkv and the output projection."""
+"""IntAttention, IntTableAttention: multi-head self-attention between the qkv and the output projection."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
-import numpy as np
 from onnxscript import script
 
-from ivit_onnx.opset import shiftmax
+from ivit_onnx.opset._compose import OpenStep, filled
 from ivit_onnx.opset._primitives import MatMulProbability
-from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, activation, op
-from ivit_onnx.opset.arithmetic import Array, matmul, saturate, scale_round
-from ivit_onnx.opset.requantize import Requantize, scale_inputs
-from ivit_onnx.opset.shiftmax import EXP_ATTRIBUTES, FRAC_BITS, Shiftmax
+from ivit_onnx.opset._softmax import SHIFT_SOFTMAX, TABLE_SOFTMAX, Softmax
+from ivit_onnx.opset._spec import IVIT, Attribute, Group, Operator, Tensor, activation, op
+from ivit_onnx.opset.arithmetic import MATMUL
+from ivit_onnx.opset.requantize import REQUANTIZE, Requantize, scale_inputs
 
-__all__ = ["HEADS", "INPUTS", "OPERATORS", "OUTPUT", "IntAttention", "attend"]
+__all__ = ["HEADS", "OPERATORS"]
 
 
 @script(IVIT, default_opset=op)
-def IntAttention(
-    qkv,
-    score_multiplier,
-    score_shift,
-    context_multiplier,
-    context_shift,
-    heads: int,
-    x0: int,
-    n: int,
-    frac_bits: int,
-):
-    """Multi-head self-attention on packed qkv [N, T, 3 * C]: Q K^T, Requantize, Shiftmax, P V, Requantize."""
+def Attention(qkv, score_multiplier, score_shift, context_multiplier, context_shift, heads: int):
+    """IntAttention, the softmax left open."""
     batch = op.Shape(qkv, start=0, end=1)
     tokens = op.Shape(qkv, start=1, end=2)
     three = op.Constant(value_ints=[3])
@@ -43,7 +32,7 @@ def IntAttention(
     key = op.Transpose(op.Gather(per_head, op.Constant(value_int=1), axis=2), perm=[0, 2, 3, 1])
     value = op.Transpose(op.Gather(per_head, op.Constant(value_int=2), axis=2), perm=[0, 2, 1, 3])
     score = Requantize(op.MatMulInteger(query, key), score_multiplier, score_shift)
-    probability = Shiftmax(score, x0=x0, n=n, frac_bits=frac_bits)
+    probability = OpenStep(score)
     context = op.Transpose(MatMulProbability(probability, value), perm=[0, 2, 1, 3])
     merged = op.Reshape(context, op.Concat(batch, tokens, channels, axis=0))
     y = Requantize(merged, context_multiplier, context_shift)
@@ -51,44 +40,65 @@ def IntAttention(
 
 
 def attend(
-    qkv: Array,
-    score_multiplier: Array,
-    score_shift: Array,
-    context_multiplier: Array,
-    context_shift: Array,
-    *,
+    matmul: Callable[..., Any],
+    requantize: Callable[..., Any],
+    softmax: Callable[..., Any],
+    qkv: Any,
+    score_multiplier: Any,
+    score_shift: Any,
+    context_multiplier: Any,
+    context_shift: Any,
+    *table: Any,
     heads: int,
-    softmax: Callable[[Array], Array],
-) -> Array:
-    """The attention with any softmax from int8 scores to int16 probabilities."""
+    **exponential: int,
+) -> Any:
+    """IntAttention by implementations of the product, Requantize, and a softmax from int8 scores."""
     batch, tokens, width = qkv.shape
-    q, k, v = qkv.reshape(batch, tokens, 3, heads, width // 3 // heads).transpose(2, 0, 3, 1, 4)
-    score = saturate(scale_round(matmul(q, k.swapaxes(-1, -2)), score_multiplier, score_shift), np.int8)
-    context = matmul(softmax(score), v).transpose(0, 2, 1, 3).reshape(batch, tokens, width // 3)
-    return saturate(scale_round(context, context_multiplier, context_shift), np.int8)
+    per_head = qkv.reshape(batch, tokens, 3, heads, width // 3 // heads).swapaxes(1, 3)
+    q, k, v = (per_head[:, :, i] for i in range(3))
+    score = requantize(matmul(q, k.swapaxes(-1, -2)), score_multiplier, score_shift)
+    context = matmul(softmax(score, *table, **exponential), v).swapaxes(1, 2).reshape(batch, tokens, width // 3)
+    return requantize(context, context_multiplier, context_shift)
 
 
-def reference(qkv: Array, *scales: Array, heads: int, x0: int, n: int, frac_bits: int) -> Array:
-    return attend(qkv, *scales, heads=heads, softmax=partial(shiftmax.reference, x0=x0, n=n, frac_bits=frac_bits))
+HEADS = Attribute("heads", 1, 1024, "number of heads", divides=("C",))
 
-
-INPUTS = (
+_INPUTS = (
     activation("qkv", "int8", "[N, T, 3*C]", "queries, keys, values in this order, each [heads, D]; scale s"),
     scale_inputs("score_", "[]", "s^2 * D^-0.5 / s_score, the scale of the softmax"),
     scale_inputs("context_", "[] or [C]", "2^-frac_bits * s / s_y"),
 )
-OUTPUT = Tensor("y", "int8", "[N, T, C]", "heads merged, scale s_y")
-HEADS = Attribute("heads", 1, 1024, "number of heads", divides=("C",))
+
+
+def _attention(name: str, softmax: Softmax, summary: str) -> Operator:
+    signature: tuple[Tensor | Group, ...] = (*_INPUTS, *softmax.inputs("s_score"))
+    attributes = (HEADS, *softmax.attributes)
+    of = softmax.operator.name
+    doc = f"Multi-head self-attention on packed qkv [N, T, 3 * C]: Q K^T, Requantize, {of}, P V, Requantize."
+    return Operator(
+        function=filled(Attention, softmax.of_int8, name, doc, signature, attributes),
+        compute=attend,
+        uses=(MATMUL, REQUANTIZE, softmax.operator),
+        summary=summary,
+        formula=f"per head: score = Requantize(q @ k^T), p = {of}(score), context = Requantize(p @ v)",
+        signature=signature,
+        outputs=(Tensor("y", "int8", "[N, T, C]", "heads merged, scale s_y"),),
+        attributes=attributes,
+        composite=True,
+        base="IntAttention",
+        parts=softmax.parts,
+    )
+
 
 OPERATORS = (
-    Operator(
-        function=IntAttention,
-        reference=reference,
-        summary="Multi-head self-attention, from packed qkv to the input of the output projection.",
-        formula="per head: score = Requantize(q @ k^T), p = Shiftmax(score), context = Requantize(p @ v)",
-        signature=INPUTS,
-        outputs=(OUTPUT,),
-        attributes=(HEADS, *EXP_ATTRIBUTES, FRAC_BITS),
-        composite=True,
+    _attention(
+        "IntAttention",
+        SHIFT_SOFTMAX,
+        "Multi-head self-attention, from packed qkv to the input of the output projection.",
+    ),
+    _attention(
+        "IntTableAttention",
+        TABLE_SOFTMAX,
+        "Multi-head self-attention as IntAttention computes it, but for exponentials by table.",
     ),
 )

@@ -9,11 +9,13 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset._primitives import FloorDivide, PowerOfTwo, RoundedDivide
-from ivit_onnx.opset._spec import IVIT, Group, Operator, Tensor, activation, op
+from ivit_onnx.opset._spec import IVIT, OUTPUT_PARTS, Group, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array, rounded_divide, saturate
 from ivit_onnx.opset.requantize import affine_inputs
 
 __all__ = [
+    "INT_LAYER_NORM",
+    "INT_LAYER_NORM_16",
     "OPERATORS",
     "IntLayerNorm",
     "IntLayerNorm16",
@@ -113,8 +115,10 @@ def _reference16(x: Array, multiplier: Array, offset: Array, shift: Array) -> Ar
 
 def _operator(function: Any, reference: Callable[..., Array], name: str, use: str) -> Operator:
     return Operator(
+        base=IntLayerNorm.name,
+        parts=OUTPUT_PARTS[np.iinfo(name).bits],
         function=function,
-        reference=reference,
+        compute=reference,
         summary=f"Layer normalisation over the last axis{use}; weight, bias and requantisation are one integer affine "
         "map.",
         formula="y = x - round_half_even(sum(x) / C); V = sum(y^2); k = 2^16, ten times k = (k + V // k) // 2; "
@@ -127,7 +131,6 @@ def _operator(function: Any, reference: Callable[..., Array], name: str, use: st
     )
 
 
-OPERATORS = (
-    _operator(IntLayerNorm, reference, "int8", ""),
-    _operator(IntLayerNorm16, _reference16, "int16", ", from one residual stream to another"),
-)
+INT_LAYER_NORM = _operator(IntLayerNorm, reference, "int8", "")
+INT_LAYER_NORM_16 = _operator(IntLayerNorm16, _reference16, "int16", ", from one residual stream to another")
+OPERATORS = (INT_LAYER_NORM, INT_LAYER_NORM_16)

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from onnxscript import script
 
-from ivit_onnx.opset import add_requantize, int_layer_norm
 from ivit_onnx.opset._spec import IVIT, Group, Operator, Role, Tensor, activation, op
-from ivit_onnx.opset.add_requantize import AddRequantize
-from ivit_onnx.opset.arithmetic import Array, matmul, saturate, scale_round
-from ivit_onnx.opset.int_layer_norm import IntLayerNorm, norm_inputs
-from ivit_onnx.opset.requantize import Requantize, Requantize16, Requantize32, scale_inputs
+from ivit_onnx.opset._variants import then_norm
+from ivit_onnx.opset.add_requantize import ADD_REQUANTIZE, AddRequantize
+from ivit_onnx.opset.arithmetic import MATMUL
+from ivit_onnx.opset.requantize import (
+    REQUANTIZE,
+    REQUANTIZE_16,
+    REQUANTIZE_32,
+    Requantize,
+    Requantize16,
+    Requantize32,
+    scale_inputs,
+)
 
 __all__ = [
+    "INT_LINEAR",
+    "INT_LINEAR_16",
+    "INT_LINEAR_ADD",
     "OPERATORS",
     "IntLinear",
     "IntLinear16",
     "IntLinear32",
     "IntLinearAdd",
-    "IntLinearAddNorm",
-    "linear",
     "linear_inputs",
 ]
 
@@ -69,68 +77,36 @@ def IntLinearAdd(
     return y
 
 
-@script(IVIT, default_opset=op)
-def IntLinearAddNorm(
-    x,
-    residual,
-    weight,
-    bias,
-    multiplier,
-    shift,
-    branch_multiplier,
-    branch_shift,
-    residual_multiplier,
-    residual_shift,
-    norm_multiplier,
-    norm_offset,
-    norm_shift,
-):
-    """Linear layer, residual connection, and the normalisation of the residual stream that follows it."""
-    y = IntLinearAdd(
-        x,
-        residual,
-        weight,
-        bias,
-        multiplier,
-        shift,
-        branch_multiplier,
-        branch_shift,
-        residual_multiplier,
-        residual_shift,
-    )
-    normalized = IntLayerNorm(y, norm_multiplier, norm_offset, norm_shift)
-    return y, normalized
-
-
 def linear(
-    x: Array, weight: Array, bias: Array, multiplier: Array, shift: Array, dtype: type[np.signedinteger[Any]]
-) -> Array:
-    """x @ weight + bias, requantised and saturated to `dtype`."""
-    accumulator = matmul(x, weight) + np.asarray(bias, np.int64)
-    return saturate(scale_round(accumulator, multiplier, shift), dtype)
+    matmul: Callable[..., Any],
+    requantize: Callable[..., Any],
+    x: Any,
+    weight: Any,
+    bias: Any,
+    multiplier: Any,
+    shift: Any,
+) -> Any:
+    """IntLinear by implementations of the product and of Requantize, or of another width."""
+    return requantize(matmul(x, weight) + bias, multiplier, shift)
 
 
-def reference_add(
-    x: Array,
-    residual: Array,
-    weight: Array,
-    bias: Array,
-    multiplier: Array,
-    shift: Array,
-    branch_multiplier: Array,
-    branch_shift: Array,
-    residual_multiplier: Array,
-    residual_shift: Array,
-) -> Array:
-    branch = linear(x, weight, bias, multiplier, shift, np.int16)
-    return add_requantize.reference(
-        branch, branch_multiplier, branch_shift, residual, residual_multiplier, residual_shift
-    )
-
-
-def reference_add_norm(*inputs: Array) -> tuple[Array, Array]:
-    y = reference_add(*inputs[:-3])
-    return y, int_layer_norm.reference(y, *inputs[-3:])
+def linear_add(
+    linear: Callable[..., Any],
+    add: Callable[..., Any],
+    x: Any,
+    residual: Any,
+    weight: Any,
+    bias: Any,
+    multiplier: Any,
+    shift: Any,
+    branch_multiplier: Any,
+    branch_shift: Any,
+    residual_multiplier: Any,
+    residual_shift: Any,
+) -> Any:
+    """IntLinearAdd by implementations of IntLinear16 and AddRequantize."""
+    branch = linear(x, weight, bias, multiplier, shift)
+    return add(branch, branch_multiplier, branch_shift, residual, residual_multiplier, residual_shift)
 
 
 def linear_inputs(prefix: str, x_scale: str, y_scale: str, rows: str = "K", columns: str = "N") -> Group:
@@ -144,14 +120,14 @@ def linear_inputs(prefix: str, x_scale: str, y_scale: str, rows: str = "K", colu
     return Group("Linear", f"{prefix}linear", members)
 
 
-def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
-    def reference(x: Array, weight: Array, bias: Array, multiplier: Array, shift: Array) -> Array:
-        return linear(x, weight, bias, multiplier, shift, dtype)
-
-    name = np.dtype(dtype).name
+def _operator(function: Any, requantize: Operator) -> Operator:
+    name = requantize.outputs[0].dtype
     return Operator(
+        base=IntLinear.name,
+        parts=requantize.parts,
         function=function,
-        reference=reference,
+        compute=linear,
+        uses=(MATMUL, requantize),
         summary=f"Linear layer with {name} output.",
         formula=f"y = clamp_{name}(((x @ weight + bias) * m + 2^(e-1)) >> e); x @ weight + bias must fit int32",
         signature=(activation("x", "int8", "[.., K]", "scale s_x"), linear_inputs("", "s_x", "s_y")),
@@ -160,42 +136,34 @@ def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
     )
 
 
-OPERATORS = (
-    _operator(IntLinear, np.int8),
-    _operator(IntLinear16, np.int16),
-    _operator(IntLinear32, np.int32),
-    Operator(
-        function=IntLinearAdd,
-        reference=reference_add,
-        summary="Linear layer whose int16 result is added to the residual stream.",
-        formula="y = AddRequantize(IntLinear16(x, weight, bias, m, e), residual)",
-        signature=(
-            activation("x", "int8", "[.., K]", "scale s_x"),
-            activation("residual", "int16", "[.., N]", "residual stream, scale s_r"),
-            linear_inputs("", "s_x", "s_b"),
-            scale_inputs("branch_", "[]", "s_b / s_y"),
-            scale_inputs("residual_", "[]", "s_r / s_y"),
-        ),
-        outputs=(Tensor("y", "int16", "[.., N]", "residual stream, scale s_y"),),
-        composite=True,
+INT_LINEAR = _operator(IntLinear, REQUANTIZE)
+INT_LINEAR_16 = _operator(IntLinear16, REQUANTIZE_16)
+INT_LINEAR_ADD = Operator(
+    function=IntLinearAdd,
+    compute=linear_add,
+    uses=(INT_LINEAR_16, ADD_REQUANTIZE),
+    summary="Linear layer whose int16 result is added to the residual stream.",
+    formula="y = AddRequantize(IntLinear16(x, weight, bias, m, e), residual)",
+    signature=(
+        activation("x", "int8", "[.., K]", "scale s_x"),
+        activation("residual", "int16", "[.., C]", "residual stream, scale s_r"),
+        linear_inputs("", "s_x", "s_b", "K", "C"),
+        scale_inputs("branch_", "[]", "s_b / s_y"),
+        scale_inputs("residual_", "[]", "s_r / s_y"),
     ),
-    Operator(
-        function=IntLinearAddNorm,
-        reference=reference_add_norm,
+    outputs=(Tensor("y", "int16", "[.., C]", "residual stream, scale s_y"),),
+    composite=True,
+)
+
+OPERATORS = (
+    INT_LINEAR,
+    INT_LINEAR_16,
+    _operator(IntLinear32, REQUANTIZE_32),
+    INT_LINEAR_ADD,
+    then_norm(
+        INT_LINEAR_ADD,
+        "IntLinearAddNorm",
         summary="Linear layer, residual connection and the normalisation after it.",
-        formula="y = IntLinearAdd(x, residual); normalized = IntLayerNorm(y)",
-        signature=(
-            activation("x", "int8", "[.., K]", "scale s_x"),
-            activation("residual", "int16", "[.., C]", "residual stream, scale s_r"),
-            linear_inputs("", "s_x", "s_b", "K", "C"),
-            scale_inputs("branch_", "[]", "s_b / s_y"),
-            scale_inputs("residual_", "[]", "s_r / s_y"),
-            norm_inputs("norm_", "s_n"),
-        ),
-        outputs=(
-            Tensor("y", "int16", "[.., C]", "residual stream, scale s_y"),
-            Tensor("normalized", "int8", "[.., C]", "scale s_n"),
-        ),
-        composite=True,
+        doc="Linear layer, residual connection, and the normalisation of the residual stream that follows it.",
     ),
 )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from onnxscript import script
 
-from ivit_onnx.opset import quantize_image
 from ivit_onnx.opset._primitives import ScaleRound
 from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, activation, op
+from ivit_onnx.opset._variants import from_pixels
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
-from ivit_onnx.opset.int_linear import IntLinear16, linear, linear_inputs
-from ivit_onnx.opset.quantize_image import QuantizeImage
+from ivit_onnx.opset.int_linear import INT_LINEAR_16, IntLinear16, linear_inputs
 from ivit_onnx.opset.requantize import scale_inputs
 
-__all__ = ["OPERATORS", "PATCH_SIZE", "IntPatchEmbed", "IntPixelEmbed", "Patches", "patches"]
+__all__ = ["OPERATORS", "PATCH_SIZE", "IntPatchEmbed", "Patches", "patches"]
 
 
 PATCH_SIZE = Attribute("patch_size", 1, 1024, "side P of a patch in pixels", symbol="P", divides=("H", "W"))
@@ -58,48 +60,18 @@ def IntPatchEmbed(
     return tokens
 
 
-@script(IVIT, default_opset=op)
-def IntPixelEmbed(
-    image,
-    pixel_multiplier,
-    pixel_offset,
-    pixel_shift,
-    weight,
-    bias,
-    multiplier,
-    shift,
-    token_multiplier,
-    token_shift,
-    position,
-    prefix_tokens,
-    patch_size: int,
-):
-    """Pixels to tokens: normalisation, quantisation and patch embedding."""
-    quantized = QuantizeImage(image, pixel_multiplier, pixel_offset, pixel_shift)
-    tokens = IntPatchEmbed(
-        quantized,
-        weight,
-        bias,
-        multiplier,
-        shift,
-        token_multiplier,
-        token_shift,
-        position,
-        prefix_tokens,
-        patch_size=patch_size,
-    )
-    return tokens
-
-
-def patches(image: Array, patch_size: int) -> Array:
-    """Non-overlapping patches of images [N, C, H, W]: [N, H/P * W/P, C*P*P]."""
+def patches(image: Any, patch_size: int) -> Any:
+    """Non-overlapping patches of images [N, C, H, W], of numpy or PyTorch: [N, H/P * W/P, C*P*P]."""
     n, c, h, w = image.shape
     rows, columns = h // patch_size, w // patch_size
     grid = image.reshape(n, c, rows, patch_size, columns, patch_size)
-    return grid.transpose(0, 2, 4, 1, 3, 5).reshape(n, rows * columns, c * patch_size * patch_size)
+    # [N, C, rows, P, columns, P] -> [N, rows, columns, C, P, P].
+    by_patch = grid.swapaxes(1, 2).swapaxes(2, 4).swapaxes(3, 4)
+    return by_patch.reshape(n, rows * columns, c * patch_size * patch_size)
 
 
 def reference(
+    linear: Callable[..., Array],
     image: Array,
     weight: Array,
     bias: Array,
@@ -112,52 +84,37 @@ def reference(
     *,
     patch_size: int,
 ) -> Array:
-    projected = linear(patches(image, patch_size), weight, bias, multiplier, shift, np.int16)
+    projected = linear(patches(image, patch_size), weight, bias, multiplier, shift)
     placed = scale_round(projected, token_multiplier, token_shift) + position.astype(np.int64)
     prefix = np.broadcast_to(prefix_tokens, (len(image), *prefix_tokens.shape))
     return np.concatenate([prefix, saturate(placed, np.int16)], axis=1)
 
 
-def reference_pixels(image: Array, *inputs: Array, patch_size: int) -> Array:
-    return reference(quantize_image.reference(image, *inputs[:3]), *inputs[3:], patch_size=patch_size)
-
-
-_CONSTANTS = (
-    linear_inputs("", "s_x", "s_p", "C*P*P", "D"),
-    scale_inputs("token_", "[]", "s_p / s_y"),
-    Tensor("position", "int32", "[H/P * W/P, D]", "position table at scale s_y"),
-    Tensor("prefix_tokens", "int16", "[K, D]", "class, distillation tokens, positions included; scale s_y"),
+INT_PATCH_EMBED = Operator(
+    function=IntPatchEmbed,
+    compute=reference,
+    uses=(INT_LINEAR_16,),
+    summary="Quantised image to tokens of the residual stream.",
+    formula="patch_tokens = clamp_int16(((IntLinear16(patches) * mt + 2^(et-1)) >> et) + position); "
+    "tokens = concat(prefix_tokens, patch_tokens)",
+    signature=(
+        activation("image", "int8", "[N, C, H, W]", "normalised image, scale s_x"),
+        linear_inputs("", "s_x", "s_p", "C*P*P", "D"),
+        scale_inputs("token_", "[]", "s_p / s_y"),
+        Tensor("position", "int32", "[H/P * W/P, D]", "position table at scale s_y"),
+        Tensor("prefix_tokens", "int16", "[K, D]", "class, distillation tokens, positions included; scale s_y"),
+    ),
+    outputs=(Tensor("tokens", "int16", "[N, K + H/P * W/P, D]", "residual stream, scale s_y"),),
+    attributes=(PATCH_SIZE,),
+    composite=True,
 )
-_OUTPUT = Tensor("tokens", "int16", "[N, K + H/P * W/P, D]", "residual stream, scale s_y")
-
 
 OPERATORS = (
-    Operator(
-        function=IntPatchEmbed,
-        reference=reference,
-        summary="Quantised image to tokens of the residual stream.",
-        formula="patch_tokens = clamp_int16(((IntLinear16(patches) * mt + 2^(et-1)) >> et) + position); "
-        "tokens = concat(prefix_tokens, patch_tokens)",
-        signature=(
-            activation("image", "int8", "[N, C, H, W]", "normalised image, scale s_x"),
-            *_CONSTANTS,
-        ),
-        outputs=(_OUTPUT,),
-        attributes=(PATCH_SIZE,),
-        composite=True,
-    ),
-    Operator(
-        function=IntPixelEmbed,
-        reference=reference_pixels,
+    INT_PATCH_EMBED,
+    from_pixels(
+        INT_PATCH_EMBED,
+        "IntPixelEmbed",
         summary="Pixels to tokens of the residual stream.",
-        formula="tokens = IntPatchEmbed(QuantizeImage(image))",
-        signature=(
-            activation("image", "uint8", "[N, C, H, W]", "pixels 0..255"),
-            quantize_image.pixel_inputs("pixel_", "s_x"),
-            *_CONSTANTS,
-        ),
-        outputs=(_OUTPUT,),
-        attributes=(PATCH_SIZE,),
-        composite=True,
+        doc="Pixels to tokens: normalisation, quantisation and patch embedding.",
     ),
 )

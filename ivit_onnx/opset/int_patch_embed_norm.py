@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
+from typing import Any
+
 from onnxscript import script
 
-from ivit_onnx.opset import quantize_image
 from ivit_onnx.opset._primitives import ClampBits
 from ivit_onnx.opset._spec import IVIT, Operator, Tensor, activation, op
-from ivit_onnx.opset.arithmetic import Array, clamp_bits, saturate, scale_round
-from ivit_onnx.opset.int_layer_norm import IntLayerNorm16, layer_norm, norm_inputs
-from ivit_onnx.opset.int_linear import IntLinear16, linear, linear_inputs
+from ivit_onnx.opset._variants import from_pixels
+from ivit_onnx.opset.int_layer_norm import INT_LAYER_NORM_16, IntLayerNorm16, norm_inputs
+from ivit_onnx.opset.int_linear import INT_LINEAR_16, IntLinear16, linear_inputs
 from ivit_onnx.opset.int_patch_embed import PATCH_SIZE, Patches, patches
 from ivit_onnx.opset.int_patch_merge import BITS
-from ivit_onnx.opset.quantize_image import QuantizeImage
-from ivit_onnx.opset.requantize import Requantize16, scale_inputs
+from ivit_onnx.opset.requantize import REQUANTIZE_16, Requantize16, scale_inputs
 
-__all__ = ["OPERATORS", "IntPatchEmbedNorm16", "IntPixelEmbedNorm16"]
+__all__ = ["OPERATORS", "IntPatchEmbedNorm16"]
 
 
 @script(IVIT, default_opset=op)
@@ -41,88 +41,44 @@ def IntPatchEmbedNorm16(
     return tokens
 
 
-@script(IVIT, default_opset=op)
-def IntPixelEmbedNorm16(
-    image,
-    pixel_multiplier,
-    pixel_offset,
-    pixel_shift,
-    weight,
-    bias,
-    multiplier,
-    shift,
-    norm_multiplier,
-    norm_offset,
-    norm_shift,
-    token_multiplier,
-    token_shift,
+def embed_norm(
+    linear: Callable[..., Any],
+    norm: Callable[..., Any],
+    requantize: Callable[..., Any],
+    image: Any,
+    *constants: Any,
     patch_size: int,
     bits: int,
-):
-    """Pixels to tokens: normalisation and quantisation of pixels, patch embedding with layer normalisation."""
-    quantized = QuantizeImage(image, pixel_multiplier, pixel_offset, pixel_shift)
-    tokens = IntPatchEmbedNorm16(
-        quantized,
-        weight,
-        bias,
-        multiplier,
-        shift,
-        norm_multiplier,
-        norm_offset,
-        norm_shift,
-        token_multiplier,
-        token_shift,
-        patch_size=patch_size,
-        bits=bits,
-    )
-    return tokens
+) -> Any:
+    """IntPatchEmbedNorm16 by implementations of IntLinear16, IntLayerNorm16 and Requantize16."""
+    of_linear, of_norm, of_token = constants[:4], constants[4:7], constants[7:]
+    projected = linear(patches(image, patch_size), *of_linear).clip(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return requantize(norm(projected, *of_norm), *of_token)
 
 
-def reference(image: Array, *constants: Array, patch_size: int, bits: int) -> Array:
-    weight, bias, multiplier, shift, norm_multiplier, norm_offset, norm_shift, *token = constants
-    projected = clamp_bits(linear(patches(image, patch_size), weight, bias, multiplier, shift, np.int16), bits)
-    normalized = layer_norm(projected, norm_multiplier, norm_offset, norm_shift, np.int16)
-    return saturate(scale_round(normalized, *token), np.int16)
-
-
-def reference_pixels(image: Array, *constants: Array, patch_size: int, bits: int) -> Array:
-    quantized = quantize_image.reference(image, *constants[:3])
-    return reference(quantized, *constants[3:], patch_size=patch_size, bits=bits)
-
-
-_CONSTANTS = (
-    linear_inputs("", "s_x", "s_p", "C*P*P", "D"),
-    norm_inputs("norm_", "s_n", "D"),
-    scale_inputs("token_", "[]", "s_n / s_y"),
+INT_PATCH_EMBED_NORM_16 = Operator(
+    function=IntPatchEmbedNorm16,
+    compute=embed_norm,
+    uses=(INT_LINEAR_16, INT_LAYER_NORM_16, REQUANTIZE_16),
+    summary="Quantised image to normalised tokens of the residual stream.",
+    formula="projected = clamp to `bits` of IntLinear16(patches); tokens = Requantize16(IntLayerNorm16(projected))",
+    signature=(
+        activation("image", "int8", "[N, C, H, W]", "normalised image, scale s_x"),
+        linear_inputs("", "s_x", "s_p", "C*P*P", "D"),
+        norm_inputs("norm_", "s_n", "D"),
+        scale_inputs("token_", "[]", "s_n / s_y"),
+    ),
+    outputs=(Tensor("tokens", "int16", "[N, H/P * W/P, D]", "residual stream, scale s_y"),),
+    attributes=(PATCH_SIZE, BITS),
+    composite=True,
 )
-_OUTPUT = Tensor("tokens", "int16", "[N, H/P * W/P, D]", "residual stream, scale s_y")
 
 OPERATORS = (
-    Operator(
-        function=IntPatchEmbedNorm16,
-        reference=reference,
-        summary="Quantised image to normalised tokens of the residual stream.",
-        formula="projected = clamp to `bits` of IntLinear16(patches); tokens = Requantize16(IntLayerNorm16(projected))",
-        signature=(
-            activation("image", "int8", "[N, C, H, W]", "normalised image, scale s_x"),
-            *_CONSTANTS,
-        ),
-        outputs=(_OUTPUT,),
-        attributes=(PATCH_SIZE, BITS),
-        composite=True,
-    ),
-    Operator(
-        function=IntPixelEmbedNorm16,
-        reference=reference_pixels,
+    INT_PATCH_EMBED_NORM_16,
+    from_pixels(
+        INT_PATCH_EMBED_NORM_16,
+        "IntPixelEmbedNorm16",
         summary="Pixels to normalised tokens of the residual stream.",
-        formula="tokens = IntPatchEmbedNorm16(QuantizeImage(image))",
-        signature=(
-            activation("image", "uint8", "[N, C, H, W]", "pixels 0..255"),
-            quantize_image.pixel_inputs("pixel_", "s_x"),
-            *_CONSTANTS,
-        ),
-        outputs=(_OUTPUT,),
-        attributes=(PATCH_SIZE, BITS),
-        composite=True,
+        doc="Pixels to tokens: normalisation and quantisation of pixels, patch embedding with layer normalisation.",
     ),
 )

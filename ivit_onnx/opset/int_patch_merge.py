@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from onnxscript import script
 
-from ivit_onnx.opset import int_layer_norm
 from ivit_onnx.opset._primitives import ClampBits
-from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, activation, op
+from ivit_onnx.opset._spec import IVIT, Attribute, Computation, Operator, Tensor, activation, op
 from ivit_onnx.opset._windows import MergedTokens, merged_tokens
-from ivit_onnx.opset.arithmetic import Array, clamp_bits
-from ivit_onnx.opset.int_layer_norm import IntLayerNorm, norm_inputs
-from ivit_onnx.opset.int_linear import IntLinear16, linear, linear_inputs
+from ivit_onnx.opset.arithmetic import Array
+from ivit_onnx.opset.int_layer_norm import INT_LAYER_NORM, IntLayerNorm, norm_inputs
+from ivit_onnx.opset.int_linear import INT_LINEAR_16, IntLinear16, linear_inputs
 
-__all__ = ["BITS", "OPERATORS", "IntPatchMerge"]
+__all__ = ["BITS", "MERGE_SQUARES", "OPERATORS", "IntPatchMerge"]
 
 BITS = Attribute("bits", 8, 16, "width to which the linear layer's result is clamped", allowed=(8, 16))
 
@@ -47,29 +49,35 @@ def IntPatchMerge(
     return y
 
 
-def reference(
-    x: Array,
-    norm_multiplier: Array,
-    norm_offset: Array,
-    norm_shift: Array,
-    *linear_layer: Array,
-    height: int,
-    width: int,
-    bits: int,
-) -> Array:
+def merge_squares(x: Array, height: int, width: int) -> Array:
+    """The channels of squares of 2 x 2 tokens side by side, zeros outside of the grid: [N, squares, 4*C]."""
     batch, _, channels = x.shape
     tokens = merged_tokens(height, width)
     padded = np.concatenate([x, np.zeros((batch, 1, channels), x.dtype)], axis=1)
-    merged = padded[:, tokens].reshape(batch, len(tokens), 4 * channels)
-    normalized = int_layer_norm.reference(merged, norm_multiplier, norm_offset, norm_shift)
-    weight, bias, multiplier, shift = linear_layer
-    return clamp_bits(linear(normalized, weight, bias, multiplier, shift, np.int16), bits)
+    return padded[:, tokens].reshape(batch, len(tokens), 4 * channels)
 
 
+def patch_merge(
+    merge: Callable[..., Any],
+    norm: Callable[..., Any],
+    linear: Callable[..., Any],
+    x: Any,
+    *constants: Any,
+    height: int,
+    width: int,
+    bits: int,
+) -> Any:
+    """IntPatchMerge by implementations of merge_squares, IntLayerNorm and IntLinear16."""
+    normalized = norm(merge(x, height, width), *constants[:3])
+    return linear(normalized, *constants[3:]).clip(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+MERGE_SQUARES = Computation(compute=merge_squares)
 OPERATORS = (
     Operator(
         function=IntPatchMerge,
-        reference=reference,
+        compute=patch_merge,
+        uses=(MERGE_SQUARES, INT_LAYER_NORM, INT_LINEAR_16),
         summary="Squares of 2 x 2 tokens to one token: normalisation and linear layer on their channels side by side.",
         formula="merged = the channels of (2i, 2j), (2i+1, 2j), (2i, 2j+1), (2i+1, 2j+1), zeros outside the grid; "
         "y = clamp to `bits` of IntLinear16(IntLayerNorm(merged))",

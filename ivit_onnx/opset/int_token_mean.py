@@ -8,7 +8,7 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset._primitives import RoundedDivide, ScaleRound
-from ivit_onnx.opset._spec import IVIT, Limit, Operator, Tensor, activation, op
+from ivit_onnx.opset._spec import IVIT, OUTPUT_PARTS, Limit, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array, rounded_divide, saturate, scale_round
 from ivit_onnx.opset.requantize import scale_inputs
 
@@ -44,8 +44,10 @@ def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
 
     name = np.dtype(dtype).name
     return Operator(
+        base=IntTokenMean.name,
+        parts=OUTPUT_PARTS[np.iinfo(dtype).bits],
         function=function,
-        reference=reference,
+        compute=reference,
         summary=f"Mean over the tokens of each image, {name} to {name} of another scale.",
         formula=f"mean = round_half_even(sum(x over T) / T); y = clamp_{name}((mean * m + 2^(e-1)) >> e)",
         signature=(

@@ -1,28 +1,27 @@
-"""IntWindowAttention: the self-attention of Swin, inside windows of the token grid."""
+"""IntWindowAttention, IntTableWindowAttention: the self-attention of Swin, inside windows of the token grid."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import numpy as np
 from onnxscript import script
 
-from ivit_onnx.opset import shiftmax
-from ivit_onnx.opset._spec import IVIT, Attribute, Limit, Operator, Tensor, activation, op
+from ivit_onnx.opset._compose import OpenStep, filled
+from ivit_onnx.opset._softmax import SHIFT_SOFTMAX, TABLE_SOFTMAX, Softmax
+from ivit_onnx.opset._spec import IVIT, Attribute, Group, Limit, Operator, Tensor, activation, op
 from ivit_onnx.opset._window_attention import PlacedScores, WindowContext, WindowHeads
 from ivit_onnx.opset._windows import token_places, window_offsets, window_regions, window_tokens
 from ivit_onnx.opset.arithmetic import Array, matmul, saturate, scale_round
 from ivit_onnx.opset.int_attention import HEADS
 from ivit_onnx.opset.requantize import Requantize, scale_inputs
-from ivit_onnx.opset.shiftmax import EXP_ATTRIBUTES, FRAC_BITS, MASKED, ScoreShiftmax
+from ivit_onnx.opset.shiftmax import MASKED
 
-__all__ = ["GRID", "INPUTS", "LIMITS", "OPERATORS", "OUTPUT", "IntWindowAttention", "attend", "formula"]
+__all__ = ["OPERATORS"]
 
 
 @script(IVIT, default_opset=op)
-def IntWindowAttention(
+def WindowAttention(
     qkv,
     padding,
     relative_position,
@@ -37,11 +36,8 @@ def IntWindowAttention(
     width: int,
     window: int,
     shift: int,
-    x0: int,
-    n: int,
-    frac_bits: int,
 ):
-    """Multi-head self-attention inside windows of a grid of tokens, with relative position bias and cyclic shift."""
+    """IntWindowAttention, the softmax left open."""
     query, key, value = WindowHeads(qkv, padding, heads=heads, height=height, width=width, window=window, shift=shift)
     score = Requantize(op.MatMulInteger(query, key), score_multiplier, score_shift)
     placed = PlacedScores(
@@ -55,13 +51,14 @@ def IntWindowAttention(
         window=window,
         shift=shift,
     )
-    probability = ScoreShiftmax(placed, x0=x0, n=n, frac_bits=frac_bits)
+    probability = OpenStep(placed)
     context = WindowContext(qkv, probability, value, height=height, width=width, window=window, shift=shift)
     y = Requantize(context, context_multiplier, context_shift)
     return y
 
 
 def attend(
+    softmax: Callable[..., Array],
     qkv: Array,
     padding: Array,
     relative_position: Array,
@@ -71,13 +68,13 @@ def attend(
     placed_shift: Array,
     context_multiplier: Array,
     context_shift: Array,
-    *,
+    *table: Array,
     heads: int,
     height: int,
     width: int,
     window: int,
     shift: int,
-    softmax: Callable[[Array], Array],
+    **exponential: int,
 ) -> Array:
     """The attention with any softmax from int64 scores, MASKED where they must not count, to int16 probabilities."""
     batch, _, packed = qkv.shape
@@ -91,28 +88,24 @@ def attend(
     placed = saturate(scale_round(score, placed_multiplier, placed_shift) + bias, np.int8)
     visible = regions[:, None, :, None] == regions[:, None, None, :]
     masked = np.where(visible, placed.astype(np.int64), MASKED)
-    context = matmul(softmax(masked), v).transpose(0, 1, 3, 2, 4).reshape(batch, tokens.size, packed // 3)
+    probability = softmax(masked, *table, **exponential)
+    context = matmul(probability, v).transpose(0, 1, 3, 2, 4).reshape(batch, tokens.size, packed // 3)
     return saturate(scale_round(context[:, token_places(*grid)], context_multiplier, context_shift), np.int8)
 
 
-def reference(*inputs: Array, x0: int, n: int, frac_bits: int, **grid: Any) -> Array:
-    return attend(*inputs, **grid, softmax=partial(shiftmax.reference, x0=x0, n=n, frac_bits=frac_bits))
-
-
-def formula(softmax: str, masked: str) -> str:
-    """The formula with a softmax of that name; `masked` says what happens to pairs that only the shift made."""
+def _formula(softmax: Softmax) -> str:
     return (
         "the grid is shifted cyclically, `shift` tokens up and to the left, padded below and on the right; "
         "it is cut into windows of T = window^2 tokens; "
         "per window and head: score = Requantize(q @ k^T); "
         "placed = clamp_int8(((score * mp + 2^(ep-1)) >> ep) + relative_position[offset]); "
-        f"p = {softmax}(placed), context = Requantize(p @ v); "
-        f"a pair of tokens that only the shift made neighbours {masked}; "
+        f"p = {softmax.operator.name}(placed), context = Requantize(p @ v); "
+        f"a pair of tokens that only the shift made neighbours {softmax.masked}; "
         "every token goes back to where it was"
     )
 
 
-INPUTS = (
+_INPUTS = (
     activation("qkv", "int8", "[N, height*width, 3*C]", "queries, keys, values, each [heads, D]; scale s"),
     Tensor("padding", "int8", "[3*C]", "what stands in qkv for a token of the padding"),
     Tensor(
@@ -126,8 +119,8 @@ INPUTS = (
     scale_inputs("placed_", "[]", "s_score / s_placed; s_placed is the scale of the softmax"),
     scale_inputs("context_", "[] or [C]", "2^-frac_bits * s / s_y"),
 )
-OUTPUT = Tensor("y", "int8", "[N, height*width, C]", "heads merged, tokens in the order of qkv, scale s_y")
-GRID = (
+_OUTPUT = Tensor("y", "int8", "[N, height*width, C]", "heads merged, tokens in the order of qkv, scale s_y")
+_GRID = (
     HEADS,
     Attribute("height", 1, 65536, "rows of the token grid"),
     Attribute("width", 1, 65536, "columns of the token grid"),
@@ -135,18 +128,38 @@ GRID = (
     Attribute("shift", 0, 255, "cyclic shift in tokens", below="window"),
 )
 #: A bias is kept for each pair, and a small file could ask for gigabytes.
-LIMITS = (Limit("heads*window^4", 1, 2**28, "pairs of tokens of a window, over all heads"),)
+_LIMITS = (Limit("heads*window^4", 1, 2**28, "pairs of tokens of a window, over all heads"),)
+
+
+def _attention(name: str, softmax: Softmax, summary: str) -> Operator:
+    signature: tuple[Tensor | Group, ...] = (*_INPUTS, *softmax.inputs("s_placed"))
+    attributes = (*_GRID, *softmax.attributes)
+    doc = "Multi-head self-attention inside windows of a grid of tokens, with relative position bias and cyclic shift."
+    return Operator(
+        function=filled(WindowAttention, softmax.of_scores, name, doc, signature, attributes),
+        compute=attend,
+        uses=(softmax.operator,),
+        summary=summary,
+        formula=_formula(softmax),
+        signature=signature,
+        outputs=(_OUTPUT,),
+        attributes=attributes,
+        limits=_LIMITS,
+        composite=True,
+        base="IntWindowAttention",
+        parts=softmax.parts,
+    )
+
 
 OPERATORS = (
-    Operator(
-        function=IntWindowAttention,
-        reference=reference,
-        summary="Multi-head self-attention inside (shifted) windows of a grid of tokens, with relative position bias.",
-        formula=formula("Shiftmax", "is left out of the maximum and has E = -x0, the least"),
-        signature=INPUTS,
-        outputs=(OUTPUT,),
-        attributes=(*GRID, *EXP_ATTRIBUTES, FRAC_BITS),
-        limits=LIMITS,
-        composite=True,
+    _attention(
+        "IntWindowAttention",
+        SHIFT_SOFTMAX,
+        "Multi-head self-attention inside (shifted) windows of a grid of tokens, with relative position bias.",
+    ),
+    _attention(
+        "IntTableWindowAttention",
+        TABLE_SOFTMAX,
+        "Attention inside windows as IntWindowAttention computes it, but for exponentials by table.",
     ),
 )

@@ -10,7 +10,7 @@ from ivit_onnx.opset._spec import IVIT, Group, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array, saturate
 from ivit_onnx.opset.requantize import affine_inputs
 
-__all__ = ["OPERATORS", "QuantizeImage", "pixel_inputs", "reference"]
+__all__ = ["OPERATORS", "QUANTIZE_IMAGE", "QuantizeImage", "pixel_inputs", "reference"]
 
 
 @script(IVIT, default_opset=op)
@@ -37,17 +37,16 @@ def pixel_inputs(prefix: str, y_scale: str) -> Group:
     return affine_inputs(prefix, "C", ratio, "mean term and rounding half")
 
 
-OPERATORS = (
-    Operator(
-        function=QuantizeImage,
-        reference=reference,
-        summary="Normalises and quantises uint8 pixels.",
-        formula="y = clamp_int8((image * m[c] + b[c]) >> e[c]), with m * 2^-e = 1 / (255 * std[c] * s_y) and "
-        "b = round(-mean[c] / (std[c] * s_y) * 2^e) + 2^(e-1)",
-        signature=(
-            activation("image", "uint8", "[N, C, H, W]", "pixels 0..255"),
-            pixel_inputs("", "s_y"),
-        ),
-        outputs=(Tensor("y", "int8", "[N, C, H, W]", "normalised image (pixel / 255 - mean) / std at scale s_y"),),
+QUANTIZE_IMAGE = Operator(
+    function=QuantizeImage,
+    compute=reference,
+    summary="Normalises and quantises uint8 pixels.",
+    formula="y = clamp_int8((image * m[c] + b[c]) >> e[c]), with m * 2^-e = 1 / (255 * std[c] * s_y) and "
+    "b = round(-mean[c] / (std[c] * s_y) * 2^e) + 2^(e-1)",
+    signature=(
+        activation("image", "uint8", "[N, C, H, W]", "pixels 0..255"),
+        pixel_inputs("", "s_y"),
     ),
+    outputs=(Tensor("y", "int8", "[N, C, H, W]", "normalised image (pixel / 255 - mean) / std at scale s_y"),),
 )
+OPERATORS = (QUANTIZE_IMAGE,)

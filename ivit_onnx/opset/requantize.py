@@ -8,10 +8,21 @@ import numpy as np
 from onnxscript import script
 
 from ivit_onnx.opset._primitives import ScaleRound
-from ivit_onnx.opset._spec import IVIT, Group, Operator, Tensor, activation, op
+from ivit_onnx.opset._spec import IVIT, OUTPUT_PARTS, Group, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 
-__all__ = ["OPERATORS", "SHIFTS", "Requantize", "Requantize16", "Requantize32", "affine_inputs", "scale_inputs"]
+__all__ = [
+    "OPERATORS",
+    "REQUANTIZE",
+    "REQUANTIZE_16",
+    "REQUANTIZE_32",
+    "SHIFTS",
+    "Requantize",
+    "Requantize16",
+    "Requantize32",
+    "affine_inputs",
+    "scale_inputs",
+]
 
 #: Exponents of dyadic numbers.
 SHIFTS = (1, 62)
@@ -70,8 +81,10 @@ def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
 
     name = np.dtype(dtype).name
     return Operator(
+        base=Requantize.name,
+        parts=OUTPUT_PARTS[np.iinfo(dtype).bits],
         function=function,
-        reference=reference,
+        compute=reference,
         summary=f"Changes the scale of an integer tensor and saturates to {name}.",
         formula=f"y = clamp_{name}((x * m + 2^(e-1)) >> e)",
         signature=(
@@ -82,8 +95,7 @@ def _operator(function: Any, dtype: type[np.signedinteger[Any]]) -> Operator:
     )
 
 
-OPERATORS = (
-    _operator(Requantize, np.int8),
-    _operator(Requantize16, np.int16),
-    _operator(Requantize32, np.int32),
-)
+REQUANTIZE = _operator(Requantize, np.int8)
+REQUANTIZE_16 = _operator(Requantize16, np.int16)
+REQUANTIZE_32 = _operator(Requantize32, np.int32)
+OPERATORS = (REQUANTIZE, REQUANTIZE_16, REQUANTIZE_32)

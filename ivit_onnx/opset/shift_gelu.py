@@ -10,7 +10,7 @@ from ivit_onnx.opset._spec import IVIT, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import INT32_MAX, Array, shift_exp
 from ivit_onnx.opset.shiftmax import EXP_ATTRIBUTES
 
-__all__ = ["OPERATORS", "ShiftGELU"]
+__all__ = ["SHIFT_GELU", "OPERATORS", "ShiftGELU"]
 
 
 @script(IVIT, default_opset=op)
@@ -36,15 +36,14 @@ def reference(x: Array, *, x0: int, n: int) -> Array:
     return (x64 * ((e1 * factor) >> 24)).astype(np.int16)
 
 
-OPERATORS = (
-    Operator(
-        function=ShiftGELU,
-        reference=reference,
-        summary="GELU as x * sigmoid(1.702 x), with a sigmoid from shift exponentials relative to the row maximum M.",
-        formula="M = max(x); E1 = shift_exp(x - M); E2 = shift_exp(-M); F = 2^31 // min(E1 + E2, 2^31 - 1); "
-        "y = x * ((E1 * F) >> 24)",
-        signature=(activation("x", "int8", "[.., C]", "scale s, with x0 = floor(-1 / (1.702 * s))"),),
-        outputs=(Tensor("y", "int16", "[.., C]", "scale s * 2^-7"),),
-        attributes=EXP_ATTRIBUTES,
-    ),
+SHIFT_GELU = Operator(
+    function=ShiftGELU,
+    compute=reference,
+    summary="GELU as x * sigmoid(1.702 x), with a sigmoid from shift exponentials relative to the row maximum M.",
+    formula="M = max(x); E1 = shift_exp(x - M); E2 = shift_exp(-M); F = 2^31 // min(E1 + E2, 2^31 - 1); "
+    "y = x * ((E1 * F) >> 24)",
+    signature=(activation("x", "int8", "[.., C]", "scale s, with x0 = floor(-1 / (1.702 * s))"),),
+    outputs=(Tensor("y", "int16", "[.., C]", "scale s * 2^-7"),),
+    attributes=EXP_ATTRIBUTES,
 )
+OPERATORS = (SHIFT_GELU,)

@@ -9,7 +9,7 @@ from ivit_onnx.opset._primitives import PowerOfTwo, ShiftExp
 from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import INT32_MAX, Array, shift_exp
 
-__all__ = ["EXP_ATTRIBUTES", "FRAC_BITS", "MASKED", "OPERATORS", "ScoreShiftmax", "Shiftmax"]
+__all__ = ["EXP_ATTRIBUTES", "FRAC_BITS", "MASKED", "SHIFTMAX", "OPERATORS", "ScoreShiftmax", "Shiftmax"]
 
 #: Added to a score that must not count: far below n * x0, at which the exponential is cut off.
 MASKED = -(2**40)
@@ -55,15 +55,14 @@ def reference(x: Array, *, x0: int, n: int, frac_bits: int) -> Array:
     return np.minimum((e * (2**31 // total)) >> (31 - frac_bits), 2**frac_bits - 1).astype(np.int16)
 
 
-OPERATORS = (
-    Operator(
-        function=Shiftmax,
-        reference=reference,
-        summary="Softmax over the last axis by shifts, with an integer reciprocal of the sum.",
-        formula="E = shift_exp(x - max(x)); S = min(sum(E), 2^31 - 1); F = 2^31 // S; "
-        "y = min((E * F) >> (31 - frac_bits), 2^frac_bits - 1)",
-        signature=(activation("x", "int8", "[.., T]", "scores, scale s with x0 = floor(-1 / s)"),),
-        outputs=(Tensor("y", "int16", "[.., T]", "probabilities, scale 2^-frac_bits"),),
-        attributes=(*EXP_ATTRIBUTES, FRAC_BITS),
-    ),
+SHIFTMAX = Operator(
+    function=Shiftmax,
+    compute=reference,
+    summary="Softmax over the last axis by shifts, with an integer reciprocal of the sum.",
+    formula="E = shift_exp(x - max(x)); S = min(sum(E), 2^31 - 1); F = 2^31 // S; "
+    "y = min((E * F) >> (31 - frac_bits), 2^frac_bits - 1)",
+    signature=(activation("x", "int8", "[.., T]", "scores, scale s with x0 = floor(-1 / s)"),),
+    outputs=(Tensor("y", "int16", "[.., T]", "probabilities, scale 2^-frac_bits"),),
+    attributes=(*EXP_ATTRIBUTES, FRAC_BITS),
 )
+OPERATORS = (SHIFTMAX,)

@@ -8,7 +8,7 @@ from onnxscript import script
 from ivit_onnx.opset._spec import IVIT, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import Array
 
-__all__ = ["OPERATORS", "TableGELU"]
+__all__ = ["TABLE_GELU", "OPERATORS", "TableGELU"]
 
 
 @script(IVIT, default_opset=op)
@@ -23,16 +23,15 @@ def reference(x: Array, table: Array) -> Array:
     return result
 
 
-OPERATORS = (
-    Operator(
-        function=TableGELU,
-        reference=reference,
-        summary="GELU by table: each int8 value to the int8 result that the table has for it.",
-        formula="y = table[x + 128]",
-        signature=(
-            activation("x", "int8", "[.., C]", "scale s_x"),
-            Tensor("table", "int8", "[256]", "entry v + 128 is gelu(v * s_x) / s_y, rounded and clamped"),
-        ),
-        outputs=(Tensor("y", "int8", "[.., C]", "scale s_y"),),
+TABLE_GELU = Operator(
+    function=TableGELU,
+    compute=reference,
+    summary="GELU by table: each int8 value to the int8 result that the table has for it.",
+    formula="y = table[x + 128]",
+    signature=(
+        activation("x", "int8", "[.., C]", "scale s_x"),
+        Tensor("table", "int8", "[256]", "entry v + 128 is gelu(v * s_x) / s_y, rounded and clamped"),
     ),
+    outputs=(Tensor("y", "int8", "[.., C]", "scale s_y"),),
 )
+OPERATORS = (TABLE_GELU,)

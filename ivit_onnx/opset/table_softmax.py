@@ -10,7 +10,7 @@ from ivit_onnx.opset._spec import IVIT, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import INT32_MAX, Array
 from ivit_onnx.opset.shiftmax import FRAC_BITS
 
-__all__ = ["OPERATORS", "ScoreTableSoftmax", "TableSoftmax", "exponentials_input"]
+__all__ = ["TABLE_SOFTMAX", "OPERATORS", "ScoreTableSoftmax", "TableSoftmax", "exponentials_input"]
 
 
 @script(IVIT, default_opset=op)
@@ -61,15 +61,14 @@ def exponentials_input(scale: str) -> Tensor:
     return Tensor("exponentials", "int32", "[256]", doc, values=(0, INT32_MAX))
 
 
-OPERATORS = (
-    Operator(
-        function=TableSoftmax,
-        reference=reference,
-        summary="Softmax over the last axis: exponentials by table, an integer reciprocal of their sum, rounded.",
-        formula="E = exponentials[max(x) - x]; S = min(sum(E), 2^31 - 1); H = 2^(30 - frac_bits); "
-        "F = (2^31 - 1 - H) // S; y = (E * F + H) >> (31 - frac_bits)",
-        signature=(activation("x", "int8", "[.., T]", "scores, scale s"), exponentials_input("s")),
-        outputs=(Tensor("y", "int16", "[.., T]", "probabilities, scale 2^-frac_bits; at most 2^frac_bits - 1"),),
-        attributes=(FRAC_BITS,),
-    ),
+TABLE_SOFTMAX = Operator(
+    function=TableSoftmax,
+    compute=reference,
+    summary="Softmax over the last axis: exponentials by table, an integer reciprocal of their sum, rounded.",
+    formula="E = exponentials[max(x) - x]; S = min(sum(E), 2^31 - 1); H = 2^(30 - frac_bits); "
+    "F = (2^31 - 1 - H) // S; y = (E * F + H) >> (31 - frac_bits)",
+    signature=(activation("x", "int8", "[.., T]", "scores, scale s"), exponentials_input("s")),
+    outputs=(Tensor("y", "int16", "[.., T]", "probabilities, scale 2^-frac_bits; at most 2^frac_bits - 1"),),
+    attributes=(FRAC_BITS,),
 )
+OPERATORS = (TABLE_SOFTMAX,)

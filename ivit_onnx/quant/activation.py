@@ -28,9 +28,22 @@ class Activation(nn.Module):
     #: The logarithm of the scale where that is trained.
     log_scale: nn.Parameter | None
 
-    def __init__(self, bits: int = 8, least_scale: float = 0.0, *, one_sided: bool = False) -> None:
-        """`least_scale`: what calibration and training take for smaller scales. `one_sided`: with a zero point."""
+    def __init__(
+        self,
+        bits: int = 8,
+        least_scale: float = 0.0,
+        *,
+        one_sided: bool = False,
+        channels: bool = True,
+        rows: bool = True,
+    ) -> None:
+        """`least_scale`: what calibration and training take for smaller scales. `one_sided`: with a zero point.
+
+        `channels`: the last axis is that of channels, which a linear layer may read. `rows`: other images have other
+        values; not so in a table of parameters.
+        """
         super().__init__()
+        self.channels, self.rows = channels, rows
         self.bits = bits
         self.least_scale = least_scale
         self.levels = 2 ** (bits - 1) - 1

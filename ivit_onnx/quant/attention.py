@@ -60,7 +60,7 @@ class Attention(AttentionCore):
 
     def __init__(self, heads: int, head_dim: int, tokens: int, softmax_bits: int) -> None:
         super().__init__(heads, head_dim, tokens, softmax_bits)
-        self.score = Activation(8, least_softmax_scale(tokens))
+        self.score = Activation(8, least_softmax_scale(tokens), channels=False)
         self.output = Activation(8)
 
     def scores(self) -> list[Activation]:
@@ -75,7 +75,7 @@ class Attention(AttentionCore):
         }
         softmax = self.softmax()
         attributes = {"heads": self.heads, **softmax.attributes()}
-        return Lowered(softmax.operator("Attention"), {**constants, **softmax.constants()}, s_y, attributes)
+        return Lowered(softmax.operator("IntAttention"), {**constants, **softmax.constants()}, s_y, attributes)
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x = inputs[0].value

@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ivit_onnx.opset import variant
 from ivit_onnx.quant import training
 from ivit_onnx.quant.activation import Activation
 from ivit_onnx.quant.base import ResidualMixin
 from ivit_onnx.quant.exponents import LEAST_GELU_SCALE, choose_gelu_n, gelu_x0
-from ivit_onnx.quant.tables import gelu_table
+from ivit_onnx.quant.tables import FUNCTION_PARTS, gelu_table
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
 __all__ = ["ACTIVATIONS", "MlpAdd"]
@@ -66,10 +67,8 @@ class MlpAdd(ResidualMixin):
             **self.lower_linear(self.fc2.weight, self.fc2.bias, s_act, s_branch, "fc2_", zeros[1]),
             **self.lower_residual(s_residual),
         }
-        scale = self.output.number(self.path)
-        if table:
-            return Lowered("IntTableMlpAdd", constants, scale)
-        return Lowered("IntMlpAdd", constants, scale, self.exponential())
+        operator = variant("IntMlpAdd", FUNCTION_PARTS[self.nonlinear])
+        return Lowered(operator, constants, self.output.number(self.path), {} if table else self.exponential())
 
     def choose_exponent(self) -> None:
         if self.nonlinear == "ivit":

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ivit_onnx.opset import OUTPUT_PARTS, variant
 from ivit_onnx.opset.arithmetic import Array
 from ivit_onnx.quant import training
 from ivit_onnx.quant.activation import Activation
@@ -38,7 +39,7 @@ class LayerNorm(QuantModule):
         (m, e), b = dyadic_affine(ratio, beta.astype(np.float64) / np.float64(scale), self.path)
         if self.published:
             m, b, e = self._published_affine(ratio, unit, m, b, e)
-        operator = "IntLayerNorm" if self.output.bits == 8 else "IntLayerNorm16"
+        operator = variant("IntLayerNorm", OUTPUT_PARTS[self.output.bits])
         return Lowered(operator, {"multiplier": m, "offset": b, "shift": e}, scale)
 
     def _published_affine(self, ratio: Array, unit: np.float32, m: Array, b: Array, e: Array) -> tuple[Array, ...]:
@@ -82,7 +83,7 @@ class TokenMean(QuantModule):
 
     def lower(self, *scales: np.float32) -> Lowered:
         scale = self.output.number(self.path)
-        operator = "IntTokenMean" if self.output.bits == 8 else "IntTokenMean16"
+        operator = variant("IntTokenMean", OUTPUT_PARTS[self.output.bits])
         return Lowered(operator, self._dyadic(np.float64(scales[0]) / np.float64(scale)), scale)
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:

@@ -13,7 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ivit_onnx.opset import MASKED
+from ivit_onnx.opset import MASKED, Computation, Operator
+from ivit_onnx.opset import OPERATORS as SPECS
+from ivit_onnx.opset.arithmetic import MATMUL
+from ivit_onnx.opset.int_patch_embed import patches
+from ivit_onnx.opset.int_patch_merge import MERGE_SQUARES
 from ivit_onnx.quant.windows import cut_windows, join_windows, merge_squares, pair_bias, windows
 
 __all__ = [
@@ -154,54 +158,8 @@ def layer_norm(x: Tensor, multiplier: Tensor, offset: Tensor, shift: Tensor, *, 
     return saturate((z * multiplier.long() + offset.long()) >> shift.long(), bits)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor, multiplier: Tensor, shift: Tensor, *, bits: int) -> Tensor:
-    return requantize(matmul(x, weight) + bias.long(), multiplier, shift, bits=bits)
-
-
-def linear_add(
-    x: Tensor,
-    residual: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    multiplier: Tensor,
-    shift: Tensor,
-    branch_multiplier: Tensor,
-    branch_shift: Tensor,
-    residual_multiplier: Tensor,
-    residual_shift: Tensor,
-) -> Tensor:
-    branch = linear(x, weight, bias, multiplier, shift, bits=16)
-    return add_requantize(branch, branch_multiplier, branch_shift, residual, residual_multiplier, residual_shift)
-
-
-def attend(
-    qkv: Tensor,
-    score_multiplier: Tensor,
-    score_shift: Tensor,
-    context_multiplier: Tensor,
-    context_shift: Tensor,
-    *,
-    heads: int,
-    softmax: Callable[[Tensor], Tensor],
-) -> Tensor:
-    """The attention with any softmax from scores to probabilities."""
-    batch, tokens, width = qkv.shape
-    q, k, v = qkv.reshape(batch, tokens, 3, heads, width // 3 // heads).permute(2, 0, 3, 1, 4)
-    score = requantize(matmul(q, k.transpose(-1, -2)), score_multiplier, score_shift, bits=8)
-    merged = matmul(softmax(score), v).transpose(1, 2).reshape(batch, tokens, width // 3)
-    return requantize(merged, context_multiplier, context_shift, bits=8)
-
-
-def attention(*inputs: Tensor, heads: int, **exponential: Any) -> Tensor:
-    return attend(*inputs, heads=heads, softmax=partial(shiftmax, **exponential))
-
-
-def table_attention(*inputs: Tensor, heads: int, frac_bits: int) -> Tensor:
-    *others, exponentials = inputs
-    return attend(*others, heads=heads, softmax=partial(table_softmax, exponentials=exponentials, frac_bits=frac_bits))
-
-
 def attend_in_windows(
+    softmax: Callable[..., Tensor],
     qkv: Tensor,
     padding: Tensor,
     relative_position: Tensor,
@@ -211,13 +169,13 @@ def attend_in_windows(
     placed_shift: Tensor,
     context_multiplier: Tensor,
     context_shift: Tensor,
-    *,
+    *table: Tensor,
     heads: int,
     height: int,
     width: int,
     window: int,
     shift: int,
-    softmax: Callable[[Tensor], Tensor],
+    **exponential: int,
 ) -> Tensor:
     """The attention with any softmax from scores, MASKED where they must not count, to probabilities."""
     grid = windows(height, width, window, shift)
@@ -226,61 +184,12 @@ def attend_in_windows(
     bias = pair_bias(relative_position.long(), window)
     placed = saturate(scale_round(score, placed_multiplier, placed_shift) + bias, 8)
     masked = torch.where(grid.visible.to(placed.device), placed, MASKED)
-    context = join_windows(matmul(softmax(masked), v), grid)
+    context = join_windows(matmul(softmax(masked, *table, **exponential), v), grid)
     return requantize(context, context_multiplier, context_shift, bits=8)
 
 
-def window_attention(*inputs: Tensor, x0: int, n: int, frac_bits: int, **grid: Any) -> Tensor:
-    return attend_in_windows(*inputs, **grid, softmax=partial(shiftmax, x0=x0, n=n, frac_bits=frac_bits))
-
-
-def table_window_attention(*inputs: Tensor, frac_bits: int, **grid: Any) -> Tensor:
-    *others, exponentials = inputs
-    softmax = partial(table_softmax, exponentials=exponentials, frac_bits=frac_bits)
-    return attend_in_windows(*others, **grid, softmax=softmax)
-
-
-def mlp_add(
-    x: Tensor,
-    residual: Tensor,
-    fc1_weight: Tensor,
-    fc1_bias: Tensor,
-    fc1_multiplier: Tensor,
-    fc1_shift: Tensor,
-    gelu_multiplier: Tensor,
-    gelu_shift: Tensor,
-    *fc2_and_residual: Tensor,
-    x0: int,
-    n: int,
-) -> Tensor:
-    hidden = linear(x, fc1_weight, fc1_bias, fc1_multiplier, fc1_shift, bits=8)
-    activated = requantize(shift_gelu(hidden, x0=x0, n=n), gelu_multiplier, gelu_shift, bits=8)
-    return linear_add(activated, residual, *fc2_and_residual)
-
-
-def table_mlp_add(
-    x: Tensor,
-    residual: Tensor,
-    fc1_weight: Tensor,
-    fc1_bias: Tensor,
-    fc1_multiplier: Tensor,
-    fc1_shift: Tensor,
-    gelu_table: Tensor,
-    *fc2_and_residual: Tensor,
-) -> Tensor:
-    hidden = linear(x, fc1_weight, fc1_bias, fc1_multiplier, fc1_shift, bits=8)
-    return linear_add(table_gelu(hidden, gelu_table), residual, *fc2_and_residual)
-
-
-def patches(image: Tensor, patch_size: int) -> Tensor:
-    """Non-overlapping patches of images [N, C, H, W]: [N, H/P * W/P, C*P*P]."""
-    n, c, h, w = image.shape
-    rows, columns = h // patch_size, w // patch_size
-    grid = image.reshape(n, c, rows, patch_size, columns, patch_size).permute(0, 2, 4, 1, 3, 5)
-    return grid.reshape(n, rows * columns, c * patch_size * patch_size)
-
-
 def patch_embed(
+    linear: Callable[..., Tensor],
     image: Tensor,
     weight: Tensor,
     bias: Tensor,
@@ -293,90 +202,47 @@ def patch_embed(
     *,
     patch_size: int,
 ) -> Tensor:
-    projected = linear(patches(image, patch_size), weight, bias, multiplier, shift, bits=16)
+    projected = linear(patches(image, patch_size), weight, bias, multiplier, shift)
     tokens = saturate(scale_round(projected, token_multiplier, token_shift) + position.long(), 16)
     return torch.cat([prefix_tokens.long().expand(len(image), *prefix_tokens.shape), tokens], dim=1)
-
-
-def linear_add_norm(*inputs: Tensor) -> tuple[Tensor, Tensor]:
-    y = linear_add(*inputs[:-3])
-    return y, layer_norm(y, *inputs[-3:])
-
-
-def mlp_add_norm(*inputs: Tensor, x0: int, n: int) -> tuple[Tensor, Tensor]:
-    y = mlp_add(*inputs[:-3], x0=x0, n=n)
-    return y, layer_norm(y, *inputs[-3:])
-
-
-def table_mlp_add_norm(*inputs: Tensor) -> tuple[Tensor, Tensor]:
-    y = table_mlp_add(*inputs[:-3])
-    return y, layer_norm(y, *inputs[-3:])
-
-
-def pixel_embed(image: Tensor, *inputs: Tensor, patch_size: int) -> Tensor:
-    return patch_embed(quantize_image(image, *inputs[:3]), *inputs[3:], patch_size=patch_size)
 
 
 def token_mean(x: Tensor, multiplier: Tensor, shift: Tensor, *, bits: int) -> Tensor:
     return requantize(rounded_divide(x.long().sum(1), x.shape[1]), multiplier, shift, bits=bits)
 
 
-def patch_embed_norm(image: Tensor, *constants: Tensor, patch_size: int, bits: int) -> Tensor:
-    weight, bias, multiplier, shift, norm_multiplier, norm_offset, norm_shift, *token = constants
-    projected = saturate(linear(patches(image, patch_size), weight, bias, multiplier, shift, bits=16), bits)
-    normalized = layer_norm(projected, norm_multiplier, norm_offset, norm_shift, bits=16)
-    return requantize(normalized, *token, bits=16)
-
-
-def pixel_embed_norm(image: Tensor, *constants: Tensor, patch_size: int, bits: int) -> Tensor:
-    return patch_embed_norm(quantize_image(image, *constants[:3]), *constants[3:], patch_size=patch_size, bits=bits)
-
-
-def patch_merge(x: Tensor, *constants: Tensor, height: int, width: int, bits: int) -> Tensor:
-    normalized = layer_norm(merge_squares(x, height, width), *constants[:3])
-    weight, bias, multiplier, shift = constants[3:]
-    return saturate(linear(normalized, weight, bias, multiplier, shift, bits=16), bits)
-
-
-def _with_bits(function: Callable[..., Tensor], bits: int) -> Callable[..., Tensor]:
-    def operator(*inputs: Tensor) -> Tensor:
-        return function(*inputs, bits=bits)
-
-    return operator
-
-
-#: PyTorch implementation by operator name; inputs in the operator's order, attributes by keyword; returns int64, a
-#: tuple where the operator has several outputs.
-OPERATORS: dict[str, Callable[..., Any]] = {
-    "Requantize": _with_bits(requantize, 8),
-    "Requantize16": _with_bits(requantize, 16),
-    "Requantize32": _with_bits(requantize, 32),
+#: What PyTorch computes in its own way, operators by name; it takes the same implementations as in numpy. All others
+#: only call these.
+_COMPUTE: dict[str | Computation, Callable[..., Any]] = {
+    MATMUL: matmul,
+    MERGE_SQUARES: merge_squares,
+    "Requantize": partial(requantize, bits=8),
+    "Requantize16": partial(requantize, bits=16),
+    "Requantize32": partial(requantize, bits=32),
     "AddRequantize": add_requantize,
     "QuantizeImage": quantize_image,
     "Shiftmax": shiftmax,
     "ShiftGELU": shift_gelu,
     "TableSoftmax": table_softmax,
     "TableGELU": table_gelu,
-    "IntLayerNorm": layer_norm,
-    "IntLayerNorm16": _with_bits(layer_norm, 16),
-    "IntLinear": _with_bits(linear, 8),
-    "IntLinear16": _with_bits(linear, 16),
-    "IntLinear32": _with_bits(linear, 32),
-    "IntLinearAdd": linear_add,
-    "IntLinearAddNorm": linear_add_norm,
-    "IntAttention": attention,
-    "IntTableAttention": table_attention,
-    "IntWindowAttention": window_attention,
-    "IntTableWindowAttention": table_window_attention,
-    "IntMlpAdd": mlp_add,
-    "IntMlpAddNorm": mlp_add_norm,
-    "IntTableMlpAdd": table_mlp_add,
-    "IntTableMlpAddNorm": table_mlp_add_norm,
+    "IntLayerNorm": partial(layer_norm, bits=8),
+    "IntLayerNorm16": partial(layer_norm, bits=16),
+    "IntWindowAttention": attend_in_windows,
+    "IntTableWindowAttention": attend_in_windows,
     "IntPatchEmbed": patch_embed,
-    "IntPixelEmbed": pixel_embed,
-    "IntPatchEmbedNorm16": patch_embed_norm,
-    "IntPixelEmbedNorm16": pixel_embed_norm,
-    "IntPatchMerge": patch_merge,
-    "IntTokenMean": _with_bits(token_mean, 8),
-    "IntTokenMean16": _with_bits(token_mean, 16),
+    "IntTokenMean": partial(token_mean, bits=8),
+    "IntTokenMean16": partial(token_mean, bits=16),
 }
+
+
+def _implementation(of: Computation) -> Callable[..., Any]:
+    own = _COMPUTE.get(of.name if isinstance(of, Operator) else of)
+    if own is None and not of.uses:
+        name = of.name if isinstance(of, Operator) else getattr(of.compute, "__name__", "a step")
+        raise NotImplementedError(f"{name}: expected an implementation in PyTorch, found none; add it to _COMPUTE")
+    return partial(own or of.compute, *map(_implementation, of.uses))
+
+
+#: PyTorch implementation by operator name; inputs in the operator's order, attributes by keyword; returns int64, a
+#: tuple where the operator has several outputs.
+OPERATORS: dict[str, Callable[..., Any]] = {name: _implementation(operator) for name, operator in SPECS.items()}

@@ -26,7 +26,8 @@ class LinearSite:
 
     `source` is its input, `target` its output, "" for the head, whose logits are not quantised. `norm` is the
     normalisation that makes the input for this layer alone, if one does. `padded`: zeros stand beside its inputs,
-    around a grid.
+    around a grid. `weight_constant`: the name of the integer weights [in, out] in an exported model, where these are
+    not those of a node of the layer's own.
     """
 
     name: str
@@ -36,6 +37,12 @@ class LinearSite:
     target: str
     norm: LayerNorm | None = None
     padded: bool = False
+    weight_constant: str = ""
+
+    @property
+    def constant(self) -> str:
+        """The name of the integer weights in an exported model."""
+        return self.weight_constant or f"{self.name}.weight"
 
     @property
     def norm_name(self) -> str:
@@ -117,6 +124,9 @@ def attention_sites(
 def mlp_sites(norm: LayerNorm, mlp: MlpAdd) -> Sites:
     """Those of a feed-forward network on what `norm` makes."""
     name, source = mlp.path, f"{norm.path}.output"
-    fc1 = LinearSite(f"{name}.fc1", mlp.fc1.weight, mlp.fc1.bias, source, f"{name}.hidden", norm)
-    fc2 = LinearSite(f"{name}.fc2", mlp.fc2.weight, mlp.fc2.bias, f"{name}.activated", f"{name}.branch")
+    first, last = (f"{name}.{layer}_weight" for layer in ("fc1", "fc2"))
+    fc1 = LinearSite(f"{name}.fc1", mlp.fc1.weight, mlp.fc1.bias, source, f"{name}.hidden", norm, weight_constant=first)
+    fc2 = LinearSite(
+        f"{name}.fc2", mlp.fc2.weight, mlp.fc2.bias, f"{name}.activated", f"{name}.branch", weight_constant=last
+    )
     return Sites((fc1, fc2), (), (MlpSite(mlp, fc1, fc2),))

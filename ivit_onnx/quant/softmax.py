@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ivit_onnx.opset import variant
 from ivit_onnx.opset.arithmetic import Array
 from ivit_onnx.quant import operators, training
-from ivit_onnx.quant.tables import EXP_BITS, Nonlinear, exponentials
+from ivit_onnx.quant.tables import EXP_BITS, FUNCTION_PARTS, Nonlinear, exponentials
 
 __all__ = ["IntegerSoftmax"]
 
@@ -25,8 +26,8 @@ class IntegerSoftmax:
     frac_bits: int
 
     def operator(self, attention: str) -> str:
-        """The name of an attention, "Attention" or "WindowAttention", with this softmax."""
-        return f"IntTable{attention}" if self.nonlinear == "table" else f"Int{attention}"
+        """The name of an attention with this softmax, by that of its base."""
+        return variant(attention, FUNCTION_PARTS[self.nonlinear])
 
     def constants(self) -> dict[str, Array]:
         """The inputs of the operator that belong to the softmax."""

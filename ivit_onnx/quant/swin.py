@@ -41,9 +41,9 @@ class WindowAttention(AttentionCore):
         super().__init__(heads, head_dim, window**2, softmax_bits)
         self.grid, self.window, self.shift = grid, window, shift
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
-        self.score = Activation(8)
-        self.table = Activation(8)
-        self.placed = Activation(8, least_softmax_scale(window**2))
+        self.score = Activation(8, channels=False)
+        self.table = Activation(8, channels=False, rows=False)
+        self.placed = Activation(8, least_softmax_scale(window**2), channels=False)
         self.output = Activation(8)
 
     def scores(self) -> list[Activation]:
@@ -63,7 +63,7 @@ class WindowAttention(AttentionCore):
         grid = {"height": self.grid.height, "width": self.grid.width, "window": self.window, "shift": self.shift}
         softmax = self.softmax()
         attributes = {"heads": self.heads, **grid, **softmax.attributes()}
-        return Lowered(softmax.operator("WindowAttention"), {**constants, **softmax.constants()}, s_y, attributes)
+        return Lowered(softmax.operator("IntWindowAttention"), {**constants, **softmax.constants()}, s_y, attributes)
 
     def table_integers(self) -> Array:
         """The relative position table at its own scale, int64."""

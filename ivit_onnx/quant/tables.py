@@ -12,13 +12,25 @@ from typing import Any, Literal, get_args
 import mpmath
 import numpy as np
 
+from ivit_onnx.opset import Part
 from ivit_onnx.opset.arithmetic import Array
 
-__all__ = ["DEFAULT_NONLINEAR", "EXP_BITS", "NONLINEAR", "Nonlinear", "exponentials", "gelu_table", "nonlinear_named"]
+__all__ = [
+    "DEFAULT_NONLINEAR",
+    "EXP_BITS",
+    "FUNCTION_PARTS",
+    "NONLINEAR",
+    "Nonlinear",
+    "exponentials",
+    "gelu_table",
+    "nonlinear_named",
+]
 
 #: How softmax and GELU are computed: by the shifts of the I-ViT paper, or by tables of their exact values.
 Nonlinear = Literal["ivit", "table"]
 NONLINEAR: tuple[Nonlinear, ...] = get_args(Nonlinear)
+#: What operators with these functions have more than their bases.
+FUNCTION_PARTS: dict[Nonlinear, frozenset[Part]] = {"ivit": frozenset(), "table": frozenset({Part.TABLE})}
 #: That of a floating-point checkpoint: no training has adapted it to the shifts.
 DEFAULT_NONLINEAR: Nonlinear = "table"
 

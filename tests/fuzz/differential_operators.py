@@ -15,7 +15,7 @@ from drawing import integers
 from fuzz.devices import cuda_session
 from graphs import single_operator_model
 from ivit_onnx.bench.machine import cpu_variant
-from ivit_onnx.opset import OPERATORS
+from ivit_onnx.opset import OPERATORS, Role
 from ivit_onnx.quant import operators
 from sessions import assert_equal, expected, run, session
 
@@ -43,8 +43,9 @@ def random_call(rng: np.random.Generator) -> Case:
     operator = str(rng.choice(list(OPERATORS)))
     size = int(rng.choice([1, 1, 1, 2, 3, 6]))
     case = random_case(operator, rng, extreme=bool(rng.random() < 0.5), size=size)
+    packed = {tensor.name for tensor in OPERATORS[operator].inputs if tensor.role is Role.PACKED}
     for name, array in case.inputs.items():
-        if (name in DATA or name.endswith("weight")) and rng.random() < 0.1:
+        if (name in DATA or name in packed) and rng.random() < 0.1:
             info = np.iinfo(array.dtype)
             case.inputs[name] = np.full_like(array, rng.choice([info.min, info.max]))
         elif name in DATA and rng.random() < 0.1:
