@@ -10,14 +10,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ivit_onnx._version import __version__
 from ivit_onnx.architectures import Preprocess, SizeLike
 from ivit_onnx.calibration import (
     DEAD_LEAVES,
     Calibration,
-    Preset,
     Quality,
     Reference,
     apply_calibration,
@@ -26,18 +25,27 @@ from ivit_onnx.calibration import (
     recipe,
     save_calibration,
 )
-from ivit_onnx.checkpoints import Checkpoint, Choice, Given, Weights, load_checkpoint
+from ivit_onnx.checkpoints import Checkpoint, Choice, Given, load_checkpoint
 from ivit_onnx.datasets.dead_leaves import dead_leaves
 from ivit_onnx.errors import CalibrationError, ExportError
 from ivit_onnx.exported import load_twin, read_metadata, write_metadata
-from ivit_onnx.exporters import INPUT_TYPES, InputType, build_graph, certify, finish, save
+from ivit_onnx.exporters import build_graph, certify, finish, save
 from ivit_onnx.files import atomic_write, check_output, is_file, utf8_path
 from ivit_onnx.images import ImageSource, count_images, left_out, read_images
 from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.numbers import check_colours, check_numbers
+from ivit_onnx.options.choices import (
+    INPUT_TYPES,
+    NONLINEAR,
+    InputType,
+    Method,
+    Nonlinear,
+    Pool,
+    Preset,
+    Weights,
+    check_choice,
+)
 from ivit_onnx.quant.exponents import check_softmax_bits
-from ivit_onnx.quant.observers import Method
-from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
 from ivit_onnx.remarks import limits, quality_remarks
 
 __all__ = [
@@ -52,7 +60,6 @@ __all__ = [
 ]
 
 PathLike = str | os.PathLike[str]
-Pool = Literal["token", "avg"]
 
 #: Calibration images taken of those given, and drawn where none are given.
 DEFAULT_IMAGES = 128
@@ -335,10 +342,9 @@ def export(
 def _check_options(softmax_bits: int | None, nonlinear: str | None, input_type: str) -> None:
     if softmax_bits is not None:
         check_softmax_bits(softmax_bits)
-    if nonlinear not in (None, *NONLINEAR):
-        raise ExportError(f"expected non-linear functions of {', '.join(NONLINEAR)}, found {nonlinear!r}")
-    if input_type not in INPUT_TYPES:
-        raise ExportError(f"expected an input type of {', '.join(INPUT_TYPES)}, found {input_type!r}")
+    if nonlinear is not None:
+        check_choice("non-linear functions", nonlinear, NONLINEAR, ExportError)
+    check_choice("an input type", input_type, INPUT_TYPES, ExportError)
 
 
 def _calibration(

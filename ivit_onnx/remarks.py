@@ -8,10 +8,10 @@ from ivit_onnx.calibration import LOW_DB, Calibration, Quality, Recipe, Referenc
 from ivit_onnx.calibration.statistics import DEAD_LEAVES
 from ivit_onnx.checkpoints import Checkpoint
 from ivit_onnx.models import Twin, from_checkpoint
+from ivit_onnx.options.choices import Nonlinear
 from ivit_onnx.quant.exponents import gelu_limit
 from ivit_onnx.quant.modules import Attention, MlpAdd
 from ivit_onnx.quant.swin import WindowAttention
-from ivit_onnx.quant.tables import Nonlinear
 
 __all__ = ["limits", "quality_remarks"]
 

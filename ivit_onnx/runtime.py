@@ -42,7 +42,7 @@ Provider = str | tuple[str, Mapping[str, Any]]
 
 CPU, CUDA, IVIT = "CPUExecutionProvider", "CUDAExecutionProvider", "IVitExecutionProvider"
 
-#: What each device that a command can be told to use means to ONNX Runtime.
+#: What each of `ivit_onnx.options.choices.Device` means to ONNX Runtime.
 DEVICES: Mapping[str, tuple[Provider, ...]] = {
     "cpu": (CPU,),
     "cuda": (CUDA, CPU),

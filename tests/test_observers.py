@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ivit_onnx.quant.observers import METHODS, Histogram
+from ivit_onnx.options.choices import METHODS
+from ivit_onnx.quant.observers import Histogram
 
 
 def histogram(*parts: torch.Tensor) -> Histogram:

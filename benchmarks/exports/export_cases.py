@@ -11,9 +11,9 @@ from ivit_onnx.exporters import InputType
 
 from ivit_onnx.architectures import Architecture, Preprocess, SwinArchitecture, VitArchitecture, known_architecture
 from ivit_onnx.architectures.size import Size
-from ivit_onnx.calibration import Preset, apply_calibration, collect_statistics, recipe
+from ivit_onnx.calibration import apply_calibration, collect_statistics, recipe
 from ivit_onnx.models import SwinTransformer, Twin, VisionTransformer
-from ivit_onnx.quant.tables import Nonlinear
+from ivit_onnx.options.choices import Nonlinear, Preset
 
 __all__ = ["CALIBRATED", "EXACT", "FULL_SIZE", "Case", "make_twin"]
 

@@ -11,18 +11,15 @@ from ivit_onnx.architectures.preprocess import HALF, IMAGENET_MEAN, IMAGENET_STD
 from ivit_onnx.architectures.size import Size
 from ivit_onnx.budgets import SCORES
 from ivit_onnx.errors import CheckpointError
+from ivit_onnx.options.choices import ACTIVATIONS
 
 __all__ = [
-    "ACTIVATIONS",
     "KNOWN",
     "OTHER_NORMALISATION",
     "PREPROCESS",
     "UNSUPPORTED",
     "VitArchitecture",
 ]
-
-#: Activation functions of the feed-forward networks; ShiftGELU computes the last, which is near to the others.
-ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu")
 
 
 @dataclass(frozen=True, kw_only=True)

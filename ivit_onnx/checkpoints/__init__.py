@@ -32,18 +32,17 @@ from ivit_onnx.checkpoints.layouts import recognise
 from ivit_onnx.checkpoints.names import settle_name
 from ivit_onnx.checkpoints.opening import Given, load_state_dict, open_source, title_of
 from ivit_onnx.checkpoints.published import activation_scales, split_published
-from ivit_onnx.checkpoints.source import AUTO, WEIGHTS, Choice, Source, Weights
+from ivit_onnx.checkpoints.source import AUTO, Choice, Source
 from ivit_onnx.checkpoints.swin import SWIN
 from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint, to_float32
 from ivit_onnx.checkpoints.trained import Trained, write_trained
 from ivit_onnx.checkpoints.vit import VIT
 from ivit_onnx.errors import CheckpointError
 from ivit_onnx.numbers import check_colours, check_numbers
-from ivit_onnx.quant.tables import DEFAULT_NONLINEAR, Nonlinear
+from ivit_onnx.options.choices import DEFAULT_NONLINEAR, Nonlinear
 
 __all__ = [
     "AUTO",
-    "WEIGHTS",
     "Checkpoint",
     "Choice",
     "Facts",
@@ -51,7 +50,6 @@ __all__ = [
     "Source",
     "StateDict",
     "Trained",
-    "Weights",
     "check_source",
     "checkpoint_fingerprint",
     "load_as",

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from ivit_onnx.cli._choice import choice
+from ivit_onnx.options import choices
 
 __all__ = ["Act", "Key", "Plain", "Pooling", "Prefix", "WeightsOption"]
 
 Act = Annotated[
-    Literal["gelu", "gelu_tanh", "quick_gelu"] | None,
+    choices.Act | None,
     typer.Option(
+        **choice(choices.Act),
         help="Activation function of the floating-point network, when the file cannot tell.  "
-        "\\[default: that of the architecture]"
+        "\\[default: that of the architecture]",
     ),
 ]
 Pooling = Annotated[
-    Literal["token", "avg"] | None,
+    choices.Pool | None,
     typer.Option(
+        **choice(choices.Pool),
         help="What the head reads, when the file cannot tell: the class token, or the mean of the patches.  "
-        "\\[default: that of the architecture]"
+        "\\[default: that of the architecture]",
     ),
 ]
 Plain = Annotated[
@@ -31,8 +36,10 @@ Plain = Annotated[
     ),
 ]
 WeightsOption = Annotated[
-    Literal["auto", "ema", "raw"],
-    typer.Option(help="Averaged or last weights, of a file that has both; auto takes averaged ones."),
+    choices.Weights,
+    typer.Option(
+        **choice(choices.Weights), help="Averaged or last weights, of a file that has both; auto takes averaged ones."
+    ),
 ]
 Key = Annotated[str, typer.Option(metavar="NAME", help="Where in the file the weights are, as model.state_dict.")]
 Prefix = Annotated[

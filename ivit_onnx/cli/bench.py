@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from enum import StrEnum
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand
 
 from ivit_onnx.architectures import Size
+from ivit_onnx.cli._choice import choice
 from ivit_onnx.cli._image_size import image_size
 from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import print_json, print_lines, print_table
 from ivit_onnx.errors import IvitError, MissingExtraError
 from ivit_onnx.files import check_output
+from ivit_onnx.options.choices import BenchDevice, BenchProvider, Nonlinear, SoftmaxBits
 from ivit_onnx.printable import printable
 from ivit_onnx.processors import processors
-
-if TYPE_CHECKING:
-    from ivit_onnx.quant.tables import Nonlinear
 
 __all__ = ["app"]
 
@@ -38,13 +37,6 @@ LISTS = (
 
 #: The networks of `--kernels` when no model is named.
 KERNEL_NETWORKS = ("deit_tiny_patch16_224", "deit_small_patch16_224", "deit_base_patch16_224")
-
-
-class Device(StrEnum):
-    """The values of `--device`."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 class _ListCommand(TyperCommand):
@@ -85,8 +77,9 @@ def bench(
         ),
     ] = None,
     device: Annotated[
-        Device, typer.Option(help="Where to measure; cuda, an NVIDIA GPU, needs onnxruntime-gpu.")
-    ] = Device.CPU,
+        BenchDevice,
+        typer.Option(**choice(BenchDevice), help="Where to measure; cuda, an NVIDIA GPU, needs onnxruntime-gpu."),
+    ] = "cpu",
     batch: Annotated[
         list[int] | None, typer.Option(**number("batch_size", "N..."), help="Batch sizes.  \\[default: 1]")
     ] = None,
@@ -112,15 +105,15 @@ def bench(
     nonlinear: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME...",
-            help="ivit or table: how softmax and GELU are computed, for --models.  \\[default: that of ivit-export]",
+            **choice(Nonlinear, "..."),
+            help="How softmax and GELU are computed, one or more, for --models.  \\[default: that of ivit-export]",
         ),
     ] = None,
     softmax_bits: Annotated[
-        list[int] | None,
+        list[str] | None,
         typer.Option(
-            metavar="BITS...",
-            help="7, 8 or 15 fractional bits of probabilities, for --models.  \\[default: that of ivit-export]",
+            **choice(SoftmaxBits, "..."),
+            help="Fractional bits of probabilities, one or more, for --models.  \\[default: that of ivit-export]",
         ),
     ] = None,
     img_size: Annotated[
@@ -140,7 +133,7 @@ def bench(
     provider: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME...",
+            **choice(BenchProvider, "..."),
             help="cpu, custom operators of ONNX Runtime's own provider, or ivit-cpu, the compiled graph; the first is "
             "the one that others are compared with.  \\[default: cpu]",
         ),
@@ -203,8 +196,7 @@ def bench(
         raise IvitError("--peers chooses among the peers of --compare; pass --compare too")
     if compare and (profile or kernels):
         raise IvitError("--compare does not go with --profile or --kernels")
-    kinds = _functions(nonlinear or [], softmax_bits or [])
-    on_gpu = device is Device.CUDA
+    on_gpu = device == "cuda"
     if on_gpu:
         _refuse_on_gpu({"--threads": threads, "--cpu": cpu, "--no-spinning": no_spinning, "--kernels": kernels})
         _refuse_on_gpu({"--provider": provider})
@@ -212,7 +204,7 @@ def bench(
     _check_variants(cpu or [])
     if plot is not None:
         _check_plot(plot)
-    chosen = choose_peers(peers or [], device.value) if compare else []
+    chosen = choose_peers(peers or [], device) if compare else []
     folder = cache or default_cache()
     plan = Plan(rounds, seconds, repeat, (1 if on_gpu else 3) if starts is None else starts, spinning=not no_spinning)
     sizes: list[Size | None] = [*img_size] if img_size else [None]
@@ -225,7 +217,14 @@ def bench(
     subjects = [model_file(path, folder, checkpoint, cpu or [], provider or []) for path in model or []]
     subjects += [
         named_model(
-            name, folder, checkpoint, cpu or [], size, provider or [], nonlinear=kinds, softmax_bits=softmax_bits or []
+            name,
+            folder,
+            checkpoint,
+            cpu or [],
+            size,
+            provider or [],
+            nonlinear=cast(Sequence[Nonlinear], nonlinear or []),
+            softmax_bits=cast(Sequence[int], softmax_bits or []),
         )
         for name in names
         for size in sizes
@@ -252,21 +251,6 @@ def bench(
         _print(result)
 
 
-def _functions(nonlinear: list[str], softmax_bits: list[int]) -> list[Nonlinear]:
-    """The kinds of functions by name, after checking them and the bits."""
-    if not nonlinear and not softmax_bits:
-        return []
-    from ivit_onnx.quant.exponents import check_softmax_bits
-    from ivit_onnx.quant.tables import nonlinear_named
-
-    for bits in softmax_bits:
-        check_softmax_bits(bits)
-    try:
-        return [nonlinear_named(name) for name in nonlinear]
-    except ValueError as error:
-        raise IvitError(f"--nonlinear: {error}") from None
-
-
 def _refuse_on_gpu(options: dict[str, Any]) -> None:
     """What is chosen for processors has no meaning on a GPU."""
     for name, value in options.items():
@@ -277,9 +261,6 @@ def _refuse_on_gpu(options: dict[str, Any]) -> None:
 def _check_providers(chosen: list[str], other: bool) -> None:
     if chosen and other:
         raise IvitError("--provider does not go with --profile or --kernels, which show operators one by one")
-    for name in chosen:
-        if name not in ("cpu", "ivit-cpu"):
-            raise IvitError(f"--provider: expected cpu or ivit-cpu, found {name!r}")
 
 
 def _check_variants(chosen: list[str]) -> None:

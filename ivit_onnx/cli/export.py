@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ivit_onnx.architectures import KNOWN, Size, architecture_from_json
+from ivit_onnx.cli._choice import choice
 from ivit_onnx.cli._colours import colours
 from ivit_onnx.cli._image_size import image_size
 from ivit_onnx.cli._numbers import number
@@ -17,6 +18,7 @@ from ivit_onnx.cli._output import megabytes, print_json, print_lines, print_pair
 from ivit_onnx.cli._reading import Act, Key, Plain, Pooling, Prefix, WeightsOption
 from ivit_onnx.errors import ExportError
 from ivit_onnx.files import check_output
+from ivit_onnx.options import choices
 
 if TYPE_CHECKING:
     from ivit_onnx.api import ExportReport
@@ -78,15 +80,19 @@ def export(
         ),
     ] = None,
     calib_preset: Annotated[
-        Literal["fast", "default", "best"],
+        choices.Preset,
         typer.Option(
+            **choice(choices.Preset),
             help="How much is done for accuracy: fast chooses ranges and smooths, default also fits and corrects, "
-            "best also reconstructs the weights of each block, which takes minutes."
+            "best also reconstructs the weights of each block, which takes minutes.",
         ),
     ] = "default",
     calib_method: Annotated[
-        Literal["minmax", "percentile", "mse", "entropy"] | None,
-        typer.Option(help="How 8-bit ranges follow from what the images showed.  \\[default: that of the preset]"),
+        choices.Method | None,
+        typer.Option(
+            **choice(choices.Method),
+            help="How 8-bit ranges follow from what the images showed.  \\[default: that of the preset]",
+        ),
     ] = None,
     calib_images: Annotated[
         int | None,
@@ -101,24 +107,27 @@ def export(
         typer.Option(help="Keep the calibration in this file: read when it exists, else written."),
     ] = None,
     softmax_bits: Annotated[
-        Literal[7, 8, 15] | None,
+        choices.SoftmaxBits | None,
         typer.Option(
+            **choice(choices.SoftmaxBits),
             help="Fractional bits of attention probabilities: 15 for accuracy, 7 as in the I-ViT paper.  "
-            "\\[default: 15, or those of an I-ViT checkpoint]"
+            "\\[default: 15, or those of an I-ViT checkpoint]",
         ),
     ] = None,
     nonlinear: Annotated[
-        Literal["ivit", "table"] | None,
+        choices.Nonlinear | None,
         typer.Option(
+            **choice(choices.Nonlinear),
             help="Softmax and GELU by tables of their exact values (table), or by the shifts of the I-ViT paper "
             "(ivit): as fast, but many decibels worse without training; a trained checkpoint has its own.  "
-            "\\[default: table, or as trained]"
+            "\\[default: table, or as trained]",
         ),
     ] = None,
     input_type: Annotated[
-        Literal["uint8", "int8", "float32"],
+        choices.InputType,
         typer.Option(
             "--input",
+            **choice(choices.InputType),
             help="What the model takes: uint8 pixels (normalisation is inside), quantised int8, or normalised float32.",
         ),
     ] = "uint8",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ivit_onnx.architectures import Size
+from ivit_onnx.cli._choice import choice
 from ivit_onnx.cli._colours import colours
 from ivit_onnx.cli._data import ClassOrderOption
 from ivit_onnx.cli._image_size import image_size
@@ -18,6 +19,7 @@ from ivit_onnx.cli._output import print_json, print_lines, print_pairs
 from ivit_onnx.cli._reading import Act, Key, Plain, Pooling, Prefix, WeightsOption
 from ivit_onnx.datasets import DESCRIPTION
 from ivit_onnx.errors import TrainingError
+from ivit_onnx.options import choices
 
 if TYPE_CHECKING:
     from ivit_onnx.training import TrainReport
@@ -94,27 +96,34 @@ def train(
         typer.Option("--resume", help="Go on with the run in --output, if it was interrupted.", rich_help_panel=_START),
     ] = False,
     softmax_bits: Annotated[
-        Literal[7, 8, 15] | None,
+        choices.SoftmaxBits | None,
         typer.Option(
-            help="Fractional bits of attention probabilities: 7, 8 or 15.  \\[default: 15]",
+            **choice(choices.SoftmaxBits),
+            help="Fractional bits of attention probabilities.  \\[default: 15, or as the checkpoint was trained]",
             rich_help_panel=_QUANTIZATION,
         ),
     ] = None,
     nonlinear: Annotated[
-        Literal["ivit", "table"] | None,
+        choices.Nonlinear | None,
         typer.Option(
+            **choice(choices.Nonlinear),
             help="Softmax and GELU by tables of their exact values (table), or by the shifts of the I-ViT paper "
             "(ivit).  \\[default: table, or as the checkpoint was trained]",
             rich_help_panel=_QUANTIZATION,
         ),
     ] = None,
     calib_preset: Annotated[
-        Literal["fast", "default", "best"],
-        typer.Option(help="How the network is calibrated before it is trained.", rich_help_panel=_QUANTIZATION),
+        choices.Preset,
+        typer.Option(
+            **choice(choices.Preset),
+            help="How the network is calibrated before it is trained.",
+            rich_help_panel=_QUANTIZATION,
+        ),
     ] = "default",
     calib_method: Annotated[
-        Literal["minmax", "percentile", "mse", "entropy"] | None,
+        choices.Method | None,
         typer.Option(
+            **choice(choices.Method),
             help="How the first ranges follow from training images.  \\[default: that of the preset]",
             rich_help_panel=_QUANTIZATION,
         ),
@@ -126,8 +135,12 @@ def train(
         ),
     ] = 256,
     scales: Annotated[
-        Literal["learned", "fixed"],
-        typer.Option(help="Train the scales of 8-bit activations, or keep them.", rich_help_panel=_QUANTIZATION),
+        choices.Scales,
+        typer.Option(
+            **choice(choices.Scales),
+            help="Train the scales of 8-bit activations, or keep them.",
+            rich_help_panel=_QUANTIZATION,
+        ),
     ] = "learned",
     scale_lr: Annotated[
         float,
@@ -175,8 +188,12 @@ def train(
         ),
     ] = 0.999,
     distill: Annotated[
-        Literal["none", "soft", "hard"],
-        typer.Option(help="Learn from a floating-point teacher's probabilities or choices.", rich_help_panel=_RECIPE),
+        choices.Distillation,
+        typer.Option(
+            **choice(choices.Distillation),
+            help="Learn from a floating-point teacher's probabilities or choices.",
+            rich_help_panel=_RECIPE,
+        ),
     ] = "none",
     teacher: Annotated[
         Path | None,

@@ -14,7 +14,7 @@ from ivit_onnx.errors import CalibrationError, CheckpointError
 from ivit_onnx.models.swin import SwinTransformer
 from ivit_onnx.models.twin import Twin
 from ivit_onnx.models.vit import VisionTransformer
-from ivit_onnx.quant.tables import Nonlinear
+from ivit_onnx.options.choices import Nonlinear
 
 __all__ = ["from_checkpoint", "from_state_dict", "from_timm"]
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from ivit_onnx.architectures import Architecture, Preprocess
 from ivit_onnx.errors import CalibrationError
+from ivit_onnx.options.choices import Nonlinear
 from ivit_onnx.quant.exponents import MOST_N
 from ivit_onnx.quant.modules import Activation, Classifier, ImageInput, QuantModule, Step
-from ivit_onnx.quant.tables import Nonlinear
 from ivit_onnx.quant.tensors import QuantTensor
 
 __all__ = ["Twin"]

@@ -9,11 +9,11 @@ from torch import Tensor
 from ivit_onnx.errors import ExportError
 from ivit_onnx.opset import OPERATORS as SPECS
 from ivit_onnx.opset.arithmetic import Array
+from ivit_onnx.options.choices import Nonlinear
 from ivit_onnx.quant import operators, training
 from ivit_onnx.quant.activation import Activation
 from ivit_onnx.quant.dyadic import dyadic
 from ivit_onnx.quant.step import Step
-from ivit_onnx.quant.tables import Nonlinear
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
 __all__ = ["QuantModule", "ResidualMixin", "WeightedModule"]

@@ -14,11 +14,11 @@ import numpy as np
 from ivit_onnx.errors import ExportError
 from ivit_onnx.opset import OPERATORS
 from ivit_onnx.opset.arithmetic import INT32_MAX, shift_exp
+from ivit_onnx.options.choices import SOFTMAX_BITS
 
 __all__ = [
     "LEAST_GELU_SCALE",
     "MOST_N",
-    "SOFTMAX_BITS",
     "check_softmax_bits",
     "choose_gelu_n",
     "choose_shiftmax_n",
@@ -32,8 +32,7 @@ __all__ = [
 _SIGMOID_SLOPE = np.float32(1.702)
 _N_RANGE = range(4, 31)
 _SHIFTMAX = {attribute.name: attribute for attribute in OPERATORS["Shiftmax"].attributes}
-#: Fractional bits that a probability may have, and the largest n.
-SOFTMAX_BITS = _SHIFTMAX["frac_bits"].allowed
+#: The largest n.
 MOST_N = _SHIFTMAX["n"].maximum
 _LEAST_X0 = _SHIFTMAX["x0"].minimum
 #: The least scale of ShiftGELU whose two exponentials can be added up.

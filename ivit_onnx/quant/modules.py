@@ -12,12 +12,13 @@ Scales are float32 and combined in the order of the published I-ViT code, so tha
 
 from __future__ import annotations
 
+from ivit_onnx.quant.act import ACTIVATIONS
 from ivit_onnx.quant.activation import Activation
 from ivit_onnx.quant.attention import Attention
 from ivit_onnx.quant.base import QuantModule, WeightedModule
 from ivit_onnx.quant.embedding import ImageInput, PatchEmbed
 from ivit_onnx.quant.linear import Classifier, Linear, LinearAdd
-from ivit_onnx.quant.mlp import ACTIVATIONS, MlpAdd
+from ivit_onnx.quant.mlp import MlpAdd
 from ivit_onnx.quant.norm import LayerNorm, TokenMean
 from ivit_onnx.quant.step import Flatten, Step, TakeTokens
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["METHODS", "Histogram", "Method"]
+from ivit_onnx.options.choices import Method
 
-Method = Literal["minmax", "percentile", "mse", "entropy"]
-METHODS: tuple[Method, ...] = get_args(Method)
+__all__ = ["Histogram"]
 
 BINS = 2048
 #: More values than this in one update are subsampled evenly; the largest is always taken from all of them.

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ivit_onnx.opset.arithmetic import Array
+from ivit_onnx.options.choices import Nonlinear
 from ivit_onnx.quant import operators, training
-from ivit_onnx.quant.tables import EXP_BITS, Nonlinear, exponentials
+from ivit_onnx.quant.tables import EXP_BITS, exponentials
 
 __all__ = ["IntegerSoftmax"]
 

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from ivit_onnx.architectures import Size, SizeLike
-from ivit_onnx.calibration import Preset, recipe
-from ivit_onnx.checkpoints import Weights
+from ivit_onnx.calibration import recipe
 from ivit_onnx.datasets import ClassOrder
 from ivit_onnx.errors import OptionError, TrainingError
 from ivit_onnx.numbers import RANGES, check_colours, check_number
+from ivit_onnx.options.choices import (
+    Act,
+    Distillation,
+    Method,
+    Nonlinear,
+    Pool,
+    Preset,
+    Scales,
+    SoftmaxBits,
+    Weights,
+    check_choice,
+)
+from ivit_onnx.options.fields import choices_of
 from ivit_onnx.quant.exponents import check_softmax_bits
-from ivit_onnx.quant.observers import Method
-from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
 
-__all__ = ["DISTILLATIONS", "SCALES", "Distillation", "Options", "Scales"]
-
-Distillation = Literal["none", "soft", "hard"]
-DISTILLATIONS: tuple[Distillation, ...] = get_args(Distillation)
-Scales = Literal["learned", "fixed"]
-SCALES: tuple[Scales, ...] = get_args(Scales)
+__all__ = ["Options"]
 
 #: What may differ when a run is resumed: where and how it runs, not what it computes.
 _FREE = ("workers", "accumulate", "cpu", "log_every", "save_every")
@@ -50,15 +55,15 @@ class Options:
     floating: bool = False
     num_heads: int | None = None
     img_size: SizeLike | None = None
-    act: str | None = None
-    pool: str | None = None
+    act: Act | None = None
+    pool: Pool | None = None
     plain: bool = False
     weights: Weights = "auto"
     key: str = ""
     prefix: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    softmax_bits: int | None = None
+    softmax_bits: SoftmaxBits | None = None
     nonlinear: Nonlinear | None = None
     calib_preset: Preset = "default"
     calib_method: Method | None = None
@@ -111,11 +116,9 @@ class Options:
         if self.softmax_bits is not None:
             check_softmax_bits(self.softmax_bits)
         recipe(self.calib_preset, self.calib_method)
-        for name, allowed in (("distill", DISTILLATIONS), ("scales", SCALES), ("nonlinear", (*NONLINEAR, None))):
-            if getattr(self, name) not in allowed:
-                raise TrainingError(
-                    f"expected {_flag(name)} of {', '.join(filter(None, allowed))}, found {getattr(self, name)!r}"
-                )
+        for name, allowed in choices_of(Options).items():
+            if getattr(self, name) is not None:
+                check_choice(_flag(name), getattr(self, name), allowed, TrainingError)
         if self.pretrained and self.checkpoint is not None:
             raise TrainingError("--pretrained and --checkpoint both say where to start; leave one out")
         if self.pretrained and self.model is None:

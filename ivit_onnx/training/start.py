@@ -15,7 +15,7 @@ from ivit_onnx.checkpoints import Checkpoint, Choice, load_checkpoint, load_stat
 from ivit_onnx.datasets import ImageDataset, open_dataset
 from ivit_onnx.errors import TrainingError
 from ivit_onnx.models import Twin, from_checkpoint, from_timm
-from ivit_onnx.quant.tables import DEFAULT_NONLINEAR
+from ivit_onnx.options.choices import DEFAULT_NONLINEAR
 from ivit_onnx.training.data import calibration_images, check_classes, whole_images
 from ivit_onnx.training.options import Options
 
