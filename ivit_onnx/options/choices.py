@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal, get_args
 
-from ivit_onnx.errors import IvitError
+from ivit_onnx.errors import ExportError, IvitError
 
 __all__ = [
     "ACTIVATIONS",
@@ -36,6 +36,7 @@ __all__ = [
     "SoftmaxBits",
     "Weights",
     "check_choice",
+    "check_softmax_bits",
 ]
 
 #: The activation function of a floating-point network; `ivit_onnx.quant.act` has what each computes.
@@ -91,3 +92,12 @@ def check_choice(what: str, value: object, allowed: Collection[object], error: t
     """Raise `error` unless `value` is one of those allowed; `what` names it, as in "a calibration method"."""
     if value not in allowed:
         raise error(f"expected {what} of {', '.join(map(str, allowed))}, found {value!r}")
+
+
+def check_softmax_bits(bits: int) -> None:
+    """Raises ExportError where a probability cannot have so many fractional bits."""
+    if isinstance(bits, bool) or not isinstance(bits, int) or bits not in SOFTMAX_BITS:
+        *others, last = SOFTMAX_BITS
+        raise ExportError(
+            f"softmax_bits (--softmax-bits): expected {', '.join(map(str, others))} or {last}, found {bits!r}"
+        )

@@ -14,12 +14,10 @@ import numpy as np
 from ivit_onnx.errors import ExportError
 from ivit_onnx.opset import OPERATORS
 from ivit_onnx.opset.arithmetic import INT32_MAX, shift_exp
-from ivit_onnx.options.choices import SOFTMAX_BITS
 
 __all__ = [
     "LEAST_GELU_SCALE",
     "MOST_N",
-    "check_softmax_bits",
     "choose_gelu_n",
     "choose_shiftmax_n",
     "exp_x0",
@@ -37,15 +35,6 @@ MOST_N = _SHIFTMAX["n"].maximum
 _LEAST_X0 = _SHIFTMAX["x0"].minimum
 #: The least scale of ShiftGELU whose two exponentials can be added up.
 LEAST_GELU_SCALE = 2.0 ** (min(_N_RANGE) - 30)
-
-
-def check_softmax_bits(bits: int) -> None:
-    """Raises ExportError where a probability cannot have so many fractional bits."""
-    if isinstance(bits, bool) or not isinstance(bits, int) or bits not in SOFTMAX_BITS:
-        *others, last = SOFTMAX_BITS
-        raise ExportError(
-            f"softmax_bits (--softmax-bits): expected {', '.join(map(str, others))} or {last}, found {bits!r}"
-        )
 
 
 def exp_x0(scale: np.float32) -> int:

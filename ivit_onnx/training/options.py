@@ -22,9 +22,9 @@ from ivit_onnx.options.choices import (
     SoftmaxBits,
     Weights,
     check_choice,
+    check_softmax_bits,
 )
 from ivit_onnx.options.fields import choices_of
-from ivit_onnx.quant.exponents import check_softmax_bits
 
 __all__ = ["Options"]
 
