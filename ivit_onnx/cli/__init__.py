@@ -25,8 +25,8 @@ __all__ = ["STATUSES", "bench_main", "eval_main", "export_main", "report_main", 
 #: What each exit status means; docs/usage.md has the same. A reader of standard output that goes away changes nothing.
 STATUSES = {
     0: "success",
-    1: "`ivit-verify` found a float, a possible overflow or a difference, or `ivit-run` or `ivit-eval` could not read "
-    "some of the images",
+    1: "`ivit-verify` found a float, a possible overflow, another body, a difference or images that show nothing, or "
+    "`ivit-run` or `ivit-eval` could not read some of the images",
     2: "the input, an option or the environment is wrong, or a file or standard output cannot be written",
     129: "ended by SIGHUP, when its terminal was closed",
     130: "interrupted by Ctrl-C",

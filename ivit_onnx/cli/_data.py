@@ -9,6 +9,7 @@ import typer
 
 from ivit_onnx.cli._choice import choice
 from ivit_onnx.datasets import DESCRIPTION, ClassOrder, Split
+from ivit_onnx.options.records import CLASS_ORDER
 
 __all__ = ["ClassOrderOption", "Classes", "Data", "ImageColumn", "LabelColumn", "Labels", "SplitOption"]
 
@@ -32,11 +33,7 @@ Classes = Annotated[
 ]
 ClassOrderOption = Annotated[
     ClassOrder | None,
-    typer.Option(
-        **choice(ClassOrder),
-        help="How folders of classes are sorted to number them: natural (1, 2, 10), as timm does, or text (1, 10, 2), "
-        "as torchvision does.  \\[default: natural]",
-    ),
+    typer.Option(**choice(ClassOrder), help=f"{CLASS_ORDER.help}  \\[default: {CLASS_ORDER.default}]"),
 ]
 ImageColumn = Annotated[
     str | None, typer.Option(metavar="NAME", help="Column of images of hf:NAME.  \\[default: the first]")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import Field, fields
+from dataclasses import MISSING, Field, fields
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
 from ivit_onnx.architectures import Size
+from ivit_onnx.cli._arguments import arguments
 from ivit_onnx.cli._choice import choice
 from ivit_onnx.cli._colours import colours
 from ivit_onnx.cli._image_size import image_size
@@ -33,7 +34,9 @@ def expanded(function: Callable[..., None]) -> Callable[..., None]:
             parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
 
     def command(**values: Any) -> None:
-        given = {name: record.of(values) for name, record in records.items()}
+        # None stands for the default, which the record knows.
+        found = {name: value for name, value in values.items() if value is not None}
+        given = {name: record.of(found) for name, record in records.items()}
         taken = {field.name for record in records.values() for field in fields(record)}  # type: ignore[arg-type]
         function(**{name: value for name, value in values.items() if name not in taken}, **given)
 
@@ -45,15 +48,32 @@ def expanded(function: Callable[..., None]) -> Callable[..., None]:
 
 def _options(record: type[Record]) -> list[inspect.Parameter]:
     hints = get_type_hints(record, include_extras=True)
-    return [_option(field, *get_args(hints[field.name])) for field in fields(record)]  # type: ignore[arg-type]
+    panels = {
+        field.name: panel
+        for base, panel in record.panels.items()
+        for field in fields(base)  # type: ignore[arg-type]
+    }
+    return [
+        _option(field, hints[field.name], panels.get(field.name))
+        for field in sorted(fields(record), key=_has_default)  # type: ignore[arg-type]
+    ]
 
 
-def _option(field: Field[Any], hint: Any, flag: Flag) -> inspect.Parameter:
+def _has_default(field: Field[Any]) -> bool:
+    return field.default is not MISSING or field.default_factory is not MISSING
+
+
+def _option(field: Field[Any], hint: Any, panel: str | None) -> inspect.Parameter:
+    hint, flag = get_args(hint)
     help = flag.help + (f"  \\[default: {flag.default}]" if flag.default else "")
     kind, settings = _kind(field.name, hint, flag)
-    option = typer.Option("--" + field.name.replace("_", "-"), help=help, **settings)
+    names = flag.names or ("--" + field.name.replace("_", "-"),)
+    option = typer.Option(*names, help=help, rich_help_panel=flag.panel or panel, **settings)
     annotation = Annotated[kind, option]  # type: ignore[valid-type]
-    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
+    default: Any = field.default
+    if default is MISSING:
+        default = inspect.Parameter.empty if field.default_factory is MISSING else None
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _kind(name: str, hint: Any, flag: Flag) -> tuple[Any, dict[str, Any]]:
@@ -64,6 +84,8 @@ def _kind(name: str, hint: Any, flag: Flag) -> tuple[Any, dict[str, Any]]:
         return str | None, {"parser": lambda text: colours(name, text), "metavar": flag.metavar}
     if name == "img_size":
         return Size | None, image_size()
+    if name == "model_kwargs":
+        return str | None, {"parser": arguments, "metavar": flag.metavar}
     if name in RANGES:
         return hint, number(name, flag.metavar)
     return hint, {} if flag.metavar is None else {"metavar": flag.metavar}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from ivit_onnx.architectures.size import SizeLike
 from ivit_onnx.errors import ExportError, OptionError
@@ -31,25 +31,40 @@ from ivit_onnx.options.choices import (
     check_softmax_bits,
 )
 
-__all__ = ["CalibrationOptions", "ExportOptions", "Flag", "IntegerOptions", "ReadingOptions", "Record"]
+__all__ = ["CLASS_ORDER", "CalibrationOptions", "ExportOptions", "Flag", "IntegerOptions", "ReadingOptions", "Record"]
 
 
 @dataclass(frozen=True)
 class Flag:
-    """What --help says of an option: a sentence, what the default stands for, and what its value looks like."""
+    """What --help says of an option: a sentence, what the default stands for, what a value looks like, the panel.
+
+    `names` are on the command line, where they are not the field's.
+    """
 
     help: str
     default: str = ""
     metavar: str | None = None
+    names: tuple[str, ...] = ()
+    panel: str | None = None
+
+
+#: An option of all that read folders of images.
+CLASS_ORDER = Flag(
+    "How folders of classes are sorted to number them: natural (1, 2, 10), as timm does, or text (1, 10, 2), as "
+    "torchvision does.",
+    "natural",
+)
 
 
 class Record:
-    """A dataclass of options."""
+    """A dataclass of options. `panels`: where --help shows the options of records that it extends."""
+
+    panels: ClassVar[Mapping[type, str]] = {}
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
         """The record with the values of its fields among those given, such as the arguments of a function."""
-        return cls(**{field.name: given[field.name] for field in fields(cls)})  # type: ignore[arg-type]
+        return cls(**{field.name: given[field.name] for field in fields(cls) if field.name in given})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +158,7 @@ class IntegerOptions(Record):
         SoftmaxBits | None,
         Flag(
             "Fractional bits of attention probabilities: 15 for accuracy, 7 as in the I-ViT paper.",
-            "15, or those of an I-ViT checkpoint",
+            "15, or as trained",
         ),
     ] = None
     nonlinear: Annotated[
