@@ -11,7 +11,7 @@
 # make sdist  builds dist/*.tar.gz, and from it, without a network, a wheel
 # make matrix installs the wheel beside the oldest and the newest packages, with every Python found here, and tests it
 # make lint   ruff, mypy and clang-format; nothing is compiled for it
-# make docs   regenerates docs/operators.md, the contracts and flat patterns for C++, and the screenshots
+# make docs   regenerates docs/operators.md, tables of other pages, the contracts and flat patterns for C++, and the screenshots
 # make clean  removes what was built; make distclean also removes the virtual environment
 #
 # Needs Python 3.11 or newer with venv, a C++17 compiler and make. On Debian and Ubuntu, as root, missing packages are
@@ -140,6 +140,7 @@ docs: $(VENV)/.dev $(VENV)/.browser
 	$(BIN)/python -P -m ivit_onnx.opset.patterns
 	$(BIN)/python -P -m ivit_onnx.opset.standard_versions
 	$(BIN)/python -P -m ivit_onnx.checkpoints.document
+	$(BIN)/python -P -m ivit_onnx.cli.document
 	IVIT_SCREENSHOTS=docs/images $(BIN)/pytest tests/test_netron.py tests/test_report_page.py
 
 # -- set-up: each stamp is remade only when what it stands on has changed

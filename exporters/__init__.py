@@ -6,11 +6,12 @@ import onnx_ir as ir
 from ivit_onnx.exporters.certify import certify
 from ivit_onnx.exporters.finish import finish, save
 from ivit_onnx.exporters.fuse import fuse
-from ivit_onnx.exporters.trace import INPUT_TYPES, InputType, trace
+from ivit_onnx.exporters.trace import trace
 
 from ivit_onnx.models import Twin
+from ivit_onnx.options.choices import InputType
 
-__all__ = ["INPUT_TYPES", "InputType", "build_graph", "certify", "finish", "save"]
+__all__ = ["build_graph", "certify", "finish", "save"]
 
 
 def build_graph(model: Twin, input_type: InputType) -> tuple[ir.Graph, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -16,13 +16,12 @@ from torch import Tensor
 from ivit_onnx.errors import ExportError
 from ivit_onnx.models import Twin
 from ivit_onnx.opset import DOMAIN, OPSET_VERSION, STANDARD_OPSET_VERSION
+from ivit_onnx.options.choices import INPUT_TYPES, InputType, check_choice
 from ivit_onnx.quant.symbolic import SymbolicTensor
 from ivit_onnx.quant.tensors import Lowered
 
-__all__ = ["INPUT_TYPES", "InputType", "Trace", "TracedTensor", "trace"]
+__all__ = ["Trace", "TracedTensor", "trace"]
 
-InputType = Literal["uint8", "int8", "float32"]
-INPUT_TYPES: tuple[InputType, ...] = get_args(InputType)
 
 _INPUT_DOCS = {
     "uint8": "Image: RGB pixels 0..255, resized and cropped; normalisation is part of the graph.",
@@ -41,8 +40,7 @@ def trace(model: Twin, input_type: InputType) -> tuple[ir.Graph, float]:
         ExportError: the input type is unknown; the twin does not compute with integers; a layer is not calibrated or
             cannot be expressed in integers; the forward does something else than calling operators.
     """
-    if input_type not in INPUT_TYPES:
-        raise ExportError(f"expected an input type of {', '.join(INPUT_TYPES)}, found {input_type!r}")
+    check_choice("an input type", input_type, INPUT_TYPES, ExportError)
     if model.training or not model.image.quantized:
         raise ExportError("expected a twin that computes with integers; call eval() and set_quantized(True) first")
     arch, graph = model.arch, Trace()

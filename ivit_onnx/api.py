@@ -10,14 +10,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ivit_onnx._version import __version__
 from ivit_onnx.architectures import Preprocess, SizeLike
 from ivit_onnx.calibration import (
     DEAD_LEAVES,
     Calibration,
-    Preset,
     Quality,
     Reference,
     apply_calibration,
@@ -26,18 +25,25 @@ from ivit_onnx.calibration import (
     recipe,
     save_calibration,
 )
-from ivit_onnx.checkpoints import Checkpoint, Choice, Given, Weights, load_checkpoint
+from ivit_onnx.checkpoints import Checkpoint, Given
 from ivit_onnx.datasets.dead_leaves import dead_leaves
 from ivit_onnx.errors import CalibrationError, ExportError
 from ivit_onnx.exported import load_twin, read_metadata, write_metadata
-from ivit_onnx.exporters import INPUT_TYPES, InputType, build_graph, certify, finish, save
+from ivit_onnx.exporters import build_graph, certify, finish, save
 from ivit_onnx.files import atomic_write, check_output, is_file, utf8_path
 from ivit_onnx.images import ImageSource, count_images, left_out, read_images
 from ivit_onnx.models import Twin, from_checkpoint
-from ivit_onnx.numbers import check_colours, check_numbers
-from ivit_onnx.quant.exponents import check_softmax_bits
-from ivit_onnx.quant.observers import Method
-from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
+from ivit_onnx.numbers import check_numbers
+from ivit_onnx.options.choices import (
+    InputType,
+    Method,
+    Nonlinear,
+    Pool,
+    Preset,
+    Weights,
+)
+from ivit_onnx.options.records import ExportOptions, ReadingOptions
+from ivit_onnx.reading import choice_of, read_checkpoint
 from ivit_onnx.remarks import limits, quality_remarks
 
 __all__ = [
@@ -46,13 +52,14 @@ __all__ = [
     "ExportReport",
     "calibrate",
     "explain",
+    "explain_checkpoint",
     "export",
+    "export_checkpoint",
     "load_twin",
     "read_metadata",
 ]
 
 PathLike = str | os.PathLike[str]
-Pool = Literal["token", "avg"]
 
 #: Calibration images taken of those given, and drawn where none are given.
 DEFAULT_IMAGES = 128
@@ -115,19 +122,21 @@ def explain(
     are doubtful.
 
     Raises:
-        CheckpointError: as `export`.
+        CheckpointError, OptionError: as `export`.
     """
-    choice = Choice(key, prefix, weights)
-    loaded = load_checkpoint(
-        checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act, pool=pool, plain=plain, choice=choice
-    )
-    _, warnings = loaded.preprocess(mean, std)
-    found = {"arch": loaded.arch.to_json(), **_recognised(loaded, mean, std)}
+    return explain_checkpoint(checkpoint, ReadingOptions.of(locals()), arch)
+
+
+def explain_checkpoint(checkpoint: Given, reading: ReadingOptions, arch: str | None = None) -> dict[str, Any]:
+    """`explain` with the options as a record."""
+    loaded = read_checkpoint(checkpoint, reading, arch)
+    _, warnings = loaded.preprocess(reading.mean, reading.std)
+    found = {"arch": loaded.arch.to_json(), **_recognised(loaded, reading)}
     return {**found, "warnings": [*loaded.warnings, *warnings]}
 
 
-def _recognised(loaded: Checkpoint, mean: Sequence[float] | None, std: Sequence[float] | None) -> dict[str, Any]:
-    facts = loaded.settled(mean, std)
+def _recognised(loaded: Checkpoint, reading: ReadingOptions) -> dict[str, Any]:
+    facts = loaded.settled(reading.mean, reading.std)
     return {
         "layout": loaded.layout,
         "facts": facts.to_json(),
@@ -169,13 +178,11 @@ def calibrate(
         OptionError: a number is out of its range (`ivit_onnx.numbers`).
     """
     check_numbers(limit=limit)
-    choice = Choice(key, prefix, weights)
-    loaded = load_checkpoint(
-        checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act, pool=pool, plain=plain, choice=choice
-    )
+    reading = ReadingOptions.of(locals())
+    loaded = read_checkpoint(checkpoint, reading, arch)
     if loaded.calibrated:
         raise CalibrationError(_NO_CALIBRATION)
-    preprocess, _ = loaded.preprocess(mean, std)
+    preprocess, _ = loaded.preprocess(reading.mean, reading.std)
     model = from_checkpoint(loaded, preprocess)
     calibration, remarks = _calibrate(model, _fingerprint(loaded, preprocess), images, limit, cache, progress)
     for remark in remarks:
@@ -254,23 +261,43 @@ def export(
         that is not proven to be free of overflow is an ExportError.
         OptionError: a number is out of its range (`ivit_onnx.numbers`).
     """
+    reading, options = ReadingOptions.of(locals()), ExportOptions.of(locals())
+    return export_checkpoint(
+        checkpoint,
+        output,
+        reading,
+        options,
+        arch=arch,
+        calib=calib,
+        calib_cache=calib_cache,
+        force=force,
+        progress=progress,
+    )
+
+
+def export_checkpoint(
+    checkpoint: Given,
+    output: PathLike,
+    reading: ReadingOptions,
+    options: ExportOptions,
+    *,
+    arch: str | None = None,
+    calib: ImageSource | Calibration | None = None,
+    calib_cache: PathLike | None = None,
+    force: bool = False,
+    progress: bool = False,
+) -> ExportReport:
+    """`export` with the options as records."""
     started = time.perf_counter()
-    check_numbers(calib_images=calib_images, num_heads=num_heads)
-    check_colours("mean", mean)
-    check_colours("std", std)
-    _check_options(softmax_bits, nonlinear, input)
-    steps = recipe(calib_preset, calib_method)
+    steps = recipe(options.calib_preset, options.calib_method)
     check_output(output, force=force)
     try:
         utf8_path(output)  # as ONNX Runtime wants it
     except ValueError as error:
         raise ExportError(f"cannot write {output}: {error}") from None
-    choice = Choice(key, prefix, weights)
-    loaded = load_checkpoint(
-        checkpoint, arch=arch, heads=num_heads, image_size=img_size, act=act, pool=pool, plain=plain, choice=choice
-    )
-    preprocess, doubts = loaded.preprocess(mean, std)
-    model = from_checkpoint(loaded, preprocess, softmax_bits, nonlinear)
+    loaded = read_checkpoint(checkpoint, reading, arch)
+    preprocess, doubts = loaded.preprocess(reading.mean, reading.std)
+    model = from_checkpoint(loaded, preprocess, options.softmax_bits, options.nonlinear)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     quality: Quality | None = None
     remarks = limits(model) if loaded.calibrated else []
@@ -279,7 +306,9 @@ def export(
             raise CalibrationError(_NO_CALIBRATION)
         calibrated = {"method": "checkpoint", "images": 0}
     else:
-        calibration, unread = _calibration(model, loaded, preprocess, calib, calib_images, calib_cache, progress)
+        calibration, unread = _calibration(
+            model, loaded, preprocess, calib, options.calib_images, calib_cache, progress
+        )
         reference = Reference.collect(model, calibration)
         apply_calibration(model, calibration, steps)
         remarks = unread + limits(model, calibration)
@@ -287,28 +316,28 @@ def export(
             quality = reference.compare(model)
             remarks += quality_remarks(loaded, model, calibration, steps, reference, quality)
         calibrated = {
-            "preset": calib_preset,
+            "preset": options.calib_preset,
             "method": steps.method,
             "source": calibration.source,
             "images": calibration.images,
         }
 
-    graph, output_scale = build_graph(model, input)
+    graph, output_scale = build_graph(model, options.input)
     operators = Counter(node.op_type for node in graph)
     shown = None if quality is None else quality.to_json()
     metadata = write_metadata(
         model,
         loaded.fingerprint,
-        input,
+        options.input,
         output_scale,
         calibrated,
         shown,
-        choice,
+        choice_of(reading),
         loaded.facts.value("labels"),
-        flat=flat,
+        flat=options.flat,
     )
-    proto = finish(graph, metadata, flat=flat, producer_version=__version__)
-    if flat:
+    proto = finish(graph, metadata, flat=options.flat, producer_version=__version__)
+    if options.flat:
         operators = Counter(node.op_type for node in proto.graph)
     proof = certify(proto)
     with atomic_write(output, force=force) as temporary:
@@ -328,18 +357,9 @@ def export(
         seconds=round(time.perf_counter() - started, 3),
         quality=shown,
         proof={"checks": proof.checks, "spare_bits": proof.spare_bits()},
-        recognised=_recognised(loaded, mean, std),
+        recognised=_recognised(loaded, reading),
         warnings=[*loaded.warnings, *doubts, *remarks],
     )
-
-
-def _check_options(softmax_bits: int | None, nonlinear: str | None, input_type: str) -> None:
-    if softmax_bits is not None:
-        check_softmax_bits(softmax_bits)
-    if nonlinear not in (None, *NONLINEAR):
-        raise ExportError(f"expected non-linear functions of {', '.join(NONLINEAR)}, found {nonlinear!r}")
-    if input_type not in INPUT_TYPES:
-        raise ExportError(f"expected an input type of {', '.join(INPUT_TYPES)}, found {input_type!r}")
 
 
 def _calibration(

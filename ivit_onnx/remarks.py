@@ -8,8 +8,8 @@ from ivit_onnx.calibration import LOW_DB, Calibration, Quality, Recipe, Referenc
 from ivit_onnx.calibration.statistics import DEAD_LEAVES
 from ivit_onnx.checkpoints import Checkpoint
 from ivit_onnx.models import Twin, from_checkpoint
+from ivit_onnx.options.choices import Nonlinear
 from ivit_onnx.quant.exponents import gelu_limit
-from ivit_onnx.quant.tables import Nonlinear
 
 __all__ = ["limits", "quality_remarks"]
 

@@ -42,7 +42,7 @@ Provider = str | tuple[str, Mapping[str, Any]]
 
 CPU, CUDA, IVIT = "CPUExecutionProvider", "CUDAExecutionProvider", "IVitExecutionProvider"
 
-#: What each device that a command can be told to use means to ONNX Runtime.
+#: What each of `ivit_onnx.options.choices.Device` means to ONNX Runtime.
 DEVICES: Mapping[str, tuple[Provider, ...]] = {
     "cpu": (CPU,),
     "cuda": (CUDA, CPU),
@@ -142,62 +142,103 @@ def create_session(
     """
     ort = load_runtime()
     check_numbers(threads=threads)
-    source: str | bytes
-    if isinstance(model, bytes):
-        name, source = "the model in memory", model
-    else:
-        name = os.fspath(model)
-        try:
-            check_input(model)
-            source = utf8_path(name)
-        except FileNotFoundError:
-            raise ModelError(f"{name}: no such model file") from None
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{name}: no model file: {reason_of(error)}") from None
+    name, source = _source(model)
     if kernels:
         check_opset_version(model, name)
+    wanted = _wanted(providers, provider)
+    names = [entry if isinstance(entry, str) else entry[0] for entry in wanted]
+    compiled = IVIT in names
+    _check_together(names, kernels=kernels)
+    if not unchecked_providers:
+        _require_checked(names)
+    if not compiled:
+        require_providers(names)
+    if CUDA in names:
+        _prepare_cuda(ort, kernels=kernels)
+    options = ort.SessionOptions() if session_options is None else session_options
+    _set_threads(options, threads)
+    _add_library(ort, options, wanted, kernels=kernels, compiled=compiled)
+    session = _start(ort, source, name, options, names, None if compiled else wanted)
+    if not unchecked_providers:  # those of the session options too
+        _require_checked(session.get_providers())
+    _require_present(names, session.get_providers())
+    return session
+
+
+def _source(model: str | os.PathLike[str] | bytes) -> tuple[str, str | bytes]:
+    """What messages call a model, and what ONNX Runtime loads. Raises ModelError where there is no such file."""
+    if isinstance(model, bytes):
+        return "the model in memory", model
+    name = os.fspath(model)
+    try:
+        check_input(model)
+        return name, utf8_path(name)
+    except FileNotFoundError:
+        raise ModelError(f"{name}: no such model file") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{name}: no model file: {reason_of(error)}") from None
+
+
+def _wanted(providers: Sequence[Provider] | None, provider: str | None) -> list[Provider]:
+    """The execution providers that are asked for, in order of preference."""
     if provider is not None:
         if providers is not None:
             raise IvitError("create_session: expected providers or provider, found both")
         if provider not in DEVICES:
             raise IvitError(f"create_session: provider: expected one of {', '.join(DEVICES)}, found {provider!r}")
         providers = DEVICES[provider]
-    wanted = [CPU] if providers is None else list(providers)
+    wanted: list[Provider] = [CPU] if providers is None else list(providers)
     if not wanted:
         raise IvitError(f"create_session: providers: expected at least one, such as {CPU}, found none")
-    names = [provider if isinstance(provider, str) else provider[0] for provider in wanted]
-    compiled = IVIT in names
-    if compiled and not {*names} <= {IVIT, CPU}:
+    return wanted
+
+
+def _check_together(names: Sequence[str], *, kernels: bool) -> None:
+    """IVitExecutionProvider consists of kernels, and stands beside the CPU provider alone."""
+    if IVIT not in names:
+        return
+    if not {*names} <= {IVIT, CPU}:
         raise IvitError(f"create_session: expected no other provider but {CPU} beside {IVIT}, found {', '.join(names)}")
-    if compiled and not kernels:
+    if not kernels:
         raise IvitError(
             f"create_session: expected no {IVIT} with kernels=False (--no-kernels), found both: it consists of kernels"
         )
-    if not unchecked_providers:
-        _require_checked(names)
-    if not compiled:
-        require_providers(names)
-    if CUDA in names:
-        with contextlib.redirect_stdout(sys.stderr):  # it prints what it misses
-            ort.preload_dlls()  # those of NVIDIA's Python packages, where the system has none
-        if kernels:
-            _require_cuda_kernels(Path(library_path()))
-    options = ort.SessionOptions() if session_options is None else session_options
+
+
+def _prepare_cuda(ort: Any, *, kernels: bool) -> None:
+    with contextlib.redirect_stdout(sys.stderr):  # it prints what it misses
+        ort.preload_dlls()  # those of NVIDIA's Python packages, where the system has none
+    if kernels:
+        _require_cuda_kernels(Path(library_path()))
+
+
+def _set_threads(options: Any, threads: int | None) -> None:
     if threads is not None:
         options.intra_op_num_threads = threads
     elif options.intra_op_num_threads == 0 and processors() < (os.cpu_count() or 1):
         options.intra_op_num_threads = processors()  # ONNX Runtime itself counts the machine's cores
+
+
+def _add_library(ort: Any, options: Any, wanted: Sequence[Provider], *, kernels: bool, compiled: bool) -> None:
+    """Adds operators and compiler to session options, unless a session before has added the same."""
     compiler = next((dict(p[1]) for p in wanted if not isinstance(p, str) and p[0] == IVIT), {})
     prepared = f"kernels {kernels}, {IVIT} {sorted(compiler.items()) if compiled else None}"
-    if not _is_prepared(options, prepared):
-        if kernels and not (compiled and _provider_brings_operators(ort)):
-            _add_operators(options)
-        if compiled:
-            _add_compiler(options, compiler)
-        options.add_session_config_entry(_PREPARED, prepared)
+    if _is_prepared(options, prepared):
+        return
+    if kernels and not (compiled and _provider_brings_operators(ort)):
+        _add_operators(options)
+    if compiled:
+        _add_compiler(options, compiler)
+    options.add_session_config_entry(_PREPARED, prepared)
+
+
+def _start(
+    ort: Any, source: str | bytes, name: str, options: Any, names: list[str], providers: list[Provider] | None
+) -> onnxruntime.InferenceSession:
+    """The session. What ONNX Runtime and its providers raise becomes ModelError or IvitError."""
     try:
         session: onnxruntime.InferenceSession = ort.InferenceSession(
-            source, options, providers=None if compiled else wanted, enable_fallback=0
+            source, options, providers=providers, enable_fallback=0
         )
     except Exception as error:  # ONNX Runtime has one exception type for each status, without a common base
         message = " ".join(str(error).split())
@@ -208,12 +249,14 @@ def create_session(
         if names != [CPU] and isinstance(error, (RuntimeError, ValueError)):  # a provider's, from before the model
             raise IvitError(f"{names[0]} does not start: {message}") from error
         raise
-    if not unchecked_providers:  # those of the session options too
-        _require_checked(session.get_providers())
-    absent = [name for name in names if name not in session.get_providers()]
+    return session
+
+
+def _require_present(names: Sequence[str], found: Sequence[str]) -> None:
+    """ONNX Runtime leaves out a provider that does not start, and runs on the CPU."""
+    absent = [name for name in names if name not in found]
     if absent:
         raise IvitError(f"{absent[0]} does not start, and ONNX Runtime would run on the CPU: {_advice(absent[0])}")
-    return session
 
 
 #: The entry of session options that says what `create_session` has added to them.

@@ -16,7 +16,7 @@ from ivit_onnx.architectures import Preprocess
 from ivit_onnx.calibration import apply_calibration, collect_statistics
 from ivit_onnx.checkpoints import read_architecture
 from ivit_onnx.models import Twin, VisionTransformer, from_state_dict
-from ivit_onnx.quant.tables import Nonlinear
+from ivit_onnx.options.choices import Nonlinear
 
 DATA = Path(__file__).parent / "data"
 DIGITS_CHECKPOINT = DATA / "deit_micro_fp.pth"

@@ -26,7 +26,7 @@ from ivit_onnx.bench.profile import layer_of, read_profile, totals  # noqa: E402
 from ivit_onnx.bench.settings import Settings, functions  # noqa: E402
 from ivit_onnx.bench.timing import summarise, turn  # noqa: E402
 from ivit_onnx.checkpoints import Checkpoint  # noqa: E402
-from ivit_onnx.quant.tables import Nonlinear  # noqa: E402
+from ivit_onnx.options.choices import Nonlinear  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ("--rounds", "2", "--seconds", "0", "--repeat", "3", "--starts", "1", "--threads", "1", "--json")
@@ -433,8 +433,8 @@ def test_table_for_people(capsys: pytest.CaptureFixture[str], model: Path) -> No
         (("--peers", "ort-fp32"), "pass --compare too"),
         (("--profile", "--kernels"), "choose one"),
         (("--batch", "0"), "'--batch': expected an integer in 1..1000000, found '0'"),
-        (("--softmax-bits", "9"), "7, 8 or 15"),
-        (("--nonlinear", "relu"), "--nonlinear: expected non-linear functions of ivit, table, found 'relu'"),
+        (("--softmax-bits", "9"), "'--softmax-bits': expected one of 7, 8, 15, found '9'"),
+        (("--nonlinear", "relu"), "'--nonlinear': expected one of ivit, table, found 'relu'"),
         (("m.onnx", "--softmax-bits", "8"), "a model file has its own"),
         (("--plot", "speed.bmp"), ".png, .svg or .pdf"),
         (("--models", "deit_tiny_patch16_224", "--threads", "1000"), "1000 threads need as many processors"),

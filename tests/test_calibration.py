@@ -17,8 +17,7 @@ from ivit_onnx.calibration import (
     save_calibration,
 )
 from ivit_onnx.errors import CalibrationError
-from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
-from ivit_onnx.range_methods import METHODS, Method
+from ivit_onnx.options.choices import METHODS, NONLINEAR, Method, Nonlinear
 from networks import SIZE, images, pixels, uncalibrated_twin
 
 

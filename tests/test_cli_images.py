@@ -18,7 +18,7 @@ import networks
 from commands import MICRO, MICRO_OPTIONS, call, installed
 from ivit_onnx.api import calibrate, export
 from ivit_onnx.errors import TrainingError
-from ivit_onnx.training.options import Options
+from ivit_onnx.training import Options
 
 Capsys = pytest.CaptureFixture[str]
 NORMALISATION = {"mean": networks.DIGITS_MEAN, "std": networks.DIGITS_STD}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -105,16 +106,26 @@ def commands() -> list[str]:
     return list(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"])
 
 
-def test_tables_of_models_are_current(tmp_path: Path) -> None:
-    from ivit_onnx.checkpoints import document as models
-
-    page = tmp_path / "models.md"
-    page.write_text((ROOT / "docs" / "models.md").read_text())
-    assert models.main(["--check", "-o", str(page)]) == 0
-    page.write_text(page.read_text().replace("attention heads", "attention feet"))
-    assert models.main(["--check", "-o", str(page)]) == 1
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("ivit_onnx.checkpoints.document", "attention heads", "attention feet"),
+        ("ivit_onnx.cli.document", "gelu_tanh", "relu"),
+    ],
+)
+def test_tables_of_pages_are_current(tmp_path: Path, module: str, old: str, new: str) -> None:
+    tables = importlib.import_module(module).PAGE
+    page = tmp_path / "page.md"
+    text = (ROOT / tables.path).read_text(encoding="utf-8")
+    assert old in text
+    page.write_text(text, encoding="utf-8")
+    assert tables.main(["--check", "-o", str(page)]) == 0
+    page.write_text(text.replace(old, new), encoding="utf-8")
+    assert tables.main(["--check", "-o", str(page)]) == 1
+    assert tables.main(["-o", str(page)]) == 0
+    assert tables.main(["--check", "-o", str(page)]) == 0
     with pytest.raises(ValueError, match="lacks the marks"):
-        models.render("nothing")
+        tables.render("nothing")
 
 
 def test_commands_in_the_documentation_exist() -> None:

@@ -18,7 +18,7 @@ import ivit_onnx
 from ivit_onnx.api import ExportReport, export, load_twin
 from ivit_onnx.errors import CalibrationError, ExportError, IvitError, ModelError, OptionError
 from ivit_onnx.opset import DOMAIN, FLAT_FUNCTIONS
-from ivit_onnx.quant.tables import Nonlinear
+from ivit_onnx.options.choices import Nonlinear
 from networks import (
     DIGITS_CHECKPOINT,
     DIGITS_MEAN,

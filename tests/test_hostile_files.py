@@ -22,12 +22,13 @@ from commands import MICRO
 from fuzz import hostile_exports, hostile_files
 from ivit_onnx.api import export
 from ivit_onnx.budgets import INSTRUCTIONS
-from ivit_onnx.calibration import Calibration, Preset, load_calibration, save_calibration
+from ivit_onnx.calibration import Calibration, load_calibration, save_calibration
 from ivit_onnx.checkpoints import Choice, load_checkpoint
 from ivit_onnx.checkpoints import inert as inert_module
 from ivit_onnx.checkpoints.inert import Inert, unpickle
 from ivit_onnx.checkpoints.opening import open_source
 from ivit_onnx.errors import CalibrationError, CheckpointError, ExportError, IvitError
+from ivit_onnx.options.choices import Preset
 from ivit_onnx.quant.observers import Histogram
 from networks import DATA, images, timm_network
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ivit_onnx.options.choices import METHODS
 from ivit_onnx.quant.observers import Histogram
-from ivit_onnx.range_methods import METHODS
 
 
 def histogram(*parts: torch.Tensor) -> Histogram:

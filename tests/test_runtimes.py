@@ -15,7 +15,7 @@ import pytest
 
 import ivit_onnx
 from ivit_onnx.api import export
-from ivit_onnx.quant.tables import NONLINEAR, Nonlinear
+from ivit_onnx.options.choices import NONLINEAR, Nonlinear
 from networks import images, pixels, save_checkpoint, timm_network
 
 OLDEST = "1.23.2"

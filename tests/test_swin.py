@@ -24,7 +24,7 @@ from ivit_onnx.checkpoints import load_checkpoint, read_architecture
 from ivit_onnx.errors import CheckpointError
 from ivit_onnx.models import SwinTransformer, from_timm
 from ivit_onnx.opset import DOMAIN, merged_tokens, token_places, window_offsets, window_regions, window_tokens
-from ivit_onnx.quant.tables import Nonlinear
+from ivit_onnx.options.choices import Nonlinear
 from networks import (
     DATA,
     DIGITS_MEAN,

@@ -18,9 +18,9 @@ from ivit_onnx.architectures import (
     known_architecture,
 )
 from ivit_onnx.architectures.size import Size
-from ivit_onnx.calibration import Preset, apply_calibration, collect_statistics, recipe
+from ivit_onnx.calibration import apply_calibration, collect_statistics, recipe
 from ivit_onnx.models import Twin
-from ivit_onnx.quant.tables import Nonlinear
+from ivit_onnx.options.choices import Nonlinear, Preset
 
 __all__ = ["CALIBRATED", "EXACT", "FULL_SIZE", "Case", "make_twin"]
 

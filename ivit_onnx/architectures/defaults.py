@@ -34,11 +34,11 @@ def default_preprocess(arch: Architecture) -> tuple[Preprocess, list[str]]:
 
 
 def published_preprocess(arch: Architecture) -> tuple[Preprocess, list[str]]:
-    """What the published I-ViT code does to ImageNet for every model, and a warning for other models."""
+    """What the reference I-ViT code does to ImageNet for every model, and a warning for other models."""
     preprocess = Preprocess(arch.image_size, 224 / 256, "bicubic", IMAGENET_MEAN, IMAGENET_STD)
     if arch.name.partition(".")[0] in KNOWN:
         return preprocess, []
     return preprocess, [
-        "assuming the mean and std of ImageNet, as the published I-ViT code has them; pass --mean and --std to say "
+        "assuming the mean and std of ImageNet, as the reference I-ViT code has them; pass --mean and --std to say "
         "otherwise"
     ]

@@ -12,7 +12,7 @@ from ivit_onnx.numbers import RANGES
 __all__ = ["Size", "SizeLike"]
 
 #: The side of a square, or height and width.
-SizeLike: TypeAlias = "int | Sequence[int]"
+SizeLike: TypeAlias = int | Sequence[int]
 
 
 class Size(NamedTuple):

@@ -17,7 +17,7 @@ from ivit_onnx.metadata import describe
 from ivit_onnx.runtime import create_session, load_runtime
 
 if TYPE_CHECKING:
-    from ivit_onnx.quant.tables import Nonlinear
+    from ivit_onnx.options.choices import Nonlinear
 
 __all__ = ["Model", "Variant", "default_cache", "model_file", "named_model"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ivit_onnx.architectures import Architecture
 
 if TYPE_CHECKING:
-    from ivit_onnx.quant.tables import Nonlinear
+    from ivit_onnx.options.choices import Nonlinear
 
 __all__ = ["Settings", "functions"]
 

@@ -23,8 +23,9 @@ from ivit_onnx.calibration.statistics import Calibration
 from ivit_onnx.calibration.weights import clip_codes
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
+from ivit_onnx.options.choices import METHODS, Method, check_choice
 from ivit_onnx.quant.modules import MlpAdd
-from ivit_onnx.quant.observers import METHODS, Histogram, Method
+from ivit_onnx.quant.observers import Histogram
 from ivit_onnx.quant.statistics import Channels
 
 __all__ = ["apply_calibration"]
@@ -78,8 +79,7 @@ def apply_calibration(model: Twin, calibration: Calibration, recipe: Recipe | Me
     """
     if not isinstance(recipe, Recipe):
         recipe = Recipe(method=recipe)
-    if recipe.method not in METHODS:
-        raise CalibrationError(f"expected a calibration method of {', '.join(METHODS)}, found {recipe.method!r}")
+    check_choice("a calibration method", recipe.method, METHODS, CalibrationError)
     check_shapes(model, calibration)
     if model.adjustments:
         raise CalibrationError("the weights of this model are adjusted already; make it again from its checkpoint")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 from ivit_onnx.errors import CalibrationError
-from ivit_onnx.quant.observers import METHODS, Method
+from ivit_onnx.options.choices import METHODS, PRESETS, Method, Preset, check_choice
 
-__all__ = ["PRESETS", "RECIPES", "Preset", "Recipe", "recipe"]
-
-Preset = Literal["fast", "default", "best"]
-PRESETS: tuple[Preset, ...] = get_args(Preset)
+__all__ = ["RECIPES", "Recipe", "recipe"]
 
 
 @dataclass(frozen=True)
@@ -72,10 +68,8 @@ def recipe(preset: Preset, method: Method | None = None) -> Recipe:
     Raises:
         CalibrationError: there is no such preset or method.
     """
-    if preset not in PRESETS:
-        raise CalibrationError(f"expected a calibration preset of {', '.join(PRESETS)}, found {preset!r}")
+    check_choice("a calibration preset", preset, PRESETS, CalibrationError)
     if method is None:
         return RECIPES[preset]
-    if method not in METHODS:
-        raise CalibrationError(f"expected a calibration method of {', '.join(METHODS)}, found {method!r}")
+    check_choice("a calibration method", method, METHODS, CalibrationError)
     return replace(RECIPES[preset], method=method)

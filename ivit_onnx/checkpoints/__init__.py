@@ -11,13 +11,12 @@ from ivit_onnx.checkpoints.checkpoint import Checkpoint
 from ivit_onnx.checkpoints.facts import Facts
 from ivit_onnx.checkpoints.load import check_source, load_as, load_checkpoint, read_architecture
 from ivit_onnx.checkpoints.opening import Given, load_state_dict, title_of
-from ivit_onnx.checkpoints.source import AUTO, WEIGHTS, Choice, Source, Weights
+from ivit_onnx.checkpoints.source import AUTO, Choice, Source
 from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint
 from ivit_onnx.checkpoints.trained import Trained, write_trained
 
 __all__ = [
     "AUTO",
-    "WEIGHTS",
     "Checkpoint",
     "Choice",
     "Facts",
@@ -25,7 +24,6 @@ __all__ = [
     "Source",
     "StateDict",
     "Trained",
-    "Weights",
     "check_source",
     "checkpoint_fingerprint",
     "load_as",

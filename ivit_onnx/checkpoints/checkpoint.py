@@ -21,7 +21,7 @@ from ivit_onnx.checkpoints.tensors import StateDict
 from ivit_onnx.checkpoints.trained import Trained
 from ivit_onnx.errors import CheckpointError
 from ivit_onnx.numbers import check_colours
-from ivit_onnx.quant.tables import DEFAULT_NONLINEAR, Nonlinear
+from ivit_onnx.options.choices import DEFAULT_NONLINEAR, Nonlinear
 
 __all__ = ["Checkpoint"]
 
@@ -36,7 +36,7 @@ class Checkpoint:
 
     `state_dict` has contiguous float32 tensors, `fingerprint` identifies its content. `layout` says how the tensors
     were named, `facts` everything that they do not tell and where it was found, `notes` what was chosen and left out,
-    `warnings` which assumptions are doubtful. `scales` has the scale of every activation of the twin when the published
+    `warnings` which assumptions are doubtful. `scales` has the scale of every activation of the twin when the reference
     I-ViT code wrote the checkpoint; `trained` has what `ivit-train` decided when that wrote it. Both are None for a
     floating-point one.
     """

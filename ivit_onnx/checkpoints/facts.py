@@ -1,4 +1,4 @@
-"""What tensors do not tell about a network, and where each of it was found.
+"""What cannot be inferred from tensors about a network, and where each of it was found.
 
 An option of the user wins over what stands beside the tensors: `config.json`, the name of the architecture, a module.
 What nothing tells is assumed, as a known network with the same shapes has it, and every report lists it.

@@ -141,7 +141,7 @@ def _checked(
     if scales is None:
         return checked
     if reader.published is None:
-        raise CheckpointError(f"not supported yet: scales of the published I-ViT code for a {reader.title}")
+        raise CheckpointError(f"not supported yet: scales of the reference I-ViT code for a {reader.title}")
     values = activation_scales(scales, reader.published(arch))
     content = weights | {f"{name}.scale": torch.tensor(value) for name, value in values.items()}
     return replace(checked, fingerprint=checkpoint_fingerprint(content), scales=values)

@@ -1,4 +1,4 @@
-"""Checkpoints that the published I-ViT code writes after quantisation-aware training (github.com/zkkli/I-ViT).
+"""Checkpoints that the reference I-ViT code writes after quantisation-aware training (github.com/zkkli/I-ViT).
 
 Beside the float weights they hold the state of every quantised module. Only the scales of activations are needed: what
 was derived from weights and scales (`weight_integer`, `bias_integer`, ...) may be stale and is computed again.

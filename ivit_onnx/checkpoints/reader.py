@@ -36,7 +36,7 @@ class Reader:
     `title` names the family in messages. `detects` tells it from other families by tensor names. `read` finds the
     architecture in shapes and facts. `shapes` are the tensors of an architecture; those matching `optional` may be
     absent. `unsupported` are patterns of tensor names with the feature that each stands for; the first match is
-    reported. `published` names, for each activation of the twin, the module of the published I-ViT code that holds its
+    reported. `published` names, for each activation of the twin, the module of the reference I-ViT code that holds its
     scale, None where that code has no such network, and `published_softmax_bits` is what that code uses. `weights`
     gives the tensors of a file their names in `shapes`, and a position table the size of the architecture in the way
     that the facts tell.

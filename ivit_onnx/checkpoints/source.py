@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 
 from ivit_onnx.checkpoints.facts import Facts
 from ivit_onnx.checkpoints.trained import Trained
+from ivit_onnx.options.choices import Weights
 
-__all__ = ["AUTO", "WEIGHTS", "Choice", "Source", "Weights"]
-
-Weights = Literal["auto", "ema", "raw"]
-WEIGHTS: tuple[Weights, ...] = get_args(Weights)
+__all__ = ["AUTO", "Choice", "Source"]
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ _UNSUPPORTED = (
     (r"^patch_embed\.proj\.\d", "a patch embedding of several convolutions"),
 )
 
-#: Where the published I-ViT code quantises inside a block.
+#: Where the reference I-ViT code quantises inside a block.
 _PUBLISHED_BLOCK = {
     "norm1.output": "qact1",
     "attn.qkv.output": "attn.qact1",

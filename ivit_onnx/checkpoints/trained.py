@@ -26,8 +26,8 @@ from ivit_onnx.checkpoints.files import File
 from ivit_onnx.checkpoints.tensors import StateDict, checkpoint_fingerprint
 from ivit_onnx.errors import CheckpointError, IvitError
 from ivit_onnx.files import atomic_write, parse_json
-from ivit_onnx.quant.exponents import SOFTMAX_BITS
-from ivit_onnx.quant.tables import Nonlinear, nonlinear_named
+from ivit_onnx.options.choices import SOFTMAX_BITS, Nonlinear
+from ivit_onnx.quant.tables import nonlinear_named
 from ivit_onnx.safetensors_header import header_length
 
 __all__ = ["Trained", "read_trained", "write_trained"]

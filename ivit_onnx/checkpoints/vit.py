@@ -34,7 +34,7 @@ _UNSUPPORTED = (
 #: Width and depth of Perception Encoders, whose tensors are those of a CLIP.
 _PERCEPTION = {(192, 12), (384, 12), (768, 12), (1024, 24), (1536, 50), (1024, 23), (1536, 47)}
 
-#: Where the published code quantises inside a block.
+#: Where the reference code quantises inside a block.
 _PUBLISHED_BLOCK = {
     "norm1.output": "qact1",
     "attn.qkv.output": "attn.qact1",

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ivit_onnx.datasets import DESCRIPTION, ClassOrder
+from ivit_onnx.cli._choice import choice
+from ivit_onnx.datasets import DESCRIPTION, ClassOrder, Split
+from ivit_onnx.options.records import CLASS_ORDER
 
-__all__ = ["ClassOrderOption", "Classes", "Data", "ImageColumn", "LabelColumn", "Labels", "SplitName", "SplitOption"]
-
-
-class SplitName(StrEnum):
-    """The values of `--split`."""
-
-    TRAIN = "train"
-    VAL = "val"
+__all__ = ["ClassOrderOption", "Classes", "Data", "ImageColumn", "LabelColumn", "Labels", "SplitOption"]
 
 
 Data = Annotated[str, typer.Option(metavar="DATA", help=f"Images: {DESCRIPTION}.")]
-SplitOption = Annotated[SplitName, typer.Option(help="Which part of the data.")]
+SplitOption = Annotated[Split, typer.Option(**choice(Split), help="Which part of the data.")]
 Labels = Annotated[
     Path | None,
     typer.Option(
@@ -39,10 +33,7 @@ Classes = Annotated[
 ]
 ClassOrderOption = Annotated[
     ClassOrder | None,
-    typer.Option(
-        help="How folders of classes are sorted to number them: natural (1, 2, 10), as timm does, or text (1, 10, 2), "
-        "as torchvision does.  \\[default: natural]"
-    ),
+    typer.Option(**choice(ClassOrder), help=f"{CLASS_ORDER.help}  \\[default: {CLASS_ORDER.default}]"),
 ]
 ImageColumn = Annotated[
     str | None, typer.Option(metavar="NAME", help="Column of images of hf:NAME.  \\[default: the first]")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +14,6 @@ from rich.text import Text
 from ivit_onnx.printable import printable
 
 __all__ = [
-    "Device",
     "hush_runtime",
     "megabytes",
     "print_json",
@@ -30,15 +28,6 @@ __all__ = [
 FILE_WIDTH = 150
 #: Tables are not folded into less; the terminal itself wraps their lines.
 NARROWEST = 60
-
-
-class Device(StrEnum):
-    """Where kernels run: the values of `--device`, and the keys of `ivit_onnx.runtime.DEVICES`."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
-    IVIT_CPU = "ivit-cpu"
-    IVIT_CUDA = "ivit-cuda"
 
 
 def print_json(content: Mapping[str, Any]) -> None:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from ivit_onnx.cli._choice import choice
 from ivit_onnx.cli._numbers import number
-from ivit_onnx.cli._output import Device
+from ivit_onnx.options.choices import Device
 
 __all__ = ["DeviceOption", "NoKernels", "Threads"]
 
@@ -18,8 +19,9 @@ Threads = Annotated[
 DeviceOption = Annotated[
     Device,
     typer.Option(
+        **choice(Device),
         help="Where to run: operators of ONNX Runtime's providers (cuda, an NVIDIA GPU, needs onnxruntime-gpu), or "
-        "the compiled graph (ivit-cuda needs no other package)."
+        "the compiled graph (ivit-cuda needs no other package).",
     ),
 ]
 NoKernels = Annotated[

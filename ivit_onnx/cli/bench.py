@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from enum import StrEnum
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand
 
 from ivit_onnx.architectures import Size
+from ivit_onnx.cli._choice import choice
 from ivit_onnx.cli._image_size import image_size
 from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import print_json, print_lines, print_table
 from ivit_onnx.errors import IvitError, MissingExtraError
 from ivit_onnx.files import check_output
+from ivit_onnx.options.choices import BenchDevice, BenchProvider, Nonlinear, SoftmaxBits
 from ivit_onnx.printable import printable
 from ivit_onnx.processors import processors
 
 if TYPE_CHECKING:
-    from ivit_onnx.quant.tables import Nonlinear
+    from ivit_onnx.bench.baselines import Baseline
+    from ivit_onnx.bench.models import Model
+    from ivit_onnx.bench.race import Plan
 
 __all__ = ["app"]
 
@@ -38,13 +42,6 @@ LISTS = (
 
 #: The networks of `--kernels` when no model is named.
 KERNEL_NETWORKS = ("deit_tiny_patch16_224", "deit_small_patch16_224", "deit_base_patch16_224")
-
-
-class Device(StrEnum):
-    """The values of `--device`."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 class _ListCommand(TyperCommand):
@@ -85,8 +82,9 @@ def bench(
         ),
     ] = None,
     device: Annotated[
-        Device, typer.Option(help="Where to measure; cuda, an NVIDIA GPU, needs onnxruntime-gpu.")
-    ] = Device.CPU,
+        BenchDevice,
+        typer.Option(**choice(BenchDevice), help="Where to measure; cuda, an NVIDIA GPU, needs onnxruntime-gpu."),
+    ] = "cpu",
     batch: Annotated[
         list[int] | None, typer.Option(**number("batch_size", "N..."), help="Batch sizes.  \\[default: 1]")
     ] = None,
@@ -114,15 +112,15 @@ def bench(
     nonlinear: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME...",
-            help="ivit or table: how softmax and GELU are computed, for --models.  \\[default: that of ivit-export]",
+            **choice(Nonlinear, "..."),
+            help="How softmax and GELU are computed, one or more, for --models.  \\[default: that of ivit-export]",
         ),
     ] = None,
     softmax_bits: Annotated[
         list[int] | None,
         typer.Option(
-            metavar="BITS...",
-            help="7, 8 or 15 fractional bits of probabilities, for --models.  \\[default: that of ivit-export]",
+            **choice(SoftmaxBits, "..."),
+            help="Fractional bits of probabilities, one or more, for --models.  \\[default: that of ivit-export]",
         ),
     ] = None,
     img_size: Annotated[
@@ -142,7 +140,7 @@ def bench(
     provider: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME...",
+            **choice(BenchProvider, "..."),
             help="cpu, custom operators of ONNX Runtime's own provider, or ivit-cpu, the compiled graph; the first is "
             "the one that others are compared with.  \\[default: cpu]",
         ),
@@ -194,56 +192,37 @@ def bench(
       ivit-bench deit_small.onnx --device cuda --compare --batch 1 8 32 128
     """
     from ivit_onnx.bench.baselines import choose_baselines
-    from ivit_onnx.bench.cuda.measure import measure_cuda_models, measure_cuda_profile, require_device
-    from ivit_onnx.bench.measure import measure_kernels, measure_models, measure_profile
-    from ivit_onnx.bench.models import default_cache, model_file, named_model
+    from ivit_onnx.bench.cuda.measure import require_device
+    from ivit_onnx.bench.measure import measure_kernels
     from ivit_onnx.bench.race import Plan
 
-    if profile and kernels:
-        raise IvitError("--profile and --kernels are two different measurements: choose one")
-    if peers and not compare:
-        raise IvitError("--peers chooses among the baselines of --compare; pass --compare too")
-    if compare and (profile or kernels):
-        raise IvitError("--compare does not go with --profile or --kernels")
-    kinds = _functions(nonlinear or [], softmax_bits or [])
-    on_gpu = device is Device.CUDA
+    on_gpu = device == "cuda"
+    _check_modes(compare=compare, peers=bool(peers), profile=profile, kernels=kernels)
     if on_gpu:
         _refuse_on_gpu({"--threads": threads, "--cpu": cpu, "--no-spinning": no_spinning, "--kernels": kernels})
         _refuse_on_gpu({"--provider": provider})
-    _check_providers(provider or [], profile or kernels)
+    if provider and (profile or kernels):
+        raise IvitError("--provider does not go with --profile or --kernels, which show operators one by one")
     _check_variants(cpu or [])
     if plot is not None:
         _check_plot(plot)
-    chosen = choose_baselines(peers or [], device.value) if compare else []
-    folder = cache or default_cache()
+    chosen = choose_baselines(peers or [], device) if compare else []
     plan = Plan(rounds, seconds, repeat, (1 if on_gpu else 3) if starts is None else starts, spinning=not no_spinning)
-    sizes: list[Size | None] = [*img_size] if img_size else [None]
-    counts = threads or [min(2, processors())]
     names = [*(models or []), *(KERNEL_NETWORKS if kernels and not models and not model else [])]
     if (nonlinear or softmax_bits) and not names:
         raise IvitError("--nonlinear and --softmax-bits are for --models; a model file has its own")
     if on_gpu:
         require_device()
-    subjects = [model_file(path, folder, checkpoint, cpu or [], provider or []) for path in model or []]
-    subjects += [
-        named_model(
-            name, folder, checkpoint, cpu or [], size, provider or [], nonlinear=kinds, softmax_bits=softmax_bits or []
-        )
-        for name in names
-        for size in sizes
-    ]
-    if not subjects:
-        raise IvitError("nothing to measure: pass a model file, or --models with names such as deit_tiny_patch16_224")
-    if on_gpu and profile:
-        result = measure_cuda_profile(subjects, batch or [1], PROFILED_RUNS, _say)
-    elif on_gpu:
-        result = measure_cuda_models(subjects, chosen, batch or [1], plan, _say)
-    elif kernels:
+    subjects = _subjects(
+        model or [], names, img_size or [], cache, checkpoint, cpu or [], provider or [], nonlinear, softmax_bits
+    )
+    batches, counts = batch or [1], threads or [min(2, processors())]
+    if kernels:
         result = measure_kernels(subjects, cpu or [], seconds, rounds, _say)
     elif profile:
-        result = measure_profile(subjects, (batch or [1])[0], counts[0], plan, PROFILED_RUNS, _say)
+        result = _profile(subjects, batches, counts, plan, on_gpu=on_gpu)
     else:
-        result = measure_models(subjects, chosen, batch or [1], counts, plan, _say)
+        result = _race(subjects, chosen, batches, counts, plan, on_gpu=on_gpu)
     if plot is not None:
         from ivit_onnx.bench.plot import plot as draw
 
@@ -254,19 +233,71 @@ def bench(
         _print(result)
 
 
-def _functions(nonlinear: list[str], softmax_bits: list[int]) -> list[Nonlinear]:
-    """The kinds of functions by name, after checking them and the bits."""
-    if not nonlinear and not softmax_bits:
-        return []
-    from ivit_onnx.quant.exponents import check_softmax_bits
-    from ivit_onnx.quant.tables import nonlinear_named
+def _check_modes(*, compare: bool, peers: bool, profile: bool, kernels: bool) -> None:
+    if profile and kernels:
+        raise IvitError("--profile and --kernels are two different measurements: choose one")
+    if peers and not compare:
+        raise IvitError("--peers chooses among the baselines of --compare; pass --compare too")
+    if compare and (profile or kernels):
+        raise IvitError("--compare does not go with --profile or --kernels")
 
-    for bits in softmax_bits:
-        check_softmax_bits(bits)
-    try:
-        return [nonlinear_named(name) for name in nonlinear]
-    except ValueError as error:
-        raise IvitError(f"--nonlinear: {error}") from None
+
+def _subjects(
+    files: list[Path],
+    names: list[str],
+    sizes: list[Size],
+    cache: Path | None,
+    checkpoint: Path | None,
+    cpu: list[str],
+    providers: list[str],
+    nonlinear: list[str] | None,
+    softmax_bits: list[int] | None,
+) -> list[Model]:
+    """What is measured: the files, then each named network at each size."""
+    from ivit_onnx.bench.models import default_cache, model_file, named_model
+
+    folder = cache or default_cache()
+    wanted: list[Size | None] = [*sizes] if sizes else [None]
+    subjects = [model_file(path, folder, checkpoint, cpu, providers) for path in files]
+    subjects += [
+        named_model(
+            name,
+            folder,
+            checkpoint,
+            cpu,
+            size,
+            providers,
+            nonlinear=cast(Sequence[Nonlinear], nonlinear or []),
+            softmax_bits=softmax_bits or [],
+        )
+        for name in names
+        for size in wanted
+    ]
+    if not subjects:
+        raise IvitError("nothing to measure: pass a model file, or --models with names such as deit_tiny_patch16_224")
+    return subjects
+
+
+def _profile(
+    subjects: list[Model], batches: list[int], threads: list[int], plan: Plan, *, on_gpu: bool
+) -> dict[str, Any]:
+    from ivit_onnx.bench.cuda.measure import measure_cuda_profile
+    from ivit_onnx.bench.measure import measure_profile
+
+    if on_gpu:
+        return measure_cuda_profile(subjects, batches, PROFILED_RUNS, _say)
+    return measure_profile(subjects, batches[0], threads[0], plan, PROFILED_RUNS, _say)
+
+
+def _race(
+    subjects: list[Model], peers: list[Baseline], batches: list[int], threads: list[int], plan: Plan, *, on_gpu: bool
+) -> dict[str, Any]:
+    from ivit_onnx.bench.cuda.measure import measure_cuda_models
+    from ivit_onnx.bench.measure import measure_models
+
+    if on_gpu:
+        return measure_cuda_models(subjects, peers, batches, plan, _say)
+    return measure_models(subjects, peers, batches, threads, plan, _say)
 
 
 def _refuse_on_gpu(options: dict[str, Any]) -> None:
@@ -274,14 +305,6 @@ def _refuse_on_gpu(options: dict[str, Any]) -> None:
     for name, value in options.items():
         if value:
             raise IvitError(f"{name} is for --device cpu; it does not go with --device cuda")
-
-
-def _check_providers(chosen: list[str], other: bool) -> None:
-    if chosen and other:
-        raise IvitError("--provider does not go with --profile or --kernels, which show operators one by one")
-    for name in chosen:
-        if name not in ("cpu", "ivit-cpu"):
-            raise IvitError(f"--provider: expected cpu or ivit-cpu, found {name!r}")
 
 
 def _check_variants(chosen: list[str]) -> None:

@@ -17,11 +17,10 @@ from ivit_onnx.cli._data import (
     ImageColumn,
     LabelColumn,
     Labels,
-    SplitName,
     SplitOption,
 )
 from ivit_onnx.cli._numbers import number
-from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_lines, print_table, print_unreadable
+from ivit_onnx.cli._output import hush_runtime, print_json, print_lines, print_table, print_unreadable
 from ivit_onnx.cli._run import DeviceOption, NoKernels, Threads
 from ivit_onnx.datasets import open_dataset
 from ivit_onnx.evaluation import Counts, Evaluation, evaluate
@@ -40,7 +39,7 @@ def evaluate_model(
         Path | None,
         typer.Option(metavar="CHECKPOINT", help="The checkpoint it was exported from, to run in floating point too."),
     ] = None,
-    split: SplitOption = SplitName.VAL,
+    split: SplitOption = "val",
     labels: Labels = None,
     classes: Classes = None,
     class_order: ClassOrderOption = None,
@@ -55,7 +54,7 @@ def evaluate_model(
         typer.Option(**number("readers"), help="Threads that read images.  \\[default: one a core, up to 8]"),
     ] = None,
     threads: Threads = None,
-    device: DeviceOption = Device.CPU,
+    device: DeviceOption = "cpu",
     no_kernels: NoKernels = False,
     state: Annotated[
         Path | None,
@@ -80,7 +79,7 @@ def evaluate_model(
     hush_runtime()
     images = open_dataset(
         data,
-        split.value,
+        split,
         labels=labels,
         classes=classes,
         image_column=image_column,
@@ -96,12 +95,12 @@ def evaluate_model(
             batch=batch_size,
             workers=workers,
             threads=threads,
-            device=device.value,
+            device=device,
             kernels=not no_kernels,
             state=state,
             on_progress=bar.update,
         )
-    content = {"model": str(model), "data": data, "split": split.value, "device": device.value} | result.to_json()
+    content = {"model": str(model), "data": data, "split": split, "device": device} | result.to_json()
     if as_json:
         print_json(content)
     else:

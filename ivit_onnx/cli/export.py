@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ivit_onnx.architectures import KNOWN, Size, architecture_from_json
-from ivit_onnx.cli._colours import colours
-from ivit_onnx.cli._image_size import image_size
-from ivit_onnx.cli._numbers import number
+from ivit_onnx.architectures import KNOWN, architecture_from_json
 from ivit_onnx.cli._output import megabytes, print_json, print_lines, print_pairs, print_table
-from ivit_onnx.cli._reading import Act, Key, Plain, Pooling, Prefix, WeightsOption
+from ivit_onnx.cli._records import expanded
 from ivit_onnx.errors import ExportError
 from ivit_onnx.files import check_output
-from ivit_onnx.range_methods import Method
+from ivit_onnx.options.records import ExportOptions, ReadingOptions
 
 if TYPE_CHECKING:
     from ivit_onnx.api import ExportReport
@@ -48,6 +45,7 @@ def _list_models(wanted: bool) -> None:
 
 
 @app.command()
+@expanded
 def export(
     checkpoint: Annotated[
         Path,
@@ -58,6 +56,7 @@ def export(
             "config.json. Code in it never runs.",
         ),
     ],
+    *,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The ONNX file to write, whole or not at all.")
     ] = None,
@@ -78,83 +77,12 @@ def export(
             "(key `images`) or an .npy file with uint8 pixels or normalised float32. Without, images are drawn."
         ),
     ] = None,
-    calib_preset: Annotated[
-        Literal["fast", "default", "best"],
-        typer.Option(
-            help="How much is done for accuracy: fast chooses ranges and smooths, default also fits and corrects, "
-            "best also reconstructs the weights of each block, which takes minutes."
-        ),
-    ] = "default",
-    calib_method: Annotated[
-        Method | None,
-        typer.Option(help="How 8-bit ranges follow from what the images showed.  \\[default: the preset's]"),
-    ] = None,
-    calib_images: Annotated[
-        int | None,
-        typer.Option(
-            **number("calib_images"),
-            help="Use at most this many images, evenly spaced over the folder, or draw this many.  "
-            "\\[default: 128, or 48 drawn]",
-        ),
-    ] = None,
     calib_cache: Annotated[
         Path | None,
         typer.Option(help="Keep the calibration in this file: read when it exists, else written."),
     ] = None,
-    softmax_bits: Annotated[
-        Literal[7, 8, 15] | None,
-        typer.Option(
-            help="Fractional bits of attention probabilities: 15 for accuracy, 7 as in the I-ViT paper.  "
-            "\\[default: 15, or those of an I-ViT checkpoint]"
-        ),
-    ] = None,
-    nonlinear: Annotated[
-        Literal["ivit", "table"] | None,
-        typer.Option(
-            help="Softmax and GELU by tables of their exact values (table), or by the shifts of the I-ViT paper "
-            "(ivit): as fast, but many decibels worse without training; a trained checkpoint has its own.  "
-            "\\[default: table, or as trained]"
-        ),
-    ] = None,
-    input_type: Annotated[
-        Literal["uint8", "int8", "float32"],
-        typer.Option(
-            "--input",
-            help="What the model takes: uint8 pixels (normalisation is inside), quantised int8, or normalised float32.",
-        ),
-    ] = "uint8",
-    num_heads: Annotated[
-        int | None,
-        typer.Option(
-            **number("num_heads"),
-            help="Attention heads, where the file does not determine them.  \\[default: one for 64 channels]",
-        ),
-    ] = None,
-    img_size: Annotated[
-        Size | None,
-        typer.Option(
-            **image_size(),
-            help="Image size to use the network at; a position table is resized to it.  \\[default: as trained]",
-        ),
-    ] = None,
-    act: Act = None,
-    pool: Pooling = None,
-    plain: Plain = False,
-    weights: WeightsOption = "auto",
-    key: Key = "",
-    prefix: Prefix = None,
-    mean: Annotated[
-        str | None,
-        typer.Option(metavar="R,G,B", help="Mean of pixels in 0..1 in training.  \\[default: the architecture's]"),
-    ] = None,
-    std: Annotated[
-        str | None,
-        typer.Option(metavar="R,G,B", help="Standard deviation of the same.  \\[default: the architecture's]"),
-    ] = None,
-    flat: Annotated[
-        bool,
-        typer.Option("--flat", help="Write standard ONNX operators, keeping only softmax, GELU and IntLayerNorm."),
-    ] = False,
+    options: ExportOptions,
+    reading: ReadingOptions,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
     list_models: Annotated[
@@ -189,20 +117,8 @@ def export(
     Then check the result with `ivit-verify deit_tiny.onnx --against deit_tiny.pth`, and try it with
     `ivit-run deit_tiny.onnx photo.jpg`.
     """
-    reading: dict[str, Any] = {
-        "arch": arch,
-        "num_heads": num_heads,
-        "img_size": img_size,
-        "act": act,
-        "pool": pool,
-        "plain": plain,
-        "weights": weights,
-        "key": key,
-        "prefix": prefix,
-        **{name: colours(name, text) for name, text in (("mean", mean), ("std", std))},
-    }
     if explain:
-        _explain(checkpoint, reading, as_json)
+        _explain(checkpoint, reading, arch, as_json)
         return
     if output is None:
         raise ExportError("expected a file to write: pass --output, or --explain to write nothing")
@@ -210,21 +126,16 @@ def export(
     _refuse_overwriting(output, checkpoint, calib, calib_cache)
     from ivit_onnx import api
 
-    report = api.export(
+    report = api.export_checkpoint(
         checkpoint,
         output,
+        reading,
+        options,
+        arch=arch,
         calib=calib,
-        calib_preset=calib_preset,
-        calib_method=calib_method,
-        calib_images=calib_images,
         calib_cache=calib_cache,
-        softmax_bits=softmax_bits,
-        nonlinear=nonlinear,
-        input=input_type,
-        flat=flat,
         force=force,
         progress=sys.stderr.isatty(),
-        **reading,
     )
     if as_json:
         print_json(report.to_json())
@@ -232,15 +143,18 @@ def export(
         _print_summary(report)
 
 
-def _explain(checkpoint: Path, reading: dict[str, Any], as_json: bool) -> None:
+def _explain(checkpoint: Path, reading: ReadingOptions, arch: str | None, as_json: bool) -> None:
     from ivit_onnx import api
 
-    found = api.explain(checkpoint, **reading)
+    found = api.explain_checkpoint(checkpoint, reading, arch)
     if as_json:
         print_json(found)
         return
-    arch = architecture_from_json(found["arch"])
-    rows = [("layout", found["layout"]), ("network", ", ".join([f"{arch.name}: {arch.summary()}", *arch.traits()]))]
+    network = architecture_from_json(found["arch"])
+    rows = [
+        ("layout", found["layout"]),
+        ("network", ", ".join([f"{network.name}: {network.summary()}", *network.traits()])),
+    ]
     rows += [(fact["what"], f"{fact['text']} ({fact['from']})") for fact in found["facts"].values()]
     print_pairs(f"{checkpoint}", rows)
     print_lines([f"note: {note}" for note in found["notes"]])

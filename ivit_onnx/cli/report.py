@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ivit_onnx._version import __version__
-from ivit_onnx.cli._data import SplitName, SplitOption
+from ivit_onnx.cli._data import SplitOption
 from ivit_onnx.cli._numbers import number
 from ivit_onnx.cli._output import print_json, print_lines, print_table
 from ivit_onnx.cli._run import Threads
@@ -40,7 +40,7 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The HTML page.  \\[default: MODEL with the suffix .html]")
     ] = None,
-    split: SplitOption = SplitName.VAL,
+    split: SplitOption = "val",
     limit: Annotated[
         int, typer.Option(**number("limit"), help="At most this many images, evenly spaced.")
     ] = DEFAULT_IMAGES,
@@ -77,7 +77,7 @@ def report(
         torch.set_num_threads(threads)
     twin = load_twin(model, against)
     unreadable: list[str] = []
-    images = torch.from_numpy(load_images(data, split.value, twin.preprocess, limit, unreadable))
+    images = torch.from_numpy(load_images(data, split, twin.preprocess, limit, unreadable))
     check_different(images.numpy(), "images")
     notes = left_out("the report", unreadable)
     columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

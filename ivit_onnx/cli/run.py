@@ -12,7 +12,7 @@ import typer
 
 from ivit_onnx.class_names import read_class_names
 from ivit_onnx.cli._numbers import number
-from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_lines, print_table, print_unreadable
+from ivit_onnx.cli._output import hush_runtime, print_json, print_lines, print_table, print_unreadable
 from ivit_onnx.cli._run import DeviceOption, NoKernels, Threads
 from ivit_onnx.errors import ImageError, ModelError
 from ivit_onnx.images import ARRAY_SUFFIXES, Array, count_images, find_images, normalize, read_file, read_images
@@ -37,7 +37,7 @@ def run(
     ] = None,
     top: Annotated[int, typer.Option(**number("top"), help="How many classes to show for each image.")] = 5,
     threads: Threads = None,
-    device: DeviceOption = Device.CPU,
+    device: DeviceOption = "cpu",
     no_kernels: NoKernels = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
@@ -58,7 +58,7 @@ def run(
     from ivit_onnx.runtime import DEVICES
 
     hush_runtime()
-    session = ivit_onnx.create_session(model, DEVICES[device.value], kernels=not no_kernels, threads=threads)
+    session = ivit_onnx.create_session(model, DEVICES[device], kernels=not no_kernels, threads=threads)
     description = describe(session, model)
     if description.output != "logits":
         raise ModelError(

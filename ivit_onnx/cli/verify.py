@@ -9,11 +9,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from ivit_onnx.cli._choice import choice
 from ivit_onnx.cli._numbers import number
-from ivit_onnx.cli._output import Device, hush_runtime, print_json, print_lines, print_table
+from ivit_onnx.cli._output import hush_runtime, print_json, print_lines, print_table
 from ivit_onnx.cli._proof import print_proof, proof_lines
 from ivit_onnx.cli._run import Threads
 from ivit_onnx.comparison import REFERENCE, Comparison
+from ivit_onnx.options.choices import Device
 from ivit_onnx.printable import printable
 from ivit_onnx.verification import VerificationReport, prove_file
 from ivit_onnx.verification import verify as verify_model
@@ -49,10 +51,11 @@ def verify(
     device: Annotated[
         Device,
         typer.Option(
+            **choice(Device),
             help="Compare kernels there too: operators of the CUDA provider (an NVIDIA GPU; needs onnxruntime-gpu), or "
-            "the compiled graph (ivit-cuda needs no other package)."
+            "the compiled graph (ivit-cuda needs no other package).",
         ),
-    ] = Device.CPU,
+    ] = "cpu",
     prove: Annotated[
         bool,
         typer.Option("--prove", help="Only prove that nothing overflows, and show how much headroom each node leaves."),
@@ -95,7 +98,7 @@ def verify(
             count,
             seed,
             threads=threads,
-            device=device.value,
+            device=device,
             on_stage=lambda stage: status.update(Text(printable(stage))),
         )
     if as_json:

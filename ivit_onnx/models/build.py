@@ -11,7 +11,7 @@ from ivit_onnx.architectures import Architecture, Preprocess, family_of
 from ivit_onnx.checkpoints import Checkpoint, load_checkpoint
 from ivit_onnx.errors import CalibrationError, CheckpointError
 from ivit_onnx.models.twin import Twin
-from ivit_onnx.quant.tables import Nonlinear
+from ivit_onnx.options.choices import Nonlinear
 
 __all__ = ["from_checkpoint", "from_state_dict", "from_timm"]
 

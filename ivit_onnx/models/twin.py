@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from ivit_onnx.architectures import Architecture, Preprocess
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models.block import Block
+from ivit_onnx.options.choices import Nonlinear
 from ivit_onnx.quant.exponents import MOST_N
 from ivit_onnx.quant.modules import Activation, Classifier, ImageInput, LayerNorm, QuantModule, Step
 from ivit_onnx.quant.sites import HasSites, LinearSite, Sites
-from ivit_onnx.quant.tables import Nonlinear
 from ivit_onnx.quant.tensors import QuantTensor
 
 __all__ = ["Twin"]
@@ -165,7 +165,7 @@ class Twin(nn.Module):
                 module.choose_exponent()
 
     def load_published(self, scales: Mapping[str, float]) -> None:
-        """Take the activation scales of a published I-ViT checkpoint and compute as its code does, in integers."""
+        """Take the activation scales of a reference I-ViT checkpoint and compute as its code does, in integers."""
         for name, activation in self.activations().items():
             activation.scale.fill_(scales[name])
         for module in self.modules():

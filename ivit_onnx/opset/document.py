@@ -84,12 +84,12 @@ constants of 256 entries: an 8-bit value has no more cases. They are what the ex
 _DIFFERENCES = """\
 ## Differences from the paper and from a plain formulation
 
-The arithmetic is that of I-ViT (Li and Gu, ICCV 2023). Where the published PyTorch simulation, which works in float32,
+The arithmetic is that of I-ViT (Li and Gu, ICCV 2023). Where the reference PyTorch simulation, which works in float32,
 and exact integers differ, or where ONNX asks for another form, this set decides as follows.
 
-- **The numerator of the integer reciprocals is 2^31.** float32 cannot hold 2^31 - 1, so the published code in fact
+- **The numerator of the integer reciprocals is 2^31.** float32 cannot hold 2^31 - 1, so the reference code in fact
   divides 2^31.
-- **Inputs are integers before the first floor.** The published code floors x / scale without rounding it first; the
+- **Inputs are integers before the first floor.** The reference code floors x / scale without rounding it first; the
   quotient is an integer only up to float32 error.
 - **Output types are part of the names.** `Requantize`, `Requantize16` and `Requantize32` are three operators because
   type inference of ONNX Runtime's custom operators cannot take an output type from an attribute.
@@ -107,7 +107,7 @@ and exact integers differ, or where ONNX asks for another form, this set decides
 - **The left shift of the exponential is limited to 32.** ShiftGELU takes exponentials of positive differences too,
   where n - q has no bound. The shifted number is at least 2, so from 32 on the result is saturated in any case, and up
   to 32 it fits int64.
-- **Masked scores of a shifted window are cut off, whatever the scale.** The published code adds -100 in real units,
+- **Masked scores of a shifted window are cut off, whatever the scale.** The reference code adds -100 in real units,
   which ends at the same cut, E = -x0, for every scale up to 0.33; a score that is masked still counts in the sum.
 - **IntLayerNorm takes ten Newton steps from 2^16, always.** For a sum of squares below about 2^16 ten steps stop
   short of the square root. Checkpoints have been trained with this definition, so it stays.

@@ -8,6 +8,7 @@ from onnxscript import script
 from ivit_onnx.opset._primitives import PowerOfTwo, ShiftExp
 from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import INT32_MAX, Array, shift_exp
+from ivit_onnx.options.choices import SOFTMAX_BITS
 
 __all__ = ["EXP_ATTRIBUTES", "FRAC_BITS", "MASKED", "SHIFTMAX", "OPERATORS", "ScoreShiftmax", "Shiftmax"]
 
@@ -15,7 +16,7 @@ __all__ = ["EXP_ATTRIBUTES", "FRAC_BITS", "MASKED", "SHIFTMAX", "OPERATORS", "Sc
 MASKED = -(2**40)
 
 FRAC_BITS = Attribute(
-    "frac_bits", 7, 15, "fractional bits of a probability: output scale 2^-frac_bits", allowed=(7, 8, 15)
+    "frac_bits", 7, 15, "fractional bits of a probability: output scale 2^-frac_bits", allowed=SOFTMAX_BITS
 )
 EXP_ATTRIBUTES = (
     Attribute("x0", -(2**29), -1, "floor(-1 / scale) of the exponent's scale"),

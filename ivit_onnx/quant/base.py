@@ -9,11 +9,11 @@ from torch import Tensor
 from ivit_onnx.errors import ExportError
 from ivit_onnx.opset import OPERATORS as SPECS
 from ivit_onnx.opset.arithmetic import Array
+from ivit_onnx.options.choices import Nonlinear
 from ivit_onnx.quant import operators, training
 from ivit_onnx.quant.activation import Activation
 from ivit_onnx.quant.dyadic import dyadic
 from ivit_onnx.quant.step import Step
-from ivit_onnx.quant.tables import Nonlinear
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
 __all__ = ["QuantModule", "ResidualMixin", "WeightedModule"]
@@ -22,11 +22,11 @@ __all__ = ["QuantModule", "ResidualMixin", "WeightedModule"]
 class QuantModule(Step):
     """Base: integer mode runs the lowered operator, the other modes run `simulate`."""
 
-    #: True for the weights of the published I-ViT code: its definitions, where others would be more accurate.
+    #: True for the weights of the reference I-ViT code: its definitions, where others would be more accurate.
     published = False
     #: How softmax and GELU are computed.
     nonlinear: Nonlinear = "ivit"
-    #: n of a shift exponential in the published I-ViT code.
+    #: n of a shift exponential in the reference I-ViT code.
     published_n: int | None = None
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class QuantModule(Step):
         """Choose n of a shift exponential, if the module has one, from the calibrated scales."""
 
     def published_bytes(self) -> list[Activation]:
-        """Points that have 8 bits in the published I-ViT code, and 16 here."""
+        """Points that have 8 bits in the reference I-ViT code, and 16 here."""
         return []
 
     def forward(self, *inputs: QuantTensor) -> QuantTensor:

@@ -18,8 +18,6 @@ from ivit_onnx.opset.arithmetic import INT32_MAX, shift_exp
 __all__ = [
     "LEAST_GELU_SCALE",
     "MOST_N",
-    "SOFTMAX_BITS",
-    "check_softmax_bits",
     "choose_gelu_n",
     "choose_shiftmax_n",
     "exp_x0",
@@ -32,21 +30,11 @@ __all__ = [
 _SIGMOID_SLOPE = np.float32(1.702)
 _N_RANGE = range(4, 31)
 _SHIFTMAX = {attribute.name: attribute for attribute in OPERATORS["Shiftmax"].attributes}
-#: Fractional bits that a probability may have, and the largest n.
-SOFTMAX_BITS = _SHIFTMAX["frac_bits"].allowed
+#: The largest n.
 MOST_N = _SHIFTMAX["n"].maximum
 _LEAST_X0 = _SHIFTMAX["x0"].minimum
 #: The least scale of ShiftGELU whose two exponentials can be added up.
 LEAST_GELU_SCALE = 2.0 ** (min(_N_RANGE) - 30)
-
-
-def check_softmax_bits(bits: int) -> None:
-    """Raises ExportError where a probability cannot have so many fractional bits."""
-    if isinstance(bits, bool) or not isinstance(bits, int) or bits not in SOFTMAX_BITS:
-        *others, last = SOFTMAX_BITS
-        raise ExportError(
-            f"softmax_bits (--softmax-bits): expected {', '.join(map(str, others))} or {last}, found {bits!r}"
-        )
 
 
 def exp_x0(scale: np.float32) -> int:

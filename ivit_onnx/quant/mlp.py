@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -11,20 +9,14 @@ from torch import Tensor, nn
 
 from ivit_onnx.opset import variant
 from ivit_onnx.quant import training
+from ivit_onnx.quant.act import ACTIVATIONS
 from ivit_onnx.quant.activation import Activation
 from ivit_onnx.quant.base import ResidualMixin
 from ivit_onnx.quant.exponents import LEAST_GELU_SCALE, choose_gelu_n, gelu_x0
 from ivit_onnx.quant.tables import FUNCTION_PARTS, gelu_table
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
-__all__ = ["ACTIVATIONS", "MlpAdd"]
-
-#: Activation functions of feed-forward networks by timm's name. ShiftGELU computes quick_gelu, near to the others.
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
-}
+__all__ = ["MlpAdd"]
 
 _GELU_SCALE = np.float32(2.0**-7)
 

@@ -7,17 +7,18 @@ Every module works in three modes:
   take their exact integer result in the forward pass and the gradient of the real function in the backward pass.
 * floating point: `quantized = False`; the original network, through which observers see its activations.
 
-Scales are float32 and combined in the order of the published I-ViT code, so that its checkpoints give its integers.
+Scales are float32 and combined in the order of the reference I-ViT code, so that its checkpoints give its integers.
 """
 
 from __future__ import annotations
 
+from ivit_onnx.quant.act import ACTIVATIONS
 from ivit_onnx.quant.activation import Activation
 from ivit_onnx.quant.attention import Attention, AttentionCore
 from ivit_onnx.quant.base import QuantModule, WeightedModule
 from ivit_onnx.quant.embedding import ImageInput, PatchEmbed
 from ivit_onnx.quant.linear import Classifier, Linear, LinearAdd
-from ivit_onnx.quant.mlp import ACTIVATIONS, MlpAdd
+from ivit_onnx.quant.mlp import MlpAdd
 from ivit_onnx.quant.norm import LayerNorm, TokenMean
 from ivit_onnx.quant.step import Flatten, Step, TakeTokens
 

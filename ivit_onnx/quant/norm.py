@@ -43,7 +43,7 @@ class LayerNorm(QuantModule):
         return Lowered(operator, {"multiplier": m, "offset": b, "shift": e}, scale)
 
     def _published_affine(self, ratio: Array, unit: np.float32, m: Array, b: Array, e: Array) -> tuple[Array, ...]:
-        """The bias as the published code has it: floor(beta / gamma / unit), added before the multiplication.
+        """The bias as the reference code has it: floor(beta / gamma / unit), added before the multiplication.
 
         Channels where that is no number or does not fit, since gamma is (nearly) zero, keep the given affine map.
         """

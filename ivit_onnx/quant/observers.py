@@ -9,7 +9,7 @@ import torch
 
 from ivit_onnx.range_methods import METHODS, Method
 
-__all__ = ["METHODS", "Histogram", "Method"]
+__all__ = ["Histogram"]
 
 BINS = 2048
 #: More values than this in one update are subsampled evenly; the largest is always taken from all of them.

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ivit_onnx.opset import variant
 from ivit_onnx.opset.arithmetic import Array
+from ivit_onnx.options.choices import Nonlinear
 from ivit_onnx.quant import operators, training
-from ivit_onnx.quant.tables import EXP_BITS, FUNCTION_PARTS, Nonlinear, exponentials
+from ivit_onnx.quant.tables import EXP_BITS, FUNCTION_PARTS, exponentials
 
 __all__ = ["IntegerSoftmax"]
 

@@ -1,6 +1,6 @@
 """Quantised modules of Swin: attention in windows, patch merging, patch embedding with normalisation.
 
-They follow ivit_onnx.quant.modules. The published I-ViT code clamps the results of two linear layers to 8 bits that
+They follow ivit_onnx.quant.modules. The reference I-ViT code clamps the results of two linear layers to 8 bits that
 are 16 bits wide here: those before the normalisation of the patch embedding, and those of patch merging.
 """
 

@@ -5,47 +5,26 @@ They are computed with far more digits than a float has, so that every machine g
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Literal, get_args
 
 import mpmath
 import numpy as np
 
 from ivit_onnx.opset import Part
 from ivit_onnx.opset.arithmetic import Array
+from ivit_onnx.options.choices import NONLINEAR, Nonlinear
+from ivit_onnx.quant.act import EXACT
 
-__all__ = [
-    "DEFAULT_NONLINEAR",
-    "EXP_BITS",
-    "FUNCTION_PARTS",
-    "NONLINEAR",
-    "Nonlinear",
-    "exponentials",
-    "gelu_table",
-    "nonlinear_named",
-]
+__all__ = ["EXP_BITS", "FUNCTION_PARTS", "exponentials", "gelu_table", "nonlinear_named"]
 
-#: How softmax and GELU are computed: by the shifts of the I-ViT paper, or by tables of their exact values.
-Nonlinear = Literal["ivit", "table"]
-NONLINEAR: tuple[Nonlinear, ...] = get_args(Nonlinear)
 #: What operators with these functions have more than their bases.
 FUNCTION_PARTS: dict[Nonlinear, frozenset[Part]] = {"ivit": frozenset(), "table": frozenset({Part.TABLE})}
-#: That of a floating-point checkpoint: no training has adapted it to the shifts.
-DEFAULT_NONLINEAR: Nonlinear = "table"
 
 #: The exponential of a row's maximum is 2^14. More bits would tell small exponentials apart that 15-bit probabilities
 #: do not, and make the integer reciprocal of the sum of many tokens coarser.
 EXP_BITS = 14
 
 _PRECISION = 80
-
-#: By the name of the activation function of the floating-point network, on mpmath's numbers.
-_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    "gelu": lambda x: x * mpmath.erfc(-x / mpmath.sqrt(2)) / 2,
-    "gelu_tanh": lambda x: x * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + 0.044715 * x**3))) / 2,
-    "quick_gelu": lambda x: x / (1 + mpmath.exp(-1.702 * x)),
-}
 
 
 def nonlinear_named(name: str) -> Nonlinear:
@@ -64,7 +43,7 @@ def exponentials(scale: np.float32) -> Array:
 def gelu_table(act: str, s_x: np.float32, s_y: np.float32, zero_x: int = 0, zero_y: int = 0) -> Array:
     """act((x - zero_x) * s_x) / s_y + zero_y for x = -128..127, rounded, halves to even, and clamped; int8 [256].
 
-    `act` is "gelu", "gelu_tanh" or "quick_gelu"; halves are those of the quotient, before the zero point is added.
+    `act` is one of `ivit_onnx.quant.act.EXACT`; halves are those of the quotient, before the zero point is added.
     """
     return np.array(_gelu_table(act, float(s_x), float(s_y), zero_x, zero_y), np.int8)
 
@@ -77,7 +56,7 @@ def _exponentials(scale: float) -> tuple[int, ...]:
 
 @lru_cache(maxsize=256)
 def _gelu_table(act: str, s_x: float, s_y: float, zero_x: int, zero_y: int) -> tuple[int, ...]:
-    function = _FUNCTIONS[act]
+    function = EXACT[act]
     with mpmath.workprec(_PRECISION):
         exact = (function((x - zero_x) * mpmath.mpf(s_x)) / mpmath.mpf(s_y) for x in range(-128, 128))
         return tuple(min(max(int(mpmath.nint(y)) + zero_y, -128), 127) for y in exact)

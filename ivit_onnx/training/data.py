@@ -22,7 +22,7 @@ from ivit_onnx.architectures import Preprocess
 from ivit_onnx.datasets import ImageDataset
 from ivit_onnx.errors import ImageError, TrainingError
 from ivit_onnx.images import normalize, read_pixels
-from ivit_onnx.training.options import Options
+from ivit_onnx.options.training import Options
 
 __all__ = [
     "Plan",

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ivit_onnx.errors import TrainingError
 from ivit_onnx.models import Twin
+from ivit_onnx.options.training import Options
 from ivit_onnx.training.data import Plan, evaluation_batches, loader_errors, mixup, seeded, training_batches
 from ivit_onnx.training.evaluation import (
     Agreement,
@@ -27,7 +28,6 @@ from ivit_onnx.training.evaluation import (
 from ivit_onnx.training.loss import total_loss
 from ivit_onnx.training.metrics import Metrics
 from ivit_onnx.training.optimizer import make_optimizer, set_rate
-from ivit_onnx.training.options import Options
 from ivit_onnx.training.output import MODEL, open_folder, write_model
 from ivit_onnx.training.progress import Bar, bar
 from ivit_onnx.training.report import TrainReport

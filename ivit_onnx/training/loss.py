@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ivit_onnx.training.options import Options
+from ivit_onnx.options.training import Options
 
 __all__ = ["total_loss"]
 

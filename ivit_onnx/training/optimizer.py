@@ -8,7 +8,7 @@ import re
 import torch
 from torch import nn
 
-from ivit_onnx.training.options import Options
+from ivit_onnx.options.training import Options
 
 __all__ = ["make_optimizer", "rate_factor", "set_rate"]
 

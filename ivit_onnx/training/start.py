@@ -11,13 +11,14 @@ from torch import nn
 from ivit_onnx.architectures import Preprocess, Size
 from ivit_onnx.architectures.normalisation import check_normalisation
 from ivit_onnx.calibration import apply_calibration, collect_statistics, recipe
-from ivit_onnx.checkpoints import Checkpoint, Choice, load_checkpoint, load_state_dict
+from ivit_onnx.checkpoints import Checkpoint, load_checkpoint, load_state_dict
 from ivit_onnx.datasets import ImageDataset, open_dataset
 from ivit_onnx.errors import TrainingError
 from ivit_onnx.models import Twin, from_checkpoint, from_timm
-from ivit_onnx.quant.tables import DEFAULT_NONLINEAR
+from ivit_onnx.options.choices import DEFAULT_NONLINEAR
+from ivit_onnx.options.training import Options
+from ivit_onnx.reading import read_checkpoint
 from ivit_onnx.training.data import calibration_images, check_classes, whole_images
-from ivit_onnx.training.options import Options
 
 __all__ = ["Start", "open_start"]
 
@@ -86,16 +87,7 @@ def _twin(options: Options, data: tuple[ImageDataset, ImageDataset]) -> tuple[Tw
         preprocess = _normalisation(twin.preprocess, options)
         twin.prepare_images(whole_images(preprocess, data))
         return twin, [], False
-    loaded = load_checkpoint(
-        options.checkpoint,
-        arch=options.model,
-        heads=options.num_heads,
-        image_size=options.img_size,
-        act=options.act,
-        pool=options.pool,
-        plain=options.plain,
-        choice=Choice(options.key, options.prefix, options.weights),
-    )
+    loaded = read_checkpoint(options.checkpoint, options, options.model)
     if loaded.arch.classes == 0:
         raise TrainingError(f"{options.checkpoint} has no head: expected a network that classifies")
     if loaded.scales is not None:
@@ -145,8 +137,8 @@ def _floating(options: Options, classes: int) -> tuple[nn.Module, Preprocess]:
 
 def _normalisation(preprocess: Preprocess, options: Options) -> Preprocess:
     check_normalisation(options.mean, options.std)
-    mean = preprocess.mean if options.mean is None else options.mean
-    return replace(preprocess, mean=mean, std=preprocess.std if options.std is None else options.std)
+    mean = preprocess.mean if options.mean is None else tuple(options.mean)
+    return replace(preprocess, mean=mean, std=preprocess.std if options.std is None else tuple(options.std))
 
 
 def _timm(options: Options, *, pretrained: bool, classes: int | None) -> nn.Module:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ivit_onnx.architectures.family import Family
 from ivit_onnx.architectures.vit.counterpart import counterpart
-from ivit_onnx.architectures.vit.dimensions import ACTIVATIONS, VitArchitecture
+from ivit_onnx.architectures.vit.dimensions import VitArchitecture
 from ivit_onnx.architectures.vit.known import KNOWN, OTHER_NORMALISATION, PREPROCESS, UNSUPPORTED
 
-__all__ = ["ACTIVATIONS", "FAMILY", "VitArchitecture"]
+__all__ = ["FAMILY", "VitArchitecture"]
 
 FAMILY = Family(
     architecture=VitArchitecture,

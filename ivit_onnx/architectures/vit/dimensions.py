@@ -16,11 +16,9 @@ from ivit_onnx.architectures.costs import (
 )
 from ivit_onnx.budgets import SCORES
 from ivit_onnx.errors import CheckpointError
+from ivit_onnx.options.choices import ACTIVATIONS
 
-__all__ = ["ACTIVATIONS", "VitArchitecture"]
-
-#: Activation functions of the feed-forward networks; ShiftGELU computes the last, which is near to the others.
-ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu")
+__all__ = ["VitArchitecture"]
 
 
 @dataclass(frozen=True, kw_only=True)
