@@ -21,4 +21,4 @@ def choice(hint: Any, more: str = "") -> dict[str, Any]:
         except KeyError:
             raise typer.BadParameter(f"expected one of {', '.join(by_text)}, found {str(given)!r}") from None
 
-    return {"parser": parse, "metavar": f"[{'|'.join(by_text)}]{more}"}
+    return {"parser": parse, "metavar": f"<{'|'.join(by_text)}>{more}"}

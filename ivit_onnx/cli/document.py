@@ -43,7 +43,7 @@ def _row(parameter: inspect.Parameter) -> list[str]:
     text = info.help or ""
     told = _DEFAULT.search(text)
     names = ", ".join(f"`{name}`" for name in flags)
-    values = [] if info.metavar is None else info.metavar.strip("[]").split("|")
+    values = [] if info.metavar is None else info.metavar.strip("<>").split("|")
     default = told[1] if told else _default(parameter.default)
     return [names, ", ".join(f"`{value}`" for value in values), _DEFAULT.sub("", text).replace("\\", ""), default]
 
