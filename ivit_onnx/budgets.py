@@ -111,7 +111,7 @@ def inflated(data: bytes, where: object) -> bytes:
     try:
         content = machine.decompress(data, most)
     except zlib.error as error:
-        raise ValueError(f"{where}: {error}") from None
+        raise ValueError(f"{where}: damaged: {error}") from None
     if machine.unconsumed_tail:
         check_expansion(len(data), most + 1, where)
     if not machine.eof:

@@ -48,6 +48,11 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
     if not _is_text(model):
         raise ModelError(f"{path} is damaged: it has names that are not valid UTF-8")
     check_calls(model)
+    for value in _declared(model):
+        if any(
+            dim.dim_value < 0 for dim in value.type.tensor_type.shape.dim
+        ):  # readers behind this one end the process
+            raise ModelError(f"the model is not valid: value {value.name[:200]!r} has a dimension below 0")
     for source in model.graph.input:
         dims = [dim.dim_value for dim in source.type.tensor_type.shape.dim if dim.dim_value > 0]
         INPUT_ELEMENTS.check(math.prod(dims), f"input {source.name[:200]!r}", ModelError)
@@ -68,6 +73,19 @@ def load_with_weights(path: str | os.PathLike[str]) -> onnx.ModelProto:
     except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as error:
         raise ModelError(f"cannot read the weights of {path}: {' '.join(str(error).split())}") from None
     return model
+
+
+def _declared(model: onnx.ModelProto) -> Iterator[onnx.ValueInfoProto]:
+    """All values whose types the file declares."""
+    graphs = [model.graph]
+    for nodes in (model.graph.node, *(function.node for function in model.functions)):
+        for node in _with_inner(nodes):
+            for attribute in node.attribute:
+                graphs += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
+    for graph in graphs:
+        yield from (*graph.input, *graph.output, *graph.value_info)
+    for function in model.functions:
+        yield from function.value_info
 
 
 def _with_inner(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:

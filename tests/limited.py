@@ -63,7 +63,7 @@ def readers() -> dict[str, Callable[[Path], object]]:
         "labels": read_class_names,
         "classes": lambda path: read_classes(path, []),
         "dataset": lambda path: open_dataset(str(path.parent / "images"), "val", labels=path),
-        "state": lambda path: State(path, {}),
+        "state": lambda path: State(path, {}, lambda unread: ""),
         "training": lambda path: load_state(path.parent),
         "metrics": lambda path: Metrics(path.parent, 1),
     }

@@ -17,6 +17,7 @@ pytest.importorskip("sklearn", reason="needs scikit-learn")
 import networks
 from commands import MICRO, MICRO_OPTIONS, call, installed
 from ivit_onnx.api import calibrate, export
+from ivit_onnx.datasets import open_dataset
 from ivit_onnx.errors import TrainingError
 from ivit_onnx.training import Options
 
@@ -97,7 +98,7 @@ def test_names_that_are_no_text(model: Path, tmp_path: Path) -> None:
         result = installed("run", model, os.fsdecode(name), "--labels", tmp_path / "labels.txt", *option)
         assert (result.status, result.err) == (0, "")
         assert "Windows-1252" in result.out
-        assert "udcff" in result.out
+        assert ("udcff" if option else r"\xff") in result.out
     assert json.loads(result.out)["images"][0]["top"][0]["label"].startswith("chiffre n° ")
 
 
@@ -119,7 +120,9 @@ def test_eval_names_what_it_cannot_read(capsys: Capsys, model: Path, tmp_path: P
     assert result.err.count("\n") == 3
     # The same command tries them again, as long as it has to, and ends with the numbers of a run in one go.
     broken[1].write_bytes(kept[1])
-    content = json.loads(call(capsys, "eval", *arguments, "--json").out)
+    again = call(capsys, "eval", *arguments, "--json")
+    assert again.out, again.err
+    content = json.loads(again.out)
     assert (content["images"], content["resumed_images"], len(content["unreadable"])) == (38, 37, 2)
     for path, data_of in zip(broken, kept, strict=True):
         path.write_bytes(data_of)
@@ -140,13 +143,16 @@ def test_eval_goes_on_after_unreadable_images(capsys: Capsys, model: Path, tmp_p
     whole = json.loads(call(capsys, "eval", *arguments).out)
     content = json.loads(state.read_text())
     assert content["unreadable"] == [2, 25]
+    data = open_dataset(str(tmp_path / "data"), "val")
     del content["unreadable"]
+    content["identity"]["data"] = data.fingerprint()
     content["counts"] |= {"images": 2, "integer_top1": 0, "integer_top5": 0}
     state.write_text(json.dumps(content))
     later = json.loads(call(capsys, "eval", *arguments).out)
     assert (later["images"], len(later["unreadable"])) == (38, 2)
     assert whole["integer"]["top1_images"] - later["integer"]["top1_images"] <= 2
     content |= {"unreadable": [2]}
+    content["identity"]["data"] = data.fingerprint([2])
     content["counts"]["images"] = 10
     state.write_text(json.dumps(content))
     assert json.loads(call(capsys, "eval", *arguments).out)["images"] == 38

@@ -274,6 +274,20 @@ def doubling(levels: int, first: str) -> onnx.ModelProto:
     return helper.make_model(graph, functions=functions, opset_imports=imports, ir_version=10)
 
 
+@pytest.mark.parametrize("place", ["input", "value_info"])
+def test_a_dimension_below_0(place: str, tmp_path: Path) -> None:
+    """Inference of shapes ends the process where such a tensor is sliced."""
+    path, model = tmp_path / "model.onnx", doubling(3, "")
+    if place == "value_info":
+        model.graph.value_info.add().name = "middle"
+    value = getattr(model.graph, place)[0]
+    value.type.tensor_type.elem_type = TensorProto.INT32
+    value.type.tensor_type.shape.dim.add().dim_value = -65536
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=f"value {value.name!r} has a dimension below 0"):
+        load_graph(path)
+
+
 def test_a_batch_of_millions(tmp_path: Path) -> None:
     """A few bytes of a file; ONNX Runtime makes constants as large as the batch when it loads the model."""
     path = tmp_path / "model.onnx"

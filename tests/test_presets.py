@@ -197,7 +197,11 @@ def test_parts_that_compute_nothing(part: str, factor: float, preset: Preset, tm
     preprocess = Preprocess(SIZE)
     calib = list(normalize(pixels(8, seed=1), preprocess))
     export(checkpoint, model, calib=calib, num_heads=3, calib_preset=preset)
-    assert verify(model, against=checkpoint, count=2, threads=1).passed
+    report = verify(model, against=checkpoint, count=2, threads=1)
+    assert report.integer_only
+    assert report.proof is not None
+    assert report.proof.passed
+    assert report.equal == report.total
     session = create_session(model, threads=1)
     found = session.run(None, {"image": pixels(8)})[0] * describe(session, model).output_scale
     with torch.inference_mode():

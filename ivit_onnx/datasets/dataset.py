@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -40,18 +40,24 @@ class ImageDataset(ABC):
         """Raises ImageError, which names the image, when it is not readable."""
 
     @abstractmethod
-    def contents(self) -> list[str]:
-        """What is in the set, without reading image files: names, sizes of files and labels, or a hash of all."""
+    def contents(self, unread: Collection[int] = ()) -> list[str]:
+        """What is in the set, without reading image files: names, sizes of files and labels, or a hash of all.
 
-    def fingerprint(self) -> str:
-        """Identifies the set: its images by name and size in bytes, or by content in memory, their labels and order."""
-        lines = [type(self).__name__, str(len(self)), *self.classes, *self.contents()]
+        Files numbered in `unread` are there by name alone: one that is damaged may be mended.
+        """
+
+    def fingerprint(self, unread: Collection[int] = ()) -> str:
+        """Identifies the set: its images by name and size in bytes, or by content in memory, their labels and order.
+
+        Of images numbered in `unread` the size plays no part.
+        """
+        lines = [type(self).__name__, str(len(self)), *self.classes, *self.contents(frozenset(unread))]
         return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def listed(folder: Path, files: Sequence[Path]) -> list[str]:
-    """Names of files below the folder, each with its size in bytes; of one that cannot be reached without."""
-    return [f"{file.relative_to(folder)} {_size(file)}" for file in files]
+def listed(folder: Path, files: Sequence[Path], unread: Collection[int]) -> list[str]:
+    """Names of files below the folder, each with its size in bytes, save those numbered in `unread`."""
+    return [f"{file.relative_to(folder)} {'' if index in unread else _size(file)}" for index, file in enumerate(files)]
 
 
 def _size(file: Path) -> str:
@@ -74,7 +80,7 @@ class ArrayDataset(ImageDataset):
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         return Image.fromarray(self.pixels[index]), int(self.labels[index])
 
-    def contents(self) -> list[str]:
+    def contents(self, unread: Collection[int] = ()) -> list[str]:
         content = hashlib.sha256(self.pixels.tobytes())
         content.update(self.labels.tobytes())
         return [content.hexdigest()]

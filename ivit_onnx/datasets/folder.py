@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from PIL import Image
@@ -46,8 +47,8 @@ class FolderDataset(ImageDataset):
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         return open_rgb(self.files[index]), self.labels[index]
 
-    def contents(self) -> list[str]:
-        return listed(self._root, self.files)
+    def contents(self, unread: Collection[int] = ()) -> list[str]:
+        return listed(self._root, self.files, unread)
 
 
 def _split_folder(folder: Path, split: Split) -> Path:

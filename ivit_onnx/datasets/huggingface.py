@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class HuggingFaceDataset(ImageDataset):
             reason = " ".join(str(error).split())
             raise ImageError(f"cannot read image {index} of the data set: {reason}") from None
 
-    def contents(self) -> list[str]:
+    def contents(self, unread: Collection[int] = ()) -> list[str]:
         return [self._fingerprint, self._image, self._label]
 
 

@@ -61,8 +61,8 @@ class LabelledFolder(ImageDataset):
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         return open_rgb(self.files[index]), self.labels[index]
 
-    def contents(self) -> list[str]:
-        names = listed(self._folder, self.files)
+    def contents(self, unread: Collection[int] = ()) -> list[str]:
+        names = listed(self._folder, self.files, unread)
         return [f"{name} {label}" for name, label in zip(names, self.labels, strict=True)]
 
 
@@ -90,8 +90,8 @@ class Renumbered(ImageDataset):
         image, label = self._data[index]
         return image, self._places[label]
 
-    def contents(self) -> list[str]:
-        return [*map(str, self._places), *self._data.contents()]
+    def contents(self, unread: Collection[int] = ()) -> list[str]:
+        return [*map(str, self._places), *self._data.contents(unread)]
 
 
 def read_classes(path: str | os.PathLike[str], wanted: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -135,9 +135,9 @@ def evaluate(
     indices = chosen(len(data), limit)
     identity: dict[str, Any] = {}
     if state is not None:
-        identity = {"model": file_hash(model), "data": data.fingerprint(), "images": len(indices)}
+        identity = {"model": file_hash(model), "images": len(indices)}
         identity["float network"] = floating is not None  # of the checkpoint that the model tells
-    progress = State(state, identity)
+    progress = State(state, identity, data.fingerprint)
     counts, resumed, started = progress.counts, progress.counts.images, time.perf_counter()
     if on_progress is not None:
         on_progress(counts, len(indices))

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,17 @@ class State:
     """Counts that are kept in a file, if there is a path, together with what they are counts of.
 
     `unreadable` are the indices of images that were passed over, as they could not be read; they come before the first
-    image that was not seen, so that their number and that of the counted ones tell which it is. `identity` names model,
-    data and choice of images by what decides the result; a file with another one is refused.
+    image that was not seen, so that their number and that of the counted ones tell which it is. `identity` names model
+    and choice of images by what decides the result, `fingerprint` of the images not read identifies the data without
+    what these hold; a file with other ones is refused.
     """
 
-    def __init__(self, path: PathLike | None, identity: dict[str, Any]) -> None:
+    def __init__(
+        self, path: PathLike | None, identity: dict[str, Any], fingerprint: Callable[[Collection[int]], str]
+    ) -> None:
         self._path, self._identity, self._written = None if path is None else Path(path), identity, time.monotonic()
+        self._fingerprint = fingerprint
+        self._known: tuple[tuple[int, ...], str] = (-1,), ""
         self.counts = Counts()
         self.unreadable: list[int] = []
         if self._path is None:
@@ -51,7 +57,7 @@ class State:
             unreadable = content.get("unreadable", [])
             if not all(isinstance(index, int) and not isinstance(index, bool) for index in unreadable):
                 raise ValueError(f"unreadable is {unreadable!r}")
-            different = [name for name, value in self._identity.items() if identity[name] != value]
+            different = [name for name, value in self._identified(unreadable).items() if identity[name] != value]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise IvitError(
                 f"{path} is not the state of an evaluation ({type(error).__name__}: {error}); name another file"
@@ -63,12 +69,18 @@ class State:
             )
         return counts, unreadable
 
+    def _identified(self, unreadable: Sequence[int]) -> dict[str, Any]:
+        """What the counts are of; the data, which may be many files, are looked at where the images not read differ."""
+        if self._known[0] != tuple(unreadable):
+            self._known = tuple(unreadable), self._fingerprint(unreadable)
+        return {"data": self._known[1]} | self._identity
+
     def save(self, *, now: bool = False) -> None:
         """Write the counts, whole or not at all; unless `now`, only when the last time is a second ago."""
         if self._path is None or (not now and time.monotonic() - self._written < _INTERVAL):
             return
         counts = {"counts": self.counts.to_json(), "unreadable": self.unreadable}
-        content = {"format": _FORMAT, "identity": self._identity} | counts
+        content = {"format": _FORMAT, "identity": self._identified(self.unreadable)} | counts
         with atomic_write(self._path, force=True) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         self._written = time.monotonic()

@@ -20,6 +20,8 @@ def transpose(node: Node, x: Value) -> Value:
     if x.shape is None:
         return x.moved(None, *x.ends())
     order = node.axes(node.attribute("perm", list(reversed(range(len(x.shape))))), len(x.shape))
+    if len(order) < len(x.shape):  # ONNX Runtime may leave such a node out
+        return node.stop(f"expected perm with {len(x.shape)} axes, found {len(order)}")
     result = tuple(x.shape[axis] for axis in order)
     if x.constant is not None:
         return Value.of(x.constant.transpose(order), x.dtype)
