@@ -286,3 +286,10 @@ def test_parts() -> None:
     assert Walk(model).run()["second"].shape[1] == 2
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 5
     assert "expected a dimension of 2 equal parts, found 5" in findings(model)
+
+
+def test_a_transpose_of_fewer_axes() -> None:
+    """ONNX Runtime leaves it out before the largest of all elements, and the model runs."""
+    nodes: list[Step] = [("Transpose", ["x"], "t", {"perm": [1, 0]}), ("ReduceMax", ["t"], "y", {"keepdims": 0})]
+    assert "expected perm with 3 axes, found 2" in findings(steps(nodes, {"x": ("int8", [2, 3, 4])}, output="int8"))
+    assert findings(steps(nodes, {"x": ("int8", [2, 3])}, output="int8")) == ""
