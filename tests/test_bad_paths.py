@@ -155,7 +155,7 @@ def test_without_rights(case: str, inputs: Path, tmp_path: Path) -> None:
     path.parent.chmod(0o555)
     message = command(name, *arguments(inputs, path), prepare=give_up_privileges).error()
     assert str(path) in message
-    assert ("is not readable" if case in READERS else "Permission denied") in message
+    assert "Permission denied" in message or (case in READERS and "is not readable" in message)
     assert path.exists() == (case in READERS)
 
 

@@ -18,10 +18,8 @@ from ivit_onnx import create_session
 from ivit_onnx.api import calibrate, export, load_twin
 from ivit_onnx.architectures import Preprocess
 from ivit_onnx.calibration import (
-    PRESETS,
     Adjustments,
     Calibration,
-    Preset,
     Recipe,
     adjustments_from_text,
     adjustments_to_text,
@@ -41,6 +39,7 @@ from ivit_onnx.errors import CalibrationError, ModelError
 from ivit_onnx.images import normalize
 from ivit_onnx.metadata import describe
 from ivit_onnx.models import Twin, from_state_dict
+from ivit_onnx.options.choices import PRESETS, Preset
 from ivit_onnx.quant.exponents import exp_x0, gelu_x0
 from ivit_onnx.quant.statistics import Channels, EvenSample
 from ivit_onnx.verification import verify

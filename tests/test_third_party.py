@@ -16,7 +16,7 @@ PAGE = (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
 
 #: How the path of a header tells its component, in this order; None is the C library, Linux and ourselves.
 OWNERS = {
-    rf"^{re.escape(str(ROOT))}/(custom_ops|cmake|build/[^/]+/manylinux)/": None,
+    rf"^{re.escape(str(ROOT))}/(custom_ops|cmake|build/[^/]+/(manylinux|generated))/": None,
     r"/onnxruntime_(ep_)?c_api\.h$": "onnxruntime",
     r"/(cutlass|cute)/": "cutlass",
     r"/cccl/": "cccl",
