@@ -10,6 +10,7 @@ import onnx
 from onnx import numpy_helper
 
 from ivit_onnx.errors import damaged_model
+from ivit_onnx.function_calls import inner_graphs
 from ivit_onnx.opset import DOMAIN, function_protos
 
 __all__ = ["definition_digest", "foreign_functions", "unused_functions"]
@@ -80,9 +81,8 @@ def _calls(nodes: Iterable[onnx.NodeProto]) -> Iterator[_Key]:
     """The operators of nodes, and of graphs in their attributes."""
     for node in nodes:
         yield node.domain, node.op_type
-        for attribute in node.attribute:
-            for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
-                yield from _calls(graph.node)
+        for graph in inner_graphs(node):
+            yield from _calls(graph.node)
 
 
 def _sizes(functions: _Functions) -> dict[_Key, int]:

@@ -10,7 +10,7 @@ import onnx
 from ivit_onnx.budgets import DEPTH, NODES, check_expansion
 from ivit_onnx.errors import ModelError
 
-__all__ = ["check_calls"]
+__all__ = ["check_calls", "inner_graphs"]
 
 
 class _Size(NamedTuple):
@@ -51,7 +51,7 @@ def check_calls(model: onnx.ModelProto) -> None:
         for node in nodes:
             key = (node.domain, node.op_type)
             inner = of_function(key, level + 1) if key in functions else _Size()
-            for graph in _graphs(node):
+            for graph in inner_graphs(node):
                 inner = inner.beside(of_nodes(graph.node, level + 1))
             total = total.beside(_Size(inner.nodes + 1, inner.bytes + node.ByteSize(), inner.depth + 1))
             _check(total, packed)
@@ -69,7 +69,8 @@ def _check(size: _Size, packed: int) -> None:
     check_expansion(packed, size.bytes, "functions of the model", ModelError)
 
 
-def _graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+def inner_graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The graphs in a node's attributes, as the branches of an If."""
     return [
         graph
         for attribute in node.attribute

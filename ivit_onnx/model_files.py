@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from ivit_onnx.budgets import FIELDS, INPUT_ELEMENTS, MODEL_BYTES
 from ivit_onnx.errors import ModelError
 from ivit_onnx.external_data import check_external_data
-from ivit_onnx.function_calls import check_calls
+from ivit_onnx.function_calls import check_calls, inner_graphs
 from ivit_onnx.inputs import read_input, reason_of
 from ivit_onnx.protobuf_fields import count_fields
 
@@ -80,8 +80,7 @@ def _declared(model: onnx.ModelProto) -> Iterator[onnx.ValueInfoProto]:
     graphs = [model.graph]
     for nodes in (model.graph.node, *(function.node for function in model.functions)):
         for node in _with_inner(nodes):
-            for attribute in node.attribute:
-                graphs += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
+            graphs += inner_graphs(node)
     for graph in graphs:
         yield from (*graph.input, *graph.output, *graph.value_info)
     for function in model.functions:
@@ -92,9 +91,8 @@ def _with_inner(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
     """The nodes, and those of graphs in their attributes."""
     for node in nodes:
         yield node
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                yield from _with_inner(graph.node)
+        for graph in inner_graphs(node):
+            yield from _with_inner(graph.node)
 
 
 def _is_text(message: Message) -> bool:
