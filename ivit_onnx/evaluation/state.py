@@ -30,8 +30,8 @@ class State:
 
     `unreadable` are the indices of images that were passed over, as they could not be read; they come before the first
     image that was not seen, so that their number and that of the counted ones tell which it is. `identity` names model
-    and choice of images by what decides the result; `fingerprint` identifies the data, given the indices of images whose
-    contents play no part, as they were not read. A file with another one is refused.
+    and choice of images by what decides the result; `fingerprint` identifies the data, given the indices of images
+    whose contents play no part, as they were not read. A file with another one is refused.
     """
 
     def __init__(
