@@ -10,7 +10,7 @@ import onnx
 from onnx import numpy_helper
 
 from ivit_onnx.errors import damaged_model
-from ivit_onnx.function_calls import inner_graphs
+from ivit_onnx.function_calls import with_inner
 from ivit_onnx.opset import DOMAIN, function_protos
 
 __all__ = ["definition_digest", "foreign_functions", "unused_functions"]
@@ -79,10 +79,7 @@ def _by_key(functions: Iterable[onnx.FunctionProto]) -> dict[_Key, onnx.Function
 
 def _calls(nodes: Iterable[onnx.NodeProto]) -> Iterator[_Key]:
     """The operators of nodes, and of graphs in their attributes."""
-    for node in nodes:
-        yield node.domain, node.op_type
-        for graph in inner_graphs(node):
-            yield from _calls(graph.node)
+    return ((node.domain, node.op_type) for node in with_inner(nodes))
 
 
 def _sizes(functions: _Functions) -> dict[_Key, int]:

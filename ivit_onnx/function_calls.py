@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import onnx
@@ -10,7 +10,7 @@ import onnx
 from ivit_onnx.budgets import DEPTH, NODES, check_expansion
 from ivit_onnx.errors import ModelError
 
-__all__ = ["check_calls", "inner_graphs"]
+__all__ = ["all_nodes", "check_calls", "inner_graphs", "with_inner"]
 
 
 class _Size(NamedTuple):
@@ -67,6 +67,20 @@ def _check(size: _Size, packed: int) -> None:
     NODES.check(size.nodes, "the model", ModelError)
     DEPTH.check(size.depth, "functions and graphs of the model", ModelError)
     check_expansion(packed, size.bytes, "functions of the model", ModelError)
+
+
+def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of the graph, of all functions, and of the graphs in their attributes."""
+    for nodes in (model.graph.node, *(function.node for function in model.functions)):
+        yield from with_inner(nodes)
+
+
+def with_inner(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """The nodes, and those of graphs in their attributes."""
+    for node in nodes:
+        yield node
+        for graph in inner_graphs(node):
+            yield from with_inner(graph.node)
 
 
 def inner_graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from ivit_onnx.budgets import FIELDS, INPUT_ELEMENTS, MODEL_BYTES
 from ivit_onnx.errors import ModelError
 from ivit_onnx.external_data import check_external_data
-from ivit_onnx.function_calls import check_calls, inner_graphs
+from ivit_onnx.function_calls import all_nodes, check_calls, inner_graphs
 from ivit_onnx.inputs import read_input, reason_of
 from ivit_onnx.protobuf_fields import count_fields
 
@@ -57,10 +57,9 @@ def load_graph(path: str | os.PathLike[str]) -> onnx.ModelProto:
         dims = [dim.dim_value for dim in source.type.tensor_type.shape.dim if dim.dim_value > 0]
         INPUT_ELEMENTS.check(math.prod(dims), f"input {source.name[:200]!r}", ModelError)
     check_external_data(model, Path(path).parent)
-    for nodes in (model.graph.node, *(function.node for function in model.functions)):
-        for node in _with_inner(nodes):
-            if node.op_type in _VARIADIC and "" in node.input:
-                raise ModelError(f"the model is not valid: an input of {node.op_type} {node.name!r} is left out")
+    for node in all_nodes(model):
+        if node.op_type in _VARIADIC and "" in node.input:
+            raise ModelError(f"the model is not valid: an input of {node.op_type} {node.name!r} is left out")
     return model
 
 
@@ -78,21 +77,12 @@ def load_with_weights(path: str | os.PathLike[str]) -> onnx.ModelProto:
 def _declared(model: onnx.ModelProto) -> Iterator[onnx.ValueInfoProto]:
     """All values whose types the file declares."""
     graphs = [model.graph]
-    for nodes in (model.graph.node, *(function.node for function in model.functions)):
-        for node in _with_inner(nodes):
-            graphs += inner_graphs(node)
+    for node in all_nodes(model):
+        graphs += inner_graphs(node)
     for graph in graphs:
         yield from (*graph.input, *graph.output, *graph.value_info)
     for function in model.functions:
         yield from function.value_info
-
-
-def _with_inner(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """The nodes, and those of graphs in their attributes."""
-    for node in nodes:
-        yield node
-        for graph in inner_graphs(node):
-            yield from _with_inner(graph.node)
 
 
 def _is_text(message: Message) -> bool:

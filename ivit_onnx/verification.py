@@ -14,6 +14,7 @@ from ivit_onnx.errors import ModelError
 from ivit_onnx.evidence import Evidence, check_different, check_normalisation, quantised
 from ivit_onnx.float_audit import FloatAudit, audit
 from ivit_onnx.function_bodies import foreign_functions, unused_functions
+from ivit_onnx.function_calls import all_nodes
 from ivit_onnx.images import ImageSource, left_out, normalize, read_images
 from ivit_onnx.metadata import ModelDescription, describe
 from ivit_onnx.model_files import load_graph, load_with_weights
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "Proof", "VerificationReport", "prove_file", "random_images", "verify"]
 
 Array = np.ndarray[Any, Any]
+
+#: Operators that are not defined for every divisor; ONNX Runtime ends the process there.
+DIVISIONS = frozenset({"Div", "Mod"})
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ class VerificationReport:
     equal and of something, and the certificate of the proof against overflow, if the model has one, is right.
 
     `functions` says what is wrong with a function. `evidence` is what each set of images exercised. `proof` is None
-    without a certificate, `original` where the library that made the checkpoint could not be asked.
+    without a certificate, save where it is why nothing was run and `comparisons` is empty; `original` where the library
+    that made the checkpoint could not be asked.
     """
 
     model: str
@@ -133,6 +138,8 @@ def verify(
     the checkpoint, where that is installed; each on `count` random images of the full pixel range, drawn from `seed`,
     and on up to `count` real `images`. `on_stage` is told what is being done.
 
+    A model that divides and is not proven is not run: at an undefined division ONNX Runtime ends the process.
+
     Raises ModelError, ImageError or CheckpointError when something cannot be read, ModelError for a model of a later
     version of the domain, and where its normalisation makes images the same; ImageError where several real images are
     the same; OptionError when a number is out of its range, IvitError when the device is not there. Differences are in
@@ -146,9 +153,18 @@ def verify(
     functions = _function_findings(graph)
     result = audit(graph)
     proof = None
-    if not result.findings:
+    divides = any(node.op_type in DIVISIONS for node in all_nodes(graph))
+    if divides or not result.findings:
         stage("proving that nothing overflows")
-        proof = prove_file(model, certified_only=True)
+        proof = prove_file(model, certified_only=not divides)
+    if divides and proof is not None and not proof.report.proven:
+        note = (
+            "nothing was run: the model divides and is not proven, and a division that is not defined ends the process"
+        )
+        shown = None if result.findings else proof
+        return VerificationReport(os.fspath(model), result, (), (note,), shown, functions=functions)
+    if proof is not None and not proof.certified:
+        proof = None
     stage("loading")
     implementations, description = _implementations(model, against, threads, device)
     sets = {"random": random_inputs(description, graph, count, seed, os.fspath(model))}

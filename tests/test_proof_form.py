@@ -51,6 +51,11 @@ def plain() -> Model:
     return model
 
 
+def second_entry(model: Model) -> None:
+    for value in ("{}", "null"):
+        model.metadata_props.add(key="ivit.proof", value=value)
+
+
 def node(model: Model, operator: str) -> onnx.NodeProto:
     return next(node for node in model.graph.node if node.op_type == operator)
 
@@ -259,6 +264,7 @@ DEVIATIONS: dict[str, tuple[Change, str]] = {
         "'c' is the name of 2 inputs, initializers and results",
     ),
     "initializer twice": (lambda m: m.graph.initializer.append(tensor(m)), "'c' is the name of 2 inputs"),
+    "metadata twice": (second_entry, "'ivit.proof' is an entry of the metadata 2 times, expected once"),
     "output twice": (lambda m: m.graph.output.append(m.graph.output[0]), "'y' is an output 2 times"),
     "result twice in a function": (
         lambda m: own_function(m).node.append(own_function(m).node[0]),

@@ -351,3 +351,30 @@ def test_kernels_of_another_device_take_part(model: Path, monkeypatch: pytest.Mo
     report = verify(model, count=2, device="cuda")
     assert report.passed
     assert {entry.implementation for entry in report.comparisons} == {"function bodies", "kernels", "kernels on cuda"}
+
+
+@pytest.mark.parametrize("operator", ["Div", "Mod"])
+def test_a_division_that_is_not_proven_is_not_run(model: Path, operator: str, tmp_path: Path) -> None:
+    """In the command, which would end with a signal: a division by zero in front of the logits."""
+    proto = onnx.load(model)
+    logits = proto.graph.output[0].name
+    last = next(node for node in proto.graph.node if logits in node.output)
+    last.output[list(last.output).index(logits)] = "undivided"
+    proto.graph.initializer.append(numpy_helper.from_array(np.asarray(0, np.int32), "zero"))
+    proto.graph.node.append(helper.make_node(operator, ["undivided", "zero"], [logits], "division"))
+    path = tmp_path / "divided.onnx"
+    onnx.save(proto, path)
+    done = installed("verify", path, "--json")
+    report = json.loads(done.out)
+    assert done.status == 1, done
+    assert not report["passed"]
+    assert report["comparisons"] == report["evidence"] == []
+    assert any("the divisor can be 0" in finding["message"] for finding in report["proof"]["findings"])
+    assert report["notes"][0].startswith("nothing was run: the model divides and is not proven")
+    shown = installed("verify", path)
+    assert shown.status == 1
+    assert "FAILED: bit-exact 0/0" in shown.out
+    zero = next(value for value in proto.graph.initializer if value.name == "zero")
+    zero.CopyFrom(numpy_helper.from_array(np.asarray(3, np.int32), "zero"))
+    onnx.save(proto, path)
+    assert verify(path, count=2).equal  # runs, whatever the certificate says

@@ -123,6 +123,21 @@ def _print_report(report: VerificationReport) -> None:
         print_lines([f"NOT verified: {len(report.findings)} findings", *report.findings[:SHOWN]], style="red")
     if report.proof is not None:
         print_lines(proof_lines(report.proof), style="" if report.proof.passed else "red")
+    if report.comparisons:
+        _print_comparisons(report)
+    if report.original is not None:
+        found = report.original
+        same = "the same network" if found.passed else "ANOTHER NETWORK"
+        print_lines(
+            [f"in floating point, against {found.library}: {same}, relative error {found.error:.1e}"],
+            style="" if found.passed else "red",
+        )
+    print_lines([f"note: {note}" for note in report.notes])
+    verdict = "verified" if report.passed else "FAILED"
+    print_lines([f"{verdict}: bit-exact {report.equal}/{report.total}"], style="green" if report.passed else "red")
+
+
+def _print_comparisons(report: VerificationReport) -> None:
     print_table(
         f"against the {REFERENCE} in plain ONNX Runtime, one image at a time",
         ["implementation", "batch", "images", "result"],
@@ -142,16 +157,6 @@ def _print_report(report: VerificationReport) -> None:
         ],
         right=(1, 2, 3, 4, 5, 6),
     )
-    if report.original is not None:
-        found = report.original
-        same = "the same network" if found.passed else "ANOTHER NETWORK"
-        print_lines(
-            [f"in floating point, against {found.library}: {same}, relative error {found.error:.1e}"],
-            style="" if found.passed else "red",
-        )
-    print_lines([f"note: {note}" for note in report.notes])
-    verdict = "verified" if report.passed else "FAILED"
-    print_lines([f"{verdict}: bit-exact {report.equal}/{report.total}"], style="green" if report.passed else "red")
 
 
 def _result(entry: Comparison) -> str:

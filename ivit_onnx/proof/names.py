@@ -1,4 +1,4 @@
-"""Names of values: each stands for one value, and what a name stands for is there when it is read."""
+"""Names of values and of metadata: each stands for one thing, whoever reads the file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ __all__ = ["name_deviations"]
 
 
 def name_deviations(model: onnx.ModelProto) -> Iterator[Finding]:
-    """Values that are defined or given more than once, in the graph and in each function."""
+    """Values, of the graph and of each function, and entries of the metadata that are given more than once."""
     graph = model.graph
     given = [*(value.name for value in graph.input), *(tensor.name for tensor in graph.initializer)]
     yield from _once([*given, *_results(graph.node)], "{} is the name of {} inputs, initializers and results")
     yield from _once([value.name for value in graph.output], "{} is an output {} times")
+    yield from _once([entry.key for entry in model.metadata_props], "{} is an entry of the metadata {} times")
     for function in model.functions:
         where = f"function {function.name}: "
         yield from _once([*function.input, *_results(function.node)], where + "{} is the name of {} inputs and results")
