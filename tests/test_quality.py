@@ -28,7 +28,7 @@ from ivit_onnx.calibration import (
     load_calibration,
     save_calibration,
 )
-from ivit_onnx.calibration.statistics import HOLD_EVERY, MOST_HELD
+from ivit_onnx.calibration.collect import HOLD_EVERY, MOST_HELD
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
 from networks import images, pixels, save_checkpoint, timm_network, timm_swin, uncalibrated_twin

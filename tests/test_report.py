@@ -23,7 +23,7 @@ from commands import call  # noqa: E402
 from ivit_onnx.api import export, load_twin  # noqa: E402
 from ivit_onnx.images import normalize  # noqa: E402
 from ivit_onnx.models import Twin  # noqa: E402
-from ivit_onnx.quant.modules import Activation, QuantModule, WeightedModule  # noqa: E402
+from ivit_onnx.quant.modules import ActivationQuantizer, QuantModule, WeightedModule  # noqa: E402
 from ivit_onnx.report import ErrorReport, measure  # noqa: E402
 from ivit_onnx.report.costs import Costs  # noqa: E402
 from ivit_onnx.report.distributions import Distribution, Error, Span  # noqa: E402
@@ -152,7 +152,7 @@ def test_parts_are_all_that_a_layer_quantises(twins: dict[str, Twin], kind: str)
             for layer in layers_called(twin, x[:1]).values():
                 parts = parts_of(layer)
                 rounded = [activation for part in parts for activation in part.activations]
-                own = [module for module in layer.modules() if isinstance(module, Activation)]
+                own = [module for module in layer.modules() if isinstance(module, ActivationQuantizer)]
                 assert len(rounded) == len(own)
                 assert set(rounded) == set(own)
                 with only_layer(layer):

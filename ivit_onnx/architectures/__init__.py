@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ivit_onnx.architectures.base import Architecture
+from ivit_onnx.architectures.architecture import Architecture
 from ivit_onnx.architectures.costs import Macs
 from ivit_onnx.architectures.defaults import default_preprocess, published_preprocess
 from ivit_onnx.architectures.families import (

@@ -192,30 +192,46 @@ def replay(model: Twin, adjustments: Mapping[str, Array], integers: Mapping[str,
     """
     todo = dict(adjustments)
     try:
-        for attention in model.sites().attention:
-            if (means := todo.pop(f"{attention.qkv.name}.center", None)) is not None:
-                center(attention.qkv, means)
-            if (codes := todo.pop(f"{attention.qkv.name}.balance", None)) is not None:
-                balance(attention.qkv, attention.proj, codes)
-        for site in model.sites().linear:
-            if site.norm_name and (shifts := todo.pop(f"{site.norm_name}.shift", None)) is not None:
-                shift(site, shifts)
-            if site.norm_name and (codes := todo.pop(f"{site.norm_name}.smoothing", None)) is not None:
-                smooth(site, codes)
-        for mlp in model.sites().mlp:
-            if (codes := todo.pop(f"{mlp.name}.neurons", None)) is not None:
-                scale_neurons(mlp, codes)
-        for site in model.sites().linear:
-            for kind, change in (("clip", clip), ("rounding", round_weights), ("correction", correct)):
-                if (array := todo.pop(f"{site.name}.{kind}", None)) is not None:
-                    if kind == "rounding" and array.size == 0:
-                        array = recovered_offsets(site, _matrix(site, integers or {}))
-                    change(site, array)
+        _replay_attention(model, todo)
+        _replay_norms(model, todo)
+        _replay_neurons(model, todo)
+        _replay_weights(model, todo, integers or {})
     except (RuntimeError, AssertionError, ValueError) as error:
         raise CalibrationError(f"the adjustments are of another architecture: {error}") from None
     if todo:
         raise CalibrationError(f"the adjustments are of another architecture: {min(todo)} has no place in it")
     model.adjustments = dict(adjustments)
+
+
+def _replay_attention(model: Twin, todo: Adjustments) -> None:
+    for attention in model.sites().attention:
+        if (means := todo.pop(f"{attention.qkv.name}.center", None)) is not None:
+            center(attention.qkv, means)
+        if (codes := todo.pop(f"{attention.qkv.name}.balance", None)) is not None:
+            balance(attention.qkv, attention.proj, codes)
+
+
+def _replay_norms(model: Twin, todo: Adjustments) -> None:
+    for site in model.sites().linear:
+        if site.norm_name and (shifts := todo.pop(f"{site.norm_name}.shift", None)) is not None:
+            shift(site, shifts)
+        if site.norm_name and (codes := todo.pop(f"{site.norm_name}.smoothing", None)) is not None:
+            smooth(site, codes)
+
+
+def _replay_neurons(model: Twin, todo: Adjustments) -> None:
+    for mlp in model.sites().mlp:
+        if (codes := todo.pop(f"{mlp.name}.neurons", None)) is not None:
+            scale_neurons(mlp, codes)
+
+
+def _replay_weights(model: Twin, todo: Adjustments, integers: Mapping[str, Array]) -> None:
+    for site in model.sites().linear:
+        for kind, change in (("clip", clip), ("rounding", round_weights), ("correction", correct)):
+            if (array := todo.pop(f"{site.name}.{kind}", None)) is not None:
+                if kind == "rounding" and array.size == 0:
+                    array = recovered_offsets(site, _matrix(site, integers))
+                change(site, array)
 
 
 def adjustments_to_text(adjustments: Mapping[str, Array]) -> str:

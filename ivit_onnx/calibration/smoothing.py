@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ivit_onnx.calibration.adjustments import decode_factors, encode_factors
-from ivit_onnx.quant.statistics import Channels
+from ivit_onnx.quant.recorders import Channels
 
 __all__ = ["balance_codes", "expected_error", "shifts", "smoothing_codes"]
 

@@ -14,8 +14,8 @@ from ivit_onnx.checkpoints.facts import PLAIN, Facts
 from ivit_onnx.checkpoints.layouts import recognise
 from ivit_onnx.checkpoints.names import settle_name
 from ivit_onnx.checkpoints.opening import Given, open_source
-from ivit_onnx.checkpoints.published import activation_scales, split_published
 from ivit_onnx.checkpoints.reader import Reader, Reading, check_against
+from ivit_onnx.checkpoints.reference_ivit import activation_scales, split_published
 from ivit_onnx.checkpoints.source import AUTO, Choice, Source
 from ivit_onnx.checkpoints.tensors import Tensors, checkpoint_fingerprint
 from ivit_onnx.checkpoints.trained import Trained

@@ -14,7 +14,7 @@ from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models.block import Block
 from ivit_onnx.options.choices import Nonlinear
 from ivit_onnx.quant.exponents import MOST_N
-from ivit_onnx.quant.modules import Activation, Classifier, ImageInput, LayerNorm, QuantModule, Step
+from ivit_onnx.quant.modules import ActivationQuantizer, Classifier, ImageInput, LayerNorm, QuantModule, Step
 from ivit_onnx.quant.sites import HasSites, LinearSite, Sites
 from ivit_onnx.quant.tensors import QuantTensor
 
@@ -115,7 +115,7 @@ class Twin(nn.Module):
         raise NotImplementedError
 
     @property
-    def feature_activation(self) -> Activation:
+    def feature_activation(self) -> ActivationQuantizer:
         """Where the features are quantised."""
         raise NotImplementedError
 
@@ -137,12 +137,12 @@ class Twin(nn.Module):
     def set_quantized(self, quantized: bool) -> None:
         """True: integers in eval mode, fake quantisation in train mode. False: floating point, observers on."""
         for module in self.modules():
-            if isinstance(module, QuantModule | Activation):
+            if isinstance(module, QuantModule | ActivationQuantizer):
                 module.quantized = quantized
 
-    def activations(self) -> dict[str, Activation]:
+    def activations(self) -> dict[str, ActivationQuantizer]:
         """Every quantisation point by name, in network order; the image's, which follows from mean and std, first."""
-        return {name: module for name, module in self.named_modules() if isinstance(module, Activation)}
+        return {name: module for name, module in self.named_modules() if isinstance(module, ActivationQuantizer)}
 
     def learn_scales(self) -> None:
         """Make the scales of 8-bit activations trained parameters.

@@ -13,18 +13,18 @@ Scales are float32 and combined in the order of the reference I-ViT code, so tha
 from __future__ import annotations
 
 from ivit_onnx.quant.act import ACTIVATIONS
-from ivit_onnx.quant.activation import Activation
+from ivit_onnx.quant.activation_quantizer import ActivationQuantizer
 from ivit_onnx.quant.attention import Attention, AttentionCore
-from ivit_onnx.quant.base import QuantModule, WeightedModule
 from ivit_onnx.quant.embedding import ImageInput, PatchEmbed
 from ivit_onnx.quant.linear import Classifier, Linear, LinearAdd
 from ivit_onnx.quant.mlp import MlpAdd
 from ivit_onnx.quant.norm import LayerNorm, TokenMean
+from ivit_onnx.quant.quant_module import QuantModule, WeightedModule
 from ivit_onnx.quant.step import Flatten, Step, TakeTokens
 
 __all__ = [
     "ACTIVATIONS",
-    "Activation",
+    "ActivationQuantizer",
     "Attention",
     "AttentionCore",
     "Classifier",

@@ -9,10 +9,10 @@ from torch import nn
 
 from ivit_onnx.opset import OUTPUT_PARTS, variant
 from ivit_onnx.opset.arithmetic import Array
-from ivit_onnx.quant import training
-from ivit_onnx.quant.activation import Activation
-from ivit_onnx.quant.base import QuantModule
+from ivit_onnx.quant import fake_quant
+from ivit_onnx.quant.activation_quantizer import ActivationQuantizer
 from ivit_onnx.quant.dyadic import dyadic, dyadic_affine
+from ivit_onnx.quant.quant_module import QuantModule
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
 __all__ = ["LayerNorm", "TokenMean"]
@@ -29,7 +29,7 @@ class LayerNorm(QuantModule):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.eps = eps
-        self.output = Activation(bits)
+        self.output = ActivationQuantizer(bits)
 
     def lower(self, *scales: np.float32) -> Lowered:
         scale = self.output.number(self.path)
@@ -66,7 +66,7 @@ class LayerNorm(QuantModule):
         constants = self.lower(np.float32(x.scale.item())).constants
         m, b, e = (torch.from_numpy(constants[name]).to(x.value.device) for name in ("multiplier", "offset", "shift"))
         out = self.output
-        y = training.layer_norm(
+        y = fake_quant.layer_norm(
             x.value, self.weight, self.bias, x.scale, (m, b, e), out.scale, out.levels, out.log_scale
         )
         return QuantTensor(y, out.scale)
@@ -79,7 +79,7 @@ class TokenMean(QuantModule):
 
     def __init__(self, bits: int = 8) -> None:
         super().__init__()
-        self.output = Activation(bits)
+        self.output = ActivationQuantizer(bits)
 
     def lower(self, *scales: np.float32) -> Lowered:
         scale = self.output.number(self.path)

@@ -27,7 +27,7 @@ from ivit_onnx.errors import CalibrationError, CheckpointError, ModelError
 from ivit_onnx.models import from_checkpoint
 from ivit_onnx.opset import DOMAIN, OPERATORS
 from networks import DATA
-from published import quantized_images, recorded_integers
+from reference_ivit import quantized_images, recorded_integers
 from sessions import session
 
 CHECKPOINT = DATA / "deit_micro_ivit.pth.tar"

@@ -10,8 +10,8 @@ from ivit_onnx.errors import ExportError
 from ivit_onnx.opset import OPERATORS as SPECS
 from ivit_onnx.opset.arithmetic import Array
 from ivit_onnx.options.choices import Nonlinear
-from ivit_onnx.quant import operators, training
-from ivit_onnx.quant.activation import Activation
+from ivit_onnx.quant import fake_quant, operators
+from ivit_onnx.quant.activation_quantizer import ActivationQuantizer
 from ivit_onnx.quant.dyadic import dyadic
 from ivit_onnx.quant.step import Step
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
@@ -41,7 +41,7 @@ class QuantModule(Step):
     def choose_exponent(self) -> None:
         """Choose n of a shift exponential, if the module has one, from the calibrated scales."""
 
-    def published_bytes(self) -> list[Activation]:
+    def published_bytes(self) -> list[ActivationQuantizer]:
         """Points that have 8 bits in the reference I-ViT code, and 16 here."""
         return []
 
@@ -85,7 +85,7 @@ class WeightedModule(QuantModule):
         if not self.quantized:
             return weight
         scale = weight.detach().abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / 127
-        return training.quantize(weight, scale, -128, 127)
+        return fake_quant.quantize(weight, scale, -128, 127)
 
     def lower_linear(
         self, weight: Tensor, bias: Tensor, s_x: np.float32, s_y: np.float32, prefix: str = "", zero: int = 0
@@ -134,8 +134,8 @@ class ResidualMixin(WeightedModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.branch = Activation(16)
-        self.output = Activation(16)
+        self.branch = ActivationQuantizer(16)
+        self.output = ActivationQuantizer(16)
 
     def lower_residual(self, s_residual: np.float32) -> dict[str, Array]:
         s_branch, s_y = (np.float64(a.number(self.path)) for a in (self.branch, self.output))

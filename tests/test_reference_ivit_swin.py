@@ -1,7 +1,7 @@
 """A Swin of the reference I-ViT code: the integers of its simulation, computed exactly, everywhere.
 
-The reference (digits_eval_swin.npz) is made like that of test_published.py. The reference code cuts windows out of the
-normalised tokens and works on windows up to the output projection; here tokens keep their order, and its arrays are
+The reference (digits_eval_swin.npz) is made like that of test_reference_ivit.py. The reference code cuts windows out of
+the normalised tokens and works on windows up to the output projection; here tokens keep their order, and its arrays are
 put into it before they are compared.
 """
 
@@ -24,7 +24,7 @@ from ivit_onnx.architectures import SwinArchitecture
 from ivit_onnx.checkpoints import load_checkpoint
 from ivit_onnx.opset import DOMAIN, OPERATORS, token_places
 from networks import DATA
-from published import quantized_images, recorded_integers
+from reference_ivit import quantized_images, recorded_integers
 from sessions import session
 
 CHECKPOINT = DATA / "swin_micro_ivit.pth.tar"
@@ -154,7 +154,7 @@ def test_every_integer_between_composites(
 
 
 def test_logits(model: Path, images: Array, reference: dict[str, Array]) -> None:
-    """As in test_published.py: accumulators of the head are exactly those of the reference."""
+    """As in test_reference_ivit.py: accumulators of the head are exactly those of the reference."""
     twin = load_twin(model, CHECKPOINT)
     s_x = twin.feature_activation.number("features")
     head = twin.head.lower(s_x)
