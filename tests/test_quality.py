@@ -239,9 +239,9 @@ def test_the_summary_says_which_images_it_measured(capsys: pytest.CaptureFixture
 
 
 def test_a_trained_checkpoint_has_no_quality(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    published = Path(__file__).parent / "data" / "deit_micro_ivit.pth.tar"
+    reference_ivit = Path(__file__).parent / "data" / "deit_micro_ivit.pth.tar"
     output = tmp_path / "model.onnx"
-    result = call(capsys, "export", published, "-o", output, "--num-heads", "2")
+    result = call(capsys, "export", reference_ivit, "-o", output, "--num-heads", "2")
     assert result.status == 0
     assert "of the checkpoint, which was trained with these integers" in " ".join(result.out.split())
     assert "ivit.quality" not in {entry.key for entry in onnx.load(output).metadata_props}

@@ -62,7 +62,7 @@ def reference() -> dict[str, Array]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("published") / "model.onnx"
+    path = tmp_path_factory.mktemp("reference_ivit") / "model.onnx"
     export(CHECKPOINT, path, input="int8")
     return path
 
@@ -125,7 +125,7 @@ def test_every_integer_in_onnxruntime(model: Path, images: Array, reference: dic
         if node.op_type in (*kinds, "IntTokenMean") or (node.op_type == "IntLinear16" and "ClampBits" not in after):
             opened.graph.outputs.append(node.outputs[0])
     found = session(ir.to_proto(opened), kernels=kernels).run(None, {"image": images[:4]})[1:]
-    # Placed scores are clamped by standard operators.
+    # Biased scores are clamped by standard operators.
     names = [name for name in POINTS if not name.endswith("attn.qact2")]
     assert_points_equal(names, iter(found), reference)
 

@@ -230,7 +230,7 @@ def _cuda_profile(result: Json) -> Iterator[str]:
 def _across(
     cases: Sequence[Json], titles: Sequence[str], label: Callable[[Json], str], cell: Callable[[Json], str]
 ) -> str:
-    """A row for each case, a column for each contestant."""
+    """A row for each case, a column for each candidate."""
     rows = []
     for case in cases:
         cells = {entry["title"]: cell(entry) for entry in case["contestants"]}

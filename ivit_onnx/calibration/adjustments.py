@@ -107,7 +107,7 @@ def _exact_product(weight: Array, vector: Array) -> Tensor:
     """float32 [out] of weights [out, in] and a float16 vector [in], in integers: the same in any order of addition."""
     products = weight.astype(np.float64) * vector.astype(np.float64)
     _, exponent = np.frexp(np.abs(products).max(1))
-    # 2^44 for the largest product of a row leaves room for 2^18 of them.
+    # 2^44 for the largest product of a row leaves headroom for 2^18 of them.
     sums = np.rint(np.ldexp(products, 44 - exponent[:, None])).astype(np.int64).sum(1)
     return torch.from_numpy(np.ldexp(sums.astype(np.float64), exponent - 44).astype(np.float32))
 

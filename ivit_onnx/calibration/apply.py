@@ -48,11 +48,11 @@ class _Seen:
     rows: Array | None
 
     def divide(self, factors: Array) -> None:
-        """The activation is divided by a factor a channel."""
+        """The activation is divided by one factor per channel."""
         self._transform(factors, np.zeros_like(factors))
 
     def subtract(self, shift: Array) -> None:
-        """A number a channel is subtracted from the activation."""
+        """One number per channel is subtracted from the activation."""
         self._transform(np.ones_like(shift), -shift)
 
     def _transform(self, factors: Array, offsets: Array) -> None:

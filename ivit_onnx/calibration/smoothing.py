@@ -1,4 +1,4 @@
-"""Factors that move the differences between channels from 8-bit activations to weights with a scale a row.
+"""Factors that move the differences between channels from 8-bit activations to weights with one scale per row.
 
 SmoothQuant (Xiao et al., 2023) divides channel c of an activation by s_c = max|x_c|^a / max|W_c|^(1-a) and multiplies
 the weights that read it. Here a is chosen for each layer by the error that it predicts.

@@ -147,7 +147,7 @@ class Twin(nn.Module):
     def learn_scales(self) -> None:
         """Make the scales of 8-bit activations trained parameters.
 
-        The image's scale follows from mean and std; 16-bit ranges have room to spare.
+        The image's scale follows from mean and std; 16-bit ranges have headroom.
         """
         for name, activation in self.activations().items():
             if activation.bits == 8 and name != "image.output":
@@ -164,15 +164,15 @@ class Twin(nn.Module):
             if isinstance(module, QuantModule):
                 module.choose_exponent()
 
-    def load_published(self, scales: Mapping[str, float]) -> None:
+    def load_reference_ivit(self, scales: Mapping[str, float]) -> None:
         """Take the activation scales of a reference I-ViT checkpoint and compute as its code does, in integers."""
         for name, activation in self.activations().items():
             activation.scale.fill_(scales[name])
         for module in self.modules():
             if isinstance(module, QuantModule):
-                module.published = True
-                if module.published_n is not None:
-                    module.get_buffer("n").fill_(module.published_n)
+                module.reference_ivit = True
+                if module.reference_ivit_n is not None:
+                    module.get_buffer("n").fill_(module.reference_ivit_n)
 
     def quantization_state(self) -> dict[str, float | int]:
         """Every scale, zero point and n by buffer name: with the weights, all that the integers depend on.

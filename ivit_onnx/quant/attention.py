@@ -23,7 +23,7 @@ class AttentionCore(QuantModule):
     """
 
     n: Tensor
-    published_n = 15
+    reference_ivit_n = 15
     score: ActivationQuantizer
     output: ActivationQuantizer
 

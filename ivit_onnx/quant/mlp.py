@@ -32,7 +32,7 @@ class MlpAdd(ResidualMixin):
 
     role = "Feed-forward half of the block."
     n: Tensor
-    published_n = 23
+    reference_ivit_n = 23
 
     def __init__(self, width: int, hidden: int, act: str = "gelu") -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Quantised modules, one an operator of the domain: real parameters and activation scales that lower to its integers.
+"""Quantised modules, one per operator of the domain: real parameters and activation scales that lower to its integers.
 
 Every module works in three modes:
 

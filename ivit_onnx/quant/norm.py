@@ -37,12 +37,12 @@ class LayerNorm(QuantModule):
         unit = np.sqrt(np.float32(len(gamma))) / np.float32(2**30)
         ratio = (unit * gamma).astype(np.float64) / np.float64(scale)
         (m, e), b = dyadic_affine(ratio, beta.astype(np.float64) / np.float64(scale), self.path)
-        if self.published:
-            m, b, e = self._published_affine(ratio, unit, m, b, e)
+        if self.reference_ivit:
+            m, b, e = self._reference_ivit_affine(ratio, unit, m, b, e)
         operator = variant("IntLayerNorm", OUTPUT_PARTS[self.output.bits])
         return Lowered(operator, {"multiplier": m, "offset": b, "shift": e}, scale)
 
-    def _published_affine(self, ratio: Array, unit: np.float32, m: Array, b: Array, e: Array) -> tuple[Array, ...]:
+    def _reference_ivit_affine(self, ratio: Array, unit: np.float32, m: Array, b: Array, e: Array) -> tuple[Array, ...]:
         """The bias as the reference code has it: floor(beta / gamma / unit), added before the multiplication.
 
         Channels where that is no number or does not fit, since gamma is (nearly) zero, keep the given affine map.

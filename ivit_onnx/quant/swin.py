@@ -50,14 +50,14 @@ class WindowAttention(AttentionCore):
         return [self.score, self.placed]
 
     def lower(self, *scales: np.float32) -> Lowered:
-        s_x, s_score, s_placed = scales[0], self.score.number(self.path), self.placed.number(self.path)
+        s_x, s_score, s_biased = scales[0], self.score.number(self.path), self.placed.number(self.path)
         s_table, s_y = self.table.number(self.path), self.output.number(self.path)
         s_product = np.float32(s_x * s_x) * np.float32(self.head_dim**-0.5)
-        ratio = dyadic(np.float64(s_table) / np.float64(s_placed), f"{self.path} (relative position)")
+        ratio = dyadic(np.float64(s_table) / np.float64(s_biased), f"{self.path} (relative position)")
         constants = {
             "relative_position": saturate(scale_round(self.table_integers(), *ratio), np.int16),
             **self._dyadic(np.float64(s_product) / np.float64(s_score), "score_"),
-            **self._dyadic(np.float64(s_score) / np.float64(s_placed), "placed_"),
+            **self._dyadic(np.float64(s_score) / np.float64(s_biased), "placed_"),
             **self._dyadic(2.0**-self.softmax_bits * np.float64(s_x) / np.float64(s_y), "context_"),
         }
         grid = {"height": self.grid.height, "width": self.grid.width, "window": self.window, "shift": self.shift}
@@ -76,12 +76,12 @@ class WindowAttention(AttentionCore):
         grid = windows(*self.grid, self.window, self.shift)
         q, k, v = cut_windows(x.value, padding.value, grid, self.heads)
         bias = pair_bias(self.table(self.relative_position_bias_table), self.window)
-        placed = self.placed.add(self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5), bias)
-        visible = grid.visible.to(placed.device)
+        biased = self.placed.add(self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5), bias)
+        visible = grid.visible.to(biased.device)
         if self.quantized:
-            probability = fake_quant.softmax(placed, self.placed.scale, visible, self.softmax().simulate)
+            probability = fake_quant.softmax(biased, self.placed.scale, visible, self.softmax().simulate)
         else:
-            probability = torch.where(visible, placed, placed + _MASK).softmax(-1)
+            probability = torch.where(visible, biased, biased + _MASK).softmax(-1)
         return QuantTensor(self.output(join_windows(probability @ v, grid)), self.output.scale)
 
 
@@ -102,7 +102,7 @@ class PatchMerge(WeightedModule):
         weight, source = self.reduction.weight, f"{self.norm.path}.output"
         return Sites((LinearSite(f"{self.path}.reduction", weight, None, source, f"{self.path}.output", self.norm),))
 
-    def published_bytes(self) -> list[ActivationQuantizer]:
+    def reference_ivit_bytes(self) -> list[ActivationQuantizer]:
         return [self.output]
 
     def lower(self, *scales: np.float32) -> Lowered:
@@ -112,7 +112,7 @@ class PatchMerge(WeightedModule):
             **{f"norm_{name}": array for name, array in norm.constants.items()},
             **self.lower_linear(weight, torch.zeros(len(weight)), norm.scale, scale),
         }
-        attributes = {"height": self.grid.height, "width": self.grid.width, "bits": 8 if self.published else 16}
+        attributes = {"height": self.grid.height, "width": self.grid.width, "bits": 8 if self.reference_ivit else 16}
         return Lowered("IntPatchMerge", constants, scale, attributes)
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
@@ -133,7 +133,7 @@ class PatchEmbedNorm(WeightedModule):
         self.norm = LayerNorm(width, eps=1e-5, bits=16)
         self.output = ActivationQuantizer(16)
 
-    def published_bytes(self) -> list[ActivationQuantizer]:
+    def reference_ivit_bytes(self) -> list[ActivationQuantizer]:
         return [self.projection]
 
     def lower(self, *scales: np.float32) -> Lowered:
@@ -145,7 +145,7 @@ class PatchEmbedNorm(WeightedModule):
             **{f"norm_{name}": array for name, array in norm.constants.items()},
             **self._dyadic(np.float64(norm.scale) / np.float64(s_y), "token_"),
         }
-        attributes = {"patch_size": self.proj.kernel_size[0], "bits": 8 if self.published else 16}
+        attributes = {"patch_size": self.proj.kernel_size[0], "bits": 8 if self.reference_ivit else 16}
         return Lowered("IntPatchEmbedNorm16", constants, s_y, attributes)
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:

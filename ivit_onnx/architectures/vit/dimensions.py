@@ -113,8 +113,8 @@ class VitArchitecture(Architecture):
         return self.width // self.heads
 
     def macs(self) -> Macs:
-        """With T tokens and width C, a block has 3 C C (qkv) + C C (projection) + 2 C H (feed-forward) products a token
-        and T C a token in each of the two products of attention. The heads see one token each.
+        """With T tokens and width C, a block has 3 C C (qkv) + C C (projection) + 2 C H (feed-forward) products per
+        token and T C per token in each of the two products of attention. The heads see one token each.
         """
         tokens, width = self.tokens, self.width
         patches = self.patches * self.in_channels * self.patch_size**2 * width
