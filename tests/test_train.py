@@ -132,7 +132,7 @@ def board_values(folder: Path) -> dict[str, list[float]]:
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     data: Path, start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], one_thread: dict[str, str]
 ) -> None:
-    """Killed at arbitrary moments, with augmentation, averages and two parts a step; the same bits at the end."""
+    """Killed at arbitrary moments, with augmentation, averages and two parts per step; the same bits at the end."""
     more = ["--epochs", "8", "--save-every", "3", "--accumulate", "2", "--random-erasing", "0.3", "--ema", "0.9"]
     command = [word for word in arguments(data, start, tmp_path / "killed", *more) if word != "--no-augment"]
     whole = [str(tmp_path / "whole") if word == str(tmp_path / "killed") else word for word in command]

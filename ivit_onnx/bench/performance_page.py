@@ -175,7 +175,7 @@ def _profile(result: Json) -> Iterator[str]:
     for profile in result["profiles"]:
         yield _paragraph(
             f"{profile['model']}, {Settings.of(profile['notes'])}, batch {profile['batch']}, {profile['threads']} "
-            f"threads, {profile['kernels']}, {profile['run_us']:.0f} us a run with the profiler on:"
+            f"threads, {profile['kernels']}, {profile['run_us']:.0f} us per run with the profiler on:"
         )
         rows = [
             (entry["name"], str(entry["count"]), f"{entry['total_us']:.0f}", f"{entry['share']:.1%}")
@@ -212,7 +212,7 @@ def _cuda_profile(result: Json) -> Iterator[str]:
     for profile in result["profiles"]:
         yield _paragraph(
             f"{profile['model']}, {Settings.of(profile['notes'])}, batch {profile['batch']}, {profile['run_us']:.1f} "
-            f"us a run under CUPTI, {profile['busy_us']:.1f} us of it in kernels:"
+            f"us per run under CUPTI, {profile['busy_us']:.1f} us of it in kernels:"
         )
         rows = [
             (
