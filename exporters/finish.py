@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from ivit_onnx.files import utf8_path
-from ivit_onnx.opset import DOMAIN, FLAT_FUNCTIONS, function_protos
+from ivit_onnx.opset import DOMAIN, FLAT_FUNCTIONS, function_protos, version_of
 
 __all__ = ["IR_VERSION", "MAX_PROTO_BYTES", "InlineComposites", "finish", "flatten", "save"]
 
@@ -23,7 +23,7 @@ def finish(graph: ir.Graph, metadata: Mapping[str, str], *, flat: bool, producer
     """The complete model: `graph`, the functions that it reaches, metadata.
 
     Ensures: onnx.checker accepts it; no function is unused; with `flat`, the main graph has no operator of the domain
-    but FLAT_FUNCTIONS; equal arguments give equal bytes.
+    but FLAT_FUNCTIONS; it imports no later version of the domain than it needs; equal arguments give equal bytes.
     """
     functions = [ir.serde.deserialize_function(proto) for proto in function_protos()]
     model = ir.Model(
@@ -38,8 +38,19 @@ def finish(graph: ir.Graph, metadata: Mapping[str, str], *, flat: bool, producer
     if flat:
         flatten(model)
     common.RemoveUnusedFunctionsPass()(model)  # type: ignore[no-untyped-call]
+    _import_version(model)
     common.ShapeInferencePass(check_type=True, strict_mode=True, data_prop=True)(model)
     return model
+
+
+def _import_version(model: ir.Model) -> None:
+    """Makes all of the model import the first version of the domain that has its operators, and says so in the metadata."""
+    version = version_of([*(node.op_type for node in _of_domain(model)), *(name for _, name, _ in model.functions)])
+    for imports in (model.graph.opset_imports, *(function.opset_imports for function in model.functions.values())):
+        if DOMAIN in imports:
+            imports[DOMAIN] = version
+    if "ivit.opset" in model.metadata_props:
+        model.metadata_props["ivit.opset"] = str(version)
 
 
 def flatten(model: ir.Model) -> None:

@@ -18,7 +18,7 @@ __all__ = ["DOMAIN", "OPSET_VERSION", "check_opset_version"]
 DOMAIN = "ivit"
 #: The version of the domain whose operators this package has. It is raised when operators are added: what an operator
 #: of a name means never changes. The native library is built with the number that stands here.
-OPSET_VERSION = 1
+OPSET_VERSION = 2
 
 #: Fields that are looked at, skipped ones included, and messages inside of each other. Large files have thousands.
 MOST_FIELDS = 1 << 20

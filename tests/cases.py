@@ -115,6 +115,46 @@ def int_window_attention(draw: Draw, operator: str) -> Arguments:
     return x, {"heads": heads, "height": height, "width": width, "window": window, "shift": shift, **softmax}
 
 
+def deferred(draw: Draw, keys: int) -> tuple[dict[str, int], dict[str, Array]]:
+    """Attributes and the table of a deferred softmax over rows of that many keys."""
+    levels = int(draw.rng.choice([bits for bits in (128, 256, 1024, 16384, 32768) if keys * bits <= 2**24]))
+    attributes = {
+        "score_shift": int(draw.rng.integers(0, 6)),
+        "distance_multiplier": int(draw.rng.choice([1, 255, 3000, 32767])),
+        "levels": levels,
+    }
+    if draw.extreme:
+        table = draw.rng.choice([0, 1, 127, 128, 255, 256, 32639, 32640, 32767], 256)
+    else:
+        table = np.rint(32767 * np.exp(-np.arange(256) * draw.rng.uniform(0.001, 0.2)))
+    return attributes, {"exponentials": table.astype(np.int16)}
+
+
+def int_deferred_attention(draw: Draw, operator: str) -> Arguments:
+    heads, head_dim = draw.dim(1, 4), draw.dim(1, 20)
+    qkv = draw.rows(3 * heads * head_dim, np.int8)
+    softmax, table = deferred(draw, qkv.shape[1])
+    context = draw.scale("context_", draw.one_or_each(heads * head_dim, 0.5), 2**15 * 40)
+    return {"qkv": qkv, **context, **table}, {"heads": heads, **softmax}
+
+
+def int_deferred_window_attention(draw: Draw, operator: str) -> Arguments:
+    heads, head_dim = draw.dim(1, 4), draw.dim(1, 20)
+    height, width, window = draw.dim(1, 5), draw.dim(1, 5), draw.dim(1, 3)
+    channels = heads * head_dim
+    softmax, table = deferred(draw, window**2)
+    limit = 2**15 if draw.extreme else 3000
+    x = {
+        "qkv": draw.integers((draw.n, height * width, 3 * channels), np.int8),
+        "padding": draw.integers((3 * channels,), np.int8),
+        "relative_position": draw.rng.integers(-limit, limit, ((2 * window - 1) ** 2, heads)).astype(np.int16),
+        **draw.scale("context_", draw.one_or_each(channels, 0.5), 2**15 * 40),
+        **table,
+    }
+    shift = int(draw.rng.integers(0, window))
+    return x, {"heads": heads, "height": height, "width": width, "window": window, "shift": shift, **softmax}
+
+
 def int_mlp_add(draw: Draw, operator: str) -> Arguments:
     h = draw.dim(1, 70)
     attributes: dict[str, int] = {}
@@ -206,6 +246,8 @@ CALLS: dict[str, Callable[[Draw, str], Arguments]] = {
     "IntTableAttention": int_attention,
     "IntWindowAttention": int_window_attention,
     "IntTableWindowAttention": int_window_attention,
+    "IntDeferredAttention": int_deferred_attention,
+    "IntDeferredWindowAttention": int_deferred_window_attention,
     "IntMlpAdd": int_mlp_add,
     "IntMlpAddNorm": int_mlp_add,
     "IntTableMlpAdd": int_mlp_add,

@@ -450,6 +450,64 @@ struct IntTableWindowAttention {
   }
 };
 
+struct IntDeferredAttention {
+  using Output = int8_t;
+  enum Input : size_t { kQkv, kContextMultiplier, kContextShift, kExponentials, kInputs };
+  enum Attribute : size_t { kHeads, kScoreShift, kDistanceMultiplier, kLevels };
+  static constexpr ScaleInputs kContextScale{kContextMultiplier, kContextShift};
+  static constexpr size_t kOutputs = 1;
+  static constexpr size_t kForms = 2;
+  static Contract contract() {
+    return {"IntDeferredAttention",
+      {{"qkv", kInt8, "NTb", Role::kActivation},
+       {"context_multiplier", kInt32, "?C", Role::kParameter},
+       {"context_shift", kInt8, "?C", Role::kParameter, {1, 62}},
+       {"exponentials", kInt16, "a", Role::kParameter, {0, 32767}}},
+      {{"y", kInt8, "NTC"}},
+      {{"heads", {1, 1024}, {}, "C"},
+       {"score_shift", {0, 15}, {}, ""},
+       {"distance_multiplier", {1, 32767}, {}, ""},
+       {"levels", {128, 32768}, {128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768}, ""}},
+      {{"256", [](const Dims&, const Attributes&) { return Extent(256); }},
+       {"3*C", [](const Dims& dims, const Attributes&) { return (Extent(3) * Extent(dims['C'])); }, 'C', 3}},
+      {{"T*levels (levels of all exponentials of a row)", [](const Dims& dims, const Attributes& attributes) { return (Extent(dims['T']) * Extent(attributes[3])); }, {1, 16777216}}}};
+  }
+};
+
+struct IntDeferredWindowAttention {
+  using Output = int8_t;
+  enum Input : size_t { kQkv, kPadding, kRelativePosition, kContextMultiplier, kContextShift, kExponentials, kInputs };
+  enum Attribute : size_t { kHeads, kHeight, kWidth, kWindow, kShift, kScoreShift, kDistanceMultiplier, kLevels };
+  static constexpr ScaleInputs kContextScale{kContextMultiplier, kContextShift};
+  static constexpr size_t kOutputs = 1;
+  static constexpr size_t kForms = 5;
+  static Contract contract() {
+    return {"IntDeferredWindowAttention",
+      {{"qkv", kInt8, "Ndc", Role::kActivation},
+       {"padding", kInt8, "c", Role::kParameter},
+       {"relative_position", kInt16, "eb", Role::kParameter},
+       {"context_multiplier", kInt32, "?C", Role::kParameter},
+       {"context_shift", kInt8, "?C", Role::kParameter, {1, 62}},
+       {"exponentials", kInt16, "a", Role::kParameter, {0, 32767}}},
+      {{"y", kInt8, "NdC"}},
+      {{"heads", {1, 1024}, {}, "C"},
+       {"height", {1, 65536}, {}, ""},
+       {"width", {1, 65536}, {}, ""},
+       {"window", {1, 256}, {}, ""},
+       {"shift", {0, 255}, {}, "", 3},
+       {"score_shift", {0, 15}, {}, ""},
+       {"distance_multiplier", {1, 32767}, {}, ""},
+       {"levels", {128, 32768}, {128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768}, ""}},
+      {{"256", [](const Dims&, const Attributes&) { return Extent(256); }},
+       {"heads", [](const Dims&, const Attributes& attributes) { return Extent(attributes[0]); }},
+       {"3*C", [](const Dims& dims, const Attributes&) { return (Extent(3) * Extent(dims['C'])); }, 'C', 3},
+       {"height*width", [](const Dims&, const Attributes& attributes) { return (Extent(attributes[1]) * Extent(attributes[2])); }},
+       {"(2*window-1)^2", [](const Dims&, const Attributes& attributes) { return (((Extent(2) * Extent(attributes[3])) - Extent(1)) * ((Extent(2) * Extent(attributes[3])) - Extent(1))); }}},
+      {{"heads*window^4 (pairs of tokens of a window, over all heads)", [](const Dims& dims, const Attributes& attributes) { return (Extent(dims['b']) * (Extent(attributes[3]) * Extent(attributes[3]) * Extent(attributes[3]) * Extent(attributes[3]))); }, {1, 268435456}},
+       {"window^2*levels (levels of all exponentials of a row)", [](const Dims&, const Attributes& attributes) { return ((Extent(attributes[3]) * Extent(attributes[3])) * Extent(attributes[7])); }, {1, 16777216}}}};
+  }
+};
+
 struct IntMlpAdd {
   using Output = int16_t;
   enum Input : size_t { kX, kResidual, kFc1Weight, kFc1Bias, kFc1Multiplier, kFc1Shift, kGeluMultiplier, kGeluShift, kFc2Weight, kFc2Bias, kFc2Multiplier, kFc2Shift, kBranchMultiplier, kBranchShift, kResidualMultiplier, kResidualShift, kInputs };
@@ -813,6 +871,8 @@ struct IntTokenMean16 {
   X(IntTableAttention) \
   X(IntWindowAttention) \
   X(IntTableWindowAttention) \
+  X(IntDeferredAttention) \
+  X(IntDeferredWindowAttention) \
   X(IntMlpAdd) \
   X(IntMlpAddNorm) \
   X(IntTableMlpAdd) \

@@ -12,10 +12,12 @@ from collections.abc import Iterable
 from onnx import FunctionProto
 
 from ivit_onnx.opset import (
+    _deferred,
     _window_attention,
     _windows,
     add_requantize,
     int_attention,
+    int_deferred_attention,
     int_layer_norm,
     int_linear,
     int_mlp,
@@ -69,6 +71,7 @@ __all__ = [
     "merged_tokens",
     "token_places",
     "variant",
+    "version_of",
     "window_offsets",
     "window_regions",
     "window_tokens",
@@ -89,6 +92,7 @@ OPERATORS: dict[str, Operator] = {
         int_linear,
         int_attention,
         int_window_attention,
+        int_deferred_attention,
         int_mlp,
         int_patch_embed,
         int_patch_embed_norm,
@@ -109,6 +113,8 @@ _HELPERS = (
     *PRIMITIVES,
     *_windows.PRIMITIVES,
     *_window_attention.PRIMITIVES,
+    *_deferred.PRIMITIVES,
+    *int_deferred_attention.PRIMITIVES,
     shiftmax.ScoreShiftmax,
     table_softmax.ScoreTableSoftmax,
     int_layer_norm.NewtonStep,
@@ -128,6 +134,11 @@ def variant(base: str, parts: Iterable[Part]) -> str:
         found = " and ".join(part.value for part in parts) or "no parts"
         raise KeyError(f"expected an operator of the domain, found {base} with {found}")
     return name
+
+
+def version_of(operators: Iterable[str]) -> int:
+    """The version of the domain that a model with these operators needs; other names do not count."""
+    return max((OPERATORS[name].since for name in operators if name in OPERATORS), default=1)
 
 
 def forms_with(part: Part) -> dict[str, str]:

@@ -120,6 +120,7 @@ class Part(Enum):
     INT16 = "int16 output"
     INT32 = "int32 output"
     TABLE = "its function by table"
+    DEFERRED = "exponentials by table, divided by their sum at the end"
     PIXELS = "pixels as input"
     NORM = "a second output, the first one normalised"
 
@@ -165,7 +166,7 @@ class Operator(Computation):
     `reference` takes numpy arrays in the order of `inputs` and the attributes by keyword, and returns the output array,
     or a tuple of them where there are several. Both are exact: they agree bit for bit on every valid input.
 
-    `base` names the operator of which this is the variant with `parts`: by default its own name, of no parts.
+    `since` is the first version of the domain that has it. `base` names the operator of which this is the variant with `parts`: by default its own name, of no parts.
     """
 
     function: Body
@@ -176,6 +177,7 @@ class Operator(Computation):
     attributes: tuple[Attribute, ...] = ()
     limits: tuple[Limit, ...] = ()
     composite: bool = False
+    since: int = 1
     base: str = ""
     parts: frozenset[Part] = frozenset()
 

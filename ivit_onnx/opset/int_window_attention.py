@@ -17,7 +17,7 @@ from ivit_onnx.opset.int_attention import HEADS
 from ivit_onnx.opset.requantize import Requantize, scale_inputs
 from ivit_onnx.opset.shiftmax import MASKED
 
-__all__ = ["OPERATORS"]
+__all__ = ["GRID", "LIMITS", "OPERATORS", "PADDING", "relative_position_input"]
 
 
 @script(IVIT, default_opset=op)
@@ -105,22 +105,28 @@ def _formula(softmax: Softmax) -> str:
     )
 
 
+PADDING = Tensor("padding", "int8", "[3*C]", "what stands in qkv for a token of the padding")
+
+
+def relative_position_input(scale: str) -> Tensor:
+    """The biases of pairs of tokens, at the scale of what they are added to."""
+    doc = (
+        f"bias of each offset between two tokens, at scale {scale}; row (dy + window - 1) * (2 * window - 1) + "
+        "dx + window - 1 for a query dy below and dx right of the key"
+    )
+    return Tensor("relative_position", "int16", "[(2*window-1)^2, heads]", doc)
+
+
 _INPUTS = (
     activation("qkv", "int8", "[N, height*width, 3*C]", "queries, keys, values, each [heads, D]; scale s"),
-    Tensor("padding", "int8", "[3*C]", "what stands in qkv for a token of the padding"),
-    Tensor(
-        "relative_position",
-        "int16",
-        "[(2*window-1)^2, heads]",
-        "bias of each offset between two tokens, at scale s_placed; row (dy + window - 1) * (2 * window - 1) + "
-        "dx + window - 1 for a query dy below and dx right of the key",
-    ),
+    PADDING,
+    relative_position_input("s_placed"),
     scale_inputs("score_", "[]", "s^2 * D^-0.5 / s_score"),
     scale_inputs("placed_", "[]", "s_score / s_placed; s_placed is the scale of the softmax"),
     scale_inputs("context_", "[] or [C]", "2^-frac_bits * s / s_y"),
 )
 _OUTPUT = Tensor("y", "int8", "[N, height*width, C]", "heads merged, tokens in the order of qkv, scale s_y")
-_GRID = (
+GRID = (
     HEADS,
     Attribute("height", 1, 65536, "rows of the token grid"),
     Attribute("width", 1, 65536, "columns of the token grid"),
@@ -128,12 +134,12 @@ _GRID = (
     Attribute("shift", 0, 255, "cyclic shift in tokens", below="window"),
 )
 #: A bias is kept for each pair, and a small file could ask for gigabytes.
-_LIMITS = (Limit("heads*window^4", 1, 2**28, "pairs of tokens of a window, over all heads"),)
+LIMITS = (Limit("heads*window^4", 1, 2**28, "pairs of tokens of a window, over all heads"),)
 
 
 def _attention(name: str, softmax: Softmax, summary: str) -> Operator:
     signature: tuple[Tensor | Group, ...] = (*_INPUTS, *softmax.inputs("s_placed"))
-    attributes = (*_GRID, *softmax.attributes)
+    attributes = (*GRID, *softmax.attributes)
     doc = "Multi-head self-attention inside windows of a grid of tokens, with relative position bias and cyclic shift."
     return Operator(
         function=filled(WindowAttention, softmax.of_scores, name, doc, signature, attributes),
@@ -144,7 +150,7 @@ def _attention(name: str, softmax: Softmax, summary: str) -> Operator:
         signature=signature,
         outputs=(_OUTPUT,),
         attributes=attributes,
-        limits=_LIMITS,
+        limits=LIMITS,
         composite=True,
         base="IntWindowAttention",
         parts=softmax.parts,

@@ -44,8 +44,8 @@ def import_deviations(model: onnx.ModelProto) -> Iterator[Finding]:
     newest = defs.onnx_opset_version()
     if "" in own and not 1 <= own[""] <= newest:
         yield _import(f"expected an operator set of ONNX from 1 to {newest}, found {own['']}")
-    if own.get(DOMAIN, OPSET_VERSION) != OPSET_VERSION:
-        yield _import(f"expected version {OPSET_VERSION} of the operator set {DOMAIN}, found {own[DOMAIN]}")
+    if not 1 <= own.get(DOMAIN, 1) <= OPSET_VERSION:
+        yield _import(f"expected version 1 to {OPSET_VERSION} of the operator set {DOMAIN}, found {own[DOMAIN]}")
     for function in model.functions:
         where = f"function {function.name}"
         yield from _twice(function.opset_import, where)

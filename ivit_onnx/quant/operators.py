@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ivit_onnx.opset import MASKED, Computation, Operator
 from ivit_onnx.opset import OPERATORS as SPECS
+from ivit_onnx.opset._deferred import DITHER, HIDDEN
 from ivit_onnx.opset.arithmetic import MATMUL
 from ivit_onnx.opset.int_patch_embed import patches
 from ivit_onnx.opset.int_patch_merge import MERGE_SQUARES
@@ -188,6 +189,70 @@ def attend_in_windows(
     return requantize(context, context_multiplier, context_shift, bits=8)
 
 
+def deferred_exponentials(score: Tensor, exponentials: Tensor, *, distance_multiplier: int, levels: int) -> Tensor:
+    """Exponentials 0 .. levels - 1 of 16-bit scores; those that must not count are MASKED or less."""
+    score = score.long()
+    difference = score.amax(-1, keepdim=True) - score
+    entry = ((difference.clamp(max=32767) * distance_multiplier + 2**14) >> 15).clamp(max=255)
+    dither = torch.arange(score.shape[-1], device=score.device) * DITHER % 2**15 // levels
+    narrow = torch.div(exponentials.long()[entry] + dither, 2**15 // levels, rounding_mode="floor").clamp(max=levels - 1)
+    return narrow * (difference < HIDDEN)
+
+
+def deferred_context(exponential: Tensor, value: Tensor, levels: int) -> Tensor:
+    """Contexts with 15 fractional bits."""
+    total = exponential.sum(-1, keepdim=True).clamp(min=levels // 32)
+    factor = torch.div(levels * 2**26 - 1, total, rounding_mode="floor")
+    product = matmul(exponential, value) * factor + levels * 2**10
+    return torch.div(product, levels * 2**11, rounding_mode="floor").clamp(-(2**22), 2**22)
+
+
+def attend_deferred(
+    qkv: Tensor,
+    context_multiplier: Tensor,
+    context_shift: Tensor,
+    exponentials: Tensor,
+    *,
+    heads: int,
+    score_shift: int,
+    distance_multiplier: int,
+    levels: int,
+) -> Tensor:
+    batch, tokens, width = qkv.shape
+    q, k, v = qkv.reshape(batch, tokens, 3, heads, width // 3 // heads).permute(2, 0, 3, 1, 4)
+    score = saturate(matmul(q, k.transpose(-1, -2)) >> score_shift, 16)
+    e = deferred_exponentials(score, exponentials, distance_multiplier=distance_multiplier, levels=levels)
+    context = deferred_context(e, v, levels).transpose(1, 2).reshape(batch, tokens, width // 3)
+    return requantize(context, context_multiplier, context_shift, bits=8)
+
+
+def attend_deferred_in_windows(
+    qkv: Tensor,
+    padding: Tensor,
+    relative_position: Tensor,
+    context_multiplier: Tensor,
+    context_shift: Tensor,
+    exponentials: Tensor,
+    *,
+    heads: int,
+    height: int,
+    width: int,
+    window: int,
+    shift: int,
+    score_shift: int,
+    distance_multiplier: int,
+    levels: int,
+) -> Tensor:
+    grid = windows(height, width, window, shift)
+    q, k, v = cut_windows(qkv, padding, grid, heads)
+    score = saturate(matmul(q, k.transpose(-1, -2)) >> score_shift, 16)
+    biased = saturate(score + pair_bias(relative_position.long(), window), 16)
+    masked = torch.where(grid.visible.to(biased.device), biased, MASKED)
+    e = deferred_exponentials(masked, exponentials, distance_multiplier=distance_multiplier, levels=levels)
+    context = join_windows(deferred_context(e, v, levels), grid)
+    return requantize(context, context_multiplier, context_shift, bits=8)
+
+
 def patch_embed(
     linear: Callable[..., Tensor],
     image: Tensor,
@@ -229,6 +294,8 @@ _COMPUTE: dict[str | Computation, Callable[..., Any]] = {
     "IntLayerNorm16": partial(layer_norm, bits=16),
     "IntWindowAttention": attend_in_windows,
     "IntTableWindowAttention": attend_in_windows,
+    "IntDeferredAttention": attend_deferred,
+    "IntDeferredWindowAttention": attend_deferred_in_windows,
     "IntPatchEmbed": patch_embed,
     "IntTokenMean": partial(token_mean, bits=8),
     "IntTokenMean16": partial(token_mean, bits=16),
