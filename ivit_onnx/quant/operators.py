@@ -195,11 +195,13 @@ def deferred_exponentials(score: Tensor, exponentials: Tensor, *, distance_multi
     difference = score.amax(-1, keepdim=True) - score
     entry = ((difference.clamp(max=32767) * distance_multiplier + 2**14) >> 15).clamp(max=255)
     dither = torch.arange(score.shape[-1], device=score.device) * DITHER % 2**15 // levels
-    narrow = torch.div(exponentials.long()[entry] + dither, 2**15 // levels, rounding_mode="floor").clamp(max=levels - 1)
+    narrow = torch.div(exponentials.long()[entry] + dither, 2**15 // levels, rounding_mode="floor").clamp(
+        max=levels - 1
+    )
     return narrow * (difference < HIDDEN)
 
 
-def deferred_context(exponential: Tensor, value: Tensor, levels: int) -> Tensor:
+def deferred_context(matmul: Callable[..., Tensor], exponential: Tensor, value: Tensor, levels: int) -> Tensor:
     """Contexts with 15 fractional bits."""
     total = exponential.sum(-1, keepdim=True).clamp(min=levels // 32)
     factor = torch.div(levels * 2**26 - 1, total, rounding_mode="floor")
@@ -208,6 +210,8 @@ def deferred_context(exponential: Tensor, value: Tensor, levels: int) -> Tensor:
 
 
 def attend_deferred(
+    matmul: Callable[..., Tensor],
+    requantize: Callable[..., Tensor],
     qkv: Tensor,
     context_multiplier: Tensor,
     context_shift: Tensor,
@@ -222,11 +226,13 @@ def attend_deferred(
     q, k, v = qkv.reshape(batch, tokens, 3, heads, width // 3 // heads).permute(2, 0, 3, 1, 4)
     score = saturate(matmul(q, k.transpose(-1, -2)) >> score_shift, 16)
     e = deferred_exponentials(score, exponentials, distance_multiplier=distance_multiplier, levels=levels)
-    context = deferred_context(e, v, levels).transpose(1, 2).reshape(batch, tokens, width // 3)
-    return requantize(context, context_multiplier, context_shift, bits=8)
+    context = deferred_context(matmul, e, v, levels).transpose(1, 2).reshape(batch, tokens, width // 3)
+    return requantize(context, context_multiplier, context_shift)
 
 
 def attend_deferred_in_windows(
+    matmul: Callable[..., Tensor],
+    requantize: Callable[..., Tensor],
     qkv: Tensor,
     padding: Tensor,
     relative_position: Tensor,
@@ -249,8 +255,8 @@ def attend_deferred_in_windows(
     biased = saturate(score + pair_bias(relative_position.long(), window), 16)
     masked = torch.where(grid.visible.to(biased.device), biased, MASKED)
     e = deferred_exponentials(masked, exponentials, distance_multiplier=distance_multiplier, levels=levels)
-    context = join_windows(deferred_context(e, v, levels), grid)
-    return requantize(context, context_multiplier, context_shift, bits=8)
+    context = join_windows(deferred_context(matmul, e, v, levels), grid)
+    return requantize(context, context_multiplier, context_shift)
 
 
 def patch_embed(
