@@ -34,6 +34,10 @@ class QuantModule(Step):
         self.quantized = True
         self._cache: tuple[tuple[object, ...], Lowered, dict[str, Tensor]] | None = None
 
+    def set_nonlinear(self, nonlinear: Nonlinear) -> None:
+        """Choose how softmax and GELU are computed; before calibration."""
+        self.nonlinear = nonlinear
+
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         """The module on real values: floating point, or fake-quantised for training."""
         raise NotImplementedError
