@@ -45,7 +45,11 @@ class AttentionCore(QuantModule):
         self.deferred.fill_(nonlinear == "table")
 
     def scores(self) -> list[ActivationQuantizer]:
-        """Where scores are quantised, in order; the last is the argument of softmax."""
+        """Where scores have a scale, in order, the argument of softmax last; nowhere if attention is deferred."""
+        return [] if self.deferred else self.scaled_scores()
+
+    def scaled_scores(self) -> list[ActivationQuantizer]:
+        """Those of the operator that is not deferred."""
         raise NotImplementedError
 
     def choose_exponent(self) -> None:
@@ -102,7 +106,7 @@ class Attention(AttentionCore):
         self.score = ActivationQuantizer(8, least_softmax_scale(tokens), channels=False)
         self.output = ActivationQuantizer(8)
 
-    def scores(self) -> list[ActivationQuantizer]:
+    def scaled_scores(self) -> list[ActivationQuantizer]:
         return [self.score]
 
     def lower(self, *scales: np.float32) -> Lowered:

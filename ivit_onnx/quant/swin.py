@@ -33,8 +33,7 @@ _MASK = -100.0
 
 class WindowAttention(AttentionCore):
     """IntWindowAttention, or with a table IntTableWindowAttention or IntDeferredWindowAttention: packed qkv
-    [N, L, 3 * heads * head_dim] and the qkv of a padding
-    token to merged heads.
+    [N, L, 3 * heads * head_dim] and the qkv of a padding token to merged heads.
 
     Parameter relative_position_bias_table [(2 * window - 1)^2, heads].
     """
@@ -50,7 +49,7 @@ class WindowAttention(AttentionCore):
         self.placed = ActivationQuantizer(8, least_softmax_scale(window**2), channels=False)
         self.output = ActivationQuantizer(8)
 
-    def scores(self) -> list[ActivationQuantizer]:
+    def scaled_scores(self) -> list[ActivationQuantizer]:
         return [self.score, self.placed]
 
     def lower(self, *scales: np.float32) -> Lowered:
