@@ -16,7 +16,7 @@ from fuzz.devices import cuda_session
 from graphs import single_operator_model
 from ivit_onnx.bench.machine import cpu_variant
 from ivit_onnx.opset import OPERATORS, Role
-from ivit_onnx.quant import operators
+from ivit_onnx.quant.operators import operator as torch_operator
 from sessions import assert_equal, expected, run, session
 
 VARIANTS = True
@@ -77,7 +77,7 @@ def check(seed: int, folder: Path) -> str:
     if cpu_variant() == FIRST:
         assert_equal(run(session(single_operator_model(case), kernels=False), case), wanted)
         tensors = [torch.from_numpy(np.ascontiguousarray(case.inputs[t.name])) for t in OPERATORS[case.operator].inputs]
-        found = operators.OPERATORS[case.operator](*tensors, **case.attributes)
+        found = torch_operator(case.operator)(*tensors, **case.attributes)
         for one, other in zip(found, wanted, strict=True) if isinstance(wanted, tuple) else [(found, wanted)]:
             np.testing.assert_array_equal(one.numpy(), other.astype(np.int64), strict=False)
     return "equal"
