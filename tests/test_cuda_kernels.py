@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cases import random_case
+from cases import odd_cases, random_case
+from cases.int_attention import attention_case
 from graphs import single_operator_model
 from ivit_onnx.opset import OPERATORS
 from sessions import assert_equal, expected, run, session
-from shaped_cases import attention_case, odd_cases
 
 SEEDS = st.integers(0, 2**32 - 1)
 

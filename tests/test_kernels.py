@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cases import Case, random_case
+from deit_cases import deit_case
 from drawing import integers
 from graphs import single_operator_model
 from ivit_onnx.bench.machine import cpu_variants
 from ivit_onnx.opset import OPERATORS
 from sessions import assert_equal, expected, run, session
-from shaped_cases import deit_case
 
 SEEDS = st.integers(0, 2**32 - 1)
 
