@@ -139,6 +139,7 @@ docs: $(VENV)/.dev $(VENV)/.browser
 	$(BIN)/python -P -m ivit_onnx.opset.generators.contracts
 	$(BIN)/python -P -m ivit_onnx.opset.generators.patterns
 	$(BIN)/python -P -m ivit_onnx.opset.generators.standard_versions
+	$(BIN)/python -P -m ivit_onnx.opset.generators.definitions
 	$(BIN)/python -P -m ivit_onnx.checkpoints.document
 	$(BIN)/python -P -m ivit_onnx.cli.document
 	IVIT_SCREENSHOTS=docs/images $(BIN)/pytest tests/test_netron.py tests/test_report_page.py
