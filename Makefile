@@ -135,13 +135,13 @@ lint: $(VENV)/.checkers
 	PATH="$(abspath $(BIN)):$$PATH" pre-commit run --all-files
 
 docs: $(VENV)/.dev $(VENV)/.browser
-	$(BIN)/python -P -m ivit_onnx.opset.generators.document
+	$(BIN)/python -P -m ivit_onnx.opset.generators.operators_page
 	$(BIN)/python -P -m ivit_onnx.opset.generators.contracts
 	$(BIN)/python -P -m ivit_onnx.opset.generators.patterns
 	$(BIN)/python -P -m ivit_onnx.opset.generators.standard_versions
 	$(BIN)/python -P -m ivit_onnx.opset.generators.definitions
-	$(BIN)/python -P -m ivit_onnx.checkpoints.document
-	$(BIN)/python -P -m ivit_onnx.cli.document
+	$(BIN)/python -P -m ivit_onnx.checkpoints.models_page
+	$(BIN)/python -P -m ivit_onnx.cli.usage_page
 	IVIT_SCREENSHOTS=docs/images $(BIN)/pytest tests/test_netron.py tests/test_report_page.py
 
 # -- set-up: each stamp is remade only when what it stands on has changed

@@ -85,7 +85,7 @@ def check(name: str, images: int, count: int | None, folder: Path) -> dict[str, 
     if code:
         raise SystemExit(f"{name}: ivit-export failed with {code}")
     report = json.loads(text)
-    # Function bodies take seconds an image, minutes with a thousand tokens.
+    # Function bodies take seconds per image, minutes with a thousand tokens.
     if count is None:
         count = 4 if tokens < 500 else 1
     verify = ["ivit-verify", str(model), "--against", str(checkpoint), "--images", str(data), "--json"]

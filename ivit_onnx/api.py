@@ -240,7 +240,7 @@ def export(
             their exact values (default: as the checkpoint was trained, "table" for a floating-point one). A trained
             checkpoint takes no other than it was trained with.
         input: type of the graph's input: "uint8" pixels, quantised "int8" or normalised "float32".
-        num_heads: attention heads, where the file does not determine them (default: 64 channels a head).
+        num_heads: attention heads, where the file does not determine them (default: 64 channels per head).
         img_size: image size to use the network at (default: that of the file), the side of a square or (height, width);
             its position table is resized to it.
         act: activation function, where the file does not determine it: "gelu", "gelu_tanh" or "quick_gelu".

@@ -26,8 +26,10 @@ def read_class_names(path: str | os.PathLike[str], classes: int | None = None) -
 
     The last name of a class is the one for people; before it come a number or a synset, where the file has them. Forms:
 
-    * text: a class a line; `n01440764 tench, Tinca tinca`; or with its number, `0 tench` or `0: tench`, in any order;
-    * CSV or TSV by the suffix: a class a row, or with its number in the first or last column; with or without header;
+    * text: one class per line; `n01440764 tench, Tinca tinca`; or with its number, `0 tench` or `0: tench`, in any
+      order;
+    * CSV or TSV by the suffix: one class per row, or with its number in the first or last column; with or without
+      header;
     * JSON, or the same written in Python: a list, or an object `{"0": "tench"}` or `{"tench": 0}`, also below the key
       `id2label`; a class may have a list of names.
 
@@ -60,7 +62,7 @@ def _rows(text: str, suffix: str, classes: int | None) -> list[list[str]]:
         lines.pop()
     filled = [line for line in lines if line]
     if not filled:
-        raise ValueError("expected the name of one class a line, found none")
+        raise ValueError("expected the name of one class per line, found none")
     if len(lines) == classes:
         filled = lines
     numbered = [_NUMBERED.fullmatch(line) for line in filled]
@@ -130,7 +132,7 @@ def _from_table(text: str, suffix: str, classes: int | None) -> list[list[str]]:
     rows = [[cell.strip() for cell in row if cell.strip()] for row in csv.reader(text.split("\n"), delimiter=delimiter)]
     rows = [row for row in rows if row]
     if not rows:
-        raise ValueError("expected the name of one class a row, found none")
+        raise ValueError("expected the name of one class per row, found none")
     places: tuple[Callable[[list[str]], str], ...] = (lambda row: row[0], lambda row: row[-1])
     for place, number in enumerate(places):
         head = 0 if number(rows[0]).isdecimal() else 1

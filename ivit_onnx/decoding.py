@@ -39,7 +39,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _TURNED = "turned upright by the Exif orientation"
-_SCALED = "16 bits a channel scaled to 8, 65535 is white"
+_SCALED = "16 bits per channel scaled to 8, 65535 is white"
 _FIRST = "only the first frame or page"
 
 
@@ -115,9 +115,9 @@ def decode_rgb(content: bytes) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A Pillow image as one in RGB of 8 bits a channel, upright; the given one stays as it is.
+    """A Pillow image as one in RGB of 8 bits per channel, upright; the given one stays as it is.
 
-    The Exif orientation is applied. 16 bits a channel are scaled to 8 by their upper byte, as Pillow itself reads
+    The Exif orientation is applied. 16 bits per channel are scaled to 8 by their upper byte, as Pillow itself reads
     colour images of 16 bits. Everything else is Pillow's `convert("RGB")`, as in timm: transparency is dropped, grey
     repeated. `remarks_of` the result says what was done.
 
@@ -176,12 +176,12 @@ def _upper_byte(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise ImageError(
-            f"expected 8 or 16 bits a channel, found integers from {low} to {high}; scale them to 0..255 and save 8 "
+            f"expected 8 or 16 bits per channel, found integers from {low} to {high}; scale them to 0..255 and save 8 "
             "bits"
         )
     if 0 < high < 256:
         raise ImageError(
-            f"expected 16 bits a channel with values up to 65535, found none above {high}: all would be black; "
+            f"expected 16 bits per channel with values up to 65535, found none above {high}: all would be black; "
             "save 8 bits if white is 255"
         )
     upper: np.ndarray[Any, Any] = (values >> 8).astype(np.uint8)

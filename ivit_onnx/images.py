@@ -38,7 +38,7 @@ ImageSource: TypeAlias = "str | os.PathLike[str] | Array | Iterable[Any]"
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 
 #: How far normalised values may lie outside of what pixels give, as a multiple of that range: for augmentations.
-_ROOM = 3
+_HEADROOM = 3
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -136,7 +136,7 @@ def read_pixels(image: str | os.PathLike[str] | Image.Image, preprocess: Preproc
     """An image file or a Pillow image as uint8 pixels [3, height, width]: upright RGB, resized, cropped to the centre.
 
     Bit-identical to timm's evaluation transform before its normalisation, except that the Exif orientation is applied,
-    which timm leaves out, and that 16 bits a channel are scaled to 8, where Pillow clips them; see
+    which timm leaves out, and that 16 bits per channel are scaled to 8, where Pillow clips them; see
     `ivit_onnx.decoding.to_rgb`. Raises ImageError when the file is missing or is not a readable image.
     """
     if isinstance(image, Image.Image):
@@ -258,8 +258,8 @@ def _check_normalised(image: Array, preprocess: Preprocess, where: str) -> None:
         raise ImageError(f"{where} has NaN or infinite values")
     mean, std = np.asarray(preprocess.mean), np.asarray(preprocess.std)
     low, high = float((-mean / std).min()), float(((1 - mean) / std).max())
-    room = _ROOM * (high - low)
-    if image.min() < low - room or image.max() > high + room:
+    headroom = _HEADROOM * (high - low)
+    if image.min() < low - headroom or image.max() > high + headroom:
         raise ImageError(
             f"{where} has values from {image.min():g} to {image.max():g}, normalised ones are from {low:.3g} to "
             f"{high:.3g}; normalise them, or pass pixels as uint8"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ivit_onnx.calibration import LOW_DB, Calibration, Quality, Recipe, Reference, apply_calibration
-from ivit_onnx.calibration.statistics import DEAD_LEAVES
+from ivit_onnx.calibration.collect import DEAD_LEAVES
 from ivit_onnx.checkpoints import Checkpoint
 from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.options.choices import Nonlinear

@@ -1,4 +1,4 @@
-"""Attention whose scales need a shift to the left in 32-bit lanes, with room for it and without."""
+"""Attention whose scales need a shift to the left in 32-bit lanes, with headroom for it and without."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from ivit_onnx.bench.network import build_network, float_images, generated_image
 from ivit_onnx.bench.products import CALIBRATION_IMAGES, Subject, make, our_product, product_path  # noqa: E402
 from ivit_onnx.bench.profile import layer_of, read_profile, totals  # noqa: E402
 from ivit_onnx.bench.settings import Settings, functions  # noqa: E402
-from ivit_onnx.bench.timing import summarise, turn  # noqa: E402
+from ivit_onnx.bench.timing import summarise, time_round  # noqa: E402
 from ivit_onnx.checkpoints import Checkpoint  # noqa: E402
 from ivit_onnx.options.choices import Nonlinear  # noqa: E402
 
@@ -84,11 +84,11 @@ def compared(model: Path, cache: Path) -> dict[str, Any]:
     from ivit_onnx.bench.models import model_file
 
     subject = model_file(model, cache, MICRO, [])
-    peers = baselines.choose_baselines(["ort-fp32", "openvino-int8"])
+    chosen = baselines.choose_baselines(["ort-fp32", "openvino-int8"])
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(baselines, "_installed", lambda package: package != "nncf")
-        result = measure_models([subject], peers, [1, 2], [1], Plan(3, 0.0, 4, 2), said.append)
+        result = measure_models([subject], chosen, [1, 2], [1], Plan(3, 0.0, 4, 2), said.append)
     assert any("preparing ONNX Runtime fp32" in line for line in said)
     reread: dict[str, Any] = json.loads(json.dumps(result, allow_nan=False))
     return reread
@@ -139,7 +139,7 @@ def test_summary_pools_the_rounds() -> None:
 
 def test_a_turn_counts_after_warming_up() -> None:
     calls: list[int] = []
-    assert len(turn(lambda: calls.append(1), seconds=0, repeat=3, warmup=2)) == 3
+    assert len(time_round(lambda: calls.append(1), seconds=0, repeat=3, warmup=2)) == 3
     assert len(calls) == 5
 
 
@@ -174,10 +174,10 @@ def test_comparison_fields(compared: dict[str, Any]) -> None:
 
 def test_ratios_are_of_medians(compared: dict[str, Any]) -> None:
     for case in compared["cases"]:
-        ours, peer = case["contestants"]
-        assert (ours["name"], peer["name"]) == ("ivit", "ort-fp32")
+        ours, baseline = case["contestants"]
+        assert (ours["name"], baseline["name"]) == ("ivit", "ort-fp32")
         assert ours["ratio"] == 1
-        assert peer["ratio"] == pytest.approx(peer["median_ms"] / ours["median_ms"], rel=1e-3)
+        assert baseline["ratio"] == pytest.approx(baseline["median_ms"] / ours["median_ms"], rel=1e-3)
 
 
 def test_missing_baseline_is_skipped_by_name(compared: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ from ivit_onnx.bench.client import WorkerError  # noqa: E402
 from ivit_onnx.bench.cuda import binding, compare, device, kernels, measure, runners  # noqa: E402
 from ivit_onnx.bench.network import build_network, float_images  # noqa: E402
 from ivit_onnx.bench.products import Subject, make, product_path  # noqa: E402
-from ivit_onnx.bench.race import Plan  # noqa: E402
+from ivit_onnx.bench.rounds import Plan  # noqa: E402
 from ivit_onnx.bench.runners import Job  # noqa: E402
 from ivit_onnx.errors import IvitError, MissingExtraError, ModelError  # noqa: E402
 from test_bench import TINY, TINY_SWIN  # noqa: E402
@@ -184,7 +184,7 @@ def test_torch_runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 
 def test_baselines_of_the_gpu() -> None:
     chosen = baselines.choose_baselines([], "cuda")
-    assert [peer.name for peer in chosen] == [
+    assert [baseline.name for baseline in chosen] == [
         "ort-fp32",
         "ort-fp16",
         "torch-compile-fp16",
@@ -192,11 +192,11 @@ def test_baselines_of_the_gpu() -> None:
         "torch-bf16",
     ]
     modes = set(torch._inductor.list_mode_options())
-    for peer in chosen:
-        assert peer.runner in runners.CUDA_RUNNERS
-        product_path(Subject(TINY, Path("cache")), peer.product)
-        assert peer.config.get("mode", "max-autotune") in modes
-        assert hasattr(torch, peer.config.get("type", "float32"))
+    for baseline in chosen:
+        assert baseline.runner in runners.CUDA_RUNNERS
+        product_path(Subject(TINY, Path("cache")), baseline.product)
+        assert baseline.config.get("mode", "max-autotune") in modes
+        assert hasattr(torch, baseline.config.get("type", "float32"))
     with pytest.raises(IvitError, match="unknown baseline 'openvino-int8'; known are ort-fp32, ort-fp16"):
         baselines.choose_baselines(["openvino-int8"], "cuda")
 
@@ -223,7 +223,7 @@ class LocalWorker:
 
 @pytest.fixture
 def pretended(monkeypatch: pytest.MonkeyPatch, cpu_runners: list[bool]) -> list[bool]:
-    """A GPU that is the CPU; each contestant holds 5 MiB after its start and 1 MiB more after each turn."""
+    """A GPU that is the CPU; each candidate holds 5 MiB after its start and 1 MiB more after each round."""
     used = itertools.count(100.0)
     monkeypatch.setattr(device, "require", lambda: None)
     monkeypatch.setattr(device, "describe", lambda: DEVICE)
@@ -254,8 +254,8 @@ def compared(
     monkeypatch.setattr(baselines, "_installed", lambda package: package != "triton")
     said: list[str] = []
     subject = model_file(model, tmp_path, MICRO, [])
-    peers = baselines.choose_baselines(["ort-fp16", "torch-compile-fp16"], "cuda")
-    result = measure.measure_cuda_models([subject], peers, [1, 2], PLAN, said.append)
+    chosen = baselines.choose_baselines(["ort-fp16", "torch-compile-fp16"], "cuda")
+    result = measure.measure_cuda_models([subject], chosen, [1, 2], PLAN, said.append)
     reread: dict[str, Any] = json.loads(json.dumps(result, allow_nan=False))
     return reread, said
 
@@ -271,9 +271,9 @@ def test_comparison(compared: tuple[dict[str, Any], list[str]]) -> None:
     assert [case["batch"] for case in result["cases"]] == [1, 2]
     for case in result["cases"]:
         assert [entry["name"] for entry in case["contestants"]] == ["ivit", "ort-fp16"]
-        ours, peer = case["contestants"]
+        ours, baseline = case["contestants"]
         assert ours["ratio"] == 1
-        assert peer["ratio"] == pytest.approx(peer["median_ms"] / ours["median_ms"], rel=1e-2)
+        assert baseline["ratio"] == pytest.approx(baseline["median_ms"] / ours["median_ms"], rel=1e-2)
         for entry in case["contestants"]:
             assert entry["samples"] == 6
             assert entry["start_samples"] == 2
@@ -283,7 +283,7 @@ def test_comparison(compared: tuple[dict[str, Any], list[str]]) -> None:
             macs = case["macs_per_image"]["total"]
             assert entry["int8_peak_fraction"] == pytest.approx(entry["images_per_second"] * macs / 1e12, abs=1e-4)
             assert entry["notes"]["cuda_graph"] is True
-            # The clock of the pretended memory ticks once a question: before and after the start, and each turn.
+            # The clock of the pretended memory ticks once per question: before and after the start, and each round.
             assert entry["memory_mib"] == {"session": 1.0, "peak": 3.0}
         (skipped,) = case["skipped"]
         assert skipped["name"] == "torch-compile-fp16"
@@ -391,7 +391,7 @@ def test_everything_is_finite(compared: tuple[dict[str, Any], list[str]]) -> Non
 
 
 def test_parent_needs_no_torch() -> None:
-    """Whoever gives the turns makes no CUDA context."""
+    """Whoever interleaves the rounds makes no CUDA context."""
     modules = "compare, measure, device, kernels, runners, timing, binding"
     code = (
         f"import sys\nfrom ivit_onnx.bench.cuda import {modules}\nprint({{'torch', 'onnxruntime'}} & set(sys.modules))"

@@ -13,8 +13,8 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not inst
 
 from ivit_onnx.bench import tables  # noqa: E402
 from ivit_onnx.bench.cuda import compare, device  # noqa: E402
-from ivit_onnx.bench.cuda.timing import fastest, turn  # noqa: E402
-from ivit_onnx.bench.race import Contestant  # noqa: E402
+from ivit_onnx.bench.cuda.timing import fastest, time_round  # noqa: E402
+from ivit_onnx.bench.rounds import Candidate  # noqa: E402
 from ivit_onnx.errors import IvitError  # noqa: E402
 
 
@@ -40,7 +40,7 @@ class Device:
 
 def test_turn_waits_for_the_device() -> None:
     gpu = Device(milliseconds=2.0, overhead=1.0)
-    grouped, single = turn(gpu.run, gpu.synchronise, seconds=0, repeat=3, warmup=4, group=10, clock=gpu.clock)
+    grouped, single = time_round(gpu.run, gpu.synchronise, seconds=0, repeat=3, warmup=4, group=10, clock=gpu.clock)
     assert grouped == pytest.approx([0.0021] * 3)
     assert single == pytest.approx([0.003] * 3)
     assert (gpu.runs, gpu.waits, gpu.queued) == (4 + 3 * 11, 1 + 3 * 2, 0)
@@ -48,7 +48,7 @@ def test_turn_waits_for_the_device() -> None:
 
 def test_turn_lasts_as_long_as_it_is_told() -> None:
     gpu = Device(milliseconds=1.0, overhead=0.0)
-    grouped, single = turn(gpu.run, gpu.synchronise, seconds=0.1, repeat=1, warmup=0, group=9, clock=gpu.clock)
+    grouped, single = time_round(gpu.run, gpu.synchronise, seconds=0.1, repeat=1, warmup=0, group=9, clock=gpu.clock)
     assert len(grouped) == len(single) == 10
 
 
@@ -107,11 +107,9 @@ def test_peak_that_no_library_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "_int_mm", refuse)
     monkeypatch.setattr(torch, "randint", lambda *a, device, real=torch.randint, **k: real(*a, **k))
     assert device.int8_peak() is None
-    contestant = Contestant(
-        "ivit", "ivit", "ivit", Path("m"), {}, rounds=[[1.0]], latencies=[[2.0]], memory={"held": 3}
-    )
-    contestant.starts.append({"start_seconds": 1.0, "first_run_ms": 1.0, "held_mib": 2.0, "notes": {}})
-    assert compare.result_of(contestant, 1, 1000, 1000.0, None)["int8_peak_fraction"] is None
+    candidate = Candidate("ivit", "ivit", "ivit", Path("m"), {}, rounds=[[1.0]], latencies=[[2.0]], memory={"held": 3})
+    candidate.starts.append({"start_seconds": 1.0, "first_run_ms": 1.0, "held_mib": 2.0, "notes": {}})
+    assert compare.result_of(candidate, 1, 1000, 1000.0, None)["int8_peak_fraction"] is None
     assert tables.gpu_peak({"int8_peak": {"gmacs_per_second": None, "method": "how"}}) == "unknown (how)"
 
 

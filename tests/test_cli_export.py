@@ -174,7 +174,7 @@ def test_bad_content(export: Export, tmp_path: Path, output: Path, content: Call
 
 
 def test_list_models() -> None:
-    """One name a line for programs; no checkpoint and no output file needed."""
+    """One name per line for programs; no checkpoint and no output file needed."""
     done = installed("export", "--list-models")
     assert (done.status, done.err) == (0, "")
     assert done.out.splitlines() == [*KNOWN]

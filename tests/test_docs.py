@@ -15,7 +15,7 @@ import pytest
 import ivit_onnx
 from ivit_onnx.budgets import ALL_BUDGETS, EXPANSION
 from ivit_onnx.opset import OPERATORS
-from ivit_onnx.opset.generators import document
+from ivit_onnx.opset.generators import operators_page
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -46,7 +46,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_operators_page_is_current() -> None:
-    assert document.main(["--check", "-o", str(ROOT / "docs" / "operators.md")]) == 0
+    assert operators_page.main(["--check", "-o", str(ROOT / "docs" / "operators.md")]) == 0
 
 
 def test_operators_page_describes_every_operator() -> None:
@@ -67,11 +67,11 @@ def test_operators_page_describes_every_operator() -> None:
 
 def test_check_finds_an_outdated_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "operators.md"
-    assert document.main(["--check", "-o", str(page)]) == 1
-    assert document.main(["-o", str(page)]) == 0
-    assert document.main(["--check", "-o", str(page)]) == 0
+    assert operators_page.main(["--check", "-o", str(page)]) == 1
+    assert operators_page.main(["-o", str(page)]) == 0
+    assert operators_page.main(["--check", "-o", str(page)]) == 0
     page.write_text(page.read_text(encoding="utf-8") + "more\n", encoding="utf-8")
-    assert document.main(["--check", "-o", str(page)]) == 1
+    assert operators_page.main(["--check", "-o", str(page)]) == 1
     assert "out of date" in capsys.readouterr().err
 
 
@@ -110,8 +110,8 @@ def commands() -> list[str]:
 @pytest.mark.parametrize(
     ("module", "old", "new"),
     [
-        ("ivit_onnx.checkpoints.document", "attention heads", "attention feet"),
-        ("ivit_onnx.cli.document", "gelu_tanh", "relu"),
+        ("ivit_onnx.checkpoints.models_page", "attention heads", "attention feet"),
+        ("ivit_onnx.cli.usage_page", "gelu_tanh", "relu"),
     ],
 )
 def test_tables_of_pages_are_current(tmp_path: Path, module: str, old: str, new: str) -> None:

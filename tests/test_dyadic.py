@@ -52,7 +52,7 @@ def test_an_impossible_ratio_names_the_layer(ratio: float) -> None:
 
 
 @given(ratios.filter(lambda r: abs(r) < 2**20), st.floats(-(2.0**40), 2.0**40))
-def test_an_offset_shares_the_shift_and_leaves_room(ratio: float, offset: float) -> None:
+def test_an_offset_shares_the_shift_and_leaves_headroom(ratio: float, offset: float) -> None:
     (m, e), b = dyadic_affine(ratio, offset, "layer")
     assert 1 <= e <= 62
     assert abs(int(b)) <= 2**62

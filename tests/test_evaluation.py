@@ -108,7 +108,7 @@ def test_ranks_are_places_in_a_stable_order(rows: list[list[int]], data: st.Data
 
 
 def photos(folder: Path, count: int, *, by_class: bool = True) -> tuple[list[Path], list[int]]:
-    """Digits of 40 x 48 pixels, in a folder a class or in one folder; paths and labels in the order of a folder's."""
+    """Digits of 40 x 48 pixels, in one folder per class or all in one; paths and labels in the order of a folder's."""
     pixels, labels, test = networks.digits()
     found = []
     for number, index in enumerate(test[:count]):

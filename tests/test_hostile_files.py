@@ -309,7 +309,7 @@ def test_statistics_that_do_not_fit_the_network(
         torch.ones(1).to("meta"),
     ],
 )
-def test_published_scales_that_are_no_dense_tensors(scale: torch.Tensor, tmp_path: Path) -> None:
+def test_reference_ivit_scales_that_are_no_dense_tensors(scale: torch.Tensor, tmp_path: Path) -> None:
     state_dict = dict(torch.load(DATA / "deit_micro_ivit.pth.tar", weights_only=True))
     state_dict[next(name for name in state_dict if name.endswith("act_scaling_factor"))] = scale
     torch.save(state_dict, tmp_path / "model.pth")

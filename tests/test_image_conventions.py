@@ -58,7 +58,7 @@ def test_sixteen_bits_of_grey_are_scaled(tmp_path: Path, suffix: str) -> None:
         Image.fromarray(values).save(path)
     np.testing.assert_array_equal(read(path), rgb((values // 256).astype(np.uint8)))
     np.testing.assert_array_equal(read_pixels(path, WHOLE)[0], values // 256)
-    assert remarks_of(open_rgb(path)) == ("16 bits a channel scaled to 8, 65535 is white",)
+    assert remarks_of(open_rgb(path)) == ("16 bits per channel scaled to 8, 65535 is white",)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -125,7 +125,7 @@ def test_modes_have_the_colours_of_their_pixels(tmp_path: Path) -> None:
     ("values", "expected"),
     [
         (np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8), "floating-point pixels from 0 to 1: nothing says"),
-        (np.full((8, 8), 70000, np.int32), "expected 8 or 16 bits a channel, found integers from 70000 to 70000"),
+        (np.full((8, 8), 70000, np.int32), "expected 8 or 16 bits per channel, found integers from 70000 to 70000"),
         (np.full((8, 8), -1, np.int32), "found integers from -1 to -1"),
         (np.full((8, 8), 255, np.uint16), "found none above 255: all would be black"),
     ],

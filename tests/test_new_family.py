@@ -95,7 +95,7 @@ def test_its_networks_are_read_exported_and_run(found: dict[str, Any]) -> None:
     assert found["described"]
     assert found["equal"]
     assert found["error"] < 0.01
-    assert found["published"] == "not supported yet: scales of the reference I-ViT code for a toy network"
+    assert found["reference_ivit"] == "not supported yet: scales of the reference I-ViT code for a toy network"
 
 
 def test_its_costs_are_known(found: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ FILES = TOY / "files"
 #: What the tests of operators need of the tree.
 NEEDED = ("ivit_onnx", "exporters", "custom_ops", "cmake", "docs", "tests", "benchmarks/checkpoints")
 GENERATED = {
-    "document": "docs/operators.md",
+    "operators_page": "docs/operators.md",
     "contracts": "custom_ops/ort/contracts.h",
     "patterns": "custom_ops/ep/flat/patterns.inc",
     "definitions": "tests/data/definitions.json",

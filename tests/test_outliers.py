@@ -25,7 +25,7 @@ from ivit_onnx.checkpoints import read_architecture
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin, from_state_dict
 from ivit_onnx.quant.modules import ACTIVATIONS
-from ivit_onnx.quant.statistics import Channels
+from ivit_onnx.quant.recorders import Channels
 from ivit_onnx.verification import verify
 from networks import SIZE, images, save_checkpoint, timm_network, timm_swin
 

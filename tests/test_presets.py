@@ -41,7 +41,7 @@ from ivit_onnx.metadata import describe
 from ivit_onnx.models import Twin, from_state_dict
 from ivit_onnx.options.choices import PRESETS, Preset
 from ivit_onnx.quant.exponents import exp_x0, gelu_x0
-from ivit_onnx.quant.statistics import Channels, EvenSample
+from ivit_onnx.quant.recorders import Channels, EvenSample
 from ivit_onnx.verification import verify
 from networks import (
     DATA,

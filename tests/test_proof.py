@@ -245,8 +245,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         write(f"{prefix}swin-flat", swin, calib=grid, img_size=32, flat=True, nonlinear=kind)
     write("table-vit", MICRO, calib=vit, num_heads=2, nonlinear="table")
     write("table-swin", swin, calib=grid, img_size=32, nonlinear="table", softmax_bits=8)
-    write("published-vit", DATA / "deit_micro_ivit.pth.tar", num_heads=2)
-    write("published-swin", DATA / "swin_micro_ivit.pth.tar")
+    write("reference-ivit-vit", DATA / "deit_micro_ivit.pth.tar", num_heads=2)
+    write("reference-ivit-swin", DATA / "swin_micro_ivit.pth.tar")
     return paths
 
 
@@ -264,7 +264,7 @@ def test_exported_models_are_proven(exported: dict[str, Path]) -> None:
 
 def test_exported_models_stay_in_their_ranges(exported: dict[str, Path]) -> None:
     rng = np.random.default_rng(1)
-    for name in ("vit-flat", "table-swin-flat", "published-swin"):
+    for name in ("vit-flat", "table-swin-flat", "reference-ivit-swin"):
         model = load_with_weights(exported[name])
         image = rng.choice(np.asarray([0, 255, 128]), (1, 3, 32, 32))
         assert_inside(inliner.inline_local_functions(model), {"image": image})

@@ -255,9 +255,9 @@ def test_division_by_zero(function: str, tmp_path: Path) -> None:
 
 def test_models_at_the_edge_are_proven() -> None:
     """What overflows by a little is caught; what just fits is not."""
-    room = 2**31 - 1 - (255 + 128) * 128
-    assert prove(linear(1, room).model).proven
-    assert not prove(linear(1, room + 1).model).proven
+    headroom = 2**31 - 1 - (255 + 128) * 128
+    assert prove(linear(1, headroom).model).proven
+    assert not prove(linear(1, headroom + 1).model).proven
     assert prove(requantize(1).model).proven
     assert prove(requantize(62).model).proven
     assert prove(norm(2**62).model).proven

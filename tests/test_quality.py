@@ -28,7 +28,7 @@ from ivit_onnx.calibration import (
     load_calibration,
     save_calibration,
 )
-from ivit_onnx.calibration.statistics import HOLD_EVERY, MOST_HELD
+from ivit_onnx.calibration.collect import HOLD_EVERY, MOST_HELD
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
 from networks import images, pixels, save_checkpoint, timm_network, timm_swin, uncalibrated_twin
@@ -239,9 +239,9 @@ def test_the_summary_says_which_images_it_measured(capsys: pytest.CaptureFixture
 
 
 def test_a_trained_checkpoint_has_no_quality(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    published = Path(__file__).parent / "data" / "deit_micro_ivit.pth.tar"
+    reference_ivit = Path(__file__).parent / "data" / "deit_micro_ivit.pth.tar"
     output = tmp_path / "model.onnx"
-    result = call(capsys, "export", published, "-o", output, "--num-heads", "2")
+    result = call(capsys, "export", reference_ivit, "-o", output, "--num-heads", "2")
     assert result.status == 0
     assert "of the checkpoint, which was trained with these integers" in " ".join(result.out.split())
     assert "ivit.quality" not in {entry.key for entry in onnx.load(output).metadata_props}

@@ -23,7 +23,7 @@ from commands import call  # noqa: E402
 from ivit_onnx.api import export, load_twin  # noqa: E402
 from ivit_onnx.images import normalize  # noqa: E402
 from ivit_onnx.models import Twin  # noqa: E402
-from ivit_onnx.quant.modules import Activation, QuantModule, WeightedModule  # noqa: E402
+from ivit_onnx.quant.modules import ActivationQuantizer, QuantModule, WeightedModule  # noqa: E402
 from ivit_onnx.report import ErrorReport, measure  # noqa: E402
 from ivit_onnx.report.costs import Costs  # noqa: E402
 from ivit_onnx.report.distributions import Distribution, Error, Span  # noqa: E402
@@ -34,14 +34,14 @@ from ivit_onnx.report.taps import layers_called  # noqa: E402
 Array = np.ndarray[Any, Any]
 Capsys = pytest.CaptureFixture[str]
 
-#: Checkpoint and options of its export; a published one needs no calibration.
+#: Checkpoint and options of its export; one of the reference I-ViT code needs no calibration.
 KINDS: dict[str, tuple[str, dict[str, Any], bool]] = {
     "vit": ("deit_micro_fp.pth", {"num_heads": 2, "nonlinear": "ivit"}, True),
     "swin": ("swin_micro_timm_fp.pth", {"img_size": 32, "nonlinear": "ivit"}, True),
     "table vit": ("deit_micro_fp.pth", {"num_heads": 2, "nonlinear": "table"}, True),
     "table swin": ("swin_micro_timm_fp.pth", {"img_size": 32, "nonlinear": "table"}, True),
-    "published vit": ("deit_micro_ivit.pth.tar", {"num_heads": 2}, False),
-    "published swin": ("swin_micro_ivit.pth.tar", {"img_size": 32}, False),
+    "reference vit": ("deit_micro_ivit.pth.tar", {"num_heads": 2}, False),
+    "reference swin": ("swin_micro_ivit.pth.tar", {"img_size": 32}, False),
 }
 NORMALISATION = {"mean": networks.DIGITS_MEAN, "std": networks.DIGITS_STD}
 
@@ -152,7 +152,7 @@ def test_parts_are_all_that_a_layer_quantises(twins: dict[str, Twin], kind: str)
             for layer in layers_called(twin, x[:1]).values():
                 parts = parts_of(layer)
                 rounded = [activation for part in parts for activation in part.activations]
-                own = [module for module in layer.modules() if isinstance(module, Activation)]
+                own = [module for module in layer.modules() if isinstance(module, ActivationQuantizer)]
                 assert len(rounded) == len(own)
                 assert set(rounded) == set(own)
                 with only_layer(layer):
@@ -269,8 +269,8 @@ def test_windows_with_padding(tmp_path: Path) -> None:
     assert min(layer.sqnr for layer in report.layers if layer.sqnr is not None) > 5
 
 
-def test_published_widths(twins: dict[str, Twin], reports: dict[str, ErrorReport]) -> None:
-    bits = {point.name: point.bits for point in reports["published swin"].points}
+def test_widths_of_the_reference_ivit_code(twins: dict[str, Twin], reports: dict[str, ErrorReport]) -> None:
+    bits = {point.name: point.bits for point in reports["reference swin"].points}
     assert bits["patch_embed.projection"] == bits["layers.1.downsample.output"] == 8
     assert bits["patch_embed.output"] == 16
     assert {point.name: point.bits for point in reports["swin"].points}["patch_embed.projection"] == 16
@@ -437,7 +437,7 @@ def test_nothing_about_classes_without_a_head(capsys: Capsys, tmp_path: Path) ->
 
 @pytest.mark.usefixtures("no_histograms")
 def test_json_and_a_folder_of_images(capsys: Capsys, tmp_path: Path) -> None:
-    model, checkpoint = make("published vit", tmp_path)
+    model, checkpoint = make("reference vit", tmp_path)
     for index, image in enumerate(networks.digits()[0][:3]):
         (tmp_path / "flat").mkdir(exist_ok=True)
         Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "flat" / f"{index}.png")

@@ -316,7 +316,7 @@ def test_bad_checkpoints(
     ("changes", "message"),
     [
         ({"heads": (2, 3)}, "3 heads do not divide width 32 of stage 1"),
-        ({"depths": (2,)}, "heads must have one number a stage"),
+        ({"depths": (2,)}, "heads must have one number per stage"),
         ({"windows": (4, 0)}, "windows must be positive integers"),
         ({"image_size": 30}, "patches of 4 pixels do not divide"),
     ],

@@ -196,15 +196,15 @@ def test_digits_are_nearer_to_float_than_with_shifts(checkpoint: Path, options: 
     assert accuracy["table"] > -0.003
 
 
-def test_published_checkpoints_keep_their_functions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    published = DATA / "deit_micro_ivit.pth.tar"
+def test_reference_ivit_checkpoints_keep_their_functions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reference_ivit = DATA / "deit_micro_ivit.pth.tar"
     output = tmp_path / "m.onnx"
     with pytest.raises(
         CheckpointError, match="trained with the softmax and GELU of the paper: expected --nonlinear ivit"
     ):
-        export(published, output, num_heads=2, nonlinear="table")
+        export(reference_ivit, output, num_heads=2, nonlinear="table")
     options = ("--num-heads", "2", "--nonlinear", "table")
-    assert "--nonlinear ivit" in call(capsys, "export", published, "-o", output, *options).error()
+    assert "--nonlinear ivit" in call(capsys, "export", reference_ivit, "-o", output, *options).error()
     assert not output.exists()
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ivit_onnx.errors import ExportError
 from ivit_onnx.models import Twin
 from ivit_onnx.quant.modules import (
-    Activation,
+    ActivationQuantizer,
     Classifier,
     Flatten,
     LayerNorm,
@@ -166,7 +166,7 @@ class ToyTwin(Twin):
         return y
 
     @property
-    def feature_activation(self) -> Activation:
+    def feature_activation(self) -> ActivationQuantizer:
         return self.hidden.output
 
 

@@ -35,7 +35,7 @@ from networks import DATA, calibrated_twin, images, save_checkpoint, timm_networ
 
 START = [sys.executable, "-c", "import sys; from ivit_onnx.cli import train_main as main; sys.exit(main(sys.argv[1:]))"]
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29617"]
-#: 5 steps an epoch, without augmentation.
+#: 5 steps per epoch, without augmentation.
 SHORT = ["--no-augment", "--batch-size", "8", "--workers", "0", "--calib-images", "8", "--cpu", "--log-every", "1"]
 
 
@@ -91,7 +91,7 @@ def test_a_run_trains_writes_metrics_and_exports_without_calibration(
     assert report["agreement"]["images"] == 12
     assert report["agreement"]["argmax"] == 1
     assert report["agreement"]["relative"] < 0.03
-    # The loss falls; one row a step, evaluations at the ends of epochs.
+    # The loss falls; one row per step, evaluations at the ends of epochs.
     found = rows(folder)
     assert [row["step"] for row in found] == [str(step) for step in range(1, 21)]
     assert [bool(row["val_accuracy"]) for row in found] == ([False] * 4 + [True]) * 4
@@ -132,7 +132,7 @@ def board_values(folder: Path) -> dict[str, list[float]]:
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     data: Path, start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], one_thread: dict[str, str]
 ) -> None:
-    """Killed at arbitrary moments, with augmentation, averages and two parts a step; the same bits at the end."""
+    """Killed at arbitrary moments, with augmentation, averages and two parts per step; the same bits at the end."""
     more = ["--epochs", "8", "--save-every", "3", "--accumulate", "2", "--random-erasing", "0.3", "--ema", "0.9"]
     command = [word for word in arguments(data, start, tmp_path / "killed", *more) if word != "--no-augment"]
     whole = [str(tmp_path / "whole") if word == str(tmp_path / "killed") else word for word in command]
@@ -330,9 +330,9 @@ def test_errors_say_what_to_do(data: Path, start: Path, tmp_path: Path, capsys: 
     assert "pass --checkpoint" in refused(capsys, *alone)
     assert "--float needs --model" in refused(capsys, *alone, "--float")
     assert "timm cannot make nonsense" in refused(capsys, *alone, "--float", "--model", "nonsense")
-    published = DATA / "deit_micro_ivit.pth.tar"
+    reference_ivit = DATA / "deit_micro_ivit.pth.tar"
     assert "I-ViT code" in refused(
-        capsys, "--data", "digits", "--checkpoint", published, "--num-heads", "2", *alone[2:]
+        capsys, "--data", "digits", "--checkpoint", reference_ivit, "--num-heads", "2", *alone[2:]
     )
     (tmp_path / "file").touch()
     assert "cannot write" in refused(capsys, *arguments(data, start, tmp_path / "file"))

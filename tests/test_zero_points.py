@@ -20,8 +20,8 @@ from ivit_onnx.calibration import apply as calibration_apply
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
 from ivit_onnx.opset import OPERATORS
-from ivit_onnx.quant.base import WeightedModule
-from ivit_onnx.quant.modules import ACTIVATIONS, Activation, MlpAdd
+from ivit_onnx.quant.modules import ACTIVATIONS, ActivationQuantizer, MlpAdd
+from ivit_onnx.quant.quant_module import WeightedModule
 from ivit_onnx.quant.tables import gelu_table
 from ivit_onnx.quant.tensors import QuantTensor
 from ivit_onnx.verification import verify
@@ -100,7 +100,7 @@ def test_zero_becomes_the_zero_point() -> None:
 )
 def test_bounds_hold_the_range_and_zero(low: float, high: float) -> None:
     """With as many steps as there are; the ends may be rounded by half a step."""
-    activation = Activation(8, one_sided=True)
+    activation = ActivationQuantizer(8, one_sided=True)
     activation.set_bounds(low, high)
     scale, (least, most) = float(activation.scale), activation.bounds
     assert (most - least, activation.zero) == (255, -128 - least)
@@ -113,14 +113,14 @@ def test_bounds_hold_the_range_and_zero(low: float, high: float) -> None:
 
 
 def test_a_new_scale_has_no_zero_point() -> None:
-    activation = Activation(8, one_sided=True)
+    activation = ActivationQuantizer(8, one_sided=True)
     activation.set_bounds(-0.1, 5.0)
     assert activation.zero < -100
     activation.set_scale(0.5)
     assert (activation.zero, activation.bounds) == (0, (-128, 127))
-    assert Activation(8).zero == 0
+    assert ActivationQuantizer(8).zero == 0
     with pytest.raises(AssertionError):
-        Activation(8).set_bounds(-1.0, 1.0)
+        ActivationQuantizer(8).set_bounds(-1.0, 1.0)
 
 
 @settings(max_examples=50, deadline=None)
@@ -193,7 +193,7 @@ def test_zero_points_do_not_change_the_function() -> None:
     found = {}
     for one_sided in (False, True):
         mlp = mlp_of(5)
-        mlp.hidden, mlp.activated = Activation(16, one_sided=True), Activation(16, one_sided=True)
+        mlp.hidden, mlp.activated = ActivationQuantizer(16, one_sided=True), ActivationQuantizer(16, one_sided=True)
         for activation, low in ((mlp.hidden, -8.0), (mlp.activated, -0.2)):
             if one_sided:
                 activation.set_bounds(low, 12.0)

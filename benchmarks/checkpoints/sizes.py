@@ -4,7 +4,7 @@
     python benchmarks/checkpoints/sizes.py -o benchmarks/checkpoints/sizes.json
 
 Weights are random, of transformers' own configurations: ViT-B/16, CLIP ViT-L/14, DINOv2-B/14 and Swin-T. Each export
-is a process of its own, in turns; the JSON has seconds and peak memory of the median, and their quotients.
+is a process of its own, in interleaved rounds; the JSON has seconds and peak memory of the median, and their quotients.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def measured(checkpoint: Path, arguments: list[str], folder: Path) -> dict[str, 
     return found
 
 
-def compare(make: Callable[[], Any], turns: int, size: str | None) -> dict[str, Any]:
+def compare(make: Callable[[], Any], rounds: int, size: str | None) -> dict[str, Any]:
     """The export of both forms of one network."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -77,7 +77,7 @@ def compare(make: Callable[[], Any], turns: int, size: str | None) -> dict[str, 
         said = ["--num-heads", str(arch.heads), "--act", arch.act] if arch.family == "vit" else []  # type: ignore[attr-defined]
         forms = {"transformers": (folder / "transformers", options), "timm": (folder / "timm.pt", [*options, *said])}
         runs: dict[str, list[dict[str, float]]] = {name: [] for name in forms}
-        for _ in range(turns):
+        for _ in range(rounds):
             for name, (checkpoint, arguments) in forms.items():
                 runs[name].append(measured(checkpoint, arguments, folder))
     row: dict[str, Any] = {

@@ -29,7 +29,7 @@ __all__ = ["CALIBRATED", "EXACT", "FULL_SIZE", "Case", "make_twin"]
 class Case:
     """One export: the network, how it computes, and the form of the file.
 
-    Scales are `invented`, `published` (as the code of the I-ViT paper has them), or those of a calibration preset.
+    Scales are `invented`, `reference I-ViT` (as the code of its paper has them), or those of a calibration preset.
     """
 
     arch: Architecture
@@ -108,7 +108,7 @@ _FORMS: dict[str, Callable[[Case], Case]] = {
     "ivit, flat": lambda case: replace(case, nonlinear="ivit", flat=True),
     "ivit, 7 bits": lambda case: replace(case, nonlinear="ivit", softmax_bits=7),
     "8 bits": lambda case: replace(case, softmax_bits=8),
-    "published": lambda case: replace(case, nonlinear="ivit", scales="published"),
+    "reference I-ViT": lambda case: replace(case, nonlinear="ivit", scales="reference I-ViT"),
 }
 
 #: Every network as a file of the default form, and some in every form.
@@ -160,22 +160,22 @@ def make_twin(case: Case) -> Twin:
         for parameter in twin.parameters():
             numbers = rng.integers(-(2**12), 2**12, tuple(parameter.shape), np.int16)
             parameter.copy_(torch.from_numpy(numbers) * 2.0**-15)
-    if case.scales in ("invented", "published"):
-        _invent_scales(twin, published=case.scales == "published")
+    if case.scales in ("invented", "reference I-ViT"):
+        _invent_scales(twin, reference_ivit=case.scales == "reference I-ViT")
     else:
         _calibrate(twin, case.scales)  # type: ignore[arg-type]
     return twin
 
 
-def _invent_scales(twin: Twin, *, published: bool) -> None:
+def _invent_scales(twin: Twin, *, reference_ivit: bool) -> None:
     """A scale for each activation, none like another, and zero points where there may be some."""
     points = twin.activations()
     scales = {
         name: (1 + index % 61 / 64) * (2.0**-5 if point.bits == 8 else 2.0**-10)
         for index, (name, point) in enumerate(points.items())
     }
-    if published:
-        twin.load_published(scales)
+    if reference_ivit:
+        twin.load_reference_ivit(scales)
         return
     for index, (name, point) in enumerate(points.items()):
         point.set_scale(scales[name])

@@ -1,10 +1,10 @@
-"""Architectures and their preprocessing: one record a family. No torch here."""
+"""Architectures and their preprocessing: one record per family. No torch here."""
 
 from __future__ import annotations
 
-from ivit_onnx.architectures.base import Architecture
+from ivit_onnx.architectures.architecture import Architecture
 from ivit_onnx.architectures.costs import Macs
-from ivit_onnx.architectures.defaults import default_preprocess, published_preprocess
+from ivit_onnx.architectures.defaults import default_preprocess, reference_ivit_preprocess
 from ivit_onnx.architectures.families import (
     FAMILIES,
     KNOWN,
@@ -42,6 +42,6 @@ __all__ = [
     "family_of",
     "known_architecture",
     "matching_names",
-    "published_preprocess",
+    "reference_ivit_preprocess",
     "unsupported_feature",
 ]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ivit_onnx.architectures.base import Architecture
+from ivit_onnx.architectures.architecture import Architecture
 from ivit_onnx.architectures.families import KNOWN, family_of
 from ivit_onnx.architectures.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess, timm_preprocess
 
-__all__ = ["default_preprocess", "published_preprocess"]
+__all__ = ["default_preprocess", "reference_ivit_preprocess"]
 
 
 def default_preprocess(arch: Architecture) -> tuple[Preprocess, list[str]]:
@@ -33,7 +33,7 @@ def default_preprocess(arch: Architecture) -> tuple[Preprocess, list[str]]:
     return default, [f"timm does not tell the normalisation of {arch.name}: taking that of {base}"]
 
 
-def published_preprocess(arch: Architecture) -> tuple[Preprocess, list[str]]:
+def reference_ivit_preprocess(arch: Architecture) -> tuple[Preprocess, list[str]]:
     """What the reference I-ViT code does to ImageNet for every model, and a warning for other models."""
     preprocess = Preprocess(arch.image_size, 224 / 256, "bicubic", IMAGENET_MEAN, IMAGENET_STD)
     if arch.name.partition(".")[0] in KNOWN:

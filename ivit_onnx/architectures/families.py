@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ivit_onnx.architectures import swin, vit
-from ivit_onnx.architectures.base import Architecture
+from ivit_onnx.architectures.architecture import Architecture
 from ivit_onnx.architectures.family import Family
 from ivit_onnx.errors import CheckpointError
 

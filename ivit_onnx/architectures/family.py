@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ivit_onnx.architectures.base import Architecture
+from ivit_onnx.architectures.architecture import Architecture
 from ivit_onnx.architectures.preprocess import Preprocess
 
 if TYPE_CHECKING:

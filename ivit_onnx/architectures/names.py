@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ivit_onnx.architectures.base import Architecture
+from ivit_onnx.architectures.architecture import Architecture
 from ivit_onnx.architectures.families import FAMILIES, KNOWN, UNSUPPORTED
 from ivit_onnx.architectures.preprocess import timm_module
 from ivit_onnx.errors import CheckpointError

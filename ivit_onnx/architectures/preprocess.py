@@ -42,9 +42,9 @@ class Preprocess:
     """How an image becomes a network input, as timm does it for evaluation.
 
     The image is resized to floor(size / crop_pct), the centre of `size` is cut out, pixels are divided by 255, and
-    `mean` and `std` (one number a channel) normalise them. `crop_mode` says what is resized: "center" the side that is
-    shorter in comparison with the network's, so that the other one reaches beyond it and is cut; "squash" each side for
-    itself, which changes the proportions and, with a `crop_pct` of 1, cuts nothing. `size` is made of a number, the
+    `mean` and `std` (one number per channel) normalise them. `crop_mode` says what is resized: "center" the side that
+    is shorter in comparison with the network's, so that the other one reaches beyond it and is cut; "squash" each side
+    for itself, which changes the proportions and, with a `crop_pct` of 1, cuts nothing. `size` is made of a number, the
     side of a square, or of a pair (height, width). Raises IvitError on impossible values.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ivit_onnx.architectures.base import Architecture
+from ivit_onnx.architectures.architecture import Architecture
 from ivit_onnx.architectures.costs import (
     Macs,
     MlpShape,
@@ -59,7 +59,7 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class SwinArchitecture(Architecture):
-    """Dimensions of a Swin: one number a stage in `depths`, `heads` and `windows`; `width` is that of the first stage.
+    """Dimensions of a Swin: one number per stage in `depths`, `heads`, `windows`; `width` is that of the first stage.
 
     A window that would be larger than the grid of its stage is the whole grid, which must be square then.
     """
@@ -77,7 +77,7 @@ class SwinArchitecture(Architecture):
         for name in ("depths", "heads", "windows"):
             values = getattr(self, name)
             if not isinstance(values, tuple) or len(values) != len(self.depths) or not values:
-                raise CheckpointError(f"{name} must have one number a stage, found {values!r}")
+                raise CheckpointError(f"{name} must have one number per stage, found {values!r}")
             if not all(isinstance(value, int) and not isinstance(value, bool) and value > 0 for value in values):
                 raise CheckpointError(f"{name} must be positive integers, found {list(values)}")
         super().__post_init__()
@@ -85,7 +85,7 @@ class SwinArchitecture(Architecture):
             if not stage.grid.square and min(stage.grid) <= asked:
                 raise CheckpointError(
                     f"not supported yet: windows that are not square, or are shifted along one side only; windows of "
-                    f"{asked} tokens a side need more than {asked} rows and columns, found a grid of "
+                    f"{asked} tokens per side need more than {asked} rows and columns, found a grid of "
                     f"{stage.grid.sides} in stage {stage.index} for images of {self.image_size.sides} pixels"
                 )
             if stage.width % stage.heads:
@@ -124,8 +124,8 @@ class SwinArchitecture(Architecture):
     def macs(self) -> Macs:
         """Padding around the grid is not counted.
 
-        A block of width C has products a token as in a ViT, but attention only inside windows of T tokens. Merging four
-        tokens takes 4 C * 2 C products.
+        A block of width C has products per token as in a ViT, but attention only inside windows of T tokens. Merging
+        four tokens takes 4 C * 2 C products.
         """
         linear = self.tokens * self.in_channels * self.patch_size**2 * self.width + self.features * self.classes
         attention = 0

@@ -1,4 +1,4 @@
-"""A comparison on the CPU: contestants take turns, each pinned to the same processors, and what it shows."""
+"""A comparison on the CPU: candidates in interleaved rounds, each pinned to the same processors, and what it shows."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ivit_onnx.bench.client import Worker
 from ivit_onnx.bench.machine import choose_cpus
 from ivit_onnx.bench.models import Model
 from ivit_onnx.bench.products import Subject
-from ivit_onnx.bench.race import Contestant, Plan, Say, export_variants, our_contestants, prepared, race
+from ivit_onnx.bench.rounds import Candidate, Plan, Say, export_variants, our_candidates, prepared, run_rounds
 from ivit_onnx.bench.timing import summarise
 
 __all__ = ["Plan", "compare", "export_variants"]
 
-#: Pause between turns in seconds; threads of ONNX Runtime were seen to spin for 40 ms after their last run.
+#: Pause between measurements in seconds; threads of ONNX Runtime were seen to spin for 40 ms after their last run.
 PAUSE = 0.15
 
 
@@ -34,18 +34,18 @@ def compare(
     cpus = choose_cpus(threads)
     skipped: list[dict[str, str]] = []
     export_variants(model, say)
-    contestants = [*our_contestants(model), *prepared(model.subject, baselines, skipped, say)]
+    candidates = [*our_candidates(model), *prepared(model.subject, baselines, skipped, say)]
 
-    def start(contestant: Contestant, stack: ExitStack) -> Worker:
-        return _start(contestant, model.subject, cpus, batch, threads, plan, stack)
+    def start(candidate: Candidate, stack: ExitStack) -> Worker:
+        return _start(candidate, model.subject, cpus, batch, threads, plan, stack)
 
-    def turn(contestant: Contestant, worker: Worker, warmup: int) -> None:
-        _take_turn(contestant, worker, plan, warmup)
+    def time_round(candidate: Candidate, worker: Worker, warmup: int) -> None:
+        _time_round(candidate, worker, plan, warmup)
 
     label = f"{model.label}, batch {batch}, {threads} threads"
-    race(contestants, skipped, start, turn, rounds=plan.rounds, label=label, say=say)
+    run_rounds(candidates, skipped, start, time_round, rounds=plan.rounds, label=label, say=say)
     arch, macs = model.subject.arch, model.subject.arch.macs()
-    ours = summarise(contestants[0].rounds).median_ms
+    ours = summarise(candidates[0].rounds).median_ms
     return {
         "model": model.label,
         "arch": arch.to_json(),
@@ -55,13 +55,13 @@ def compare(
         "threads": threads,
         "cpus": cpus,
         "macs_per_image": {**asdict(macs), "total": macs.total},
-        "contestants": [_result(contestant, batch, threads, macs.total, ours, peak) for contestant in contestants],
+        "contestants": [_result(candidate, batch, threads, macs.total, ours, peak) for candidate in candidates],
         "skipped": skipped,
     }
 
 
 def _start(
-    contestant: Contestant,
+    candidate: Candidate,
     subject: Subject,
     cpus: Sequence[int],
     batch: int,
@@ -69,59 +69,59 @@ def _start(
     plan: Plan,
     stack: ExitStack,
 ) -> Worker:
-    """Start the contestant as often as planned, each time in a new process; the last one stays."""
+    """Start the candidate as often as planned, each time in a new process; the last one stays."""
     job = {
-        "path": str(contestant.path),
+        "path": str(candidate.path),
         "arch": subject.arch.to_json(),
         "batch": batch,
         "threads": threads,
         "spinning": plan.spinning,
-        "config": dict(contestant.config),
+        "config": dict(candidate.config),
     }
-    environment = {"OMP_NUM_THREADS": str(threads), **contestant.environment}
+    environment = {"OMP_NUM_THREADS": str(threads), **candidate.environment}
     for number in range(plan.starts):
         worker = Worker(cpus, environment)
         stack.callback(worker.close)
-        contestant.starts.append(worker.ask("start", runner=contestant.runner, job=job))
+        candidate.starts.append(worker.ask("start", runner=candidate.runner, job=job))
         if number < plan.starts - 1:
             worker.close()
-    contestant.notes.update(contestant.starts[-1]["notes"])
+    candidate.notes.update(candidate.starts[-1]["notes"])
     return worker
 
 
-def _take_turn(contestant: Contestant, worker: Worker, plan: Plan, warmup: int) -> None:
+def _time_round(candidate: Candidate, worker: Worker, plan: Plan, warmup: int) -> None:
     time.sleep(PAUSE)
-    reply = worker.ask("turn", seconds=plan.seconds, repeat=plan.repeat, warmup=warmup)
-    contestant.rounds.append(reply["durations"])
-    contestant.memory = reply["memory_mib"]
+    reply = worker.ask("round", seconds=plan.seconds, repeat=plan.repeat, warmup=warmup)
+    candidate.rounds.append(reply["durations"])
+    candidate.memory = reply["memory_mib"]
 
 
 def _result(
-    contestant: Contestant, batch: int, threads: int, macs: int, ours: float, peak: float | None
+    candidate: Candidate, batch: int, threads: int, macs: int, ours: float, peak: float | None
 ) -> dict[str, Any]:
-    """What is reported of one contestant. Memory is in MiB, beyond what the process had before the session."""
-    summary = summarise(contestant.rounds)
+    """What is reported of one candidate. Memory is in MiB, beyond what the process had before the session."""
+    summary = summarise(candidate.rounds)
     images_per_second = batch / summary.median_ms * 1e3
     gmacs = images_per_second * macs / 1e9
-    start = contestant.starts[-1]["memory_mib"]
+    start = candidate.starts[-1]["memory_mib"]
     memory = {
         "process_before": start["before"],
         "session": start["loaded"] - start["before"],
         "start_peak": start["start_peak"] - start["before"],
-        "running": contestant.memory["now"] - start["before"],
-        "peak": contestant.memory["peak"] - start["before"],
+        "running": candidate.memory["now"] - start["before"],
+        "peak": candidate.memory["peak"] - start["before"],
     }
     return {
-        "name": contestant.name,
-        "title": contestant.title,
-        "notes": contestant.notes,
+        "name": candidate.name,
+        "title": candidate.title,
+        "notes": candidate.notes,
         **summary.to_json(),
         "ratio": round(summary.median_ms / ours, 4),
         "images_per_second": round(images_per_second, 3),
         "gmacs_per_second": round(gmacs, 2),
         "int8_peak_fraction": None if peak is None else round(gmacs / (peak * threads), 4),
-        "start_seconds": round(statistics.median(entry["start_seconds"] for entry in contestant.starts), 4),
-        "start_samples": len(contestant.starts),
-        "first_run_ms": round(contestant.starts[-1]["first_run_ms"], 3),
+        "start_seconds": round(statistics.median(entry["start_seconds"] for entry in candidate.starts), 4),
+        "start_samples": len(candidate.starts),
+        "first_run_ms": round(candidate.starts[-1]["first_run_ms"], 3),
         "memory_mib": {key: round(value, 1) for key, value in memory.items()},
     }

@@ -128,14 +128,14 @@ def _window_case(shape: WindowAttentionShape, settings: Settings) -> KernelCase:
     softmax = _softmax("IntWindowAttention", settings)
     tokens, width, window = shape.grid.area, shape.width, shape.window
     score = _dyadic(rng, (), 30 / (74 * 74 * (width / shape.heads) ** 0.5))
-    placed, context = _dyadic(rng, (), 0.9), _dyadic(rng, (), 0.8 / 2**settings.softmax_bits)
+    biased, context = _dyadic(rng, (), 0.9), _dyadic(rng, (), 0.8 / 2**settings.softmax_bits)
     constants = {
         "padding": _int8(rng, 1, 3 * width)[0, 0],
         "relative_position": rng.integers(-20, 21, ((2 * window - 1) ** 2, shape.heads)),
         "score_multiplier": score[0],
         "score_shift": score[1],
-        "placed_multiplier": placed[0],
-        "placed_shift": placed[1],
+        "placed_multiplier": biased[0],
+        "placed_shift": biased[1],
         "context_multiplier": context[0],
         "context_shift": context[1],
         **softmax.constants,

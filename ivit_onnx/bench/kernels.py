@@ -14,7 +14,7 @@ from ivit_onnx.bench.client import WorkerError, ask
 from ivit_onnx.bench.kernel_models import KernelCase, kernel_cases, kernel_model
 from ivit_onnx.bench.machine import choose_cpus
 from ivit_onnx.bench.settings import Settings
-from ivit_onnx.bench.timing import turn
+from ivit_onnx.bench.timing import time_round
 from ivit_onnx.errors import IvitError
 
 __all__ = ["KernelTiming", "compare_kernels", "time_kernels"]
@@ -107,7 +107,7 @@ def _time(case: KernelCase, seconds: float) -> KernelTiming:
     for index in range(case.nodes):
         kept.append(onnxruntime.OrtValue.ortvalue_from_numpy(case.output))
         binding.bind_ortvalue_output(f"y{index}", kept[-1])
-    durations = turn(lambda: session.run_with_iobinding(binding), seconds=seconds, repeat=5, warmup=3)
+    durations = time_round(lambda: session.run_with_iobinding(binding), seconds=seconds, repeat=5, warmup=3)
     micros = np.asarray(durations) * 1e6 / case.nodes
     return KernelTiming(
         operator=case.operator,

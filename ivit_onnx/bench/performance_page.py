@@ -175,7 +175,7 @@ def _profile(result: Json) -> Iterator[str]:
     for profile in result["profiles"]:
         yield _paragraph(
             f"{profile['model']}, {Settings.of(profile['notes'])}, batch {profile['batch']}, {profile['threads']} "
-            f"threads, {profile['kernels']}, {profile['run_us']:.0f} us a run with the profiler on:"
+            f"threads, {profile['kernels']}, {profile['run_us']:.0f} us per run with the profiler on:"
         )
         rows = [
             (entry["name"], str(entry["count"]), f"{entry['total_us']:.0f}", f"{entry['share']:.1%}")
@@ -212,7 +212,7 @@ def _cuda_profile(result: Json) -> Iterator[str]:
     for profile in result["profiles"]:
         yield _paragraph(
             f"{profile['model']}, {Settings.of(profile['notes'])}, batch {profile['batch']}, {profile['run_us']:.1f} "
-            f"us a run under CUPTI, {profile['busy_us']:.1f} us of it in kernels:"
+            f"us per run under CUPTI, {profile['busy_us']:.1f} us of it in kernels:"
         )
         rows = [
             (
@@ -230,7 +230,7 @@ def _cuda_profile(result: Json) -> Iterator[str]:
 def _across(
     cases: Sequence[Json], titles: Sequence[str], label: Callable[[Json], str], cell: Callable[[Json], str]
 ) -> str:
-    """A row for each case, a column for each contestant."""
+    """A row for each case, a column for each candidate."""
     rows = []
     for case in cases:
         cells = {entry["title"]: cell(entry) for entry in case["contestants"]}

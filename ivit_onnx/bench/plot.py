@@ -1,4 +1,4 @@
-"""Bars per model: how fast every contestant is."""
+"""Bars per model: how fast every candidate is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def plot(result: Mapping[str, Any], path: Path, *, force: bool = True) -> None:
     """Draw a comparison of models: one panel for each batch size and number of threads, one group for each model.
 
     The height is the speed relative to ONNX Runtime fp32 where it takes part in every case, else relative to the
-    slowest contestant of the case; the number on a bar is the median in milliseconds.
+    slowest candidate of the case; the number on a bar is the median in milliseconds.
     """
     if result["kind"] not in ("models", "cuda-models"):
         raise IvitError("--plot draws models; it does not go with --profile or --kernels")

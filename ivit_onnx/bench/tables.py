@@ -43,7 +43,7 @@ def listings(result: Json) -> Iterator[Listing]:
 
 
 def unsteady(case: Json) -> list[str]:
-    """The contestants whose rounds differ so much that something else must have used the machine."""
+    """The candidates whose rounds differ so much that something else must have used the machine."""
     found = []
     for entry in case["contestants"]:
         medians = entry["round_medians_ms"]
@@ -167,7 +167,7 @@ def gpu_peak(result: Json) -> str:
 
 
 def without_graph(case: Json) -> list[str]:
-    """The contestants in ONNX Runtime that could not be recorded as a CUDA graph, with its reason."""
+    """The candidates in ONNX Runtime that could not be recorded as a CUDA graph, with its reason."""
     return [
         f"{entry['title']}, because {entry['notes'].get('no_cuda_graph_because', 'it was not wanted')}"
         for entry in case["contestants"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Summary", "summarise", "turn"]
+__all__ = ["Summary", "summarise", "time_round"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def summarise(rounds: Sequence[Sequence[float]]) -> Summary:
     )
 
 
-def turn(run: Callable[[], object], *, seconds: float, repeat: int, warmup: int) -> list[float]:
+def time_round(run: Callable[[], object], *, seconds: float, repeat: int, warmup: int) -> list[float]:
     """Durations in seconds of calls of `run`, after `warmup` uncounted ones: `repeat` at least, for `seconds`."""
     for _ in range(warmup):
         run()

@@ -65,12 +65,12 @@ class _Worker:
             "notes": work.notes,
         }
 
-    def do_turn(self, **options: Any) -> dict[str, Any]:
+    def do_round(self, **options: Any) -> dict[str, Any]:
         from ivit_onnx.bench.machine import memory
-        from ivit_onnx.bench.timing import turn
+        from ivit_onnx.bench.timing import time_round
 
         assert self.run is not None
-        durations = turn(self.run, **options)
+        durations = time_round(self.run, **options)
         return {"durations": durations, "memory_mib": memory()}
 
     def do_peak(self, seconds: float) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class _Worker:
         from ivit_onnx.bench.runners import Job
 
         work = Job.from_json(job)
-        synchronise()  # makes the context, which every contestant needs
+        synchronise()  # makes the context, which every candidate needs
         start = CUDA_RUNNERS[runner](work)
         _read_once(Path(work.path))
         gc.collect()
@@ -126,13 +126,13 @@ class _Worker:
             "notes": work.notes,
         }
 
-    def do_cuda_turn(self, **options: Any) -> dict[str, Any]:
+    def do_cuda_round(self, **options: Any) -> dict[str, Any]:
         from ivit_onnx.bench.cuda.device import synchronise, used_mib
-        from ivit_onnx.bench.cuda.timing import turn
+        from ivit_onnx.bench.cuda.timing import time_round
 
         assert self.run is not None
         before = used_mib()
-        durations, latencies = turn(self.run, synchronise, **options)
+        durations, latencies = time_round(self.run, synchronise, **options)
         self.held_mib += used_mib() - before
         return {"durations": durations, "latencies": latencies, "held_mib": self.held_mib}
 

@@ -11,9 +11,9 @@ from ivit_onnx.calibration.adjustments import (
 )
 from ivit_onnx.calibration.apply import apply_calibration
 from ivit_onnx.calibration.cache import load_calibration, save_calibration
+from ivit_onnx.calibration.collect import DEAD_LEAVES, IMAGES, Calibration, collect_statistics
 from ivit_onnx.calibration.presets import Recipe, recipe
 from ivit_onnx.calibration.quality import LOW_DB, Quality, Reference
-from ivit_onnx.calibration.statistics import DEAD_LEAVES, IMAGES, Calibration, collect_statistics
 
 __all__ = [
     "DEAD_LEAVES",

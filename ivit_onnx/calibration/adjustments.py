@@ -107,7 +107,7 @@ def _exact_product(weight: Array, vector: Array) -> Tensor:
     """float32 [out] of weights [out, in] and a float16 vector [in], in integers: the same in any order of addition."""
     products = weight.astype(np.float64) * vector.astype(np.float64)
     _, exponent = np.frexp(np.abs(products).max(1))
-    # 2^44 for the largest product of a row leaves room for 2^18 of them.
+    # 2^44 for the largest product of a row leaves headroom for 2^18 of them.
     sums = np.rint(np.ldexp(products, 44 - exponent[:, None])).astype(np.int64).sum(1)
     return torch.from_numpy(np.ldexp(sums.astype(np.float64), exponent - 44).astype(np.float32))
 
@@ -192,30 +192,46 @@ def replay(model: Twin, adjustments: Mapping[str, Array], integers: Mapping[str,
     """
     todo = dict(adjustments)
     try:
-        for attention in model.sites().attention:
-            if (means := todo.pop(f"{attention.qkv.name}.center", None)) is not None:
-                center(attention.qkv, means)
-            if (codes := todo.pop(f"{attention.qkv.name}.balance", None)) is not None:
-                balance(attention.qkv, attention.proj, codes)
-        for site in model.sites().linear:
-            if site.norm_name and (shifts := todo.pop(f"{site.norm_name}.shift", None)) is not None:
-                shift(site, shifts)
-            if site.norm_name and (codes := todo.pop(f"{site.norm_name}.smoothing", None)) is not None:
-                smooth(site, codes)
-        for mlp in model.sites().mlp:
-            if (codes := todo.pop(f"{mlp.name}.neurons", None)) is not None:
-                scale_neurons(mlp, codes)
-        for site in model.sites().linear:
-            for kind, change in (("clip", clip), ("rounding", round_weights), ("correction", correct)):
-                if (array := todo.pop(f"{site.name}.{kind}", None)) is not None:
-                    if kind == "rounding" and array.size == 0:
-                        array = recovered_offsets(site, _matrix(site, integers or {}))
-                    change(site, array)
+        _replay_attention(model, todo)
+        _replay_norms(model, todo)
+        _replay_neurons(model, todo)
+        _replay_weights(model, todo, integers or {})
     except (RuntimeError, AssertionError, ValueError) as error:
         raise CalibrationError(f"the adjustments are of another architecture: {error}") from None
     if todo:
         raise CalibrationError(f"the adjustments are of another architecture: {min(todo)} has no place in it")
     model.adjustments = dict(adjustments)
+
+
+def _replay_attention(model: Twin, todo: Adjustments) -> None:
+    for attention in model.sites().attention:
+        if (means := todo.pop(f"{attention.qkv.name}.center", None)) is not None:
+            center(attention.qkv, means)
+        if (codes := todo.pop(f"{attention.qkv.name}.balance", None)) is not None:
+            balance(attention.qkv, attention.proj, codes)
+
+
+def _replay_norms(model: Twin, todo: Adjustments) -> None:
+    for site in model.sites().linear:
+        if site.norm_name and (shifts := todo.pop(f"{site.norm_name}.shift", None)) is not None:
+            shift(site, shifts)
+        if site.norm_name and (codes := todo.pop(f"{site.norm_name}.smoothing", None)) is not None:
+            smooth(site, codes)
+
+
+def _replay_neurons(model: Twin, todo: Adjustments) -> None:
+    for mlp in model.sites().mlp:
+        if (codes := todo.pop(f"{mlp.name}.neurons", None)) is not None:
+            scale_neurons(mlp, codes)
+
+
+def _replay_weights(model: Twin, todo: Adjustments, integers: Mapping[str, Array]) -> None:
+    for site in model.sites().linear:
+        for kind, change in (("clip", clip), ("rounding", round_weights), ("correction", correct)):
+            if (array := todo.pop(f"{site.name}.{kind}", None)) is not None:
+                if kind == "rounding" and array.size == 0:
+                    array = recovered_offsets(site, _matrix(site, integers))
+                change(site, array)
 
 
 def adjustments_to_text(adjustments: Mapping[str, Array]) -> str:

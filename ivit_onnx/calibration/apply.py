@@ -10,6 +10,7 @@ import torch
 
 from ivit_onnx.calibration import adjustments as adjust
 from ivit_onnx.calibration.adjustments import Adjustments
+from ivit_onnx.calibration.collect import Calibration
 from ivit_onnx.calibration.correction import correct_biases
 from ivit_onnx.calibration.exponentials import fit_gelu, fit_softmax, flat_below
 from ivit_onnx.calibration.neurons import neuron_codes
@@ -19,14 +20,13 @@ from ivit_onnx.calibration.references import References
 from ivit_onnx.calibration.scores import COARSE, score_range
 from ivit_onnx.calibration.shapes import check_shapes
 from ivit_onnx.calibration.smoothing import balance_codes, shifts, smoothing_codes
-from ivit_onnx.calibration.statistics import Calibration
 from ivit_onnx.calibration.weights import clip_codes
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
 from ivit_onnx.options.choices import METHODS, Method, check_choice
 from ivit_onnx.quant.modules import MlpAdd
 from ivit_onnx.quant.observers import Histogram
-from ivit_onnx.quant.statistics import Channels
+from ivit_onnx.quant.recorders import Channels
 
 __all__ = ["apply_calibration"]
 
@@ -48,11 +48,11 @@ class _Seen:
     rows: Array | None
 
     def divide(self, factors: Array) -> None:
-        """The activation is divided by a factor a channel."""
+        """The activation is divided by one factor per channel."""
         self._transform(factors, np.zeros_like(factors))
 
     def subtract(self, shift: Array) -> None:
-        """A number a channel is subtracted from the activation."""
+        """One number per channel is subtracted from the activation."""
         self._transform(np.ones_like(shift), -shift)
 
     def _transform(self, factors: Array, offsets: Array) -> None:

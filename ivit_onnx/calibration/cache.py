@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from ivit_onnx.budgets import WEIGHT_BYTES
-from ivit_onnx.calibration.statistics import DEAD_LEAVES, IMAGES, Calibration
+from ivit_onnx.calibration.collect import DEAD_LEAVES, IMAGES, Calibration
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.files import atomic_write, parse_json
 from ivit_onnx.inputs import open_input, reason_of
 from ivit_onnx.quant.observers import BINS, Histogram
-from ivit_onnx.quant.statistics import Channels
+from ivit_onnx.quant.recorders import Channels
 from ivit_onnx.safetensors_header import header_length
 
 __all__ = ["load_calibration", "save_calibration"]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ivit_onnx.calibration.adjustments import decode_factors, encode_factors
-from ivit_onnx.quant.statistics import Channels
+from ivit_onnx.quant.recorders import Channels
 
 __all__ = ["neuron_codes"]
 

@@ -19,7 +19,7 @@ class Recipe:
         balance_heads: spread queries, keys and values over the one scale that they share.
         zero_points: ranges of the arguments and results of a GELU by table that need not be symmetric.
         shifting: subtract the mean of each channel of a normalisation where it pays, add it to the bias after it.
-        smoothing: divide the outputs of a normalisation by a factor a channel, multiply the weights after it.
+        smoothing: divide the outputs of a normalisation by one factor per channel, multiply the weights after it.
         scale_neurons: divide neurons that reach far beyond the others before their GELU, multiply the columns after it.
         clip_scores: ranges of attention scores that are too large for 8 bits, by the attention's error.
         fit_exponentials: scale and n of each Shiftmax and ShiftGELU from the layer's own rows.

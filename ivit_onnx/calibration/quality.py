@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ivit_onnx.calibration.statistics import Calibration
+from ivit_onnx.calibration.collect import Calibration
 from ivit_onnx.models import Twin
-from ivit_onnx.quant.modules import Activation
+from ivit_onnx.quant.modules import ActivationQuantizer
 from ivit_onnx.quant.tensors import QuantTensor
 
 __all__ = ["LOW_DB", "Quality", "Reference"]
@@ -123,7 +123,7 @@ def _stream(model: Twin) -> Iterator[dict[str, QuantTensor]]:
 
         return hook
 
-    makers = [(n, m) for n, m in model.named_modules() if isinstance(getattr(m, "output", None), Activation)]
+    makers = [(n, m) for n, m in model.named_modules() if isinstance(getattr(m, "output", None), ActivationQuantizer)]
     hooks = [m.register_forward_hook(keep(n)) for n, m in makers if m.output.bits == 16]
     try:
         yield found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ivit_onnx.calibration.statistics import Calibration
+from ivit_onnx.calibration.collect import Calibration
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
 

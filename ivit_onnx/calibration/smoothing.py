@@ -1,4 +1,4 @@
-"""Factors that move the differences between channels from 8-bit activations to weights with a scale a row.
+"""Factors that move the differences between channels from 8-bit activations to weights with one scale per row.
 
 SmoothQuant (Xiao et al., 2023) divides channel c of an activation by s_c = max|x_c|^a / max|W_c|^(1-a) and multiplies
 the weights that read it. Here a is chosen for each layer by the error that it predicts.
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ivit_onnx.calibration.adjustments import decode_factors, encode_factors
-from ivit_onnx.quant.statistics import Channels
+from ivit_onnx.quant.recorders import Channels
 
 __all__ = ["balance_codes", "expected_error", "shifts", "smoothing_codes"]
 

@@ -13,7 +13,7 @@ from ivit_onnx.architectures import (
     default_preprocess,
     family_of,
     matching_names,
-    published_preprocess,
+    reference_ivit_preprocess,
 )
 from ivit_onnx.architectures.normalisation import check_normalisation
 from ivit_onnx.checkpoints.facts import ASSUMED, Facts
@@ -61,7 +61,7 @@ class Checkpoint:
         """Fractional bits of attention probabilities: what the checkpoint was trained with, or the most accurate."""
         if self.trained is not None:
             return self.trained.softmax_bits
-        return 15 if self.scales is None else family_of(self.arch).load_reader().published_softmax_bits
+        return 15 if self.scales is None else family_of(self.arch).load_reader().reference_ivit_softmax_bits
 
     def nonlinear(self, asked: Nonlinear | None = None) -> Nonlinear:
         """How softmax and GELU are computed: as the checkpoint was trained, else as asked, by default by tables.
@@ -109,7 +109,7 @@ class Checkpoint:
     def _default_preprocess(self) -> tuple[Preprocess, list[str]]:
         """What the name of the architecture stands for, and warnings where it is not sure."""
         if self.scales is not None:
-            return published_preprocess(self.arch)
+            return reference_ivit_preprocess(self.arch)
         default, warnings = default_preprocess(self.arch)
         return default, warnings if "name" in self.facts else [*warnings, *_ambiguity(self.arch)]
 

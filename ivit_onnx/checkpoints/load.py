@@ -14,8 +14,8 @@ from ivit_onnx.checkpoints.facts import PLAIN, Facts
 from ivit_onnx.checkpoints.layouts import recognise
 from ivit_onnx.checkpoints.names import settle_name
 from ivit_onnx.checkpoints.opening import Given, open_source
-from ivit_onnx.checkpoints.published import activation_scales, split_published
 from ivit_onnx.checkpoints.reader import Reader, Reading, check_against
+from ivit_onnx.checkpoints.reference_ivit import activation_scales, split_reference_ivit
 from ivit_onnx.checkpoints.source import AUTO, Choice, Source
 from ivit_onnx.checkpoints.tensors import Tensors, checkpoint_fingerprint
 from ivit_onnx.checkpoints.trained import Trained
@@ -57,7 +57,7 @@ def check_source(source: Source, asked: Facts, prefix: str | None = None) -> Che
     recognised = recognise(source, prefix)
     beside = source.facts | recognised.converted.facts
     facts, remarks = settle_name(asked | beside, source.title)
-    state_dict, scales = split_published(recognised.converted.tensors)
+    state_dict, scales = split_reference_ivit(recognised.converted.tensors)
     reading = _reader_of(state_dict).read(state_dict, facts)
     warnings = (*remarks, *asked.differences(beside), *reading.warnings)
     notes = (*source.notes, *recognised.notes)
@@ -76,7 +76,9 @@ def load_as(given: Given, arch: Architecture, choice: Choice = AUTO) -> Checkpoi
         return _checked_trained(source.tensors, source.trained, Facts())
     recognised = recognise(source, choice.prefix)
     facts = source.facts | recognised.converted.facts
-    return _checked(*split_published(recognised.converted.tensors), Reading(arch, facts), recognised.layout.title, ())
+    return _checked(
+        *split_reference_ivit(recognised.converted.tensors), Reading(arch, facts), recognised.layout.title, ()
+    )
 
 
 def read_architecture(
@@ -140,9 +142,9 @@ def _checked(
     checked = Checkpoint(arch, weights, checkpoint_fingerprint(weights), layout, reading.facts, notes, reading.warnings)
     if scales is None:
         return checked
-    if reader.published is None:
+    if reader.reference_ivit is None:
         raise CheckpointError(f"not supported yet: scales of the reference I-ViT code for a {reader.title}")
-    values = activation_scales(scales, reader.published(arch))
+    values = activation_scales(scales, reader.reference_ivit(arch))
     content = weights | {f"{name}.scale": torch.tensor(value) for name, value in values.items()}
     return replace(checked, fingerprint=checkpoint_fingerprint(content), scales=values)
 

@@ -36,10 +36,10 @@ class Reader:
     `title` names the family in messages. `detects` tells it from other families by tensor names. `read` finds the
     architecture in shapes and facts. `shapes` are the tensors of an architecture; those matching `optional` may be
     absent. `unsupported` are patterns of tensor names with the feature that each stands for; the first match is
-    reported. `published` names, for each activation of the twin, the module of the reference I-ViT code that holds its
-    scale, None where that code has no such network, and `published_softmax_bits` is what that code uses. `weights`
-    gives the tensors of a file their names in `shapes`, and a position table the size of the architecture in the way
-    that the facts tell.
+    reported. `reference_ivit` names, for each activation of the twin, the module of the reference I-ViT code that holds
+    its scale, None where that code has no such network, and `reference_ivit_softmax_bits` is what that code uses.
+    `weights` gives the tensors of a file their names in `shapes`, and a position table the size of the architecture in
+    the way that the facts tell.
     """
 
     title: str
@@ -47,8 +47,8 @@ class Reader:
     read: Callable[[Tensors, Facts], Reading]
     shapes: Callable[[Any], dict[str, tuple[int, ...]]]
     unsupported: tuple[tuple[str, str], ...] = ()
-    published: Callable[[Any], dict[str, str]] | None = None
-    published_softmax_bits: int = 15
+    reference_ivit: Callable[[Any], dict[str, str]] | None = None
+    reference_ivit_softmax_bits: int = 15
     optional: str = r"(?!)"
     weights: Callable[[Tensors, Any, Facts], dict[str, torch.Tensor]] = lambda state_dict, arch, facts: dict(state_dict)
 

@@ -38,7 +38,7 @@ _UNSUPPORTED = (
 )
 
 #: Where the reference I-ViT code quantises inside a block.
-_PUBLISHED_BLOCK = {
+_REFERENCE_IVIT_BLOCK = {
     "norm1.output": "qact1",
     "attn.qkv.output": "attn.qact1",
     "attn.core.score": "attn.qact_attn1",
@@ -118,7 +118,7 @@ def _read(state_dict: Tensors, facts: Facts) -> Reading:
     for stage in arch.stages:
         if stage.window != windows[stage.index]:
             raise CheckpointError(
-                f"layers.{stage.index} has windows of {windows[stage.index]} tokens a side, but a grid of "
+                f"layers.{stage.index} has windows of {windows[stage.index]} tokens per side, but a grid of "
                 f"{stage.grid.sides} for images of {size.sides} pixels; pass --img-size"
             )
     return Reading(arch, settled, tuple(warnings))
@@ -202,7 +202,7 @@ def _weights(state_dict: Tensors, arch: SwinArchitecture, facts: Facts) -> dict[
             expected = torch.from_numpy(window_offsets(stage.window))
         if not _is_dense(tensor) or not _same(tensor, expected):
             raise CheckpointError(
-                f"{name} is not what follows from windows of {stage.window} tokens a side on a grid of "
+                f"{name} is not what follows from windows of {stage.window} tokens per side on a grid of "
                 f"{stage.grid.sides}, for images of {arch.image_size.sides} pixels"
             )
     return _timm_names(state_dict)
@@ -251,7 +251,7 @@ def _norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": (channels,), f"{name}.bias": (channels,)}
 
 
-def _published(arch: SwinArchitecture) -> dict[str, str]:
+def _reference_ivit_modules(arch: SwinArchitecture) -> dict[str, str]:
     modules = {
         "image.output": "qact_input",
         "patch_embed.projection": "patch_embed.qact_before_norm",
@@ -265,7 +265,7 @@ def _published(arch: SwinArchitecture) -> dict[str, str]:
             modules[f"{path}.downsample.norm.output"] = f"{downsample}.qact1"
             modules[f"{path}.downsample.output"] = f"{downsample}.qact2"
         for block in (f"{path}.blocks.{index}." for index in range(stage.depth)):
-            modules |= {block + activation: block + module for activation, module in _PUBLISHED_BLOCK.items()}
+            modules |= {block + activation: block + module for activation, module in _REFERENCE_IVIT_BLOCK.items()}
     return {**modules, "norm.output": "qact2", "pool.output": "qact3"}
 
 
@@ -275,8 +275,8 @@ READER = Reader(
     unsupported=_UNSUPPORTED,
     read=_read,
     shapes=_shapes,
-    published=_published,
-    published_softmax_bits=7,
+    reference_ivit=_reference_ivit_modules,
+    reference_ivit_softmax_bits=7,
     optional=r"attn\.qkv\.bias$",
     weights=_weights,
 )

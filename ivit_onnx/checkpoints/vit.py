@@ -35,7 +35,7 @@ _UNSUPPORTED = (
 _PERCEPTION = {(192, 12), (384, 12), (768, 12), (1024, 24), (1536, 50), (1024, 23), (1536, 47)}
 
 #: Where the reference code quantises inside a block.
-_PUBLISHED_BLOCK = {
+_REFERENCE_IVIT_BLOCK = {
     "norm1.output": "qact1",
     "attn.qkv.output": "attn.qact1",
     "attn.core.score": "attn.qact_attn1",
@@ -268,7 +268,7 @@ def _shapes(arch: VitArchitecture) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _published(arch: VitArchitecture) -> dict[str, str]:
+def _reference_ivit_modules(arch: VitArchitecture) -> dict[str, str]:
     modules = {
         "image.output": "qact_input",
         "patch_embed.projection": "patch_embed.qact",
@@ -277,7 +277,7 @@ def _published(arch: VitArchitecture) -> dict[str, str]:
         "norm.output": "qact2",
     }
     for block in (f"blocks.{index}." for index in range(arch.depth)):
-        modules |= {block + activation: block + module for activation, module in _PUBLISHED_BLOCK.items()}
+        modules |= {block + activation: block + module for activation, module in _REFERENCE_IVIT_BLOCK.items()}
     return modules
 
 
@@ -287,8 +287,8 @@ READER = Reader(
     unsupported=_UNSUPPORTED,
     read=_read,
     shapes=_shapes,
-    published=_published,
-    published_softmax_bits=15,
+    reference_ivit=_reference_ivit_modules,
+    reference_ivit_softmax_bits=15,
     optional=r"attn\.qkv\.bias$|^patch_embed\.proj\.bias$",
     weights=_weights,
 )

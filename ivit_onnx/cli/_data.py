@@ -20,7 +20,7 @@ Labels = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Labels of images that are not in a folder a class: a text file with name and label a line.",
+        help="Labels of images that are not in one folder per class: a text file with one name and label per line.",
     ),
 ]
 Classes = Annotated[

@@ -25,7 +25,7 @@ from ivit_onnx.processors import processors
 if TYPE_CHECKING:
     from ivit_onnx.bench.baselines import Baseline
     from ivit_onnx.bench.models import Model
-    from ivit_onnx.bench.race import Plan
+    from ivit_onnx.bench.rounds import Plan
 
 __all__ = ["app"]
 
@@ -174,7 +174,7 @@ def bench(
 ) -> None:
     """Measure how fast exported models run: latency, throughput, memory and start of a session.
 
-    Threads are pinned, runs are warmed up, models are measured in turn. Baselines come with
+    Threads are pinned, runs are warmed up, models are measured in interleaved rounds. Baselines come with
     pip install "ivit-onnx\\[bench]"; one that is not installed is named and skipped. On a GPU, inputs and outputs stay
     there, and CUDA graphs are used; it takes pip install "ivit-onnx\\[gpu,export]".
 
@@ -194,7 +194,7 @@ def bench(
     from ivit_onnx.bench.baselines import choose_baselines
     from ivit_onnx.bench.cuda.measure import require_device
     from ivit_onnx.bench.measure import measure_kernels
-    from ivit_onnx.bench.race import Plan
+    from ivit_onnx.bench.rounds import Plan
 
     on_gpu = device == "cuda"
     _check_modes(compare=compare, peers=bool(peers), profile=profile, kernels=kernels)
@@ -222,7 +222,7 @@ def bench(
     elif profile:
         result = _profile(subjects, batches, counts, plan, on_gpu=on_gpu)
     else:
-        result = _race(subjects, chosen, batches, counts, plan, on_gpu=on_gpu)
+        result = _compare(subjects, chosen, batches, counts, plan, on_gpu=on_gpu)
     if plot is not None:
         from ivit_onnx.bench.plot import plot as draw
 
@@ -289,15 +289,21 @@ def _profile(
     return measure_profile(subjects, batches[0], threads[0], plan, PROFILED_RUNS, _say)
 
 
-def _race(
-    subjects: list[Model], peers: list[Baseline], batches: list[int], threads: list[int], plan: Plan, *, on_gpu: bool
+def _compare(
+    subjects: list[Model],
+    baselines: list[Baseline],
+    batches: list[int],
+    threads: list[int],
+    plan: Plan,
+    *,
+    on_gpu: bool,
 ) -> dict[str, Any]:
     from ivit_onnx.bench.cuda.measure import measure_cuda_models
     from ivit_onnx.bench.measure import measure_models
 
     if on_gpu:
-        return measure_cuda_models(subjects, peers, batches, plan, _say)
-    return measure_models(subjects, peers, batches, threads, plan, _say)
+        return measure_cuda_models(subjects, baselines, batches, plan, _say)
+    return measure_models(subjects, baselines, batches, threads, plan, _say)
 
 
 def _refuse_on_gpu(options: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ def run(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Class names: text with one name a line, CSV, or a JSON list or object by class number, such as the "
+            help="Class names: text with one name per line, CSV, or a JSON list or object by class number, such as the "
             "config.json of Hugging Face.  \\[default: those of the checkpoint, where it had any]",
         ),
     ] = None,

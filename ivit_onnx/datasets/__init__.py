@@ -16,7 +16,7 @@ __all__ = ["CLASS_ORDERS", "DESCRIPTION", "SPLITS", "ClassOrder", "ImageDataset"
 PathLike = str | os.PathLike[str]
 
 #: What a data option accepts, for help texts.
-DESCRIPTION = "a folder with one folder of images a class, hf:NAME of a Hugging Face data set, digits, or generated"
+DESCRIPTION = "a folder with one folder of images per class, hf:NAME of a Hugging Face data set, digits, or generated"
 
 
 def open_dataset(

@@ -1,4 +1,4 @@
-"""Folders of images, one folder a class: the layout of ImageNet."""
+"""Folders of images, one folder per class: the layout of ImageNet."""
 
 from __future__ import annotations
 

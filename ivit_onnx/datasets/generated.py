@@ -1,6 +1,6 @@
 """Drawn images in 24 classes: eight outlines, each with three fillings, on cluttered grounds.
 
-Place, size, tilt, colours, ground, clutter and noise are random. The numbers come from one seed an image, so that any
+Place, size, tilt, colours, ground, clutter and noise are random. The numbers come from one seed per image, so that any
 image can be drawn without the others.
 """
 

@@ -1,4 +1,4 @@
-"""Integer twins of whole networks, one file a family."""
+"""Integer twins of whole networks, one file per family."""
 
 from __future__ import annotations
 

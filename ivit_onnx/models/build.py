@@ -41,7 +41,7 @@ def from_checkpoint(
     twin = from_state_dict(checkpoint.state_dict, checkpoint.arch, preprocess, bits)
     twin.set_nonlinear(checkpoint.nonlinear(nonlinear))
     if checkpoint.scales is not None:
-        twin.load_published(checkpoint.scales)
+        twin.load_reference_ivit(checkpoint.scales)
     if checkpoint.trained is not None:
         try:
             twin.load_quantization_state(checkpoint.trained.state)

@@ -11,7 +11,7 @@ from ivit_onnx.architectures import Preprocess, SwinArchitecture
 from ivit_onnx.architectures.swin import Stage
 from ivit_onnx.models.block import PreNormBlock, SelfAttention
 from ivit_onnx.models.twin import Twin
-from ivit_onnx.quant.modules import Activation, Classifier, LayerNorm, MlpAdd, TokenMean
+from ivit_onnx.quant.modules import ActivationQuantizer, Classifier, LayerNorm, MlpAdd, TokenMean
 from ivit_onnx.quant.swin import PatchEmbedNorm, PatchMerge, WindowAttention
 from ivit_onnx.quant.tensors import QuantTensor
 
@@ -110,7 +110,7 @@ class SwinTransformer(Twin):
         return features
 
     @property
-    def feature_activation(self) -> Activation:
+    def feature_activation(self) -> ActivationQuantizer:
         return self.pool.output
 
 

@@ -14,7 +14,7 @@ from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models.block import Block
 from ivit_onnx.options.choices import Nonlinear
 from ivit_onnx.quant.exponents import MOST_N
-from ivit_onnx.quant.modules import Activation, Classifier, ImageInput, LayerNorm, QuantModule, Step
+from ivit_onnx.quant.modules import ActivationQuantizer, Classifier, ImageInput, LayerNorm, QuantModule, Step
 from ivit_onnx.quant.sites import HasSites, LinearSite, Sites
 from ivit_onnx.quant.tensors import QuantTensor
 
@@ -115,7 +115,7 @@ class Twin(nn.Module):
         raise NotImplementedError
 
     @property
-    def feature_activation(self) -> Activation:
+    def feature_activation(self) -> ActivationQuantizer:
         """Where the features are quantised."""
         raise NotImplementedError
 
@@ -137,17 +137,17 @@ class Twin(nn.Module):
     def set_quantized(self, quantized: bool) -> None:
         """True: integers in eval mode, fake quantisation in train mode. False: floating point, observers on."""
         for module in self.modules():
-            if isinstance(module, QuantModule | Activation):
+            if isinstance(module, QuantModule | ActivationQuantizer):
                 module.quantized = quantized
 
-    def activations(self) -> dict[str, Activation]:
+    def activations(self) -> dict[str, ActivationQuantizer]:
         """Every quantisation point by name, in network order; the image's, which follows from mean and std, first."""
-        return {name: module for name, module in self.named_modules() if isinstance(module, Activation)}
+        return {name: module for name, module in self.named_modules() if isinstance(module, ActivationQuantizer)}
 
     def learn_scales(self) -> None:
         """Make the scales of 8-bit activations trained parameters.
 
-        The image's scale follows from mean and std; 16-bit ranges have room to spare.
+        The image's scale follows from mean and std; 16-bit ranges have headroom.
         """
         for name, activation in self.activations().items():
             if activation.bits == 8 and name != "image.output":
@@ -164,15 +164,15 @@ class Twin(nn.Module):
             if isinstance(module, QuantModule):
                 module.choose_exponent()
 
-    def load_published(self, scales: Mapping[str, float]) -> None:
+    def load_reference_ivit(self, scales: Mapping[str, float]) -> None:
         """Take the activation scales of a reference I-ViT checkpoint and compute as its code does, in integers."""
         for name, activation in self.activations().items():
             activation.scale.fill_(scales[name])
         for module in self.modules():
             if isinstance(module, QuantModule):
-                module.published = True
-                if module.published_n is not None:
-                    module.get_buffer("n").fill_(module.published_n)
+                module.reference_ivit = True
+                if module.reference_ivit_n is not None:
+                    module.get_buffer("n").fill_(module.reference_ivit_n)
 
     def quantization_state(self) -> dict[str, float | int]:
         """Every scale, zero point and n by buffer name: with the weights, all that the integers depend on.

@@ -11,7 +11,7 @@ from ivit_onnx.architectures import Preprocess, VitArchitecture
 from ivit_onnx.models.block import PreNormBlock, SelfAttention
 from ivit_onnx.models.twin import Twin
 from ivit_onnx.quant.modules import (
-    Activation,
+    ActivationQuantizer,
     Attention,
     Classifier,
     Flatten,
@@ -109,7 +109,7 @@ class VisionTransformer(Twin):
         return y
 
     @property
-    def feature_activation(self) -> Activation:
+    def feature_activation(self) -> ActivationQuantizer:
         return self.pool.output if isinstance(self.pool, TokenMean) and self._pool_last else self.norm.output
 
     @property

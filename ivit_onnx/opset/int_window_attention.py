@@ -85,9 +85,9 @@ def attend(
     q, k, v = per_head.transpose(3, 0, 1, 4, 2, 5)
     score = saturate(scale_round(matmul(q, k.swapaxes(-1, -2)), score_multiplier, score_shift), np.int8)
     bias = relative_position[window_offsets(window)].transpose(2, 0, 1)
-    placed = saturate(scale_round(score, placed_multiplier, placed_shift) + bias, np.int8)
+    biased = saturate(scale_round(score, placed_multiplier, placed_shift) + bias, np.int8)
     visible = regions[:, None, :, None] == regions[:, None, None, :]
-    masked = np.where(visible, placed.astype(np.int64), MASKED)
+    masked = np.where(visible, biased.astype(np.int64), MASKED)
     probability = softmax(masked, *table, **exponential)
     context = matmul(probability, v).transpose(0, 1, 3, 2, 4).reshape(batch, tokens.size, packed // 3)
     return saturate(scale_round(context[:, token_places(*grid)], context_multiplier, context_shift), np.int8)

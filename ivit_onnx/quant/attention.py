@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ivit_onnx.quant import training
-from ivit_onnx.quant.activation import Activation
-from ivit_onnx.quant.base import QuantModule
+from ivit_onnx.quant import fake_quant
+from ivit_onnx.quant.activation_quantizer import ActivationQuantizer
 from ivit_onnx.quant.exponents import choose_shiftmax_n, exp_x0, fitting_n, least_softmax_scale
+from ivit_onnx.quant.quant_module import QuantModule
 from ivit_onnx.quant.softmax import IntegerSoftmax
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
@@ -23,16 +23,16 @@ class AttentionCore(QuantModule):
     """
 
     n: Tensor
-    published_n = 15
-    score: Activation
-    output: Activation
+    reference_ivit_n = 15
+    score: ActivationQuantizer
+    output: ActivationQuantizer
 
     def __init__(self, heads: int, head_dim: int, keys: int, softmax_bits: int) -> None:
         super().__init__()
         self.heads, self.head_dim, self.keys, self.softmax_bits = heads, head_dim, keys, softmax_bits
         self.register_buffer("n", torch.zeros((), dtype=torch.int64))
 
-    def scores(self) -> list[Activation]:
+    def scores(self) -> list[ActivationQuantizer]:
         """Where scores are quantised, in order; the last is the argument of softmax."""
         raise NotImplementedError
 
@@ -60,10 +60,10 @@ class Attention(AttentionCore):
 
     def __init__(self, heads: int, head_dim: int, tokens: int, softmax_bits: int) -> None:
         super().__init__(heads, head_dim, tokens, softmax_bits)
-        self.score = Activation(8, least_softmax_scale(tokens), channels=False)
-        self.output = Activation(8)
+        self.score = ActivationQuantizer(8, least_softmax_scale(tokens), channels=False)
+        self.output = ActivationQuantizer(8)
 
-    def scores(self) -> list[Activation]:
+    def scores(self) -> list[ActivationQuantizer]:
         return [self.score]
 
     def lower(self, *scales: np.float32) -> Lowered:
@@ -83,7 +83,7 @@ class Attention(AttentionCore):
         q, k, v = x.reshape(batch, tokens, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
         score = self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5)
         if self.quantized:
-            probability = training.softmax(score, self.score.scale, None, self.softmax().simulate)
+            probability = fake_quant.softmax(score, self.score.scale, None, self.softmax().simulate)
         else:
             probability = score.softmax(-1)
         context = (probability @ v).transpose(1, 2).reshape(batch, tokens, width // 3)

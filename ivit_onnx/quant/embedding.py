@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from ivit_onnx.opset import arithmetic
 from ivit_onnx.opset.arithmetic import Array
 from ivit_onnx.opset.int_patch_embed import patches
-from ivit_onnx.quant import training
-from ivit_onnx.quant.activation import Activation
+from ivit_onnx.quant import fake_quant
+from ivit_onnx.quant.activation_quantizer import ActivationQuantizer
 from ivit_onnx.quant.arithmetic import saturate, scale_round
-from ivit_onnx.quant.base import QuantModule, WeightedModule
 from ivit_onnx.quant.dyadic import dyadic, dyadic_affine
 from ivit_onnx.quant.operators import Implementations
+from ivit_onnx.quant.quant_module import QuantModule, WeightedModule
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
 __all__ = ["EMBED_ROLE", "IMPLEMENTATIONS", "ImageInput", "PatchEmbed"]
@@ -59,7 +59,7 @@ class ImageInput(QuantModule):
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
-        self.output = Activation(8)
+        self.output = ActivationQuantizer(8)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float64), persistent=False)
         self.register_buffer("std", torch.tensor(std, dtype=torch.float64), persistent=False)
 
@@ -118,9 +118,9 @@ class PatchEmbed(WeightedModule):
         self.bias = nn.Parameter(torch.zeros(width))
         self.prefix_tokens = nn.Parameter(torch.zeros(prefix, width))
         self.pos_embed = nn.Parameter(torch.zeros(self.placed + patches, width))
-        self.projection = Activation(16)
-        self.position = Activation(16)
-        self.output = Activation(16)
+        self.projection = ActivationQuantizer(16)
+        self.position = ActivationQuantizer(16)
+        self.output = ActivationQuantizer(16)
 
     def lower(self, *scales: np.float32) -> Lowered:
         s_proj, s_pos, s_y = (a.number(self.path) for a in (self.projection, self.position, self.output))
@@ -151,7 +151,7 @@ class PatchEmbed(WeightedModule):
         patches = F.conv2d(image, weight, self.bias, stride=self.patch_size).flatten(2).transpose(1, 2)
         prefix: Tensor = self.prefix_tokens
         if self.quantized:
-            prefix = training.round_to(prefix, self.projection.scale)
+            prefix = fake_quant.round_to(prefix, self.projection.scale)
         tokens = torch.cat([prefix.expand(len(image), *prefix.shape), self.projection(patches)], dim=1)
         position = F.pad(self.position(self.pos_embed), (0, 0, tokens.shape[1] - len(self.pos_embed), 0))
         return QuantTensor(self.output.add(tokens, position), self.output.scale)

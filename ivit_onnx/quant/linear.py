@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ivit_onnx.quant.activation import Activation
-from ivit_onnx.quant.base import ResidualMixin, WeightedModule
+from ivit_onnx.quant.activation_quantizer import ActivationQuantizer
+from ivit_onnx.quant.quant_module import ResidualMixin, WeightedModule
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
 __all__ = ["Classifier", "Linear", "LinearAdd"]
@@ -23,7 +23,7 @@ class Linear(WeightedModule):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(outputs, inputs))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.output = Activation(8)
+        self.output = ActivationQuantizer(8)
 
     def lower(self, *scales: np.float32) -> Lowered:
         scale = self.output.number(self.path)

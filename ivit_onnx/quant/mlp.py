@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ivit_onnx.opset import variant
-from ivit_onnx.quant import training
+from ivit_onnx.quant import fake_quant
 from ivit_onnx.quant.act import ACTIVATIONS
-from ivit_onnx.quant.activation import Activation
-from ivit_onnx.quant.base import ResidualMixin
+from ivit_onnx.quant.activation_quantizer import ActivationQuantizer
 from ivit_onnx.quant.exponents import LEAST_GELU_SCALE, choose_gelu_n, gelu_x0
+from ivit_onnx.quant.quant_module import ResidualMixin
 from ivit_onnx.quant.tables import FUNCTION_PARTS, gelu_table
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
@@ -32,15 +32,15 @@ class MlpAdd(ResidualMixin):
 
     role = "Feed-forward half of the block."
     n: Tensor
-    published_n = 23
+    reference_ivit_n = 23
 
     def __init__(self, width: int, hidden: int, act: str = "gelu") -> None:
         super().__init__()
         self.act_name = act
         self.act = ACTIVATIONS[act]
         self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
-        self.hidden = Activation(8, LEAST_GELU_SCALE, one_sided=True)
-        self.activated = Activation(8, one_sided=True)
+        self.hidden = ActivationQuantizer(8, LEAST_GELU_SCALE, one_sided=True)
+        self.activated = ActivationQuantizer(8, one_sided=True)
         self.register_buffer("n", torch.zeros((), dtype=torch.int64))
 
     def lower(self, *scales: np.float32) -> Lowered:
@@ -75,7 +75,7 @@ class MlpAdd(ResidualMixin):
         hidden = self.hidden(F.linear(x.value, self.simulated_weight(self.fc1.weight), self.fc1.bias))
         # With a table, what is left is the rounding of the result, below.
         if self.quantized and self.nonlinear == "ivit":
-            activated = training.shift_gelu(hidden, self.hidden.scale, self.act, **self.exponential())
+            activated = fake_quant.shift_gelu(hidden, self.hidden.scale, self.act, **self.exponential())
         else:
             activated = self.act(hidden)
         branch = F.linear(self.activated(activated), self.simulated_weight(self.fc2.weight), self.fc2.bias)

@@ -1,4 +1,4 @@
-"""Quantised modules, one an operator of the domain: real parameters and activation scales that lower to its integers.
+"""Quantised modules, one per operator of the domain: real parameters and activation scales that lower to its integers.
 
 Every module works in three modes:
 
@@ -13,19 +13,19 @@ Scales are float32 and combined in the order of the reference I-ViT code, so tha
 from __future__ import annotations
 
 from ivit_onnx.quant.act import ACTIVATIONS
-from ivit_onnx.quant.activation import Activation
+from ivit_onnx.quant.activation_quantizer import ActivationQuantizer
 from ivit_onnx.quant.attention import Attention, AttentionCore
-from ivit_onnx.quant.base import QuantModule, WeightedModule
 from ivit_onnx.quant.embedding import ImageInput, PatchEmbed
 from ivit_onnx.quant.linear import Classifier, Linear, LinearAdd
 from ivit_onnx.quant.mlp import MlpAdd
 from ivit_onnx.quant.norm import LayerNorm
+from ivit_onnx.quant.quant_module import QuantModule, WeightedModule
 from ivit_onnx.quant.step import Flatten, Step, TakeTokens
 from ivit_onnx.quant.token_mean import TokenMean
 
 __all__ = [
     "ACTIVATIONS",
-    "Activation",
+    "ActivationQuantizer",
     "Attention",
     "AttentionCore",
     "Classifier",

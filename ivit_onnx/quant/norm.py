@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from ivit_onnx.opset import OUTPUT_PARTS, variant
 from ivit_onnx.opset.arithmetic import Array
-from ivit_onnx.quant import training
-from ivit_onnx.quant.activation import Activation
+from ivit_onnx.quant import fake_quant
+from ivit_onnx.quant.activation_quantizer import ActivationQuantizer
 from ivit_onnx.quant.arithmetic import integer_root, rounded_divide, saturate
-from ivit_onnx.quant.base import QuantModule
 from ivit_onnx.quant.dyadic import dyadic, dyadic_affine
 from ivit_onnx.quant.operators import Implementations
+from ivit_onnx.quant.quant_module import QuantModule
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
 __all__ = ["IMPLEMENTATIONS", "LayerNorm", "layer_norm"]
@@ -41,7 +41,7 @@ class LayerNorm(QuantModule):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.eps = eps
-        self.output = Activation(bits)
+        self.output = ActivationQuantizer(bits)
 
     def lower(self, *scales: np.float32) -> Lowered:
         scale = self.output.number(self.path)
@@ -49,12 +49,12 @@ class LayerNorm(QuantModule):
         unit = np.sqrt(np.float32(len(gamma))) / np.float32(2**30)
         ratio = (unit * gamma).astype(np.float64) / np.float64(scale)
         (m, e), b = dyadic_affine(ratio, beta.astype(np.float64) / np.float64(scale), self.path)
-        if self.published:
-            m, b, e = self._published_affine(ratio, unit, m, b, e)
+        if self.reference_ivit:
+            m, b, e = self._reference_ivit_affine(ratio, unit, m, b, e)
         operator = variant("IntLayerNorm", OUTPUT_PARTS[self.output.bits])
         return Lowered(operator, {"multiplier": m, "offset": b, "shift": e}, scale)
 
-    def _published_affine(self, ratio: Array, unit: np.float32, m: Array, b: Array, e: Array) -> tuple[Array, ...]:
+    def _reference_ivit_affine(self, ratio: Array, unit: np.float32, m: Array, b: Array, e: Array) -> tuple[Array, ...]:
         """The bias as the reference code has it: floor(beta / gamma / unit), added before the multiplication.
 
         Channels where that is no number or does not fit, since gamma is (nearly) zero, keep the given affine map.
@@ -78,7 +78,7 @@ class LayerNorm(QuantModule):
         constants = self.lower(np.float32(x.scale.item())).constants
         m, b, e = (torch.from_numpy(constants[name]).to(x.value.device) for name in ("multiplier", "offset", "shift"))
         out = self.output
-        y = training.layer_norm(
+        y = fake_quant.layer_norm(
             x.value, self.weight, self.bias, x.scale, (m, b, e), out.scale, out.levels, out.log_scale
         )
         return QuantTensor(y, out.scale)

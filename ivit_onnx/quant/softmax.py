@@ -11,7 +11,7 @@ from torch import Tensor
 from ivit_onnx.opset import variant
 from ivit_onnx.opset.arithmetic import Array
 from ivit_onnx.options.choices import Nonlinear
-from ivit_onnx.quant import training
+from ivit_onnx.quant import fake_quant
 from ivit_onnx.quant.nonlinear import table_softmax
 from ivit_onnx.quant.tables import EXP_BITS, FUNCTION_PARTS, exponentials
 
@@ -49,4 +49,4 @@ class IntegerSoftmax:
             distances = torch.arange(256, dtype=torch.float64, device=scores.device)
             table = torch.round(torch.exp(-distances * float(self.scale)) * 2**EXP_BITS)
             return table_softmax(scores, table, frac_bits=self.frac_bits) * 2.0**-self.frac_bits
-        return training.shiftmax(scores, **self.attributes())
+        return fake_quant.shiftmax(scores, **self.attributes())

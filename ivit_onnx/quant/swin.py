@@ -13,11 +13,11 @@ from torch import nn
 
 from ivit_onnx.architectures.size import Size
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
-from ivit_onnx.quant import training
+from ivit_onnx.quant import fake_quant
 from ivit_onnx.quant.dyadic import dyadic
 from ivit_onnx.quant.embedding import EMBED_ROLE
 from ivit_onnx.quant.exponents import least_softmax_scale
-from ivit_onnx.quant.modules import Activation, AttentionCore, LayerNorm, WeightedModule
+from ivit_onnx.quant.modules import ActivationQuantizer, AttentionCore, LayerNorm, WeightedModule
 from ivit_onnx.quant.sites import LinearSite, Sites
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 from ivit_onnx.quant.windows import cut_windows, join_windows, merge_squares, pair_bias, windows
@@ -41,23 +41,23 @@ class WindowAttention(AttentionCore):
         super().__init__(heads, head_dim, window**2, softmax_bits)
         self.grid, self.window, self.shift = grid, window, shift
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
-        self.score = Activation(8, channels=False)
-        self.table = Activation(8, channels=False, rows=False)
-        self.placed = Activation(8, least_softmax_scale(window**2), channels=False)
-        self.output = Activation(8)
+        self.score = ActivationQuantizer(8, channels=False)
+        self.table = ActivationQuantizer(8, channels=False, rows=False)
+        self.placed = ActivationQuantizer(8, least_softmax_scale(window**2), channels=False)
+        self.output = ActivationQuantizer(8)
 
-    def scores(self) -> list[Activation]:
+    def scores(self) -> list[ActivationQuantizer]:
         return [self.score, self.placed]
 
     def lower(self, *scales: np.float32) -> Lowered:
-        s_x, s_score, s_placed = scales[0], self.score.number(self.path), self.placed.number(self.path)
+        s_x, s_score, s_biased = scales[0], self.score.number(self.path), self.placed.number(self.path)
         s_table, s_y = self.table.number(self.path), self.output.number(self.path)
         s_product = np.float32(s_x * s_x) * np.float32(self.head_dim**-0.5)
-        ratio = dyadic(np.float64(s_table) / np.float64(s_placed), f"{self.path} (relative position)")
+        ratio = dyadic(np.float64(s_table) / np.float64(s_biased), f"{self.path} (relative position)")
         constants = {
             "relative_position": saturate(scale_round(self.table_integers(), *ratio), np.int16),
             **self._dyadic(np.float64(s_product) / np.float64(s_score), "score_"),
-            **self._dyadic(np.float64(s_score) / np.float64(s_placed), "placed_"),
+            **self._dyadic(np.float64(s_score) / np.float64(s_biased), "placed_"),
             **self._dyadic(2.0**-self.softmax_bits * np.float64(s_x) / np.float64(s_y), "context_"),
         }
         grid = {"height": self.grid.height, "width": self.grid.width, "window": self.window, "shift": self.shift}
@@ -76,12 +76,12 @@ class WindowAttention(AttentionCore):
         grid = windows(*self.grid, self.window, self.shift)
         q, k, v = cut_windows(x.value, padding.value, grid, self.heads)
         bias = pair_bias(self.table(self.relative_position_bias_table), self.window)
-        placed = self.placed.add(self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5), bias)
-        visible = grid.visible.to(placed.device)
+        biased = self.placed.add(self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5), bias)
+        visible = grid.visible.to(biased.device)
         if self.quantized:
-            probability = training.softmax(placed, self.placed.scale, visible, self.softmax().simulate)
+            probability = fake_quant.softmax(biased, self.placed.scale, visible, self.softmax().simulate)
         else:
-            probability = torch.where(visible, placed, placed + _MASK).softmax(-1)
+            probability = torch.where(visible, biased, biased + _MASK).softmax(-1)
         return QuantTensor(self.output(join_windows(probability @ v, grid)), self.output.scale)
 
 
@@ -95,14 +95,14 @@ class PatchMerge(WeightedModule):
         self.grid = grid
         self.norm = LayerNorm(4 * channels, eps=1e-5)
         self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
-        self.output = Activation(16)
+        self.output = ActivationQuantizer(16)
 
     def sites(self) -> Sites:
         """The matrix product, on what the normalisation makes."""
         weight, source = self.reduction.weight, f"{self.norm.path}.output"
         return Sites((LinearSite(f"{self.path}.reduction", weight, None, source, f"{self.path}.output", self.norm),))
 
-    def published_bytes(self) -> list[Activation]:
+    def reference_ivit_bytes(self) -> list[ActivationQuantizer]:
         return [self.output]
 
     def lower(self, *scales: np.float32) -> Lowered:
@@ -112,7 +112,7 @@ class PatchMerge(WeightedModule):
             **{f"norm_{name}": array for name, array in norm.constants.items()},
             **self.lower_linear(weight, torch.zeros(len(weight)), norm.scale, scale),
         }
-        attributes = {"height": self.grid.height, "width": self.grid.width, "bits": 8 if self.published else 16}
+        attributes = {"height": self.grid.height, "width": self.grid.width, "bits": 8 if self.reference_ivit else 16}
         return Lowered("IntPatchMerge", constants, scale, attributes)
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
@@ -129,11 +129,11 @@ class PatchEmbedNorm(WeightedModule):
     def __init__(self, colours: int, patch_size: int, width: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(colours, width, patch_size, patch_size)
-        self.projection = Activation(16)
+        self.projection = ActivationQuantizer(16)
         self.norm = LayerNorm(width, eps=1e-5, bits=16)
-        self.output = Activation(16)
+        self.output = ActivationQuantizer(16)
 
-    def published_bytes(self) -> list[Activation]:
+    def reference_ivit_bytes(self) -> list[ActivationQuantizer]:
         return [self.projection]
 
     def lower(self, *scales: np.float32) -> Lowered:
@@ -145,7 +145,7 @@ class PatchEmbedNorm(WeightedModule):
             **{f"norm_{name}": array for name, array in norm.constants.items()},
             **self._dyadic(np.float64(norm.scale) / np.float64(s_y), "token_"),
         }
-        attributes = {"patch_size": self.proj.kernel_size[0], "bits": 8 if self.published else 16}
+        attributes = {"patch_size": self.proj.kernel_size[0], "bits": 8 if self.reference_ivit else 16}
         return Lowered("IntPatchEmbedNorm16", constants, s_y, attributes)
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:

@@ -8,10 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from ivit_onnx.opset import OUTPUT_PARTS, variant
-from ivit_onnx.quant.activation import Activation
+from ivit_onnx.quant.activation_quantizer import ActivationQuantizer
 from ivit_onnx.quant.arithmetic import rounded_divide
-from ivit_onnx.quant.base import QuantModule
 from ivit_onnx.quant.operators import Implementations
+from ivit_onnx.quant.quant_module import QuantModule
 from ivit_onnx.quant.requantize import requantize
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
@@ -29,7 +29,7 @@ class TokenMean(QuantModule):
 
     def __init__(self, bits: int = 8) -> None:
         super().__init__()
-        self.output = Activation(bits)
+        self.output = ActivationQuantizer(bits)
 
     def lower(self, *scales: np.float32) -> Lowered:
         scale = self.output.number(self.path)

@@ -94,8 +94,8 @@ def attend_in_windows(
     q, k, v = cut_windows(qkv, padding, grid, heads)
     score = requantize(matmul(q, k.transpose(-1, -2)), score_multiplier, score_shift, bits=8)
     bias = pair_bias(relative_position.long(), window)
-    placed = saturate(scale_round(score, placed_multiplier, placed_shift) + bias, 8)
-    masked = torch.where(grid.visible.to(placed.device), placed, MASKED)
+    biased = saturate(scale_round(score, placed_multiplier, placed_shift) + bias, 8)
+    masked = torch.where(grid.visible.to(biased.device), biased, MASKED)
     context = join_windows(matmul(softmax(masked, *table, **exponential), v), grid)
     return requantize(context, context_multiplier, context_shift, bits=8)
 

@@ -21,7 +21,7 @@ from ivit_onnx.report.parts import only_layer, only_parts, parts_of, rounded
 from ivit_onnx.report.results import ErrorReport, LayerError, PartError, PointError
 from ivit_onnx.report.taps import (
     layers_called,
-    take_published_widths,
+    take_reference_ivit_widths,
     watch_layers,
     watch_points,
 )
@@ -39,7 +39,7 @@ def measure(twin: Twin, images: Tensor, on_progress: Callable[[int, int], None] 
     layer is quantised alone in the float network, and the noise in the output is its cost; then its parts one after
     another, and what the noise grows by is theirs. `on_progress` is told the runs done and the number of all.
 
-    The twin is left in integer mode; points that have 8 bits in a published checkpoint are marked so.
+    The twin is left in integer mode; points that have 8 bits in a reference I-ViT checkpoint are marked so.
     """
     try:
         with torch.inference_mode():
@@ -53,7 +53,7 @@ def _measure(twin: Twin, images: Tensor, on_progress: Callable[[int, int], None]
     activations = twin.activations()
     twin.set_quantized(False)
     layers = layers_called(twin, images[:1])
-    take_published_widths(layers.values())
+    take_reference_ivit_widths(layers.values())
     parts = {name: parts_of(layer) for name, layer in layers.items()}
     total = 4 + sum(map(len, parts.values()))
     done = iter(range(1, total + 1))

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ivit_onnx.quant.modules import (
-    Activation,
+    ActivationQuantizer,
     Attention,
     Classifier,
     ImageInput,
@@ -36,7 +36,7 @@ class Part:
     weight nor activation, and weights that `weights` says yes to have 8 bits."""
 
     name: str
-    activations: tuple[Activation, ...] = ()
+    activations: tuple[ActivationQuantizer, ...] = ()
     modules: tuple[QuantModule, ...] = ()
     weights: Callable[[Tensor], bool] = lambda weight: False
 
@@ -60,7 +60,7 @@ def only_parts(layer: QuantModule, parts: Sequence[Part]) -> Iterator[None]:
     with ExitStack() as stack:
         if isinstance(layer, WeightedModule):
             stack.enter_context(replaced(layer, "simulated_weight", partial(_simulated_weight, layer, parts)))
-        modules: list[QuantModule | Activation] = []
+        modules: list[QuantModule | ActivationQuantizer] = []
         for part in parts:
             modules += [*part.activations, *part.modules]
         stack.enter_context(_quantizing(layer, modules))
@@ -70,11 +70,12 @@ def only_parts(layer: QuantModule, parts: Sequence[Part]) -> Iterator[None]:
 @contextmanager
 def only_layer(layer: QuantModule) -> Iterator[None]:
     """Quantise one layer of a network in floating point, all that is in it."""
-    with _quantizing(layer, [module for module in layer.modules() if isinstance(module, QuantModule | Activation)]):
+    modules = [module for module in layer.modules() if isinstance(module, QuantModule | ActivationQuantizer)]
+    with _quantizing(layer, modules):
         yield
 
 
-def rounded(activation: Activation, x: Tensor) -> Tensor:
+def rounded(activation: ActivationQuantizer, x: Tensor) -> Tensor:
     """x as the activation rounds and clips it, whatever mode it is in; nothing that watches the activation sees it."""
     before, activation.quantized = activation.quantized, True
     try:
@@ -84,7 +85,7 @@ def rounded(activation: Activation, x: Tensor) -> Tensor:
 
 
 @contextmanager
-def _quantizing(layer: QuantModule, modules: Sequence[QuantModule | Activation]) -> Iterator[None]:
+def _quantizing(layer: QuantModule, modules: Sequence[QuantModule | ActivationQuantizer]) -> Iterator[None]:
     """The layer on real values, as in training, with these of its modules quantised."""
     try:
         layer.train()
@@ -113,7 +114,7 @@ def _weights(name: str = "weights", weight: Tensor | None = None) -> Part:
     return Part(name, weights=lambda found: weight is None or found is weight)
 
 
-def _rounding(name: str, activation: Activation) -> Part:
+def _rounding(name: str, activation: ActivationQuantizer) -> Part:
     return Part(f"rounding of {name}", (activation,))
 
 

@@ -16,7 +16,7 @@ __all__ = [
     "layers_called",
     "replaced",
     "skipped",
-    "take_published_widths",
+    "take_reference_ivit_widths",
     "watch_layers",
     "watch_points",
 ]
@@ -79,10 +79,10 @@ def layers_called(twin: Twin, image: Tensor) -> dict[str, QuantModule]:
     return called
 
 
-def take_published_widths(layers: Iterable[QuantModule]) -> None:
+def take_reference_ivit_widths(layers: Iterable[QuantModule]) -> None:
     """Give 8 bits to the points that the weights of the reference I-ViT code have 8 bits at, where twins have 16."""
     for layer in layers:
-        for point in layer.published_bytes() if layer.published else ():
+        for point in layer.reference_ivit_bytes() if layer.reference_ivit else ():
             point.bits, point.levels = 8, 127
 
 

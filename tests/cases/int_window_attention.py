@@ -19,7 +19,7 @@ def int_window_attention(draw: Draw, operator: str) -> Arguments:
     softmax, table = draw.softmax(operator)
     shift = int(draw.rng.integers(0, window))
     score = draw.scale("score_", (), 5000 * head_dim**0.5)
-    placed = draw.scale("placed_", (), 128, negative=False)
+    biased = draw.scale("placed_", (), 128, negative=False)
     context = draw.scale("context_", draw.one_or_each(channels, 0.5), 2 ** softmax["frac_bits"] * 40)
     limit = 2**15 if draw.extreme else 100
     x = {
@@ -27,7 +27,7 @@ def int_window_attention(draw: Draw, operator: str) -> Arguments:
         "padding": draw.integers((3 * channels,), np.int8),
         "relative_position": draw.rng.integers(-limit, limit, ((2 * window - 1) ** 2, heads)).astype(np.int16),
         **score,
-        **placed,
+        **biased,
         **context,
         **table,
     }

@@ -32,7 +32,7 @@ from ivit_onnx.verification import verify
 from model_bombs import bomb_of_zlib
 from networks import DATA, SIZE, images, timm_network, timm_swin
 
-PUBLISHED = ("deit_micro_ivit.pth.tar", "swin_micro_ivit.pth.tar")
+REFERENCE_IVIT = ("deit_micro_ivit.pth.tar", "swin_micro_ivit.pth.tar")
 NUMBERS = [0, -1, 1, 2, 7, 16, 31, 64, 1e-30, 1e-6, 0.5, 3e4, 1e30, 2**31, 2**63, float("nan"), float("inf")]
 NUMBERS += [None, "1", [], True]
 NUMBERS += [12_000, 10**400, 5e-324]
@@ -51,7 +51,7 @@ _prepared: dict[str, Any] = {}
 
 
 def prepare(folder: Path) -> None:
-    """A floating-point network, one as `ivit-train` writes it, and the published ones."""
+    """A floating-point network, one as `ivit-train` writes it, and those of the reference I-ViT code."""
     torch.set_num_threads(1)
     vit = timm_network(embed_dim=12, depth=1)
     swin = timm_swin(embed_dim=12, depths=(2, 1), window_size=3)
@@ -67,8 +67,8 @@ def prepare(folder: Path) -> None:
         path = folder / "trained.safetensors"
         write_trained(path, twin.timm_weights(), decided)
         _prepared.setdefault("trained", []).append(path.read_bytes())
-    for name in PUBLISHED:
-        _prepared.setdefault("published", []).append(dict(torch.load(DATA / name, weights_only=True)))
+    for name in REFERENCE_IVIT:
+        _prepared.setdefault("reference_ivit", []).append(dict(torch.load(DATA / name, weights_only=True)))
 
 
 def trained_vit() -> bytes:
@@ -79,7 +79,7 @@ def trained_vit() -> bytes:
 def check(seed: int, folder: Path) -> str:
     torch.set_num_threads(1)
     rng = np.random.default_rng(seed)
-    kind = ("float", "trained", "published")[below(rng, 3)]
+    kind = ("float", "trained", "reference_ivit")[below(rng, 3)]
     source = _prepared[kind][below(rng, 2)]
     checkpoint, model = folder / "case.checkpoint", folder / "case.onnx"
     options: dict[str, Any] = {}
@@ -92,7 +92,7 @@ def check(seed: int, folder: Path) -> str:
         options = {"calib": images(3), "num_heads": 3, "img_size": 32}
         options["calib_preset"] = ("fast", "default", "default", "best")[below(rng, 4)]
         options["nonlinear"] = ("ivit", "table")[below(rng, 2)]
-    elif kind == "published":
+    elif kind == "reference_ivit":
         options = {"num_heads": (None, 3, 4)[below(rng, 3)]}
     model.unlink(missing_ok=True)
     refusal = None

@@ -1,7 +1,7 @@
 """`python -P -m fuzz.leaks [--sessions N]`: memory after creating and running many sessions, for both ways to run.
 
 Resident memory is compared after a warm-up and after N more sessions; also after as many runs of one session, and after
-as many sessions that are refused. Ends with status 1 when it grew by more than a kilobyte a session.
+as many sessions that are refused. Ends with status 1 when it grew by more than a kilobyte per session.
 """
 
 from __future__ import annotations

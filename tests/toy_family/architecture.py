@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ivit_onnx.architectures.base import Architecture
+from ivit_onnx.architectures.architecture import Architecture
 from ivit_onnx.architectures.costs import AttentionShape, Macs, MlpShape, NormShape, OperatorShape, linear_shapes
 from ivit_onnx.architectures.family import Family
 from ivit_onnx.architectures.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ivit_onnx.architectures import Preprocess
 from ivit_onnx.models.block import Block, SelfAttention
 from ivit_onnx.models.twin import Twin
-from ivit_onnx.quant.modules import Activation, Attention, Classifier, LayerNorm, MlpAdd, PatchEmbed, TokenMean
+from ivit_onnx.quant.modules import ActivationQuantizer, Attention, Classifier, LayerNorm, MlpAdd, PatchEmbed, TokenMean
 from ivit_onnx.quant.sites import Sites, mlp_sites
 from ivit_onnx.quant.tensors import QuantTensor
 
@@ -71,7 +71,7 @@ class ToyTransformer(Twin):
         return features
 
     @property
-    def feature_activation(self) -> Activation:
+    def feature_activation(self) -> ActivationQuantizer:
         return self.pool.output
 
 

@@ -53,9 +53,9 @@ def main(folder: Path) -> None:
         found = twin(torch.from_numpy(images)) * twin.output_scale
         same = twin(torch.full((16, 3, *arch.image_size), 128, dtype=torch.uint8)).numpy()
     error = float((found - expected).square().sum() / (expected - expected.mean(0)).square().sum())
-    published = {**network.state_dict(), "qact1.act_scaling_factor": torch.ones(1)}
+    reference_ivit = {**network.state_dict(), "qact1.act_scaling_factor": torch.ones(1)}
     content = {
-        "published": refusal(published),
+        "reference_ivit": refusal(reference_ivit),
         "read": load_checkpoint(checkpoint).arch == arch,
         "described": architecture_from_json(arch.to_json()) == arch,
         "equal": bool((integers == same).all()),

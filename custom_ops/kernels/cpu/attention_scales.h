@@ -29,7 +29,7 @@ class HeadScales {
 
   // Whether 32-bit lanes are enough, for rows of `tokens` scores.
   bool fit(int64_t tokens, const Softmax& softmax) const {
-    return score.fits(head_dim_ << 14) && has_room(softmax.largest_sum(tokens) << 7, context_pre_shift_);
+    return score.fits(head_dim_ << 14) && has_headroom(softmax.largest_sum(tokens) << 7, context_pre_shift_);
   }
 
   const NarrowScale score;

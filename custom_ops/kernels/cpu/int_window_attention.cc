@@ -18,7 +18,7 @@ constexpr int64_t kScaledLimit = int64_t{1} << 17;
 
 }  // namespace
 
-PlacedScores::PlacedScores(const WindowGrid& grid, int64_t heads, const int16_t* relative_position, const Dyadic& scale)
+BiasedScores::BiasedScores(const WindowGrid& grid, int64_t heads, const int16_t* relative_position, const Dyadic& scale)
     : area_(grid.area()),
       stride_(round_up(grid.area(), kBiasPadding)),
       narrow_(true),

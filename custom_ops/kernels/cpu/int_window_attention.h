@@ -11,15 +11,15 @@
 
 namespace ivit::cpu {
 
-// From scores to placed scores: the scale of placed scores, and the bias of every pair of tokens.
-class PlacedScores {
+// From scores to biased scores: the scale of biased scores, and the bias of every pair of tokens.
+class BiasedScores {
  public:
-  PlacedScores() = default;
+  BiasedScores() = default;
   // `relative_position` is [(2 * window - 1)^2, heads].
-  PlacedScores(const WindowGrid& grid, int64_t heads, const int16_t* relative_position, const Dyadic& scale);
+  BiasedScores(const WindowGrid& grid, int64_t heads, const int16_t* relative_position, const Dyadic& scale);
 
-  // Turns the scores of one query for all keys into placed scores.
-  void place(int64_t head, int64_t query, int8_t* scores) const {
+  // Turns the scores of one query for all keys into biased scores.
+  void apply(int64_t head, int64_t query, int8_t* scores) const {
     const int16_t* biases = bias(head, query);
     for (int64_t key = 0; key < area_; ++key) {
       scores[key] = saturate<int8_t>(scaled_[static_cast<uint8_t>(scores[key])] + biases[key]);
@@ -60,7 +60,7 @@ struct WindowAttention {
   int64_t head_dim;
   const int8_t* padding;  // [3, heads, head_dim], for every place without a token
   Dyadic score_scale;
-  const PlacedScores& placed;
+  const BiasedScores& biased;
   Dyadic context_scale;
   const WindowSoftmax& softmax;
 };

@@ -2,7 +2,7 @@
 //
 // With e >= 33, (x * m + 2^(e-1)) >> e equals (high + 2^(e-33)) >> (e - 32), where `high` is the upper half of the
 // 64-bit product: what the lower half adds is less than one. For a smaller e the value is shifted left first, as far as
-// it has room; where it has not, kernels take 64 bits.
+// it has headroom; where it has not, kernels take 64 bits.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@ namespace ivit::cpu {
 
 // Whether a left shift keeps values up to `largest`, in absolute value, inside int32. Values that are not shifted may
 // have wrapped around, as they like.
-constexpr bool has_room(int64_t largest, int32_t shift) {
+constexpr bool has_headroom(int64_t largest, int32_t shift) {
   return shift == 0 || largest <= (int64_t{INT32_MAX} >> shift);
 }
 
@@ -28,7 +28,7 @@ struct NarrowScale {
         rounding(static_cast<int32_t>(int64_t{1} << (scale.shift[0] + pre_shift - kHigh - 1))),
         post_shift(scale.shift[0] + pre_shift - kHigh) {}
 
-  bool fits(int64_t largest) const { return has_room(largest, pre_shift); }
+  bool fits(int64_t largest) const { return has_headroom(largest, pre_shift); }
   bool fits_int16() const { return fits(int64_t{1} << 15); }
 
   Dyadic wide{};

@@ -21,7 +21,7 @@ struct Windows {
   WindowPlaces places;
   const int8_t* padding;  // [3, heads, head_dim]
   const uint4* bias;      // of window_bias(): eight numbers for a lane
-  attention::Scale placed;
+  attention::Scale biased;
 };
 
 // One head of one window. Its shared memory has the row of every place, int64_t, and the regions of every place, bytes
@@ -32,7 +32,7 @@ class WindowItem {
   __device__ __forceinline__ WindowItem(const Problem& problem, const Windows& windows, unsigned number, int8_t* memory)
       : windows_(windows),
         score_(problem.score),
-        placed_(windows.placed),
+        biased_(windows.biased),
         head_(static_cast<int>(number % static_cast<unsigned>(problem.heads))),
         channels_(int64_t{problem.heads} * problem.head_dim),
         first_channel_(int64_t{head_} * problem.head_dim),
@@ -92,10 +92,10 @@ class WindowItem {
     for (int i = 0; i < 4; ++i) {
       const int32_t bias = static_cast<int16_t>(biases[i / 2] >> (16 * (i % 2)) & 0xffff);
       const int32_t x = attention::clamp_int8(scores[i]);
-      if (placed_.upper) {
-        scores[i] = bias + placed_.apply_upper<true>(x);
+      if (biased_.upper) {
+        scores[i] = bias + biased_.apply_upper<true>(x);
       } else {
-        scores[i] = saturate<int8_t>(bias + placed_.apply(x));
+        scores[i] = saturate<int8_t>(bias + biased_.apply(x));
       }
     }
   }
@@ -117,7 +117,7 @@ class WindowItem {
 
   const Windows& windows_;
   const attention::Scale& score_;
-  const attention::Scale& placed_;
+  const attention::Scale& biased_;
   int head_;
   int64_t channels_;
   int64_t first_channel_;
@@ -188,7 +188,7 @@ void int_window_attention(const int8_t* qkv, int64_t images, const AttentionPara
   const attention::Plan plan = attention::make_plan(kName, items, grid.area(), parameters.head_dim, kPlaceBytes);
   const Problem problem = attention::make_problem(parameters, qkv, grid.area(), plan, y);
   const Windows of_kernel{make_window_places(grid), windows.padding, reinterpret_cast<const uint4*>(windows.bias),
-                          attention::make_scale(windows.placed_multiplier, windows.placed_shift, 128, true)};
+                          attention::make_scale(windows.biased_multiplier, windows.biased_shift, 128, true)};
   const Launch where{dim3(attention::grid_blocks(kName, items, plan)), plan.warps * kWarpLanes, plan.shared_bytes,
                      stream};
   attention::with_kernel<Kernel>(parameters, [&](auto kernel) { launch(kernel, where, problem, of_kernel); });

@@ -15,8 +15,8 @@ struct WindowParameters {
   WindowGrid grid;
   const int8_t* padding;  // [3, heads, head_dim], for every place without a token
   const int16_t* bias;    // of window_bias()
-  int32_t placed_multiplier;
-  int32_t placed_shift;
+  int32_t biased_multiplier;
+  int32_t biased_shift;
 };
 
 // Throws std::runtime_error for windows of more places than a block's shared memory has room for.

@@ -94,7 +94,7 @@ Epilogue add_residual_to(int16_t* y, const Residual& residual) {
 }
 
 Epilogue place_to(int16_t* y, const ScalarScale& scale, const int32_t* position, int64_t patches, int64_t prefix) {
-  Epilogue epilogue{Epilogue::Kind::kPlace16, y, scale};
+  Epilogue epilogue{Epilogue::Kind::kPosition16, y, scale};
   epilogue.position = position;
   epilogue.patches = patches;
   epilogue.prefix = prefix;

@@ -62,12 +62,12 @@ ScalarScale scalar_scale(const Dyadic& scale);
 // What happens to the accumulators of row i and column j; all results saturate.
 struct Epilogue {
   enum class Kind {
-    kInt8,      // y[i, j] as int8
-    kInt16,     // y[i, j] as int16
-    kInt32,     // y[i, j] as int32
-    kClamped8,  // y[i, j] as int16 in the range of int8
-    kAdd16,     // int16, then branch * that + residual_scale * residual[i, j] as int16
-    kPlace16    // int16, then branch * that + position[i % patches, j] as int16, behind the image's prefix tokens
+    kInt8,       // y[i, j] as int8
+    kInt16,      // y[i, j] as int16
+    kInt32,      // y[i, j] as int32
+    kClamped8,   // y[i, j] as int16 in the range of int8
+    kAdd16,      // int16, then branch * that + residual_scale * residual[i, j] as int16
+    kPosition16  // int16, then branch * that + position[i % patches, j] as int16, behind the image's prefix tokens
   };
 
   Kind kind;

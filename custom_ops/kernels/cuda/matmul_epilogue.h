@@ -201,7 +201,7 @@ struct Finish {
   static __device__ __forceinline__ void run(const Epilogue& epilogue, const RunPlace& place, const Inputs&,
                                              RunOfValues& v) {
     using Kind = Epilogue::Kind;
-    static_assert(kKind != Kind::kAdd16 && kKind != Kind::kPlace16);
+    static_assert(kKind != Kind::kAdd16 && kKind != Kind::kPosition16);
     if constexpr (kKind == Kind::kInt8) {
       store(static_cast<int8_t*>(epilogue.y), place.row, place, v);
     } else if constexpr (kKind == Kind::kInt32) {
@@ -230,7 +230,7 @@ struct Finish<Epilogue::Kind::kAdd16> {
 };
 
 template <>
-struct Finish<Epilogue::Kind::kPlace16> {
+struct Finish<Epilogue::Kind::kPosition16> {
   using Inputs = RunOfInputs<int32_t>;
   static __device__ __forceinline__ Inputs load_inputs(const Epilogue& epilogue, const RunPlace& place) {
     return load(epilogue.position, place.row % epilogue.patches, place);

@@ -207,8 +207,8 @@ __device__ __forceinline__ void finish_as_told(const Accumulators<Config>& value
       return finish<Config, Kind::kClamped8>(values, epilogue, result);
     case Kind::kAdd16:
       return finish<Config, Kind::kAdd16>(values, epilogue, result);
-    case Kind::kPlace16:
-      return finish<Config, Kind::kPlace16>(values, epilogue, result);
+    case Kind::kPosition16:
+      return finish<Config, Kind::kPosition16>(values, epilogue, result);
   }
 }
 

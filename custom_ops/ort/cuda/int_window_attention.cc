@@ -17,12 +17,12 @@ class IntWindowAttentionCuda final : public CudaKernel {
         padding_(padding(constants)),
         bias_(
             cuda::window_bias(grid_, constants.attributes[Op::kHeads], constants.data<int16_t>(Op::kRelativePosition))),
-        placed_multiplier_(*constants.data<int32_t>(Op::kPlacedMultiplier)),
-        placed_shift_(*constants.data<int8_t>(Op::kPlacedShift)) {}
+        biased_multiplier_(*constants.data<int32_t>(Op::kPlacedMultiplier)),
+        biased_shift_(*constants.data<int8_t>(Op::kPlacedShift)) {}
 
   void compute(const Call& call, const CudaRun& run) const override {
     cuda::int_window_attention(call.data<int8_t>(Op::kQkv), call.dims['N'], constants_.get(call.dims['C']),
-                               {grid_, padding_.get(), bias_.get(), placed_multiplier_, placed_shift_},
+                               {grid_, padding_.get(), bias_.get(), biased_multiplier_, biased_shift_},
                                call.output<int8_t>(), run.stream);
   }
 
@@ -43,8 +43,8 @@ class IntWindowAttentionCuda final : public CudaKernel {
   WindowGrid grid_;
   cuda::DeviceArray<int8_t> padding_;
   cuda::DeviceArray<int16_t> bias_;
-  int32_t placed_multiplier_;
-  int32_t placed_shift_;
+  int32_t biased_multiplier_;
+  int32_t biased_shift_;
 };
 
 }  // namespace

@@ -13,12 +13,12 @@ class IntWindowAttentionKernel final : public Kernel {
   explicit IntWindowAttentionKernel(const Call& constants)
       : softmax_(constants),
         constant_(constants.is_constant(Op::kRelativePosition) && constants.is_constant(Op::kPlacedScale)) {
-    if (constant_) placed_ = place(constants);
+    if (constant_) biased_ = biased_scores(constants);
   }
 
   void compute(const Call& call, const cpu::Parallel& parallel) const override {
-    cpu::PlacedScores storage;
-    if (!constant_) storage = place(call);
+    cpu::BiasedScores storage;
+    if (!constant_) storage = biased_scores(call);
     cpu::WindowSoftmax softmax_storage;
     const int64_t heads = call.attributes[Op::kHeads];
     const cpu::WindowAttention attention{call.dims['N'],
@@ -27,21 +27,21 @@ class IntWindowAttentionKernel final : public Kernel {
                                          call.dims['C'] / heads,
                                          call.data<int8_t>(Op::kPadding),
                                          call.dyadic(Op::kScoreScale),
-                                         constant_ ? placed_ : storage,
+                                         constant_ ? biased_ : storage,
                                          call.dyadic(Op::kContextScale),
                                          softmax_.get(call, softmax_storage)};
     cpu::int_window_attention(parallel, call.data<int8_t>(Op::kQkv), attention, call.output<int8_t>());
   }
 
  private:
-  static cpu::PlacedScores place(const Call& call) {
+  static cpu::BiasedScores biased_scores(const Call& call) {
     return {window_grid<Op>(call), call.attributes[Op::kHeads], call.data<int16_t>(Op::kRelativePosition),
             call.dyadic(Op::kPlacedScale)};
   }
 
   SoftmaxParameters<Op, cpu::WindowSoftmax> softmax_;
   bool constant_;
-  cpu::PlacedScores placed_;
+  cpu::BiasedScores biased_;
 };
 
 }  // namespace

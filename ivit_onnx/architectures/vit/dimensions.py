@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ivit_onnx.architectures.base import Architecture
+from ivit_onnx.architectures.architecture import Architecture
 from ivit_onnx.architectures.costs import (
     AttentionShape,
     Macs,
@@ -113,8 +113,8 @@ class VitArchitecture(Architecture):
         return self.width // self.heads
 
     def macs(self) -> Macs:
-        """With T tokens and width C, a block has 3 C C (qkv) + C C (projection) + 2 C H (feed-forward) products a token
-        and T C a token in each of the two products of attention. The heads see one token each.
+        """With T tokens and width C, a block has 3 C C (qkv) + C C (projection) + 2 C H (feed-forward) products per
+        token and T C per token in each of the two products of attention. The heads see one token each.
         """
         tokens, width = self.tokens, self.width
         patches = self.patches * self.in_channels * self.patch_size**2 * width

@@ -14,7 +14,7 @@ from ivit_onnx.bench.cuda.device import PEAK_METHOD
 from ivit_onnx.bench.cuda.timing import GROUP
 from ivit_onnx.bench.machine import machine, versions
 from ivit_onnx.bench.models import Model
-from ivit_onnx.bench.race import Plan, Say, export_variants, our_contestants
+from ivit_onnx.bench.rounds import Plan, Say, export_variants, our_candidates
 from ivit_onnx.errors import IvitError, MissingExtraError
 
 __all__ = ["measure_cuda_models", "measure_cuda_profile", "require_device"]
@@ -52,23 +52,23 @@ def measure_cuda_profile(models: Sequence[Model], batches: Sequence[int], runs: 
     result["profiles"] = []
     for model in models:
         export_variants(model, say, CUDA_HINT)
-        for contestant in our_contestants(model):
+        for candidate in our_candidates(model):
             for batch in batches:
-                say(f"{model.label}, batch {batch}: profiling {contestant.title}")
-                job = job_of(contestant, model, batch)
+                say(f"{model.label}, batch {batch}: profiling {candidate.title}")
+                job = job_of(candidate, model, batch)
                 try:
-                    profile = ask("cuda_profile", environment=contestant.environment, job=job, runs=runs)
+                    profile = ask("cuda_profile", environment=candidate.environment, job=job, runs=runs)
                 except WorkerError as error:
                     raise IvitError(f"{model.label} cannot be profiled: {error}") from None
                 macs = model.subject.arch.macs()
                 result["profiles"].append(
                     {
                         "model": model.label,
-                        "name": contestant.name,
+                        "name": candidate.name,
                         "batch": batch,
                         "macs_per_image": {**asdict(macs), "total": macs.total},
                         **profile,
-                        "notes": {**contestant.notes, **profile["notes"]},
+                        "notes": {**candidate.notes, **profile["notes"]},
                     }
                 )
     return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-__all__ = ["GROUP", "fastest", "turn"]
+__all__ = ["GROUP", "fastest", "time_round"]
 
 #: Batches enqueued one after another between two waits for the device.
 GROUP = 10
@@ -14,7 +14,7 @@ Run = Callable[[], object]
 Clock = Callable[[], float]
 
 
-def turn(
+def time_round(
     run: Run,
     synchronise: Run,
     *,

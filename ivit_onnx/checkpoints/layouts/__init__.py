@@ -24,7 +24,7 @@ from ivit_onnx.checkpoints.layouts import (
     timm,
     torchvision,
 )
-from ivit_onnx.checkpoints.layouts.base import Converted, Layout, count_of
+from ivit_onnx.checkpoints.layouts.layout import Converted, Layout, count_of
 from ivit_onnx.checkpoints.layouts.refused import refuse_known, shown
 from ivit_onnx.checkpoints.source import Source
 from ivit_onnx.checkpoints.tensors import Tensors

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from ivit_onnx.checkpoints.facts import PLAIN, Facts
-from ivit_onnx.checkpoints.layouts.base import Converted, Layout, Rule, join_qkv, lead_with_ones, leave_out, rename
 from ivit_onnx.checkpoints.layouts.huggingface_config import class_names, config_facts, vision_config
+from ivit_onnx.checkpoints.layouts.layout import Converted, Layout, Rule, join_qkv, lead_with_ones, leave_out, rename
 from ivit_onnx.checkpoints.tensors import Tensors, check_dense, shape_of
 from ivit_onnx.errors import CheckpointError
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ivit_onnx.checkpoints.facts import PLAIN, Facts
-from ivit_onnx.checkpoints.layouts.base import Converted, Layout, Rule, join_qkv, leave_out, refuse_features, rename
 from ivit_onnx.checkpoints.layouts.huggingface_config import class_names, config_facts, vision_config
+from ivit_onnx.checkpoints.layouts.layout import Converted, Layout, Rule, join_qkv, leave_out, refuse_features, rename
 from ivit_onnx.checkpoints.tensors import Tensors, shape_of
 
 __all__ = ["LAYOUTS"]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ivit_onnx.checkpoints.facts import PLAIN, Facts
-from ivit_onnx.checkpoints.layouts.base import Converted, Layout, Rule, join_qkv, refuse_features, rename
+from ivit_onnx.checkpoints.layouts.layout import Converted, Layout, Rule, join_qkv, refuse_features, rename
 from ivit_onnx.checkpoints.tensors import Tensors, check_dense, shape_of
 
 __all__ = ["LAYOUTS"]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ivit_onnx.checkpoints.facts import PLAIN, Facts
-from ivit_onnx.checkpoints.layouts.base import Converted, Layout, Rule, refuse_features, rename
+from ivit_onnx.checkpoints.layouts.layout import Converted, Layout, Rule, refuse_features, rename
 from ivit_onnx.checkpoints.tensors import Tensors, check_dense, shape_of
 from ivit_onnx.errors import CheckpointError
 
@@ -108,7 +108,7 @@ def _tokens_first(name: str, tensor: torch.Tensor) -> torch.Tensor:
     """The last axis, of channels, rows and columns, in the order columns, rows, channels."""
     check_dense(name, tensor)
     if tensor.ndim == 0 or tensor.shape[-1] % 4:
-        raise CheckpointError(f"tensor {name} has shape {list(tensor.shape)}, expected 4 numbers a channel")
+        raise CheckpointError(f"tensor {name} has shape {list(tensor.shape)}, expected 4 numbers per channel")
     split = tensor.reshape(*tensor.shape[:-1], -1, 2, 2)
     return split.movedim((-1, -2), (-3, -2)).flatten(-3)
 

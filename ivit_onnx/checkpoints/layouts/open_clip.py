@@ -9,7 +9,9 @@ import torch
 
 from ivit_onnx.checkpoints.facts import ASSUMED, PLAIN, Facts
 from ivit_onnx.checkpoints.layouts import timm
-from ivit_onnx.checkpoints.layouts.base import (
+from ivit_onnx.checkpoints.layouts.huggingface_clip import add_projection
+from ivit_onnx.checkpoints.layouts.huggingface_config import config_facts, vision_config
+from ivit_onnx.checkpoints.layouts.layout import (
     Converted,
     Layout,
     Rule,
@@ -18,8 +20,6 @@ from ivit_onnx.checkpoints.layouts.base import (
     refuse_features,
     rename,
 )
-from ivit_onnx.checkpoints.layouts.huggingface_clip import add_projection
-from ivit_onnx.checkpoints.layouts.huggingface_config import config_facts, vision_config
 from ivit_onnx.checkpoints.tensors import Tensors, shape_of
 from ivit_onnx.errors import CheckpointError
 

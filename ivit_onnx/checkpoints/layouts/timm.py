@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ivit_onnx.checkpoints.facts import Facts
-from ivit_onnx.checkpoints.layouts.base import Converted, Layout, Rule, join_qkv, leave_out, refuse_features, rename
+from ivit_onnx.checkpoints.layouts.layout import Converted, Layout, Rule, join_qkv, leave_out, refuse_features, rename
 from ivit_onnx.checkpoints.tensors import Tensors, shape_of
 from ivit_onnx.errors import CheckpointError
 

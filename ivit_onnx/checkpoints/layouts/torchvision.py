@@ -13,7 +13,7 @@ import torch
 
 from ivit_onnx.architectures import IMAGENET_MEAN, IMAGENET_STD
 from ivit_onnx.checkpoints.facts import PLAIN, Facts
-from ivit_onnx.checkpoints.layouts.base import Converted, Layout, Rule, rename
+from ivit_onnx.checkpoints.layouts.layout import Converted, Layout, Rule, rename
 from ivit_onnx.checkpoints.tensors import Tensors
 
 __all__ = ["LAYOUTS"]

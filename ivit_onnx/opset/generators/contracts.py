@@ -3,7 +3,7 @@
     python -m ivit_onnx.opset.generators.contracts            writes the header
     python -m ivit_onnx.opset.generators.contracts --check    exits 1 if the file is not what would be written
 
-Everything in it comes from the records in `OPERATORS`. A shape becomes one character an axis, as
+Everything in it comes from the records in `OPERATORS`. A shape becomes one character per axis, as
 custom_ops/ort/shape.h says: a capital letter, or a small one for a form.
 """
 

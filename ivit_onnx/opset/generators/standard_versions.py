@@ -26,7 +26,7 @@ _BETWEEN = frozenset({"Cast", "Flatten", "Identity", "Slice"})
 
 
 def render() -> str:
-    """The text of the table: a standard operator a line, with the version that defined it."""
+    """The text of the table: one standard operator per line, with the version that defined it."""
     used = {node.op_type for function in function_protos() for node in function.node if not node.domain}
     versions = {name: onnx.defs.get_schema(name, STANDARD_OPSET_VERSION).since_version for name in used | _BETWEEN}
     return _HEADER + "".join(f'{{"{name}", {versions[name]}}},\n' for name in sorted(versions))

@@ -24,7 +24,7 @@ void attend_window(const Window& window, const WindowAttention& attention, int64
   const WindowTokens tokens(window, attention, head);
   const uint8_t* regions = window.regions;
   const auto softmax = [&](int64_t query, int8_t* scores, int16_t* probabilities) {
-    attention.placed.place(head, query, scores);
+    attention.biased.apply(head, query, scores);
     if (regions == nullptr) return softmax_row(scores, tokens.count, attention.softmax, probabilities);
     const auto visible = [&](int64_t key) { return regions[key] == regions[query]; };
     masked_softmax_row(scores, tokens.count, attention.softmax, visible, probabilities);

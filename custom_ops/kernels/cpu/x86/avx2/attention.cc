@@ -107,7 +107,7 @@ void window_head(const Window& window, const WindowAttention& attention, int64_t
   const RowSoftmax softmax(attention.softmax, tokens.count);
   const uint8_t* regions = window.regions;
   attend<Operands, Values>(tokens, scales, 0, tokens.count, [&](int64_t query, int8_t* scores, uint8_t* probabilities) {
-    attention.placed.place(head, query, scores);
+    attention.biased.apply(head, query, scores);
     if (regions == nullptr) return softmax.run<Values>(scores, AllVisible(), probabilities);
     softmax.run<Values>(scores, SameRegion(regions, query, attention.softmax), probabilities);
   });

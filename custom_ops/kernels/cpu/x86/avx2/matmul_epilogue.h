@@ -99,7 +99,7 @@ struct RowStage<AddPosition> {
   UniformScale branch_scale;
 };
 
-// Stores rows [row, row + rows) of a panel; `sums` has 16 accumulators a row, the bias not yet added.
+// Stores rows [row, row + rows) of a panel; `sums` has 16 accumulators per row, the bias not yet added.
 template <class Stage>
 class VectorStore {
  public:

@@ -12,7 +12,7 @@ namespace {
 
 inline __m256i widen(__m128i bytes) { return _mm256_cvtepi8_epi16(bytes); }
 
-// Two values of 16 bits a step. Weights stay bytes in memory; a panel is widened before it is used.
+// Two values of 16 bits per step. Weights stay bytes in memory; a panel is widened before it is used.
 struct Avx2Operands {
   static constexpr int64_t kGroup = 2;
   static constexpr int64_t kValueBytes = 2;
@@ -36,7 +36,7 @@ struct Avx2Operands {
   }
 };
 
-// Four bytes a step. Weights are unsigned, w + 128; -128 * (sum of the row) makes up for it.
+// Four bytes per step. Weights are unsigned, w + 128; -128 * (sum of the row) makes up for it.
 struct AvxVnniOperands {
   static constexpr int64_t kGroup = 4;
   static constexpr int64_t kValueBytes = 1;

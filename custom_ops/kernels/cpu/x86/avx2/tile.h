@@ -1,6 +1,6 @@
 // The inner loop of all 256-bit matrix products: up to 6 rows x 16 columns, the whole inner dimension in one go.
 //
-// Each instruction set takes four bytes of a row, repeated in all lanes, and 64 bytes of weights a step: [16 columns]
+// Each instruction set takes four bytes of a row, repeated in all lanes, and 64 bytes of weights per step: [16 columns]
 // of two 16-bit values (AVX2) or of four bytes (AVX-VNNI).
 #pragma once
 

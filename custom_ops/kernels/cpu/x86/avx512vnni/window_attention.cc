@@ -1,6 +1,6 @@
 // Attention inside a window with AVX-512: one head of a window from front to back, all of it in the nearest cache.
 //
-// Scores are bytes. What each becomes at the scale of placed scores, 16 bits, is looked up; then its bias is added with
+// Scores are bytes. What each becomes at the scale of biased scores, 16 bits, is looked up; then its bias is added with
 // saturation and the result packed to bytes again. The exponentials of the distances from the row maximum are looked
 // up byte by byte and put together in 32-bit lanes, whose order is undone when the probabilities are packed.
 #include <immintrin.h>
@@ -98,17 +98,17 @@ class Head {
     regions_ == nullptr ? exponentiate<kPlanes, false>() : exponentiate<kPlanes, true>();
   }
 
-  // Scores to placed scores to exponentials and their sums.
+  // Scores to biased scores to exponentials and their sums.
   template <int kPlanes, bool kMixed>
   void exponentiate() {
-    const PlacedScores& placed = attention_.placed;
-    const ByteTable low_table(placed.scaled_bytes(0));
-    const ByteTable high_table(placed.scaled_bytes(1));
+    const BiasedScores& biased = attention_.biased;
+    const ByteTable low_table(biased.scaled_bytes(0));
+    const ByteTable high_table(biased.scaled_bytes(1));
     const int64_t last = steps_.row_stride - kChunk;
     // First bias and maxima, then exponentials, so that each half keeps its tables in registers.
     for (int64_t row = 0; row < places_; ++row) {
       uint8_t* const scores = steps_.scores + row * steps_.row_stride;
-      const int16_t* const bias = placed.bias(head_, row);
+      const int16_t* const bias = biased.bias(head_, row);
       __m512i largest = _mm512_set1_epi8(INT8_MIN);
       for (int64_t key = 0; key <= last; key += kChunk) {
         const __m512i score = load(scores + key);
@@ -246,7 +246,7 @@ class Head {
 void attend_window(const Window& window, const WindowAttention& attention, int64_t head) {
   const int64_t dim = attention.head_dim;
   const int64_t places = attention.grid.area();
-  if (dim <= kMostDim && attention.placed.narrow() && attention.softmax.sums_fit(places)) {
+  if (dim <= kMostDim && attention.biased.narrow() && attention.softmax.sums_fit(places)) {
     LaneScales memory[kMostDim / kLanes];
     const HeadScales scales(attention, head, nullptr, memory);
     if (scales.fit(places, attention.softmax)) return Head(window, attention, head).attend(scales);

@@ -51,7 +51,7 @@ struct Steps {
   int8_t* keys;      // [chunks][head_dim / 4][registers of the chunk][16][4]
   int32_t* key_starts;
   int8_t* values;          // [places / 4][registers][16][4]
-  uint8_t* scores;         // and then the placed scores
+  uint8_t* scores;         // and then the biased scores
   int32_t* exponentials;   // in the order of unpacked bytes
   uint8_t* probabilities;  // of two bytes the upper ones come first
   int32_t* sums;

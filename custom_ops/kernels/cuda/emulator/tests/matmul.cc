@@ -80,7 +80,7 @@ Problem make_problem(Random& random, const Shape& shape, Kind kind, bool extreme
 
 // The row of y that a row of the product goes to.
 int64_t target_row(const Problem& problem, Kind kind, int64_t row) {
-  return kind == Kind::kPlace16 ? row + (row / problem.patches + 1) * problem.prefix : row;
+  return kind == Kind::kPosition16 ? row + (row / problem.patches + 1) * problem.prefix : row;
 }
 
 int64_t target_rows(const Problem& problem, Kind kind) { return target_row(problem, kind, problem.shape.rows - 1) + 1; }
@@ -106,7 +106,7 @@ int64_t wanted_value(const Problem& problem, Kind kind, int64_t row, int64_t col
       const int16_t residual = problem.residual[static_cast<size_t>(row * shape.columns + column)];
       return saturate<int16_t>(branch() + problem.scalar(1).scale(residual, 0));
     }
-    case Kind::kPlace16: {
+    case Kind::kPosition16: {
       const int64_t patch = row % problem.patches;
       return saturate<int16_t>(branch() + problem.position[static_cast<size_t>(patch * shape.columns + column)]);
     }
@@ -178,7 +178,7 @@ void every_tile() {
 std::vector<Test> matmul_tests() {
   return {{"matmul_int8", every_tile<Kind::kInt8>},      {"matmul_int16", every_tile<Kind::kInt16>},
           {"matmul_int32", every_tile<Kind::kInt32>},    {"matmul_clamped8", every_tile<Kind::kClamped8>},
-          {"matmul_residual", every_tile<Kind::kAdd16>}, {"matmul_positions", every_tile<Kind::kPlace16>}};
+          {"matmul_residual", every_tile<Kind::kAdd16>}, {"matmul_positions", every_tile<Kind::kPosition16>}};
 }
 
 }  // namespace ivit::cuda

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from ivit_onnx.quant.activation import Activation
-from ivit_onnx.quant.base import QuantModule
+from ivit_onnx.quant.activation_quantizer import ActivationQuantizer
 from ivit_onnx.quant.operators import Implementations
+from ivit_onnx.quant.quant_module import QuantModule
 from ivit_onnx.quant.requantize import requantize
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
@@ -25,7 +25,7 @@ class TokenMax(QuantModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.output = Activation(8)
+        self.output = ActivationQuantizer(8)
 
     def lower(self, *scales: np.float32) -> Lowered:
         scale = self.output.number(self.path)

@@ -31,7 +31,7 @@ STRIDE = 4
 
 
 @dataclass(frozen=True)
-class Peer:
+class Baseline:
     """One of QUANTIZERS, its settings, and the packages whose versions decide the result."""
 
     quantizer: str
@@ -41,19 +41,19 @@ class Peer:
 
 _PRODUCTS = ["MatMul", "Gemm", "Conv"]
 _ORT, _OPENVINO = ("onnxruntime",), ("openvino", "nncf")
-PEERS: dict[str, Peer] = {
-    "ONNX Runtime dynamic": Peer("dynamic", {}, _ORT),
-    "ONNX Runtime static, min-max, all operators": Peer("static", {"method": "MinMax", "operators": None}, _ORT),
-    "ONNX Runtime static, min-max": Peer("static", {"method": "MinMax", "operators": _PRODUCTS}, _ORT),
-    "ONNX Runtime static, entropy": Peer("static", {"method": "Entropy", "operators": _PRODUCTS}, _ORT),
-    "ONNX Runtime static, percentile": Peer("static", {"method": "Percentile", "operators": _PRODUCTS}, _ORT),
-    "OpenVINO NNCF": Peer("openvino", {"smooth_quant": True}, _OPENVINO),
-    "OpenVINO NNCF without SmoothQuant": Peer("openvino", {"smooth_quant": False}, _OPENVINO),
+BASELINES: dict[str, Baseline] = {
+    "ONNX Runtime dynamic": Baseline("dynamic", {}, _ORT),
+    "ONNX Runtime static, min-max, all operators": Baseline("static", {"method": "MinMax", "operators": None}, _ORT),
+    "ONNX Runtime static, min-max": Baseline("static", {"method": "MinMax", "operators": _PRODUCTS}, _ORT),
+    "ONNX Runtime static, entropy": Baseline("static", {"method": "Entropy", "operators": _PRODUCTS}, _ORT),
+    "ONNX Runtime static, percentile": Baseline("static", {"method": "Percentile", "operators": _PRODUCTS}, _ORT),
+    "OpenVINO NNCF": Baseline("openvino", {"smooth_quant": True}, _OPENVINO),
+    "OpenVINO NNCF without SmoothQuant": Baseline("openvino", {"smooth_quant": False}, _OPENVINO),
 }
 
 
 class MissingPackageError(Exception):
-    """A peer is not installed."""
+    """A baseline is not installed."""
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -63,19 +63,19 @@ def versions(*packages: str) -> dict[str, str]:
         raise MissingPackageError(f"pip install {' '.join(packages)}: {error.name} is not installed") from None
 
 
-def peer_features(cache: Path, pictures: Pictures, peer: Peer) -> Features:
-    """The features of a peer; model and features are kept for these settings, versions and pictures."""
+def baseline_features(cache: Path, pictures: Pictures, baseline: Baseline) -> Features:
+    """The features of a baseline; model and features are kept for these settings, versions and pictures."""
     key = {
-        "quantizer": peer.quantizer,
-        "settings": peer.settings,
-        "versions": versions(*peer.packages, "torch", "timm", "onnx"),
+        "quantizer": baseline.quantizer,
+        "settings": baseline.settings,
+        "versions": versions(*baseline.packages, "torch", "timm", "onnx"),
         "pictures": pictures.digest(),
     }
 
     def make() -> Features:
         source, images = float_onnx(cache), normalise(pictures.calibration)
         with tempfile.TemporaryDirectory() as folder:
-            run = QUANTIZERS[peer.quantizer](source, Path(folder) / "model.onnx", images, **peer.settings)
+            run = QUANTIZERS[baseline.quantizer](source, Path(folder) / "model.onnx", images, **baseline.settings)
             return tokens_features(run, pictures)
 
     return cached(cache, key, make)

@@ -15,10 +15,10 @@ from torch import Tensor
 from ivit_onnx.calibration.adjustments import center
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
-from ivit_onnx.quant.modules import Activation
+from ivit_onnx.quant.modules import ActivationQuantizer
 from ivit_onnx.quant.observers import Histogram
+from ivit_onnx.quant.recorders import MAX_ROWS, Channels, EvenSample, Statistics
 from ivit_onnx.quant.sites import LinearSite
-from ivit_onnx.quant.statistics import MAX_ROWS, Channels, EvenSample, Statistics
 
 __all__ = ["DEAD_LEAVES", "IMAGES", "Calibration", "collect_statistics"]
 
@@ -121,7 +121,7 @@ def collect_statistics(
     )
 
 
-def _statistics(activation: Activation) -> Statistics:
+def _statistics(activation: ActivationQuantizer) -> Statistics:
     if activation.bits == 16:
         return Statistics()
     rows = EvenSample(MAX_ROWS) if activation.rows else None

@@ -1,7 +1,7 @@
 """A Swin of the reference I-ViT code: the integers of its simulation, computed exactly, everywhere.
 
-The reference (digits_eval_swin.npz) is made like that of test_published.py. The reference code cuts windows out of the
-normalised tokens and works on windows up to the output projection; here tokens keep their order, and its arrays are
+The reference (digits_eval_swin.npz) is made like that of test_reference_ivit.py. The reference code cuts windows out of
+the normalised tokens and works on windows up to the output projection; here tokens keep their order, and its arrays are
 put into it before they are compared.
 """
 
@@ -24,7 +24,7 @@ from ivit_onnx.architectures import SwinArchitecture
 from ivit_onnx.checkpoints import load_checkpoint
 from ivit_onnx.opset import DOMAIN, OPERATORS, token_places
 from networks import DATA
-from published import quantized_images, recorded_integers
+from reference_ivit import quantized_images, recorded_integers
 from sessions import session
 
 CHECKPOINT = DATA / "swin_micro_ivit.pth.tar"
@@ -62,7 +62,7 @@ def reference() -> dict[str, Array]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("published") / "model.onnx"
+    path = tmp_path_factory.mktemp("reference_ivit") / "model.onnx"
     export(CHECKPOINT, path, input="int8")
     return path
 
@@ -125,7 +125,7 @@ def test_every_integer_in_onnxruntime(model: Path, images: Array, reference: dic
         if node.op_type in (*kinds, "IntTokenMean") or (node.op_type == "IntLinear16" and "ClampBits" not in after):
             opened.graph.outputs.append(node.outputs[0])
     found = session(ir.to_proto(opened), kernels=kernels).run(None, {"image": images[:4]})[1:]
-    # Placed scores are clamped by standard operators.
+    # Biased scores are clamped by standard operators.
     names = [name for name in POINTS if not name.endswith("attn.qact2")]
     assert_points_equal(names, iter(found), reference)
 
@@ -154,7 +154,7 @@ def test_every_integer_between_composites(
 
 
 def test_logits(model: Path, images: Array, reference: dict[str, Array]) -> None:
-    """As in test_published.py: accumulators of the head are exactly those of the reference."""
+    """As in test_reference_ivit.py: accumulators of the head are exactly those of the reference."""
     twin = load_twin(model, CHECKPOINT)
     s_x = twin.feature_activation.number("features")
     head = twin.head.lower(s_x)

@@ -1,7 +1,7 @@
-"""A round robin over contestants, each in a long-lived process of its own; the same on every device.
+"""Interleaved rounds over candidates, each in a long-lived process of its own; the same on every device.
 
-Only one process computes at a time. Every round gives each contestant one turn, starting with another one than the
-round before; a turn begins with uncounted runs, since the others have used the caches meanwhile.
+Only one process computes at a time. Every round measures each candidate once, starting with another one than the
+round before; a measurement begins with uncounted runs, since the others have used the caches meanwhile.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from ivit_onnx.bench.products import Subject, product_path
 from ivit_onnx.bench.settings import Settings
 from ivit_onnx.errors import IvitError
 
-__all__ = ["Contestant", "Plan", "Say", "export_variants", "our_contestants", "prepared", "race"]
+__all__ = ["Candidate", "Plan", "Say", "export_variants", "our_candidates", "prepared", "run_rounds"]
 
 WARM_UP = 2
 
 Say = Callable[[str], None]
-#: Starts a contestant's worker, to be closed with the stack.
-Start = Callable[["Contestant", ExitStack], Worker]
-#: Gives a contestant one turn that begins with so many uncounted runs.
-Turn = Callable[["Contestant", Worker, int], None]
+#: Starts a candidate's worker, to be closed with the stack.
+Start = Callable[["Candidate", ExitStack], Worker]
+#: Measures a candidate in one round, which begins with so many uncounted runs.
+TimeRound = Callable[["Candidate", Worker, int], None]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to measure: `rounds` turns of `seconds` and at least `repeat` batches each, `starts` session starts."""
+    """How to measure: `rounds` of `seconds` and at least `repeat` batches each, `starts` session starts."""
 
     rounds: int = 5
     seconds: float = 1.0
@@ -42,8 +42,8 @@ class Plan:
 
 
 @dataclass
-class Contestant:
-    """One contestant and what has been measured of it."""
+class Candidate:
+    """One way to run a model, ours or a baseline, and what has been measured of it."""
 
     name: str
     title: str
@@ -73,10 +73,10 @@ def export_variants(model: Model, say: Say, hint: str = HINT) -> None:
             raise IvitError(f"cannot export {model.label}: {error}{advice}") from None
 
 
-def our_contestants(model: Model) -> list[Contestant]:
+def our_candidates(model: Model) -> list[Candidate]:
     """Each way to run our model."""
     return [
-        Contestant(
+        Candidate(
             variant.name,
             variant.title,
             "ivit",
@@ -92,9 +92,9 @@ def our_contestants(model: Model) -> list[Contestant]:
 
 def prepared(
     subject: Subject, baselines: Sequence[Baseline], skipped: list[dict[str, str]], say: Say
-) -> list[Contestant]:
+) -> list[Candidate]:
     """The baselines whose packages are there and whose files could be made; the others are added to `skipped`."""
-    contestants = []
+    candidates = []
     for baseline in baselines:
         missing = missing_packages(baseline.packages)
         if missing:
@@ -102,7 +102,7 @@ def prepared(
             skipped.append({"name": baseline.name, "title": baseline.title, "reason": reason})
             continue
         path = product_path(subject, baseline.product)
-        contestant = Contestant(
+        candidate = Candidate(
             baseline.name, baseline.title, baseline.runner, path, {}, {}, baseline.config, baseline.hint
         )
         if not path.is_file():
@@ -110,54 +110,54 @@ def prepared(
             try:
                 ask("make", subject=subject.to_json(), product=baseline.product)
             except WorkerError as error:
-                skipped.append(_skipped(contestant, error))
+                skipped.append(_skipped(candidate, error))
                 continue
-        contestants.append(contestant)
-    return contestants
+        candidates.append(candidate)
+    return candidates
 
 
-def race(
-    contestants: list[Contestant],
+def run_rounds(
+    candidates: list[Candidate],
     skipped: list[dict[str, str]],
     start: Start,
-    turn: Turn,
+    time_round: TimeRound,
     *,
     rounds: int,
     label: str,
     say: Say,
 ) -> None:
-    """Start every contestant, then give turns for so many rounds.
+    """Start every candidate, then measure them in so many interleaved rounds.
 
     A baseline that fails moves to `skipped`, with the reason. Raises IvitError when our own model fails.
     """
     with ExitStack() as stack:
         workers = {}
-        for contestant in list(contestants):
-            say(f"{label}: starting {contestant.title}")
+        for candidate in list(candidates):
+            say(f"{label}: starting {candidate.title}")
             try:
-                workers[contestant.name] = start(contestant, stack)
+                workers[candidate.name] = start(candidate, stack)
             except WorkerError as error:
-                _give_up(contestant, error, contestants, skipped)
+                _give_up(candidate, error, candidates, skipped)
         for number in range(rounds):
             say(f"{label}: round {number + 1} of {rounds}")
-            first = number % len(contestants)
-            for contestant in contestants[first:] + contestants[:first]:
+            first = number % len(candidates)
+            for candidate in candidates[first:] + candidates[:first]:
                 try:
-                    turn(contestant, workers[contestant.name], WARM_UP if number else 2 * WARM_UP)
+                    time_round(candidate, workers[candidate.name], WARM_UP if number else 2 * WARM_UP)
                 except WorkerError as error:
-                    _give_up(contestant, error, contestants, skipped)
+                    _give_up(candidate, error, candidates, skipped)
 
 
 def _give_up(
-    contestant: Contestant, error: WorkerError, contestants: list[Contestant], skipped: list[dict[str, str]]
+    candidate: Candidate, error: WorkerError, candidates: list[Candidate], skipped: list[dict[str, str]]
 ) -> None:
     """Go on without a baseline that failed; without our own model there is nothing to measure."""
-    if contestant.ours:
-        raise IvitError(f"{contestant.title} failed: {error}") from None
-    contestants.remove(contestant)
-    skipped.append(_skipped(contestant, error))
+    if candidate.ours:
+        raise IvitError(f"{candidate.title} failed: {error}") from None
+    candidates.remove(candidate)
+    skipped.append(_skipped(candidate, error))
 
 
-def _skipped(contestant: Contestant, error: WorkerError) -> dict[str, str]:
-    reason = f"needs {error.missing}: {contestant.hint}" if error.missing else f"failed: {error}"
-    return {"name": contestant.name, "title": contestant.title, "reason": reason}
+def _skipped(candidate: Candidate, error: WorkerError) -> dict[str, str]:
+    reason = f"needs {error.missing}: {candidate.hint}" if error.missing else f"failed: {error}"
+    return {"name": candidate.name, "title": candidate.title, "reason": reason}

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from ivit_onnx.errors import ExportError
-from ivit_onnx.quant import training
-from ivit_onnx.quant.statistics import Statistics
+from ivit_onnx.quant import fake_quant
+from ivit_onnx.quant.recorders import Statistics
 
-__all__ = ["Activation"]
+__all__ = ["ActivationQuantizer"]
 
 
-class Activation(nn.Module):
+class ActivationQuantizer(nn.Module):
     """A point of the network where values are quantised.
 
     Buffers: `scale`, 0-dim float32, 0 until calibrated; `zero_point`, 0-dim int64, where there is one.
@@ -104,12 +104,12 @@ class Activation(nn.Module):
 
     def rounded(self, x: Tensor) -> Tensor:
         """x as its integers have it, on real values."""
-        return training.quantize(x, self.scale, *self.bounds, self.log_scale)
+        return fake_quant.quantize(x, self.scale, *self.bounds, self.log_scale)
 
     def add(self, *terms: Tensor) -> Tensor:
         """The sum of quantised terms: each is rounded to this scale first, as integers are."""
         if self.quantized:
-            terms = tuple(training.round_to(term, self.scale) for term in terms)
+            terms = tuple(fake_quant.round_to(term, self.scale) for term in terms)
         y: Tensor = self(sum(terms[1:], start=terms[0]))
         return y
 

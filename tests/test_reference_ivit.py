@@ -21,13 +21,13 @@ from onnx_ir.passes import common
 
 from commands import installed
 from ivit_onnx.api import calibrate, export, load_twin, read_metadata
-from ivit_onnx.architectures import KNOWN, Preprocess, published_preprocess
+from ivit_onnx.architectures import KNOWN, Preprocess, reference_ivit_preprocess
 from ivit_onnx.checkpoints import load_checkpoint
 from ivit_onnx.errors import CalibrationError, CheckpointError, ModelError
 from ivit_onnx.models import from_checkpoint
 from ivit_onnx.opset import DOMAIN, OPERATORS
 from networks import DATA
-from published import quantized_images, recorded_integers
+from reference_ivit import quantized_images, recorded_integers
 from sessions import session
 
 CHECKPOINT = DATA / "deit_micro_ivit.pth.tar"
@@ -44,7 +44,7 @@ def reference() -> dict[str, Array]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("published") / "model.onnx"
+    path = tmp_path_factory.mktemp("reference_ivit") / "model.onnx"
     export(CHECKPOINT, path, num_heads=2, input="int8")
     return path
 
@@ -256,7 +256,7 @@ def test_bad_scales(tmp_path: Path, state_dict: StateDict, change: Callable[[Sta
         load_checkpoint(saved(state_dict, tmp_path / "bad.pth.tar"), heads=2)
 
 
-def test_channels_without_a_published_bias(tmp_path: Path, state_dict: StateDict) -> None:
+def test_channels_without_a_bias_in_the_reference_ivit_code(tmp_path: Path, state_dict: StateDict) -> None:
     """gamma = 0 leaves beta alone, and a gamma so small that floor(beta / gamma) does not fit is no error."""
     state_dict["norm.weight"][:2] = torch.tensor([0.0, 1e-30])
     state_dict["norm.bias"][:2] = 0.5
@@ -268,8 +268,8 @@ def test_channels_without_a_published_bias(tmp_path: Path, state_dict: StateDict
     assert features.value[0, :2].tolist() == [expected, expected]
 
 
-def test_images_are_prepared_as_the_published_code_does() -> None:
+def test_images_are_prepared_as_the_reference_ivit_code_does() -> None:
     """For every model of ImageNet, ViT included: ImageNet's mean and std, 256 pixels cropped to 224."""
-    preprocess, notes = published_preprocess(KNOWN["vit_base_patch16_224"])
+    preprocess, notes = reference_ivit_preprocess(KNOWN["vit_base_patch16_224"])
     assert (preprocess.resize, preprocess.size, preprocess.mean[0], notes) == ((256, 256), (224, 224), 0.485, [])
     assert "--mean" in load_checkpoint(CHECKPOINT, heads=2).preprocess()[1][0]

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivit_onnx.opset import MASKED
-from ivit_onnx.quant import nonlinear, training
-from ivit_onnx.quant.modules import ACTIVATIONS, Activation, LayerNorm
+from ivit_onnx.quant import fake_quant, nonlinear
+from ivit_onnx.quant.modules import ACTIVATIONS, ActivationQuantizer, LayerNorm
 from ivit_onnx.quant.tensors import QuantTensor
 
 SCALE = torch.tensor(0.0437)
@@ -31,13 +31,13 @@ def integers(seed: int, *shape: int, bits: int = 8) -> torch.Tensor:
 @settings(max_examples=60, deadline=None)
 def test_shiftmax_has_the_integers_of_the_operator(seed: int, n: int, x0: int, bits: int) -> None:
     x = integers(seed, 3, 4, 17)
-    shiftmax = partial(training.shiftmax, x0=x0, n=n, frac_bits=bits)
-    found = training.softmax(x * SCALE, SCALE, None, shiftmax) * 2**bits
+    shiftmax = partial(fake_quant.shiftmax, x0=x0, n=n, frac_bits=bits)
+    found = fake_quant.softmax(x * SCALE, SCALE, None, shiftmax) * 2**bits
     assert torch.equal(found, nonlinear.shiftmax(x, x0=x0, n=n, frac_bits=bits).float())
     visible = torch.rand(17, 17, generator=torch.Generator().manual_seed(seed)) > 0.4
     visible |= torch.eye(17, dtype=torch.bool)
     square = integers(seed, 2, 17, 17)
-    found = training.softmax(square * SCALE, SCALE, visible, shiftmax) * 2**bits
+    found = fake_quant.softmax(square * SCALE, SCALE, visible, shiftmax) * 2**bits
     expected = nonlinear.shiftmax(torch.where(visible, square, MASKED), x0=x0, n=n, frac_bits=bits)
     assert torch.equal(found, expected.float())
 
@@ -46,7 +46,7 @@ def test_shiftmax_has_the_integers_of_the_operator(seed: int, n: int, x0: int, b
 @settings(max_examples=60, deadline=None)
 def test_shift_gelu_has_the_integers_of_the_operator(seed: int, n: int, x0: int) -> None:
     x = integers(seed, 5, 33)
-    found = training.shift_gelu(x * SCALE, SCALE, F.gelu, x0=x0, n=n) / (SCALE * 2.0**-7)
+    found = fake_quant.shift_gelu(x * SCALE, SCALE, F.gelu, x0=x0, n=n) / (SCALE * 2.0**-7)
     assert torch.equal(found.round().long(), nonlinear.shift_gelu(x, x0=x0, n=n))
 
 
@@ -70,7 +70,7 @@ def test_layer_norm_has_the_integers_of_the_operator(seed: int, channels: int, b
 def test_gradients_of_non_linear_functions_are_those_of_the_real_ones(act: str) -> None:
     x = (integers(3, 6, 40) * SCALE).requires_grad_()
     g = torch.randn(6, 40, generator=torch.Generator().manual_seed(1))
-    training.shift_gelu(x, SCALE, ACTIVATIONS[act], x0=-13, n=20).backward(g)
+    fake_quant.shift_gelu(x, SCALE, ACTIVATIONS[act], x0=-13, n=20).backward(g)
     real = x.detach().clone().requires_grad_()
     ACTIVATIONS[act](real).backward(g)
     torch.testing.assert_close(x.grad, real.grad)
@@ -81,7 +81,7 @@ def test_gradient_of_shiftmax_is_that_of_softmax() -> None:
     x = (torch.randn(4, 30, generator=torch.Generator().manual_seed(0)) * 16).round() * scale
     x.requires_grad_()
     g = torch.randn(4, 30, generator=torch.Generator().manual_seed(1))
-    training.softmax(x, scale, None, partial(training.shiftmax, x0=-16, n=12, frac_bits=15)).backward(g)
+    fake_quant.softmax(x, scale, None, partial(fake_quant.shiftmax, x0=-16, n=12, frac_bits=15)).backward(g)
     real = x.detach().clone().requires_grad_()
     real.softmax(-1).backward(g)
     assert x.grad is not None
@@ -105,7 +105,7 @@ def test_gradients_of_layer_norm_are_those_of_the_real_one() -> None:
 
 def test_gradient_stops_where_values_are_clipped() -> None:
     x = torch.tensor([-20.0, -1.0, 0.3, 20.0], requires_grad=True)
-    y = training.quantize(x, torch.tensor(0.1), -128, 127)
+    y = fake_quant.quantize(x, torch.tensor(0.1), -128, 127)
     torch.testing.assert_close(y, torch.tensor([-12.8, -1.0, 0.3, 12.7]))
     y.sum().backward()
     assert x.grad is not None
@@ -114,7 +114,7 @@ def test_gradient_stops_where_values_are_clipped() -> None:
 
 def test_a_learned_scale_has_the_gradient_of_learned_step_sizes() -> None:
     """d(output) / d(scale) is the integer where values are clipped, and rounding error in steps elsewhere."""
-    activation = Activation(8).train()
+    activation = ActivationQuantizer(8).train()
     activation.scale.fill_(0.1)
     activation.learn()
     x = torch.tensor([-20.0, 0.33, 20.0])
@@ -127,7 +127,7 @@ def test_a_learned_scale_has_the_gradient_of_learned_step_sizes() -> None:
 
 def test_a_learned_scale_finds_the_range_of_its_values() -> None:
     torch.manual_seed(0)
-    activation = Activation(8).train()
+    activation = ActivationQuantizer(8).train()
     activation.set_range(40.0)
     activation.learn()
     x = torch.randn(4096)

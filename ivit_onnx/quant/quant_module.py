@@ -10,8 +10,8 @@ from ivit_onnx.errors import ExportError
 from ivit_onnx.opset import OPERATORS as SPECS
 from ivit_onnx.opset.arithmetic import Array
 from ivit_onnx.options.choices import Nonlinear
-from ivit_onnx.quant import training
-from ivit_onnx.quant.activation import Activation
+from ivit_onnx.quant import fake_quant
+from ivit_onnx.quant.activation_quantizer import ActivationQuantizer
 from ivit_onnx.quant.dyadic import dyadic
 from ivit_onnx.quant.operators import operator
 from ivit_onnx.quant.step import Step
@@ -24,11 +24,11 @@ class QuantModule(Step):
     """Base: integer mode runs the lowered operator, the other modes run `simulate`."""
 
     #: True for the weights of the reference I-ViT code: its definitions, where others would be more accurate.
-    published = False
+    reference_ivit = False
     #: How softmax and GELU are computed.
     nonlinear: Nonlinear = "ivit"
     #: n of a shift exponential in the reference I-ViT code.
-    published_n: int | None = None
+    reference_ivit_n: int | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class QuantModule(Step):
     def choose_exponent(self) -> None:
         """Choose n of a shift exponential, if the module has one, from the calibrated scales."""
 
-    def published_bytes(self) -> list[Activation]:
+    def reference_ivit_bytes(self) -> list[ActivationQuantizer]:
         """Points that have 8 bits in the reference I-ViT code, and 16 here."""
         return []
 
@@ -64,7 +64,7 @@ class QuantModule(Step):
         state = [*self.parameters(), *self.buffers()]
         # Tensors made in inference mode do not count their versions: nothing tells whether they changed.
         cacheable = not any(t.is_inference() for t in state)
-        chosen = (self.nonlinear, self.published, device)
+        chosen = (self.nonlinear, self.reference_ivit, device)
         key = (*chosen, *map(float, scales), *((t.data_ptr(), t._version) for t in state)) if cacheable else ()
         if self._cache is None or self._cache[0] != key or not cacheable:
             lowered = self.lower(*scales)
@@ -79,14 +79,14 @@ class QuantModule(Step):
 
 
 class WeightedModule(QuantModule):
-    """A module with linear weights [out, in] and their 8-bit quantisation, one scale an output channel."""
+    """A module with linear weights [out, in] and their 8-bit quantisation, one scale per output channel."""
 
     def simulated_weight(self, weight: Tensor) -> Tensor:
         """The weight itself in floating-point mode, fake-quantised for training."""
         if not self.quantized:
             return weight
         scale = weight.detach().abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / 127
-        return training.quantize(weight, scale, -128, 127)
+        return fake_quant.quantize(weight, scale, -128, 127)
 
     def lower_linear(
         self, weight: Tensor, bias: Tensor, s_x: np.float32, s_y: np.float32, prefix: str = "", zero: int = 0
@@ -112,9 +112,9 @@ class WeightedModule(QuantModule):
         """int8 weight [in, out], int32 bias [out], and the scale of the accumulator per output channel."""
         w, b = weight.detach().float().cpu().numpy(), bias.detach().float().cpu().numpy()
         largest = np.maximum(-w.min(axis=1), w.max(axis=1))
-        # A channel of (nearly) zero weights would leave no room for its bias: 2^30 is the largest bias allowed.
+        # A channel of (nearly) zero weights would leave no headroom for its bias: 2^30 is the largest bias allowed.
         smallest = np.maximum(np.abs(b) / (s_x * np.float32(2**30)), np.float32(1e-12))
-        if self.published:
+        if self.reference_ivit:
             smallest = np.maximum(smallest, np.finfo(np.float32).eps)
         s_w = np.maximum(largest / np.float32(127), smallest).astype(np.float32)
         s_acc = (s_w * s_x).astype(np.float32)
@@ -135,8 +135,8 @@ class ResidualMixin(WeightedModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.branch = Activation(16)
-        self.output = Activation(16)
+        self.branch = ActivationQuantizer(16)
+        self.output = ActivationQuantizer(16)
 
     def lower_residual(self, s_residual: np.float32) -> dict[str, Array]:
         s_branch, s_y = (np.float64(a.number(self.path)) for a in (self.branch, self.output))

@@ -14,7 +14,7 @@ import torch
 from ivit_onnx.checkpoints.tensors import StateDict, check_dense
 from ivit_onnx.errors import CheckpointError
 
-__all__ = ["activation_scales", "split_published"]
+__all__ = ["activation_scales", "split_reference_ivit"]
 
 _SCALE = ".act_scaling_factor"
 _DERIVED = (
@@ -28,7 +28,7 @@ _DERIVED = (
 _NOT_QUANTIZING = re.compile(r"(^|\.)(matmul_\d|(log_)?int_softmax|mlp\.act|qact_softmax|act_out)$")
 
 
-def split_published(state_dict: Mapping[str, torch.Tensor]) -> tuple[StateDict, StateDict | None]:
+def split_reference_ivit(state_dict: Mapping[str, torch.Tensor]) -> tuple[StateDict, StateDict | None]:
     """The float weights, and the scales of activations by module name; None for a floating-point checkpoint.
 
     Raises CheckpointError when the checkpoint was never calibrated, or a scale is no dense tensor.
@@ -48,7 +48,7 @@ def split_published(state_dict: Mapping[str, torch.Tensor]) -> tuple[StateDict, 
 
 
 def activation_scales(found: Mapping[str, torch.Tensor], modules: Mapping[str, str]) -> dict[str, float]:
-    """The scales of a network's activations. `modules`: the published module by activation name.
+    """The scales of a network's activations. `modules`: the module of that code by activation name.
 
     Raises CheckpointError when a scale is missing, is not one positive number, or belongs to an unknown module.
     """

@@ -1,7 +1,7 @@
 """Writes the tables of docs/usage.md from the commands.
 
-python -m ivit_onnx.cli.document            writes docs/usage.md
-python -m ivit_onnx.cli.document --check    exits 1 if the file is not what would be written
+python -m ivit_onnx.cli.usage_page            writes docs/usage.md
+python -m ivit_onnx.cli.usage_page --check    exits 1 if the file is not what would be written
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _default(value: object) -> str:
 
 PAGE = GeneratedPage(
     "docs/usage.md",
-    "ivit_onnx.cli.document",
+    "ivit_onnx.cli.usage_page",
     {
         "options of ivit-export": partial(_options, "export"),
         "options of ivit-train": partial(_options, "train"),

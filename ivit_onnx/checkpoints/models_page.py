@@ -1,7 +1,7 @@
 """Writes the tables of docs/models.md from the code that reads checkpoints.
 
-    python -m ivit_onnx.checkpoints.document            writes docs/models.md
-    python -m ivit_onnx.checkpoints.document --check    exits 1 if the file is not what would be written
+    python -m ivit_onnx.checkpoints.models_page            writes docs/models.md
+    python -m ivit_onnx.checkpoints.models_page --check    exits 1 if the file is not what would be written
 
 Each table stands between two marks of the page; what is between them is replaced.
 """
@@ -66,7 +66,7 @@ _TABLES = {
 }
 
 
-PAGE = GeneratedPage("docs/models.md", "ivit_onnx.checkpoints.document", _TABLES)
+PAGE = GeneratedPage("docs/models.md", "ivit_onnx.checkpoints.models_page", _TABLES)
 
 if __name__ == "__main__":
     sys.exit(PAGE.main())
