@@ -13,9 +13,9 @@ import numpy as np
 from cases.case import Arguments, Case
 from drawing import Draw
 from ivit_onnx.discovery import modules
-from ivit_onnx.opset import OPERATORS
+from ivit_onnx.opset import OPERATORS, Role
 
-__all__ = ["Case", "odd_cases", "random_case", "random_cases"]
+__all__ = ["Case", "activations", "odd_cases", "random_case", "random_cases"]
 
 _MODULES = list(modules(__name__, __path__))
 
@@ -23,6 +23,11 @@ _MODULES = list(modules(__name__, __path__))
 CALLS: dict[str, Callable[[Draw, str], Arguments]] = {
     operator: call for module in _MODULES for operator, call in getattr(module, "CALLS", {}).items()
 }
+
+
+def activations(operator: str) -> set[str]:
+    """The inputs of an operator that change with every run."""
+    return {tensor.name for tensor in OPERATORS[operator].inputs if tensor.role is Role.ACTIVATION}
 
 
 def random_case(operator: str, rng: np.random.Generator, *, extreme: bool = False, size: int = 1) -> Case:
