@@ -145,12 +145,17 @@ class Twin(nn.Module):
         """Every quantisation point by name, in network order; the image's, which follows from mean and std, first."""
         return {name: module for name, module in self.named_modules() if isinstance(module, ActivationQuantizer)}
 
+    def used_activations(self) -> dict[str, ActivationQuantizer]:
+        """Those that the integers depend on: attention that is deferred leaves out its scores."""
+        idle = {point for site in self.sites().attention for point in site.core.idle()}
+        return {name: point for name, point in self.activations().items() if point not in idle}
+
     def learn_scales(self) -> None:
         """Make the scales of 8-bit activations trained parameters.
 
         The image's scale follows from mean and std; 16-bit ranges have headroom.
         """
-        for name, activation in self.activations().items():
+        for name, activation in self.used_activations().items():
             if activation.bits == 8 and name != "image.output":
                 activation.learn()
 

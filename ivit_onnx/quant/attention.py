@@ -48,6 +48,11 @@ class AttentionCore(QuantModule):
         """Where scores have a scale, in order, the argument of softmax last; nowhere if attention is deferred."""
         return [] if self.deferred else self.scaled_scores()
 
+    def idle(self) -> list[ActivationQuantizer]:
+        """Points that the integers do not depend on."""
+        points = [module for module in self.modules() if isinstance(module, ActivationQuantizer)]
+        return [point for point in points if self.deferred and point is not self.output]
+
     def scaled_scores(self) -> list[ActivationQuantizer]:
         """Those of the operator that is not deferred."""
         raise NotImplementedError
