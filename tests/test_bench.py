@@ -293,7 +293,7 @@ def test_profile(capsys: pytest.CaptureFixture[str], model: Path) -> None:
     assert (result.status, result.err) == (0, "")
     (profile,) = json.loads(result.out)["profiles"]
     operators = {entry["name"]: entry for entry in profile["operators"]}
-    assert operators["IntTableAttention"]["count"] >= 2
+    assert operators["IntDeferredAttention"]["count"] >= 2
     assert Settings.of(profile["notes"]) == Settings("table", 8)
     assert {"patch_embed", "blocks.0", "blocks.1", "head"} <= {entry["name"] for entry in profile["layers"]}
     for key in ("operators", "layers"):
@@ -331,7 +331,7 @@ def test_kernels(capsys: pytest.CaptureFixture[str], model: Path) -> None:
     assert variant["variant"] == "portable"
     assert {entry["operator"] for entry in variant["kernels"]} == {
         "IntLinear",
-        "IntTableAttention",
+        "IntDeferredAttention",
         "IntTableMlpAdd",
         "IntLayerNorm",
     }

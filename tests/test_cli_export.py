@@ -62,7 +62,7 @@ def test_summary_and_file(export: Export, output: Path) -> None:
     for expected in (
         "164,234",
         "in float32",
-        "IntTableAttention",
+        "IntDeferredAttention",
         "4 images, preset default, ranges by minmax",
         "2 heads",
     ):
@@ -78,7 +78,7 @@ def test_json_is_one_object_and_nothing_else(export: Export) -> None:
     report = json.loads(result.out)
     assert report["parameters"] == 164_234
     assert report["arch"]["heads"] == 2
-    assert report["operators"]["IntTableAttention"] == 3
+    assert report["operators"]["IntDeferredAttention"] == 3
     assert report["calibration"] == {"preset": "default", "method": "minmax", "source": "images", "images": 4}
 
 

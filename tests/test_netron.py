@@ -125,14 +125,14 @@ def common_brackets(route: Any) -> None:
 
 def test_main_graph_is_the_list_of_composites(viewer: Viewer, model: Path) -> None:
     shown = viewer.op_types()
-    assert {"IntPixelEmbed", "IntLayerNorm", "IntLinear", "IntTableAttention"} <= shown
+    assert {"IntPixelEmbed", "IntLayerNorm", "IntLinear", "IntDeferredAttention"} <= shown
     assert {"IntLinearAddNorm", "IntTableMlpAddNorm", "IntTableMlpAdd", "IntLinear32"} <= shown
     assert {node.op_type for node in onnx.load(model).graph.node} <= shown
     viewer.page.set_viewport_size(GRAPH_VIEW)
     viewer.screenshot("graph")
 
 
-@pytest.mark.parametrize("op_type", ["IntTableAttention", "IntTableMlpAddNorm", "IntLayerNorm", "IntPixelEmbed"])
+@pytest.mark.parametrize("op_type", ["IntDeferredAttention", "IntTableMlpAddNorm", "IntLayerNorm", "IntPixelEmbed"])
 def test_node_shows_attributes_and_parameter_names(viewer: Viewer, model: Path, op_type: str) -> None:
     operator = OPERATORS[op_type]
     text = viewer.select(op_type)
@@ -146,7 +146,7 @@ def test_node_shows_attributes_and_parameter_names(viewer: Viewer, model: Path, 
     assert node.name in text
     for attribute in node.attribute:
         assert str(attribute.i) in text.split()
-    if op_type == "IntTableAttention":
+    if op_type == "IntDeferredAttention":
         viewer.screenshot("node")
 
 
@@ -156,16 +156,16 @@ def body_types(model: Path, name: str) -> set[str]:
     return {node.op_type for node in function.node} - {"Constant"}
 
 
-@pytest.mark.parametrize("op_type", ["IntTableAttention", "IntTableMlpAddNorm", "IntLayerNorm", "IntPixelEmbed"])
+@pytest.mark.parametrize("op_type", ["IntDeferredAttention", "IntTableMlpAddNorm", "IntLayerNorm", "IntPixelEmbed"])
 def test_composite_opens_to_its_body(viewer: Viewer, model: Path, op_type: str) -> None:
     viewer.select(op_type)
     assert body_types(model, op_type) == viewer.open(op_type) - {"Constant"}
-    if op_type == "IntTableAttention":
+    if op_type == "IntDeferredAttention":
         viewer.screenshot("body")
 
 
 def test_bodies_open_down_to_standard_integer_operators(viewer: Viewer, model: Path) -> None:
-    for op_type in ("IntTableAttention", "Requantize", "ScaleRound", "FloorDivide"):
+    for op_type in ("IntDeferredAttention", "Requantize", "ScaleRound", "FloorDivide"):
         viewer.select(op_type)
         shown = viewer.open(op_type)
     assert shown - {"Constant"} == body_types(model, "FloorDivide") == {"Mod", "Sub", "Div"}

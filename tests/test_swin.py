@@ -185,7 +185,7 @@ def test_without_a_head_there_are_features(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("nonlinear", "attention"), [("ivit", "IntWindowAttention"), ("table", "IntTableWindowAttention")]
+    ("nonlinear", "attention"), [("ivit", "IntWindowAttention"), ("table", "IntDeferredWindowAttention")]
 )
 def test_form_of_the_graph(
     network: TimmSwin, checkpoint: Path, tmp_path: Path, nonlinear: Nonlinear, attention: str

@@ -118,14 +118,10 @@ def test_the_same_integers_everywhere(network: str, checkpoint: Path, tmp_path: 
     assert not any(name.startswith("Shift") for name in (*kinds, *(f.name for f in model.functions)))
     swin = network.startswith("swin")
     if flat:
-        # Masked scores of windows are more than TableSoftmax takes.
-        assert kinds >= ({"TableGELU"} if swin else {"TableSoftmax", "TableGELU"})
+        assert kinds == {"TableGELU", "IntLayerNorm"}
     else:
-        assert kinds > {
-            "IntTableWindowAttention" if swin else "IntTableAttention",
-            "IntTableMlpAdd",
-            "IntTableMlpAddNorm",
-        }
+        attention = "IntDeferredWindowAttention" if swin else "IntDeferredAttention"
+        assert kinds > {attention, "IntTableMlpAdd", "IntTableMlpAddNorm"}
     image = pixels(3, size=NETWORKS[network][1].get("img_size", 32))
     (bodies,) = ivit_onnx.create_session(path, kernels=False).run(None, {"image": image})
     (compiled,) = ivit_onnx.create_session(path, provider="ivit-cpu").run(None, {"image": image})

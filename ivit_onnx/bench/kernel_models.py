@@ -102,22 +102,13 @@ def _linear_case(shape: LinearShape, settings: Settings) -> KernelCase:
 def _attention_case(shape: AttentionShape, settings: Settings) -> KernelCase:
     tokens, width, heads = shape.tokens, shape.width, shape.heads
     rng = np.random.default_rng(0)
-    softmax = _softmax("IntAttention", settings)
-    score = _dyadic(rng, (), 30 / (74 * 74 * (width / heads) ** 0.5))
-    context = _dyadic(rng, (), 0.8 / 2**settings.softmax_bits)
-    constants = {
-        "score_multiplier": score[0],
-        "score_shift": score[1],
-        "context_multiplier": context[0],
-        "context_shift": context[1],
-        **softmax.constants,
-    }
+    softmax = _softmax(rng, "IntAttention", tokens, width // heads, settings)
     return KernelCase(
         softmax.operator,
         f"[{tokens},{3 * width}], {heads} heads, {settings.softmax_bits} bits",
         2 * tokens * tokens * width,
         {"qkv": _int8(rng, tokens, 3 * width)},
-        constants,
+        softmax.constants,
         np.empty((1, tokens, width), np.int8),
         {"heads": heads, **softmax.attributes},
     )
@@ -125,28 +116,19 @@ def _attention_case(shape: AttentionShape, settings: Settings) -> KernelCase:
 
 def _window_case(shape: WindowAttentionShape, settings: Settings) -> KernelCase:
     rng = np.random.default_rng(0)
-    softmax = _softmax("IntWindowAttention", settings)
     tokens, width, window = shape.grid.area, shape.width, shape.window
-    score = _dyadic(rng, (), 30 / (74 * 74 * (width / shape.heads) ** 0.5))
-    biased, context = _dyadic(rng, (), 0.9), _dyadic(rng, (), 0.8 / 2**settings.softmax_bits)
-    constants = {
-        "padding": _int8(rng, 1, 3 * width)[0, 0],
-        "relative_position": rng.integers(-20, 21, ((2 * window - 1) ** 2, shape.heads)),
-        "score_multiplier": score[0],
-        "score_shift": score[1],
-        "placed_multiplier": biased[0],
-        "placed_shift": biased[1],
-        "context_multiplier": context[0],
-        "context_shift": context[1],
-        **softmax.constants,
-    }
+    softmax = _softmax(rng, "IntWindowAttention", window**2, width // shape.heads, settings)
     grid = {"height": shape.grid.height, "width": shape.grid.width, "window": window, "shift": shape.shift}
     return KernelCase(
         softmax.operator,
         f"[{tokens},{3 * width}], {shape.heads} heads, windows of {window}, {settings.softmax_bits} bits",
         2 * tokens * window**2 * width,
         {"qkv": _int8(rng, tokens, 3 * width)},
-        constants,
+        {
+            "padding": _int8(rng, 1, 3 * width)[0, 0],
+            "relative_position": softmax.biases(rng.uniform(-1, 1, ((2 * window - 1) ** 2, shape.heads))),
+            **softmax.constants,
+        },
         np.empty((1, tokens, width), np.int8),
         {"heads": shape.heads, **grid, **softmax.attributes},
     )
@@ -179,15 +161,12 @@ def _mlp_case(shape: MlpShape, settings: Settings) -> KernelCase:
     tokens, width, hidden = shape.tokens, shape.width, shape.hidden
     rng = np.random.default_rng(0)
     gelu = _gelu(rng, settings)
-    branch, residual = _dyadic(rng, (), 0.2), _dyadic(rng, (), 0.95)
     constants = {
         **_linear(rng, "fc1_", width, hidden, 40),
         **gelu.constants,
         **_linear(rng, "fc2_", hidden, width, 6000),
-        "branch_multiplier": branch[0],
-        "branch_shift": branch[1],
-        "residual_multiplier": residual[0],
-        "residual_shift": residual[1],
+        **_scale(rng, "branch_", 0.2),
+        **_scale(rng, "residual_", 0.95),
     }
     return KernelCase(
         gelu.operator,
@@ -226,32 +205,48 @@ class _Function:
     attributes: Mapping[str, int]
 
 
-def _variant(base: str, settings: Settings) -> str:
-    """The operator that is `base` with the settings' functions."""
-    from ivit_onnx.opset import variant
-    from ivit_onnx.quant.tables import FUNCTION_PARTS
+@dataclass(frozen=True)
+class _Softmax(_Function):
+    """The softmax of an attention; `biases` makes integers of real biases, the relative positions of windows."""
 
-    return variant(base, FUNCTION_PARTS[settings.nonlinear])
+    biases: Callable[[Array], Array]
 
 
-def _softmax(attention: str, settings: Settings) -> _Function:
-    """The variant of an attention with the softmax of scores of scale 1/20."""
-    name = _variant(attention, settings)
-    bits = {"frac_bits": settings.softmax_bits}
+def _softmax(rng: np.random.Generator, base: str, keys: int, head_dim: int, settings: Settings) -> _Softmax:
+    """Softmax over rows of `keys` scores, whose real values have a deviation of 1.5."""
+    products = 74 * 74 * head_dim**0.5
     if settings.nonlinear == "table":
-        exponentials = np.rint(2**14 * np.exp(-np.arange(256) / 20))
-        return _Function(name, {"exponentials": exponentials}, bits)
-    return _Function(name, {}, {"x0": -20, "n": 15, **bits})
+        return _deferred_softmax(rng, base, 1.5 / products, keys, head_dim, settings.softmax_bits)
+    constants = {
+        **_scale(rng, "score_", 30 / products),
+        **(_scale(rng, "placed_", 0.9) if base == "IntWindowAttention" else {}),
+        **_scale(rng, "context_", 0.8 / 2**settings.softmax_bits),
+    }
+    attributes = {"x0": -20, "n": 15, "frac_bits": settings.softmax_bits}
+    return _Softmax(base, constants, attributes, lambda real: np.rint(20 * real))
+
+
+def _deferred_softmax(
+    rng: np.random.Generator, base: str, product_scale: float, keys: int, head_dim: int, bits: int
+) -> _Softmax:
+    from ivit_onnx.opset import variant
+    from ivit_onnx.quant.deferred import CONTEXT_RATIO, DEFERRED, DeferredSoftmax
+
+    softmax = DeferredSoftmax(np.float64(product_scale), head_dim, keys, bits)
+    constants = {**_scale(rng, "context_", 0.8 * CONTEXT_RATIO), **softmax.constants()}
+    return _Softmax(variant(base, DEFERRED), constants, softmax.attributes(), softmax.biases)
 
 
 def _gelu(rng: np.random.Generator, settings: Settings) -> _Function:
     """A feed-forward network with the GELU of values of scale 1/20, to results of the same scale."""
-    name = _variant("IntMlpAdd", settings)
+    from ivit_onnx.opset import variant
+    from ivit_onnx.quant.tables import FUNCTION_PARTS
+
+    name = variant("IntMlpAdd", FUNCTION_PARTS[settings.nonlinear])
     if settings.nonlinear == "table":
         results = [round(x * (1 + erf(x / 20 / 2**0.5)) / 2) for x in range(-128, 128)]
         return _Function(name, {"gelu_table": np.array(results)}, {})
-    multiplier, shift = _dyadic(rng, (), 1 / 2**7)
-    return _Function(name, {"gelu_multiplier": multiplier, "gelu_shift": shift}, {"x0": -20, "n": 15})
+    return _Function(name, _scale(rng, "gelu_", 1 / 2**7), {"x0": -20, "n": 15})
 
 
 def _linear(rng: np.random.Generator, prefix: str, k: int, n: int, deviation: float) -> dict[str, Array]:
@@ -265,6 +260,12 @@ def _linear(rng: np.random.Generator, prefix: str, k: int, n: int, deviation: fl
         f"{prefix}multiplier": multiplier,
         f"{prefix}shift": shift,
     }
+
+
+def _scale(rng: np.random.Generator, prefix: str, ratio: float) -> dict[str, Array]:
+    """The two constants of a ratio as `_dyadic` makes it."""
+    multiplier, shift = _dyadic(rng, (), ratio)
+    return {f"{prefix}multiplier": multiplier, f"{prefix}shift": shift}
 
 
 def _dyadic(rng: np.random.Generator, shape: tuple[int, ...], ratio: float) -> tuple[Array, Array]:
