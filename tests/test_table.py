@@ -172,24 +172,24 @@ def signal_to_noise(found: Array, exact: Array) -> float:
     ids=["deit", "swin"],
 )
 def test_digits_are_nearer_to_float_than_with_shifts(checkpoint: Path, options: dict[str, Any], tmp_path: Path) -> None:
-    levels, labels, test = digits()
-    train = np.setdiff1d(np.arange(len(levels)), test)[:128]
-    x = levels[test]
-    distance, accuracy = {}, {}
+    """Answers are compared on all images: of 1797, those that are wrong by a hair's breadth are a few."""
+    x, _, test = digits()
+    train = np.setdiff1d(np.arange(len(x)), test)[:128]
+    distance, agreement = {}, {}
     for nonlinear in ("ivit", "table"):
         path = tmp_path / f"{nonlinear}.onnx"
-        export(checkpoint, path, calib=levels[train], mean=DIGITS_MEAN, std=DIGITS_STD, nonlinear=nonlinear, **options)
+        export(checkpoint, path, calib=x[train], mean=DIGITS_MEAN, std=DIGITS_STD, nonlinear=nonlinear, **options)
         twin = load_twin(path, checkpoint)
         (logits,) = ivit_onnx.create_session(path).run(None, {"image": x})
         scale = twin.output_scale
         twin.set_quantized(False)
         with torch.inference_mode():
             exact = twin(torch.from_numpy(x)).numpy()
-        distance[nonlinear] = signal_to_noise(logits * scale, exact)
-        accuracy[nonlinear] = (logits.argmax(1) == labels[test]).mean() - (exact.argmax(1) == labels[test]).mean()
-    assert distance["table"] > distance["ivit"] + 3
-    # One of the 360 images is 0.28 points.
-    assert accuracy["table"] > -0.003
+        distance[nonlinear] = signal_to_noise(logits[test] * scale, exact[test])
+        agreement[nonlinear] = (logits.argmax(1) == exact.argmax(1)).mean()
+    assert distance["table"] > distance["ivit"] + 6
+    # Two images of the DeiT have another answer, none of the Swin; with shifts, three to five.
+    assert agreement["table"] > max(0.998, agreement["ivit"])
 
 
 def test_reference_ivit_checkpoints_keep_their_functions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

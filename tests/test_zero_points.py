@@ -317,7 +317,8 @@ def test_other_zero_points_are_refused(value: Any) -> None:
 @pytest.mark.parametrize("value", [-128, 0, 127])
 def test_shifts_take_no_zero_point_but_zero(value: int) -> None:
     state = calibrated().quantization_state() | {"blocks.0.mlp.activated.zero_point": value}
-    state = {name: 0 if name.endswith(".hidden.zero_point") else number for name, number in state.items()}
+    zeros = (".hidden.zero_point", ".deferred")
+    state = {name: 0 if name.endswith(zeros) else number for name, number in state.items()}
     state["blocks.1.mlp.activated.zero_point"] = 0
     model = uncalibrated_twin(nonlinear="ivit")
     if value == 0:

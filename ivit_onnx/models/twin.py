@@ -211,8 +211,9 @@ class Twin(nn.Module):
                 if value not in range(MOST_N + 1):
                     raise CalibrationError(f"{name}: expected a whole number from 0 to {MOST_N}, found {value!r}")
             elif name.endswith(_DEFERRED):
-                if value not in range(2) or (value and self.nonlinear != "table"):
-                    raise CalibrationError(f"{name}: expected 1 where attention is deferred, or 0, found {value!r}")
+                expected = "1 (deferred) or 0" if self.nonlinear == "table" else "0, as shifts are not deferred"
+                if value not in range(1 + (self.nonlinear == "table")):
+                    raise CalibrationError(f"{name}: expected {expected}, found {value!r}")
             elif name.endswith(_ZERO_POINT):
                 low, high = (-128, 127) if self.nonlinear == "table" else (0, 0)
                 if value not in range(low, high + 1):

@@ -72,7 +72,9 @@ class AttentionCore(QuantModule):
 
     def deferred_softmax(self, s_x: np.float32) -> DeferredSoftmax:
         """The softmax of queries and keys of that scale, where it is deferred."""
-        return DeferredSoftmax(self.product_scale(s_x), self.head_dim, self.keys, self.softmax_bits)
+        # In float64 the square of any scale is a number above 0.
+        product_scale = np.float64(s_x) ** 2 * self.head_dim**-0.5
+        return DeferredSoftmax(product_scale, self.head_dim, self.keys, self.softmax_bits)
 
     def lower_deferred(
         self,

@@ -60,9 +60,10 @@ class DeferredSoftmax:
 
     @cached_property
     def multiplier(self) -> int:
-        """From scores to steps of the table, in 2^-15: 255 steps reach where exponentials are 0."""
+        """From scores to steps of the table, in 2^-15. Rounded down, so that 255 steps reach where exponentials are 0
+        if any score is that far away."""
         ratio = float(self.scale) * (_ENTRIES - 1) / _SPAN
-        return min(max(round(ratio * 2**15), 1), 2**15 - 1)
+        return max(int(min(ratio * 2**15, 2**15 - 1)), 1)
 
     @cached_property
     def levels(self) -> int:

@@ -91,8 +91,8 @@ class WindowAttention(AttentionCore):
         visible = grid.visible.to(score.device)
         if self.quantized and self.deferred:
             softmax = self.deferred_softmax(np.float32(x.scale.item()))
-            table = fake_quant.round_to(self.relative_position_bias_table, torch.tensor(softmax.scale))
-            scale = torch.tensor(softmax.product_scale)
+            scale, bias_scale = torch.tensor(softmax.product_scale), torch.tensor(softmax.scale)
+            table = fake_quant.quantize(self.relative_position_bias_table, bias_scale, -(2**15), 2**15 - 1)
             biased = score + pair_bias(table, self.window)
             probability = fake_quant.softmax(biased, scale, visible, softmax.simulate)
             return QuantTensor(self.output(join_windows(probability @ v, grid)), self.output.scale)
