@@ -66,7 +66,8 @@ def quality_remarks(
         choices.append(("Shiftmax and ShiftGELU", "--nonlinear table", model.softmax_bits, "table"))
     if model.softmax_bits < _MOST_ACCURATE_BITS:
         bits = _MOST_ACCURATE_BITS
-        cause = f"attention probabilities of {model.softmax_bits} bits"
+        kind = "probabilities" if model.nonlinear == "ivit" else "exponentials"
+        cause = f"attention {kind} of {model.softmax_bits} bits"
         choices.append((cause, f"--softmax-bits {bits}", bits, model.nonlinear))
     for cause, remedy, bits, nonlinear in choices:
         other = from_checkpoint(loaded, model.preprocess, bits, nonlinear)

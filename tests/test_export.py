@@ -130,7 +130,7 @@ def test_metadata(checkpoint: Path, tmp_path: Path) -> None:
     report = export_small(checkpoint, tmp_path / "m.onnx", mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
     metadata = session.get_modelmeta().custom_metadata_map
-    assert metadata["ivit.opset"] == "1"
+    assert metadata["ivit.opset"] == "2"
     assert metadata["ivit.version"] == ivit_onnx.__version__
     assert json.loads(metadata["ivit.arch"]) == report.arch
     assert float(metadata["ivit.output_scale"]) == report.output_scale > 0

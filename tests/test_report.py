@@ -115,7 +115,7 @@ def test_layers_are_compared_with_the_integers(
 def test_costs_and_shares_fit_together(twins: dict[str, Twin], reports: dict[str, ErrorReport], kind: str) -> None:
     report = reports[kind]
     assert sum(layer.share for layer in report.layers) == pytest.approx(1)
-    assert {point.name for point in report.points} == set(twins[kind].activations())
+    assert {point.name for point in report.points} == set(twins[kind].used_activations())
     for point in report.points:
         assert point.minimum <= point.maximum
         assert 0 <= point.clipped <= 1
@@ -145,6 +145,7 @@ def test_parts_explain_their_layer(reports: dict[str, ErrorReport], kind: str) -
 def test_parts_are_all_that_a_layer_quantises(twins: dict[str, Twin], kind: str) -> None:
     """Each activation is in one part, and the parts together are the layer, bit for bit."""
     twin = twins[kind]
+    used = set(twin.used_activations().values())
     x = images(twin, 2)
     twin.set_quantized(False)
     try:
@@ -152,7 +153,7 @@ def test_parts_are_all_that_a_layer_quantises(twins: dict[str, Twin], kind: str)
             for layer in layers_called(twin, x[:1]).values():
                 parts = parts_of(layer)
                 rounded = [activation for part in parts for activation in part.activations]
-                own = [module for module in layer.modules() if isinstance(module, ActivationQuantizer)]
+                own = [module for module in layer.modules() if module in used]
                 assert len(rounded) == len(own)
                 assert set(rounded) == set(own)
                 with only_layer(layer):
@@ -169,7 +170,7 @@ def test_parts_are_all_that_a_layer_quantises(twins: dict[str, Twin], kind: str)
 
 def test_parts_have_the_names_of_what_the_model_computes(reports: dict[str, ErrorReport]) -> None:
     """Shiftmax and ShiftGELU are in no report of a model with tables, and the other way round."""
-    shifts, tables = {"Shiftmax", "ShiftGELU"}, {"softmax table", "GELU table"}
+    shifts, tables = {"Shiftmax", "ShiftGELU"}, {"scores and exponentials", "GELU table"}
     for kind, report in reports.items():
         names = {part.part for part in report.parts}
         assert names & (shifts | tables) == (tables if kind.startswith("table") else shifts)
@@ -184,6 +185,9 @@ def test_parts_have_the_names_of_what_the_model_computes(reports: dict[str, Erro
     ]
     attention = [part.part for part in reports["vit"].parts_of("blocks.0.attn.core")]
     assert attention == ["rounding of score", "Shiftmax", "rounding of output"]
+    for kind, core in (("table vit", "blocks.0.attn.core"), ("table swin", "layers.0.blocks.0.attn.core")):
+        deferred = [part.part for part in reports[kind].parts_of(core)]
+        assert deferred == ["scores and exponentials", "rounding of output"]
 
 
 def test_a_table_rounds_twice(twins: dict[str, Twin], reports: dict[str, ErrorReport]) -> None:

@@ -60,7 +60,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "costliest layers" in done.out
     page = target.read_text()
     assert "GELU table" in page
-    assert "softmax table" in page
+    assert "scores and exponentials" in page
     assert "Shift" not in done.out + page
     assert f"wrote {target}" in done.out
     return target

@@ -29,6 +29,7 @@ __all__ = ["CALIBRATED", "EXACT", "FULL_SIZE", "Case", "make_twin"]
 class Case:
     """One export: the network, how it computes, and the form of the file.
 
+    Without `deferred`, attention with tables is that of states without marks, as before there were any.
     Scales are `invented`, `reference I-ViT` (as the code of its paper has them), or those of a calibration preset.
     """
 
@@ -38,6 +39,7 @@ class Case:
     input_type: InputType = "uint8"
     flat: bool = False
     scales: str = "invented"
+    deferred: bool = True
 
 
 def _vit(**changes: object) -> VitArchitecture:
@@ -108,6 +110,9 @@ _FORMS: dict[str, Callable[[Case], Case]] = {
     "ivit, flat": lambda case: replace(case, nonlinear="ivit", flat=True),
     "ivit, 7 bits": lambda case: replace(case, nonlinear="ivit", softmax_bits=7),
     "8 bits": lambda case: replace(case, softmax_bits=8),
+    "not deferred": lambda case: replace(case, deferred=False),
+    "not deferred, flat": lambda case: replace(case, deferred=False, flat=True),
+    "not deferred, 8 bits": lambda case: replace(case, deferred=False, softmax_bits=8),
     "reference I-ViT": lambda case: replace(case, nonlinear="ivit", scales="reference I-ViT"),
 }
 
@@ -155,6 +160,9 @@ def make_twin(case: Case) -> Twin:
     make = family_of(case.arch).load_twin()
     twin = make(case.arch, Preprocess(case.arch.image_size), case.softmax_bits).eval()
     twin.set_nonlinear(case.nonlinear)
+    if not case.deferred:
+        for site in twin.sites().attention:
+            site.core.deferred.zero_()
     rng = np.random.default_rng(0)
     with torch.no_grad():
         for parameter in twin.parameters():

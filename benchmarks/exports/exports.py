@@ -39,9 +39,9 @@ def digests(case: Case) -> dict[str, str]:
     """
     twin = make_twin(case)
     graph, scale = build_graph(twin, case.input_type)
-    metadata = write_metadata(twin, "case", case.input_type, scale, {}, flat=case.flat)
-    model = finish(graph, metadata, flat=case.flat, producer_version="")
-    del metadata["ivit.version"]
+    written = write_metadata(twin, "case", case.input_type, scale, {}, flat=case.flat)
+    model = finish(graph, written, flat=case.flat, producer_version="")
+    metadata = {key: value for key, value in model.metadata_props.items() if key != "ivit.version"}
     return {
         "nodes": _digest(line.encode() for line in _structure(model.graph)),
         "constants": _digest(part for value in model.graph.initializers.values() for part in _constant(value)),
