@@ -16,7 +16,7 @@ from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
 
 from graphs import called_functions
 from ivit_onnx.float_audit import audit
-from ivit_onnx.opset import DOMAIN
+from ivit_onnx.opset import DOMAIN, OPSET_VERSION
 from ivit_onnx.proof import prove
 from ivit_onnx.proof.rules import RULES, VERSIONS
 from proofs import model_of
@@ -226,7 +226,11 @@ DEVIATIONS: dict[str, tuple[Change, str]] = {
     # operator sets
     "import twice": (set_import("", 13, more=True), "imports operator set '' 2 times, expected once"),
     "import of both names": (set_import("ai.onnx", 13, more=True), "imports operator set '' 2 times"),
-    "other version of the domain": (set_import(DOMAIN, 2), "expected version 1 of the operator set ivit, found 2"),
+    "later version of the domain": (
+        set_import(DOMAIN, OPSET_VERSION + 1),
+        f"expected version 1 to {OPSET_VERSION} of the operator set ivit, found {OPSET_VERSION + 1}",
+    ),
+    "no version of the domain": (set_import(DOMAIN, 0), "of the operator set ivit, found 0"),
     "far future": (set_import("", 2**31 + 1), "found 2147483649"),
     "before the first": (set_import("", -1), "expected an operator set of ONNX from 1 to"),
     "future": (set_import("", 999), "expected an operator set of ONNX from 1 to"),

@@ -23,7 +23,7 @@ from commands import call  # noqa: E402
 from ivit_onnx.api import export, load_twin  # noqa: E402
 from ivit_onnx.images import normalize  # noqa: E402
 from ivit_onnx.models import Twin  # noqa: E402
-from ivit_onnx.quant.modules import ActivationQuantizer, QuantModule, WeightedModule  # noqa: E402
+from ivit_onnx.quant.modules import QuantModule, WeightedModule  # noqa: E402
 from ivit_onnx.report import ErrorReport, measure  # noqa: E402
 from ivit_onnx.report.costs import Costs  # noqa: E402
 from ivit_onnx.report.distributions import Distribution, Error, Span  # noqa: E402
