@@ -234,8 +234,8 @@ def export(
             the preset's).
         calib_images: at most this many images are used (default 128), or drawn (default 48).
         calib_cache: statistics are read from this file if it exists, and written to it otherwise.
-        softmax_bits: fractional bits of attention probabilities, 7, 8 or 15 (default: 15, or those of a reference
-            I-ViT checkpoint).
+        softmax_bits: bits of attention's exponentials (tables) or probabilities (shifts), 7, 8 or 15 (default: 15, or
+            those of the checkpoint's training).
         nonlinear: how softmax and GELU are computed: "ivit", by the shifts of the paper, or "table", by tables of
             their exact values (default: as the checkpoint was trained, "table" for a floating-point one). A trained
             checkpoint takes no other than it was trained with.
@@ -252,7 +252,7 @@ def export(
         key: where in the file the weights are, as "model.state_dict".
         prefix: what the names of the network's tensors begin with, where the file holds more than one.
         mean, std: normalisation of pixels in 0..1, three numbers each.
-        flat: inline the composite operators, leaving IntLayerNorm, and softmax and GELU by shifts or by table.
+        flat: inline the composite operators, leaving IntLayerNorm, GELU and, by shifts, softmax.
         force: replace an existing output.
         progress: show a progress bar on standard error.
 

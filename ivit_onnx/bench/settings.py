@@ -18,7 +18,7 @@ _HOW: dict[Nonlinear, str] = {"ivit": "shifts", "table": "tables"}
 
 @dataclass(frozen=True)
 class Settings:
-    """`nonlinear` and `softmax_bits` of `ivit-export`: kind of functions, fractional bits of probabilities."""
+    """`nonlinear` and `softmax_bits` of `ivit-export`: kind of functions, bits of attention."""
 
     nonlinear: Nonlinear
     softmax_bits: int

@@ -120,7 +120,7 @@ def bench(
         list[int] | None,
         typer.Option(
             **choice(SoftmaxBits, "..."),
-            help="Fractional bits of probabilities, one or more, for --models.  \\[default: that of ivit-export]",
+            help="Bits of attention, one or more, for --models.  \\[default: that of ivit-export]",
         ),
     ] = None,
     img_size: Annotated[

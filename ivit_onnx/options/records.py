@@ -159,7 +159,8 @@ class IntegerOptions(Record):
     softmax_bits: Annotated[
         SoftmaxBits | None,
         Flag(
-            "Fractional bits of attention probabilities: 15 for accuracy, 7 as in the I-ViT paper.",
+            "Bits of attention's exponentials (tables) or probabilities (shifts): 15 for accuracy, 8 for speed, 7 as in the "
+            "I-ViT paper.",
             "15, or as trained",
         ),
     ] = None
@@ -187,7 +188,7 @@ class ExportOptions(CalibrationOptions, IntegerOptions):
         InputType,
         Flag("What the model takes: uint8 pixels (normalisation is inside), quantised int8, or normalised float32."),
     ] = "uint8"
-    flat: Annotated[bool, Flag("Write standard ONNX operators, keeping only softmax, GELU and IntLayerNorm.")] = False
+    flat: Annotated[bool, Flag("Write standard ONNX operators, keeping only GELU, IntLayerNorm and Shiftmax.")] = False
 
     def __post_init__(self) -> None:
         CalibrationOptions.__post_init__(self)
