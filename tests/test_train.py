@@ -188,7 +188,7 @@ def test_two_processes_compute_what_one_does(
     two = subprocess.run(launch, capture_output=True, text=True, check=False)
     assert two.returncode == 0, two.stderr
     assert json.loads(two.stdout)["processes"] == 2
-    # Gradients are summed in another order; rounding to integers makes that visible.
+    # Gradients are summed in another order; rounding to integers makes that visible, most where a gradient is nearly 0.
     weights = [load_file(tmp_path / folder / "model.safetensors") for folder in ("one", "two")]
     assert weights[0].keys() == weights[1].keys()
     for name in weights[0]:
@@ -198,7 +198,8 @@ def test_two_processes_compute_what_one_does(
             queries, keys, values = difference.chunk(3)
             assert keys.max() < 0.02
             difference = torch.cat([queries, values])
-        assert difference.max() < 2e-3, name
+        assert difference.mean() < 3e-4, name
+        assert difference.max() < 5e-3, name
     for first, second in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
         assert float(first["loss"]) == pytest.approx(float(second["loss"]), rel=0.01)
 

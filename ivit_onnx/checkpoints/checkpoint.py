@@ -58,7 +58,7 @@ class Checkpoint:
 
     @property
     def default_softmax_bits(self) -> int:
-        """Bits of attention's exponentials or probabilities: what the checkpoint was trained with, or the most accurate."""
+        """Bits of attention's exponentials or probabilities: as the checkpoint was trained, or the most accurate."""
         if self.trained is not None:
             return self.trained.softmax_bits
         return 15 if self.scales is None else family_of(self.arch).load_reader().reference_ivit_softmax_bits

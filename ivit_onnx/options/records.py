@@ -159,8 +159,8 @@ class IntegerOptions(Record):
     softmax_bits: Annotated[
         SoftmaxBits | None,
         Flag(
-            "Bits of attention's exponentials (tables) or probabilities (shifts): 15 for accuracy, 8 for speed, 7 as in the "
-            "I-ViT paper.",
+            "Bits of attention's exponentials (tables) or probabilities (shifts): 15 for accuracy, 8 for speed, 7 as "
+            "in the I-ViT paper.",
             "15, or as trained",
         ),
     ] = None

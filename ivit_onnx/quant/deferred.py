@@ -68,7 +68,7 @@ class DeferredSoftmax:
     @cached_property
     def levels(self) -> int:
         """A power of two."""
-        return 2 ** min(self.bits, int(math.log2(_LEVELS_OF_A_ROW // self.keys)))
+        return 1 << min(self.bits, (_LEVELS_OF_A_ROW // self.keys).bit_length() - 1)
 
     def constants(self) -> dict[str, Array]:
         """The inputs of the operator that belong to the softmax."""
