@@ -72,7 +72,12 @@ class DeferredSoftmax:
 
     def constants(self) -> dict[str, Array]:
         """The inputs of the operator that belong to the softmax."""
-        return {"exponentials": deferred_exponentials(float(self.scale) * 2.0**15 / self.multiplier)}
+        return {"exponentials": deferred_exponentials(self._step)}
+
+    @property
+    def _step(self) -> float:
+        """Of distances in the table, in real units."""
+        return float(self.scale) * 2.0**15 / self.multiplier
 
     def attributes(self) -> dict[str, int]:
         """The attributes of the operator that belong to the softmax."""
@@ -84,25 +89,30 @@ class DeferredSoftmax:
 
     def simulate(self, products: Tensor) -> Tensor:
         """Real probabilities of integer products, with biases times 2^score_shift added; MASKED where they must not
-        count."""
-        x = products.double()
-        scores = torch.floor(x * 2.0**-self.score_shift).clamp(-(2**15), 2**15 - 1)
-        scores = torch.where(x <= MASKED, float(MASKED), scores)
-        table = torch.from_numpy(self.constants()["exponentials"]).to(x.device)
-        e = exponentials_of(scores, table, distance_multiplier=self.multiplier, levels=self.levels).double()
-        return e / e.sum(-1, keepdim=True).clamp(min=self.levels // 32)
+        count.
+
+        In training the exponentials of the table come from float64, which rounds as the exact ones but for a rare tie.
+        """
+        scores = (products * 2.0**-self.score_shift).floor_().clamp_(-(2**15), 2**15 - 1)
+        scores.masked_fill_(products <= MASKED, MASKED)
+        distances = torch.arange(_ENTRIES, dtype=torch.float64, device=products.device)
+        table = torch.round(torch.exp(-distances * self._step) * LARGEST_EXPONENTIAL)
+        e = exponentials_of(scores, table, distance_multiplier=self.multiplier, levels=self.levels).to(products.dtype)
+        return e.div_(e.sum(-1, keepdim=True).clamp_(min=self.levels // 32))
 
 
 def exponentials_of(score: Tensor, exponentials: Tensor, *, distance_multiplier: int, levels: int) -> Tensor:
     """Exponentials 0 .. levels - 1 of 16-bit scores; those that must not count are MASKED or less."""
     score = score.long()
     difference = score.amax(-1, keepdim=True) - score
-    entry = ((difference.clamp(max=32767) * distance_multiplier + 2**14) >> 15).clamp(max=255)
-    dither = torch.arange(score.shape[-1], device=score.device) * DITHER % 2**15 // levels
-    narrow = torch.div(exponentials.long()[entry] + dither, 2**15 // levels, rounding_mode="floor").clamp(
-        max=levels - 1
-    )
-    return narrow * (difference < HIDDEN)
+    counts = difference < HIDDEN
+    # What follows fits int32, which is faster.
+    entry = difference.clamp_(max=32767).int().mul_(distance_multiplier).add_(2**14).bitwise_right_shift_(15)
+    e = exponentials.int().index_select(0, entry.clamp_(max=255).flatten()).view(entry.shape)
+    if levels < 2**15:
+        dither = torch.arange(score.shape[-1], device=score.device) * DITHER % 2**15 // levels
+        e.add_(dither.int()).floor_divide_(2**15 // levels).clamp_(max=levels - 1)
+    return e.mul_(counts).long()
 
 
 def deferred_context(matmul: Callable[..., Tensor], exponential: Tensor, value: Tensor, levels: int) -> Tensor:
