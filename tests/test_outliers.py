@@ -24,6 +24,8 @@ from ivit_onnx.calibration.smoothing import shifts
 from ivit_onnx.checkpoints import read_architecture
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin, from_state_dict
+from ivit_onnx.options.choices import Nonlinear
+from ivit_onnx.quant.deferred import DeferredSoftmax
 from ivit_onnx.quant.modules import ACTIVATIONS
 from ivit_onnx.quant.recorders import Channels
 from ivit_onnx.verification import verify
@@ -82,12 +84,12 @@ def nothing(network: Any) -> None:
     """The network as it is."""
 
 
-def twin_of(network: Any, size: int = SIZE) -> Twin:
-    """The twin of a network, with tables."""
+def twin_of(network: Any, size: int = SIZE, nonlinear: Nonlinear = "table") -> Twin:
+    """The twin of a network."""
     state = network.state_dict()
     heads = None if hasattr(network, "layers") else 3
     twin = from_state_dict(state, read_architecture(state, heads=heads, image_size=size), Preprocess(size))
-    twin.set_nonlinear("table")
+    twin.set_nonlinear(nonlinear)
     return twin
 
 
@@ -98,9 +100,11 @@ def planted(plant: Plant, **changes: Any) -> Any:
     return network
 
 
-def calibrated(network: Any, recipe: Recipe, count: int = 24) -> tuple[Twin, Calibration, float]:
+def calibrated(
+    network: Any, recipe: Recipe, count: int = 24, nonlinear: Nonlinear = "table"
+) -> tuple[Twin, Calibration, float]:
     """Its twin, the statistics, and the decibels on the images held back."""
-    twin = twin_of(network)
+    twin = twin_of(network, nonlinear=nonlinear)
     seen = collect_statistics(twin, images(count), "test")
     reference = Reference.collect(twin, seen)
     assert reference is not None
@@ -300,12 +304,13 @@ def test_adjustments_that_do_not_fit_are_refused(name: str, array: Array) -> Non
 # Sharp heads
 
 
-@pytest.mark.parametrize("centered", [False, True])
-def test_scores_of_a_sharp_head_get_a_range_by_their_error(centered: bool) -> None:
+@pytest.mark.parametrize(("balanced", "gain"), [(False, 0), (True, 1)])
+def test_scores_of_a_sharp_head_get_a_range_by_their_error(balanced: bool, gain: float) -> None:
+    """Where attention is not deferred. Without balanced heads most noise comes from queries and keys."""
     network = planted(sink_head)
-    recipe = Recipe(balance_heads=centered, clip_scores=True)
-    model, seen, decibels = calibrated(network, recipe)
-    plain, _, without = calibrated(network, replace(recipe, clip_scores=False))
+    recipe = Recipe(balance_heads=balanced, clip_scores=True)
+    model, seen, decibels = calibrated(network, recipe, 128, nonlinear="ivit")
+    plain, _, without = calibrated(network, replace(recipe, clip_scores=False), 128, nonlinear="ivit")
     for name, activation in model.activations().items():
         largest = seen.histograms[name].maximum if name in seen.histograms else 0.0
         if name == "blocks.0.attn.core.score":
@@ -314,13 +319,36 @@ def test_scores_of_a_sharp_head_get_a_range_by_their_error(centered: bool) -> No
         else:
             assert torch.equal(activation.scale, plain.activations()[name].scale), name
         assert activation.quantized
-    assert decibels > without + 1
+    assert decibels > without + gain
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_a_sharp_head_costs_deferred_attention_nothing(balanced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its scores have no range to choose, and nearly the exact softmax of the same queries and keys."""
+    network, recipe = planted(sink_head), Recipe(balance_heads=balanced)
+    model, seen, _ = calibrated(network, replace(recipe, clip_scores=True))
+    plain, _, _ = calibrated(network, recipe)
+    assert seen.histograms["blocks.0.attn.core.score"].maximum > 100
+    assert model.quantization_state() == plain.quantization_state()
+    x = torch.from_numpy(np.stack(images(64, seed=9)))
+    exact = floating(model, x)
+
+    def decibels(logits: torch.Tensor) -> float:
+        return float(10 * torch.log10(exact.var(1).sum() / (logits - exact).var(1).sum()))
+
+    def softmax(self: DeferredSoftmax, products: torch.Tensor) -> torch.Tensor:
+        return (products * float(self.product_scale)).softmax(-1)
+
+    with torch.inference_mode():
+        found = decibels(model(x) * model.output_scale)
+        monkeypatch.setattr(DeferredSoftmax, "simulate", softmax)
+        assert found > decibels(model.train()(x)) - 0.5
 
 
 def test_scores_of_fine_steps_are_left_alone() -> None:
     network = planted(nothing)
-    model, seen, _ = calibrated(network, Recipe(clip_scores=True))
-    plain, _, _ = calibrated(network, Recipe())
+    model, seen, _ = calibrated(network, Recipe(clip_scores=True), nonlinear="ivit")
+    plain, _, _ = calibrated(network, Recipe(), nonlinear="ivit")
     scores = [seen.histograms[name].maximum for name in model.activations() if name.endswith(".score")]
     assert max(scores) < 127 * COARSE
     assert model.quantization_state() == plain.quantization_state()
@@ -330,7 +358,7 @@ def test_windows_with_sharp_heads() -> None:
     """The scores and what the relative positions make of them, both."""
     network = timm_swin()
     sharp_head(network)
-    model, seen, _ = calibrated(network, Recipe(clip_scores=True))
+    model, seen, _ = calibrated(network, Recipe(clip_scores=True), nonlinear="ivit")
     points = [name for name in model.activations() if name.endswith(".placed")]
     reach = {name: float(model.activations()[name].scale) * 127 / seen.histograms[name].maximum for name in points}
     coarse = [name for name in points if seen.histograms[name].maximum > 127 * COARSE]
