@@ -17,6 +17,7 @@ target_sources(
           ${CMAKE_CURRENT_LIST_DIR}/parallel.cc
           ${CMAKE_CURRENT_LIST_DIR}/processors.cc
           ${CMAKE_CURRENT_LIST_DIR}/quantize_image.cc
+          ${CMAKE_CURRENT_LIST_DIR}/relative_position_bias.cc
           ${CMAKE_CURRENT_LIST_DIR}/shift_gelu.cc
           ${CMAKE_CURRENT_LIST_DIR}/softmax.cc
           ${CMAKE_CURRENT_LIST_DIR}/table_gelu.cc

@@ -37,12 +37,15 @@ inline __m512i natural_order(__m512i packed) {
   return _mm512_permutexvar_epi32(_mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0), packed);
 }
 
-// Four registers of 32 bits as bytes, with saturation, in natural order.
-inline __m512i pack_bytes(const __m512i (&values)[4]) {
+// Four registers of 32 bits as bytes, with saturation, in the order of the packs.
+inline __m512i packs_of(const __m512i (&values)[4]) {
   const __m512i low = _mm512_packs_epi32(values[0], values[1]);
   const __m512i high = _mm512_packs_epi32(values[2], values[3]);
-  return natural_order(_mm512_packs_epi16(low, high));
+  return _mm512_packs_epi16(low, high);
 }
+
+// In natural order.
+inline __m512i pack_bytes(const __m512i (&values)[4]) { return natural_order(packs_of(values)); }
 
 // 32 values of 32 bits, in the order in which 128-bit lanes unpack 32 values of 16 bits, and pack them again.
 struct Pair {
