@@ -32,6 +32,9 @@ class ContextScales {
   // Whether 32-bit lanes are enough for contexts up to `largest`, in absolute value.
   bool fit(int64_t largest) const { return has_headroom(largest, pre_shift_); }
 
+  // Whether there are shifts to the left.
+  bool shifted() const { return pre_shift_ != 0; }
+
   const LaneScales* const context;
 
  private:

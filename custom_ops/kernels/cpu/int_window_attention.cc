@@ -33,13 +33,14 @@ void attend_in_windows(const Parallel& parallel, const int8_t* qkv, const Attent
       const int64_t number = item / attention.heads % grid.count();
       const int64_t image = item / attention.heads / grid.count();
       if (item == split.begin(task) || head == 0) {
-        for (int64_t place = 0; place < places; ++place) {
-          const int64_t token = grid.token(number, place);
+        grid.for_places(number, [&](int64_t place, int64_t token) {
           const bool padding = token == WindowGrid::kPadding;
           const int64_t row = image * grid.tokens() + token;
           sources[place] = padding ? attention.padding : qkv + row * 3 * channels;
           targets[place] = padding ? nullptr : y + row * channels;
-          regions[place] = grid.region(number, place);
+        });
+        if (grid.mixed(number)) {
+          for (int64_t place = 0; place < places; ++place) regions[place] = grid.region(number, place);
         }
       }
       kernel({sources, targets, grid.mixed(number) ? regions : nullptr}, attention, head);

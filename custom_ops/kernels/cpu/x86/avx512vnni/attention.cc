@@ -28,8 +28,7 @@ class SoftmaxStage {
              int64_t stride) const {
     score_bytes(registers, score_scale_, rows, columns, starts, y, stride);
   }
-  // Strides are those of ByteSoftmax.
-  void weights(int64_t, uint8_t* scores, int64_t, uint8_t* probabilities, int64_t) const {
+  void weights(int64_t, int64_t, uint8_t* scores, uint8_t* probabilities) const {
     two_bytes_ ? softmax_.run<true>(scores, probabilities) : softmax_.run<false>(scores, probabilities);
   }
   RequantizedContext context(int64_t, int64_t first) const { return {context_scales_ + first}; }

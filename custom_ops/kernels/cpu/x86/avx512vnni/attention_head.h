@@ -24,9 +24,8 @@ constexpr int64_t kQueries = kScoreRows;
 // attention_tokens.h; Stage::kScoreBytes is the size of a score, and a stage has
 //   score(registers, rows, columns, starts, y, stride): a tile of scores, see score_tile;
 //   two_bytes(): whether weights have two bytes;
-//   weights(first query, scores, stride of scores, weights, stride of weights): six rows of them, of two bytes those of
-//   upper bytes first;
-//   context(row, register): of the rows of a tile from `row` on, see context_tile.
+//   weights(first query, queries, scores, weights): rows of them, of two bytes that of upper bytes first; rows are
+//   whole registers long; context(row, register): of the rows of a tile from `row` on, see context_tile.
 template <class Tokens, class Stage>
 class Head {
  public:
@@ -67,7 +66,7 @@ class Head {
         stage_.score(registers, {queries_, query_stride_}, columns, starts, scores_ + key * Stage::kScoreBytes,
                      score_stride);
       });
-      stage_.weights(query, scores_, score_stride, weights_, row_stride_);
+      stage_.weights(query, count, scores_, weights_);
       if (stage_.two_bytes()) {
         constexpr int64_t kHalf = kQueries / 2;
         mix<true>(0, query, std::min(count, kHalf));

@@ -15,21 +15,25 @@ namespace ivit::cpu::avx512vnni {
 namespace {
 
 // Sums of values times their row's factor, divided, then requantised. Of a quotient only the lower 32 bits matter, so
-// that logical shifts do.
+// that logical shifts do; even and odd lanes stay apart until the second product is done.
 struct DeferredContext {
   __m512i operator()(int row, __m512i sums, int c) const {
     const __m512i factor = _mm512_set1_epi32(factors[row]);
-    const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(sums, factor), half);
-    const __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(sums, 32), factor), half);
-    const __m512i divided = _mm512_mask_blend_epi32(0xaaaa, _mm512_srl_epi64(even, right), _mm512_sll_epi64(odd, left));
-    return requantize(divided, scales[c]);
+    const LaneScales& scale = scales[c];
+    const __m512i even = _mm512_mul_epi32(divide(sums, factor), load(scale.multiplier));
+    const __m512i odd = _mm512_mul_epi32(divide(_mm512_srli_epi64(sums, 32), factor), load(scale.multiplier_odd));
+    const __m512i high = merge_high(even, odd);
+    return _mm512_srav_epi32(_mm512_add_epi32(high, load(scale.rounding)), load(scale.post_shift));
+  }
+
+  __m512i divide(__m512i sums, __m512i factor) const {
+    return _mm512_srl_epi64(_mm512_add_epi64(_mm512_mul_epi32(sums, factor), half), shift);
   }
 
   const LaneScales* scales;
   const int32_t* factors;
   __m512i half;
-  __m128i right;
-  __m128i left;
+  __m128i shift;
 };
 
 template <class Rows>
@@ -50,13 +54,12 @@ class DeferredStage {
              int64_t stride) const {
     kScoreTiles<WordScores>[registers - 1](rows, columns, starts, scores_, y, stride);
   }
-  // Strides are those of DeferredExponentials.
-  void weights(int64_t first, uint8_t* scores, int64_t, uint8_t* exponentials, int64_t) {
-    exponentials_.run(rows_, first, scores, exponentials, factors_);
+  void weights(int64_t first, int64_t count, uint8_t* scores, uint8_t* exponentials) {
+    exponentials_.run(rows_, first, count, scores, exponentials, factors_);
   }
   DeferredContext context(int64_t row, int64_t first) const {
     return {context_scales_ + first, factors_ + row, _mm512_set1_epi64(int64_t{1} << (shift_ - 1)),
-            _mm_cvtsi32_si128(shift_), _mm_cvtsi32_si128(32 - shift_)};
+            _mm_cvtsi32_si128(shift_)};
   }
 
  private:
@@ -68,14 +71,15 @@ class DeferredStage {
   int32_t factors_[kScoreRows];
 };
 
-// Whether 32-bit lanes did for queries [first, last). `Kind` is DeferredAttention or DeferredWindowAttention.
+// Queries [first, last). Returns false, and has done nothing, if scales need shifts to the left. `Kind` is
+// DeferredAttention or DeferredWindowAttention.
 template <class Tokens, class Kind, class Rows>
 bool attend(const Tokens& tokens, const Kind& attention, int64_t head, int64_t first, int64_t last, const Rows& rows) {
   thread_local SpanMemory memory;
   thread_local Scratch<LaneScales> scale_memory;
   thread_local Scratch<uint8_t> dither_memory;
   const ContextScales scales(attention, head, nullptr, scale_memory.get(ContextScales::blocks(tokens.head_dim)));
-  if (!scales.fit(kMostDeferredContext)) return false;
+  if (scales.shifted()) return false;
   uint8_t* const dither = dither_memory.get(DeferredExponentials::dither_bytes(tokens.count));
   DeferredStage<Rows> stage(attention.softmax, tokens.count, dither, rows, scales);
   Head(tokens, stage, memory).attend(first, last);

@@ -59,16 +59,17 @@ class DeferredExponentials {
   // Six rows of scores, those of queries from `first` on, which are overwritten; the upper bytes of a row's
   // exponentials before the lower ones. `Rows` are of deferred_scores.h.
   template <class Rows>
-  void run(const Rows& rows, int64_t first, uint8_t* scores, uint8_t* exponentials, int32_t* factors) const {
+  void run(const Rows& rows, int64_t first, int64_t count, uint8_t* scores, uint8_t* exponentials,
+           int32_t* factors) const {
     switch (form_) {
       case Form::kByte:
-        return short_ ? run<Form::kByte, true>(rows, first, scores, exponentials, factors)
-                      : run<Form::kByte, false>(rows, first, scores, exponentials, factors);
+        return short_ ? run<Form::kByte, true>(rows, first, count, scores, exponentials, factors)
+                      : run<Form::kByte, false>(rows, first, count, scores, exponentials, factors);
       case Form::kDitheredWord:
-        return run<Form::kDitheredWord, false>(rows, first, scores, exponentials, factors);
+        return run<Form::kDitheredWord, false>(rows, first, count, scores, exponentials, factors);
       case Form::kWord:
-        return short_ ? run<Form::kWord, true>(rows, first, scores, exponentials, factors)
-                      : run<Form::kWord, false>(rows, first, scores, exponentials, factors);
+        return short_ ? run<Form::kWord, true>(rows, first, count, scores, exponentials, factors)
+                      : run<Form::kWord, false>(rows, first, count, scores, exponentials, factors);
     }
   }
 
@@ -105,11 +106,12 @@ class DeferredExponentials {
   }
 
   template <Form kForm, bool kShort, class Rows>
-  void run(const Rows& rows, int64_t first, uint8_t* all_scores, uint8_t* exponentials, int32_t* factors) const {
+  void run(const Rows& rows, int64_t first, int64_t count, uint8_t* all_scores, uint8_t* exponentials,
+           int32_t* factors) const {
     constexpr int64_t kBytes = kForm == Form::kByte ? 1 : 2;
     const int64_t stride = last_ + kChunk;
     __m512i largest[kScoreRows];
-    for (int64_t row = 0; row < kScoreRows; ++row) {
+    for (int64_t row = 0; row < count; ++row) {
       largest[row] = row_max(rows.row(first + row), all_scores + 2 * row * stride);
     }
     const __m512i multiplier = _mm512_set1_epi16(static_cast<int16_t>(softmax_.distance_multiplier));
@@ -118,8 +120,8 @@ class DeferredExponentials {
     const __m512i one = _mm512_set1_epi8(1);
     const __m512i last_one = _mm512_maskz_mov_epi8(last_chunk_, one);
     const __m128i right = _mm_cvtsi32_si128(15 - softmax_.level_bits);
-    __m512i sums[kScoreRows];
-    for (int64_t row = 0; row < kScoreRows; ++row) {
+    __m512i sums[2][4] = {};
+    for (int64_t row = 0; row < count; ++row) {
       const auto of_row = rows.row(first + row);
       const uint8_t* scores = all_scores + 2 * row * stride;
       uint8_t* target = exponentials + kBytes * row * stride;
@@ -158,9 +160,13 @@ class DeferredExponentials {
       };
       for (int64_t token = 0; token < last_; token += kChunk) take(token, one);
       take(last_, last_one);
-      sums[row] = kBytes == 2 ? _mm512_add_epi32(_mm512_slli_epi32(sum, 8), lower_sum) : sum;
+      sums[row / 4][row % 4] = kBytes == 2 ? _mm512_add_epi32(_mm512_slli_epi32(sum, 8), lower_sum) : sum;
     }
-    for (int64_t row = 0; row < kScoreRows; ++row) factors[row] = softmax_.factor(_mm512_reduce_add_epi32(sums[row]));
+    alignas(16) int32_t row_sums[8];
+    for (int four = 0; four < 2; ++four) {
+      _mm_store_si128(reinterpret_cast<__m128i*>(row_sums) + four, add_lanes(sums[four]));
+    }
+    for (int64_t row = 0; row < count; ++row) factors[row] = softmax_.factor(row_sums[row]);
   }
 
   // The largest score of a row, in all words. Keys past the end have the least score.

@@ -4,7 +4,6 @@
 
 #include <immintrin.h>
 
-#include <algorithm>
 #include <cstdint>
 
 #include "kernels/cpu/int_window_attention.h"
@@ -88,19 +87,14 @@ class WindowRows {
   };
 
   WindowRows(const DeferredWindowAttention& attention, const uint8_t* regions, int64_t head)
-      : bias_(attention.bias), regions_(regions), head_(head), last_(attention.grid.area() - 1) {}
+      : bias_(attention.bias), regions_(regions), head_(head) {}
 
-  // Rows past the end repeat the last one.
-  Row row(int64_t query) const {
-    query = std::min(query, last_);
-    return {bias_.row(head_, query), regions_, kMixed ? regions_[query] : uint8_t{0}};
-  }
+  Row row(int64_t query) const { return {bias_.row(head_, query), regions_, kMixed ? regions_[query] : uint8_t{0}}; }
 
  private:
   const RelativePositionBias& bias_;
   const uint8_t* const regions_;
   const int64_t head_;
-  const int64_t last_;
 };
 
 }  // namespace
