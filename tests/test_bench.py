@@ -331,7 +331,7 @@ def test_kernels(capsys: pytest.CaptureFixture[str], model: Path) -> None:
     assert variant["variant"] == "portable"
     assert {entry["operator"] for entry in variant["kernels"]} == {
         "IntLinear",
-        "IntTableAttention",
+        "IntDeferredAttention",
         "IntTableMlpAdd",
         "IntLayerNorm",
     }

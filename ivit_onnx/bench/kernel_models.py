@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from math import erf, prod
+from math import ceil, erf, log2, prod
 from typing import Any
 
 import numpy as np
@@ -102,22 +102,13 @@ def _linear_case(shape: LinearShape, settings: Settings) -> KernelCase:
 def _attention_case(shape: AttentionShape, settings: Settings) -> KernelCase:
     tokens, width, heads = shape.tokens, shape.width, shape.heads
     rng = np.random.default_rng(0)
-    softmax = _softmax("IntAttention", settings)
-    score = _dyadic(rng, (), 30 / (74 * 74 * (width / heads) ** 0.5))
-    context = _dyadic(rng, (), 0.8 / 2**settings.softmax_bits)
-    constants = {
-        "score_multiplier": score[0],
-        "score_shift": score[1],
-        "context_multiplier": context[0],
-        "context_shift": context[1],
-        **softmax.constants,
-    }
+    softmax = _softmax(rng, "IntAttention", settings, width // heads, tokens)
     return KernelCase(
         softmax.operator,
         f"[{tokens},{3 * width}], {heads} heads, {settings.softmax_bits} bits",
         2 * tokens * tokens * width,
         {"qkv": _int8(rng, tokens, 3 * width)},
-        constants,
+        softmax.constants,
         np.empty((1, tokens, width), np.int8),
         {"heads": heads, **softmax.attributes},
     )
@@ -125,19 +116,12 @@ def _attention_case(shape: AttentionShape, settings: Settings) -> KernelCase:
 
 def _window_case(shape: WindowAttentionShape, settings: Settings) -> KernelCase:
     rng = np.random.default_rng(0)
-    softmax = _softmax("IntWindowAttention", settings)
     tokens, width, window = shape.grid.area, shape.width, shape.window
-    score = _dyadic(rng, (), 30 / (74 * 74 * (width / shape.heads) ** 0.5))
-    biased, context = _dyadic(rng, (), 0.9), _dyadic(rng, (), 0.8 / 2**settings.softmax_bits)
+    softmax = _softmax(rng, "IntWindowAttention", settings, width // shape.heads, window**2)
     constants = {
         "padding": _int8(rng, 1, 3 * width)[0, 0],
         "relative_position": rng.integers(-20, 21, ((2 * window - 1) ** 2, shape.heads)),
-        "score_multiplier": score[0],
-        "score_shift": score[1],
-        "placed_multiplier": biased[0],
-        "placed_shift": biased[1],
-        "context_multiplier": context[0],
-        "context_shift": context[1],
+        **_scale(rng, "placed_", 0.9),
         **softmax.constants,
     }
     grid = {"height": shape.grid.height, "width": shape.grid.width, "window": window, "shift": shape.shift}
@@ -226,27 +210,33 @@ class _Function:
     attributes: Mapping[str, int]
 
 
-def _variant(base: str, settings: Settings) -> str:
-    """The operator that is `base` with the settings' functions."""
-    from ivit_onnx.opset import variant
-    from ivit_onnx.quant.tables import FUNCTION_PARTS
+def _softmax(rng: np.random.Generator, attention: str, settings: Settings, head_dim: int, keys: int) -> _Function:
+    """The variant of an attention whose scores have a deviation of 1.5 in real units: 30 steps of 1/20, or, where
+    it divides at its end, accumulators that keep 16 bits."""
+    from ivit_onnx.opset import Part, variant
 
-    return variant(base, FUNCTION_PARTS[settings.nonlinear])
-
-
-def _softmax(attention: str, settings: Settings) -> _Function:
-    """The variant of an attention with the softmax of scores of scale 1/20."""
-    name = _variant(attention, settings)
-    bits = {"frac_bits": settings.softmax_bits}
+    bits, products = settings.softmax_bits, 74 * 74 * head_dim**0.5
     if settings.nonlinear == "table":
-        exponentials = np.rint(2**14 * np.exp(-np.arange(256) / 20))
-        return _Function(name, {"exponentials": exponentials}, bits)
-    return _Function(name, {}, {"x0": -20, "n": 15, **bits})
+        # As many levels as the sum of a row has headroom for.
+        levels = 2 ** min(bits, (2**24 // keys).bit_length() - 1)
+        span, score_shift = 12 / 255, max(0, ceil(log2(head_dim)) - 1)
+        exponentials = np.rint(32767 * np.exp(-np.arange(256) * span))
+        multiplier = round(1.5 / products * 2**score_shift / span * 2**15)
+        return _Function(
+            variant(attention, {Part.DEFERRED}),
+            {**_scale(rng, "context_", 0.8 / 2**15), "exponentials": exponentials},
+            {"score_shift": score_shift, "distance_multiplier": multiplier, "levels": levels},
+        )
+    scales = {**_scale(rng, "score_", 30 / products), **_scale(rng, "context_", 0.8 / 2**bits)}
+    return _Function(attention, scales, {"x0": -20, "n": 15, "frac_bits": bits})
 
 
 def _gelu(rng: np.random.Generator, settings: Settings) -> _Function:
     """A feed-forward network with the GELU of values of scale 1/20, to results of the same scale."""
-    name = _variant("IntMlpAdd", settings)
+    from ivit_onnx.opset import variant
+    from ivit_onnx.quant.tables import FUNCTION_PARTS
+
+    name = variant("IntMlpAdd", FUNCTION_PARTS[settings.nonlinear])
     if settings.nonlinear == "table":
         results = [round(x * (1 + erf(x / 20 / 2**0.5)) / 2) for x in range(-128, 128)]
         return _Function(name, {"gelu_table": np.array(results)}, {})
@@ -272,6 +262,12 @@ def _dyadic(rng: np.random.Generator, shape: tuple[int, ...], ratio: float) -> t
     mantissa, exponent = np.frexp(ratio * rng.uniform(0.9, 1.1, shape))
     multiplier = np.minimum(np.rint(mantissa * 2.0**31), 2**31 - 1)
     return np.asarray(multiplier, np.int32), np.asarray(31 - exponent, np.int32)
+
+
+def _scale(rng: np.random.Generator, prefix: str, ratio: float) -> dict[str, Array]:
+    """Inputs of a scale, one for all channels."""
+    multiplier, shift = _dyadic(rng, (), ratio)
+    return {f"{prefix}multiplier": multiplier, f"{prefix}shift": shift}
 
 
 def _int8(rng: np.random.Generator, tokens: int, width: int) -> Array:
