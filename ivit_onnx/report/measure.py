@@ -50,7 +50,7 @@ def measure(twin: Twin, images: Tensor, on_progress: Callable[[int, int], None] 
 
 def _measure(twin: Twin, images: Tensor, on_progress: Callable[[int, int], None]) -> ErrorReport:
     batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-    activations = twin.activations()
+    activations = twin.used_activations()
     twin.set_quantized(False)
     layers = layers_called(twin, images[:1])
     take_reference_ivit_widths(layers.values())
@@ -130,7 +130,7 @@ def _measure(twin: Twin, images: Tensor, on_progress: Callable[[int, int], None]
 
 def _spans(twin: Twin, batches: list[Tensor]) -> tuple[dict[str, Span], dict[str, Error]]:
     """Extremes of the float values of each point, and their error when they are rounded."""
-    activations = twin.activations()
+    activations = twin.used_activations()
     ends = torch.tensor([-torch.inf, torch.inf])
     spans = {name: Span(float(a.number(name)), *rounded(a, ends).tolist()) for name, a in activations.items()}
     rounding = {name: Error() for name in activations}

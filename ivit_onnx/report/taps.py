@@ -63,7 +63,7 @@ def watch_points(twin: Twin, see: Callable[[str, Tensor], None]) -> Iterator[Non
         return simulate
 
     with ExitStack() as stack:
-        for name, activation in twin.activations().items():
+        for name, activation in twin.used_activations().items():
             if name in norms:  # an integer normalisation rounds by itself
                 stack.enter_context(replaced(norms[name], "simulate", watched(name, norms[name])))
             else:
