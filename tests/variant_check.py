@@ -8,6 +8,7 @@ from itertools import chain
 import numpy as np
 
 from cases import odd_cases, random_cases
+from deferred_cases import deferred_cases
 from graphs import single_operator_model
 from ivit_onnx.bench.machine import cpu_variant
 from scale_cases import attention_scale_cases
@@ -16,7 +17,8 @@ from sessions import assert_equal, expected, run, session
 
 def main(variant: str) -> None:
     rng = np.random.default_rng(2024)
-    for index, case in enumerate(chain(odd_cases(rng), random_cases(rng, 10), attention_scale_cases(rng))):
+    sources = (odd_cases(rng), random_cases(rng, 10), attention_scale_cases(rng), deferred_cases(rng))
+    for index, case in enumerate(chain(*sources)):
         model = single_operator_model(case, constants=index % 3 != 0, functions=False)
         shapes = {name: array.shape for name, array in case.inputs.items()}
         try:

@@ -31,6 +31,22 @@ struct WindowGrid {
     return (row + shift) % height * width + (column + shift) % width;
   }
 
+  // body(place, token) for every place of a window: as token() has it, without its divisions.
+  template <class Body>
+  void for_places(int64_t number, const Body& body) const {
+    const int64_t top = number / across() * window;
+    const int64_t left = number % across() * window;
+    for (int64_t i = 0; i < window; ++i) {
+      const int64_t row = (top + i + shift) % height;
+      int64_t column = (left + shift) % width;
+      for (int64_t j = 0; j < window; ++j) {
+        const bool inside = top + i < height && left + j < width;
+        body(i * window + j, inside ? row * width + column : kPadding);
+        if (++column == width) column = 0;
+      }
+    }
+  }
+
   // Whether a window has tokens that only the shift made neighbours.
   constexpr bool mixed(int64_t number) const {
     return shift > 0 && (number / across() == down() - 1 || number % across() == across() - 1);

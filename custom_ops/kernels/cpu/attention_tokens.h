@@ -13,7 +13,9 @@ namespace ivit::cpu {
 
 class ImageTokens {
  public:
-  ImageTokens(const int8_t* qkv, const Attention& attention, int64_t head, int8_t* y)
+  // `Kind` is Attention or DeferredAttention.
+  template <class Kind>
+  ImageTokens(const int8_t* qkv, const Kind& attention, int64_t head, int8_t* y)
       : count(attention.tokens),
         head_dim(attention.head_dim),
         channels_(attention.heads * head_dim),
@@ -36,7 +38,9 @@ class ImageTokens {
 
 class WindowTokens {
  public:
-  WindowTokens(const Window& window, const WindowAttention& attention, int64_t head)
+  // `Kind` is WindowAttention or DeferredWindowAttention.
+  template <class Kind>
+  WindowTokens(const Window& window, const Kind& attention, int64_t head)
       : count(attention.grid.area()),
         head_dim(attention.head_dim),
         channels_(attention.heads * head_dim),

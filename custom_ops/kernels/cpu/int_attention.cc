@@ -1,4 +1,4 @@
-// IntAttention: how it is split over threads.
+// IntAttention, IntDeferredAttention: how they are split over threads.
 //
 // A task is one head of one image for a range of queries. It packs the head's keys and values once, then takes a few
 // queries at a time from scores to context, so that no score matrix ever exists.
@@ -19,10 +19,9 @@ int64_t ranges_per_head(int64_t heads) {
   return ranges;
 }
 
-}  // namespace
-
-void int_attention(const Parallel& parallel, const int8_t* qkv, const Attention& attention, int8_t* y) {
-  const AttentionKernel& kernel = active_variant().attention;
+template <class Kind>
+void attend(const Parallel& parallel, const int8_t* qkv, const Kind& attention, const HeadKernel<Kind>& kernel,
+            int8_t* y) {
   const int64_t heads = attention.images * attention.heads;
   if (heads == 0) return;
   const Split queries(attention.tokens, ranges_per_head(heads), kernel.query_tile);
@@ -34,6 +33,16 @@ void int_attention(const Parallel& parallel, const int8_t* qkv, const Attention&
     kernel.compute(qkv + image * image_size * 3, attention, head, queries.begin(range), queries.end(range),
                    y + image * image_size);
   });
+}
+
+}  // namespace
+
+void int_attention(const Parallel& parallel, const int8_t* qkv, const Attention& attention, int8_t* y) {
+  attend(parallel, qkv, attention, active_variant().attention, y);
+}
+
+void int_attention(const Parallel& parallel, const int8_t* qkv, const DeferredAttention& attention, int8_t* y) {
+  attend(parallel, qkv, attention, active_variant().deferred_attention, y);
 }
 
 }  // namespace ivit::cpu

@@ -1,4 +1,4 @@
-// IntWindowAttention: its constants, and how it is split over threads.
+// IntWindowAttention, IntDeferredWindowAttention: their constants, and how they are split over threads.
 //
 // A task is a range of heads of windows. Kernels get pointers to the tokens of a window, so that they know nothing of
 // the shift and the padding.
@@ -11,42 +11,12 @@
 namespace ivit::cpu {
 namespace {
 
-// Places of a row of biases: a register of bytes.
-constexpr int64_t kBiasPadding = 64;
-
 constexpr int64_t kScaledLimit = int64_t{1} << 17;
 
-}  // namespace
-
-BiasedScores::BiasedScores(const WindowGrid& grid, int64_t heads, const int16_t* relative_position, const Dyadic& scale)
-    : area_(grid.area()),
-      stride_(round_up(grid.area(), kBiasPadding)),
-      narrow_(true),
-      bias_(heads * grid.area() * round_up(grid.area(), kBiasPadding)) {
-  for (int score = -128; score < 128; ++score) {
-    const int64_t scaled = std::clamp(scale.scale(score, 0), -kScaledLimit, kScaledLimit);
-    const uint8_t index = static_cast<uint8_t>(score);
-    scaled_[index] = static_cast<int32_t>(scaled);
-    for (int byte = 0; byte < 2; ++byte) scaled_bytes_[byte][index] = static_cast<uint8_t>(scaled >> (8 * byte));
-    narrow_ = narrow_ && scaled == saturate<int16_t>(scaled);
-  }
-  std::fill_n(bias_.get(), heads * area_ * stride_, int16_t{0});
-  for (int64_t query = 0; query < area_; ++query) {
-    for (int64_t key = 0; key < area_; ++key) {
-      const int16_t* of_heads = relative_position + grid.offset(query, key) * heads;
-      for (int64_t head = 0; head < heads; ++head) bias_[(head * area_ + query) * stride_ + key] = of_heads[head];
-    }
-  }
-}
-
-WindowSoftmax::WindowSoftmax(const Softmax& softmax) : Softmax(softmax) {
-  for (int d = 0; d < kScoreDistances; ++d) {
-    for (int byte = 0; byte < 4; ++byte) bytes[byte][d] = static_cast<uint8_t>(exponentials[d] >> (8 * byte));
-  }
-}
-
-void int_window_attention(const Parallel& parallel, const int8_t* qkv, const WindowAttention& attention, int8_t* y) {
-  WindowAttentionKernel* const kernel = active_variant().window_attention;
+// `Attention` is either of the two, `Kernel` its kernel.
+template <class Attention, class Kernel>
+void attend_in_windows(const Parallel& parallel, const int8_t* qkv, const Attention& attention, Kernel* kernel,
+                       int8_t* y) {
   const WindowGrid& grid = attention.grid;
   const int64_t channels = attention.heads * attention.head_dim;
   const int64_t places = grid.area();
@@ -63,18 +33,47 @@ void int_window_attention(const Parallel& parallel, const int8_t* qkv, const Win
       const int64_t number = item / attention.heads % grid.count();
       const int64_t image = item / attention.heads / grid.count();
       if (item == split.begin(task) || head == 0) {
-        for (int64_t place = 0; place < places; ++place) {
-          const int64_t token = grid.token(number, place);
+        grid.for_places(number, [&](int64_t place, int64_t token) {
           const bool padding = token == WindowGrid::kPadding;
           const int64_t row = image * grid.tokens() + token;
           sources[place] = padding ? attention.padding : qkv + row * 3 * channels;
           targets[place] = padding ? nullptr : y + row * channels;
-          regions[place] = grid.region(number, place);
+        });
+        if (grid.mixed(number)) {
+          for (int64_t place = 0; place < places; ++place) regions[place] = grid.region(number, place);
         }
       }
       kernel({sources, targets, grid.mixed(number) ? regions : nullptr}, attention, head);
     }
   });
+}
+
+}  // namespace
+
+BiasedScores::BiasedScores(const WindowGrid& grid, int64_t heads, const int16_t* relative_position, const Dyadic& scale)
+    : area_(grid.area()), narrow_(true), bias_(grid, heads, relative_position) {
+  for (int score = -128; score < 128; ++score) {
+    const int64_t scaled = std::clamp(scale.scale(score, 0), -kScaledLimit, kScaledLimit);
+    const uint8_t index = static_cast<uint8_t>(score);
+    scaled_[index] = static_cast<int32_t>(scaled);
+    for (int byte = 0; byte < 2; ++byte) scaled_bytes_[byte][index] = static_cast<uint8_t>(scaled >> (8 * byte));
+    narrow_ = narrow_ && scaled == saturate<int16_t>(scaled);
+  }
+}
+
+WindowSoftmax::WindowSoftmax(const Softmax& softmax) : Softmax(softmax) {
+  for (int d = 0; d < kScoreDistances; ++d) {
+    for (int byte = 0; byte < 4; ++byte) bytes[byte][d] = static_cast<uint8_t>(exponentials[d] >> (8 * byte));
+  }
+}
+
+void int_window_attention(const Parallel& parallel, const int8_t* qkv, const WindowAttention& attention, int8_t* y) {
+  attend_in_windows(parallel, qkv, attention, active_variant().window_attention, y);
+}
+
+void int_window_attention(const Parallel& parallel, const int8_t* qkv, const DeferredWindowAttention& attention,
+                          int8_t* y) {
+  attend_in_windows(parallel, qkv, attention, active_variant().deferred_window_attention, y);
 }
 
 }  // namespace ivit::cpu

@@ -1,13 +1,14 @@
-// IntWindowAttention: multi-head self-attention inside windows of a grid of tokens.
+// IntWindowAttention, IntDeferredWindowAttention: multi-head self-attention inside windows of a grid of tokens.
 #pragma once
 
 #include <cstdint>
 
+#include "kernels/common/deferred.h"
 #include "kernels/common/dyadic.h"
 #include "kernels/common/softmax.h"
 #include "kernels/common/window_grid.h"
-#include "kernels/cpu/aligned.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/relative_position_bias.h"
 
 namespace ivit::cpu {
 
@@ -31,17 +32,15 @@ class BiasedScores {
   // Whether every scaled score fits int16.
   bool narrow() const { return narrow_; }
 
-  // The biases of one query for all keys; rows are `stride` apart, aligned, padded with zeros.
-  const int16_t* bias(int64_t head, int64_t query) const { return bias_.get() + (head * area_ + query) * stride_; }
-  int64_t stride() const { return stride_; }
+  // See RelativePositionBias::row.
+  const int16_t* bias(int64_t head, int64_t query) const { return bias_.row(head, query); }
 
  private:
   int64_t area_ = 0;
-  int64_t stride_ = 0;
   bool narrow_ = false;
   int32_t scaled_[256];  // beyond 17 bits, no bias can bring a score back into 8 bits
   uint8_t scaled_bytes_[2][256];
-  AlignedArray<int16_t> bias_;
+  RelativePositionBias bias_;
 };
 
 // A softmax, and its exponentials as bytes.
@@ -65,6 +64,18 @@ struct WindowAttention {
   const WindowSoftmax& softmax;
 };
 
+// The same with deferred normalisation: scores are 16 bits, and so is their bias.
+struct DeferredWindowAttention {
+  int64_t images;
+  WindowGrid grid;
+  int64_t heads;
+  int64_t head_dim;
+  const int8_t* padding;
+  const RelativePositionBias& bias;
+  Dyadic context_scale;
+  DeferredSoftmax softmax;
+};
+
 // The places of one window, as many as the grid's area. Pointers are those of the first head.
 struct Window {
   // The queries of each place; its keys and values follow, each heads * head_dim elements behind.
@@ -77,8 +88,12 @@ struct Window {
 
 // One head of one window.
 using WindowAttentionKernel = void(const Window& window, const WindowAttention& attention, int64_t head);
+using DeferredWindowAttentionKernel = void(const Window& window, const DeferredWindowAttention& attention,
+                                           int64_t head);
 
 // qkv is [images, tokens, 3, heads, head_dim], y [images, tokens, heads, head_dim].
 void int_window_attention(const Parallel& parallel, const int8_t* qkv, const WindowAttention& attention, int8_t* y);
+void int_window_attention(const Parallel& parallel, const int8_t* qkv, const DeferredWindowAttention& attention,
+                          int8_t* y);
 
 }  // namespace ivit::cpu

@@ -18,6 +18,8 @@ struct Variant {
   MatmulKernel matmul = generic::kMatmul;
   AttentionKernel attention = generic::kAttention;
   WindowAttentionKernel* window_attention = generic::attend_window;
+  DeferredAttentionKernel deferred_attention = generic::kDeferredAttention;
+  DeferredWindowAttentionKernel* deferred_window_attention = generic::attend_deferred_window;
   GeluRows* gelu = generic::gelu_rows;
   LayerNormRows* layer_norm = generic::layer_norm_rows;
   LayerNorm16Rows* layer_norm16 = generic::layer_norm16_rows;

@@ -8,7 +8,6 @@
 
 #include "kernels/common/integer.h"
 #include "kernels/cpu/generic/dot.h"
-#include "kernels/cpu/requantize.h"
 
 namespace ivit::cpu::generic {
 
@@ -16,11 +15,8 @@ namespace ivit::cpu::generic {
 template <class Tokens>
 class Head {
  public:
-  // `context_scale` counts from the head's first channel.
-  Head(const Tokens& tokens, const Dyadic& score_scale, const Dyadic& context_scale)
+  explicit Head(const Tokens& tokens)
       : tokens_(tokens),
-        score_scale_(score_scale),
-        context_scale_(context_scale),
         key_length_(round_up(tokens.head_dim, kDotPadding)),
         value_length_(round_up(tokens.count, kDotPadding)),
         padded_tokens_(round_up(tokens.count, kDotColumns)),
@@ -29,8 +25,7 @@ class Head {
         values_(static_cast<size_t>(padded_dim_ * value_length_)),
         queries_(static_cast<size_t>(kDotRows * key_length_)),
         sums_(static_cast<size_t>(kDotRows * std::max(padded_tokens_, padded_dim_))),
-        scores_(static_cast<size_t>(tokens.count)),
-        probabilities_(static_cast<size_t>(kDotRows * value_length_)) {
+        weights_(static_cast<size_t>(kDotRows * value_length_)) {
     for (int64_t token = 0; token < tokens.count; ++token) {
       const int8_t* key = tokens.key(token);
       const int8_t* value = tokens.value(token);
@@ -41,19 +36,20 @@ class Head {
     }
   }
 
-  // Queries [first, last). softmax(query, scores, probabilities) turns the int8 scores of a query, which it may change,
-  // into int16 probabilities.
-  template <class Softmax>
-  void attend(int64_t first, int64_t last, const Softmax& softmax) {
+  // Queries [first, last), of which a few at a time are rows. stage.weights(query, row, products, weights) turns the
+  // products of a query with all keys into int16 weights of the values, stage.context(row, sums, context) the sums of
+  // weighted values into the int8 context.
+  template <class Stage>
+  void attend(int64_t first, int64_t last, Stage&& stage) {
     for (int64_t query = first; query < last; query += kDotRows) {
-      attend_some(query, std::min(kDotRows, last - query), softmax);
+      attend_some(query, std::min(kDotRows, last - query), stage);
     }
   }
 
  private:
   // Rows beyond `count` repeat older contents and are not stored.
-  template <class Softmax>
-  void attend_some(int64_t first, int64_t count, const Softmax& softmax) {
+  template <class Stage>
+  void attend_some(int64_t first, int64_t count, Stage& stage) {
     for (int64_t row = 0; row < count; ++row) {
       const int8_t* query = tokens_.query(first + row);
       std::copy(query, query + tokens_.head_dim, queries_.data() + row * key_length_);
@@ -62,22 +58,18 @@ class Head {
       dot_4x2(queries_.data(), keys_.data() + token * key_length_, key_length_, sums_.data() + token, padded_tokens_);
     }
     for (int64_t row = 0; row < count; ++row) {
-      requantize_row(sums_.data() + row * padded_tokens_, tokens_.count, score_scale_, scores_.data());
-      softmax(first + row, scores_.data(), probabilities_.data() + row * value_length_);
+      stage.weights(first + row, row, sums_.data() + row * padded_tokens_, weights_.data() + row * value_length_);
     }
     for (int64_t d = 0; d < tokens_.head_dim; d += kDotColumns) {
-      dot_4x2(probabilities_.data(), values_.data() + d * value_length_, value_length_, sums_.data() + d, padded_dim_);
+      dot_4x2(weights_.data(), values_.data() + d * value_length_, value_length_, sums_.data() + d, padded_dim_);
     }
     for (int64_t row = 0; row < count; ++row) {
       int8_t* context = tokens_.context(first + row);
-      if (context == nullptr) continue;
-      requantize_row(sums_.data() + row * padded_dim_, tokens_.head_dim, context_scale_, context);
+      if (context != nullptr) stage.context(row, sums_.data() + row * padded_dim_, context);
     }
   }
 
   const Tokens tokens_;
-  const Dyadic score_scale_;
-  const Dyadic context_scale_;
   const int64_t key_length_;
   const int64_t value_length_;
   const int64_t padded_tokens_;
@@ -86,8 +78,7 @@ class Head {
   std::vector<int16_t> values_;   // [head_dim, tokens], padded with zeros
   std::vector<int16_t> queries_;  // [4, head_dim]
   std::vector<int32_t> sums_;
-  std::vector<int8_t> scores_;
-  std::vector<int16_t> probabilities_;  // [4, tokens]
+  std::vector<int16_t> weights_;  // [4, tokens]
 };
 
 }  // namespace ivit::cpu::generic

@@ -1,88 +1,52 @@
-// Attention in an image and inside a window with 256-bit registers: the keys and values of a head are packed like the
-// weights of a linear layer, then six queries at a time go from scores to context.
+// Attention in an image and inside a window with 256-bit registers: int8 scores and probabilities.
 #include <immintrin.h>
-
-#include <algorithm>
 
 #include "kernels/cpu/aligned.h"
 #include "kernels/cpu/attention_scales.h"
 #include "kernels/cpu/attention_tokens.h"
 #include "kernels/cpu/generic/kernels.h"
-#include "kernels/cpu/x86/avx2/attention_pack.h"
+#include "kernels/cpu/x86/avx2/attention_head.h"
 #include "kernels/cpu/x86/avx2/attention_softmax.h"
 #include "kernels/cpu/x86/avx2/kernels.h"
-#include "kernels/cpu/x86/avx2/operands.h"
 
 #include "kernels/cpu/x86/avx2/target.h"
 
 namespace ivit::cpu::avx2 {
 namespace {
 
-// Queries [first, last). `tokens` are those of attention_tokens.h; softmax(query, scores, probabilities) turns the int8
-// scores of a query, with room up to a multiple of 32, into what Values::store_probabilities writes.
-template <class Operands, class Values, class Tokens, class RowStage>
-void attend(const Tokens& tokens, const HeadScales& scales, int64_t first, int64_t last, const RowStage& softmax) {
-  const int64_t count = tokens.count, dim = tokens.head_dim;
-  const int64_t key_steps = divide_up(dim, Operands::kGroup);
-  const int64_t key_panel = round_up(key_steps, 8) * kTileStepBytes;
-  const int64_t padded_count = round_up(count, kTileColumns);
-  const AlignedArray<uint8_t> packed_keys(padded_count / kTileColumns * key_panel);
-  for (int64_t t = 0; t < count; t += kTileColumns) {
-    pack_keys<Operands>(tokens, t, packed_keys.get() + t / kTileColumns * key_panel);
-  }
-  const int64_t value_steps = divide_up(count, Values::kGroup);
-  const int64_t value_panel = value_steps * kTileStepBytes;
-  const int64_t padded_dim = round_up(dim, kTileColumns);
-  const AlignedArray<uint8_t> packed_values(padded_dim / kTileColumns * value_panel);
-  for (int64_t d = 0; d < dim; d += kTileColumns) {
-    pack_values<Values>(tokens, d, packed_values.get() + d / kTileColumns * value_panel);
+// softmax(query, scores, Values(), probabilities) takes the int8 scores of a query, with room up to a multiple of 32.
+template <class SoftmaxRow>
+class SoftmaxStage {
+ public:
+  SoftmaxStage(int64_t tokens, const HeadScales& scales, const SoftmaxRow& softmax)
+      : tokens_(tokens),
+        score_scale_(scales.score),
+        context_scales_(scales.context),
+        softmax_(softmax),
+        scores_(round_up(tokens, 32)) {}
+
+  template <class Values>
+  void weights(int64_t query, int64_t, const int32_t* products, uint8_t* probabilities) const {
+    for (int64_t t = 0; t < tokens_; t += kTileColumns) {
+      const __m256i packed =
+          pack({score_scale_.requantize(load(products + t)), score_scale_.requantize(load(products + t + 8))});
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(scores_.get() + t), pack_bytes(packed));
+    }
+    softmax_(query, scores_.get(), Values(), probabilities);
   }
 
-  const UniformScale score_scale(scales.score);
-  const int64_t query_bytes = round_up(dim, 16) * Operands::kValueBytes;
-  const AlignedArray<uint8_t> prepared(kTileRows * query_bytes);
-  const int64_t sums_stride = std::max(padded_count, padded_dim);
-  const AlignedArray<int32_t> sums(kTileRows * sums_stride);
-  const AlignedArray<int8_t> scores(round_up(count, 32));
-  const int64_t probability_bytes = padded_count * Values::kValueBytes;
-  const AlignedArray<uint8_t> probabilities(kTileRows * probability_bytes);
-  int32_t start[kTileRows];
-  constexpr int32_t kZeros[kTileRows] = {};
-  for (int64_t query = first; query < last; query += kTileRows) {
-    const int64_t rows = std::min(kTileRows, last - query);
-    for (int64_t r = 0; r < rows; ++r) {
-      start[r] = Operands::prepare_row(tokens.query(query + r), dim, prepared.get() + r * query_bytes);
-    }
-    const TileRows query_rows{prepared.get(), query_bytes, start};
-    for (int64_t t = 0; t < count; t += kTileColumns) {
-      Operands::kTiles[rows - 1](query_rows, packed_keys.get() + t / kTileColumns * key_panel, key_steps,
-                                 sums.get() + t, sums_stride);
-    }
-    for (int64_t r = 0; r < rows; ++r) {
-      const int32_t* row = sums.get() + r * sums_stride;
-      for (int64_t t = 0; t < count; t += kTileColumns) {
-        const __m256i packed = pack({score_scale.requantize(load(row + t)), score_scale.requantize(load(row + t + 8))});
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(scores.get() + t), pack_bytes(packed));
-      }
-      softmax(query + r, scores.get(), probabilities.get() + r * probability_bytes);
-    }
-    const TileRows probability_rows{probabilities.get(), probability_bytes, kZeros};
-    for (int64_t d = 0; d < dim; d += kTileColumns) {
-      Values::kTiles[rows - 1](probability_rows, packed_values.get() + d / kTileColumns * value_panel, value_steps,
-                               sums.get() + d, sums_stride);
-    }
-    for (int64_t r = 0; r < rows; ++r) {
-      int8_t* context = tokens.context(query + r);
-      if (context == nullptr) continue;
-      const int32_t* row = sums.get() + r * sums_stride;
-      for (int64_t d = 0; d < dim; d += kTileColumns) {
-        const ChannelScales scale(scales.context[d / kTileColumns]);
-        const __m256i packed = pack({scale.requantize(load(row + d), 0), scale.requantize(load(row + d + 8), 8)});
-        store16(context + d, pack_bytes(packed), dim - d);
-      }
-    }
+  Pair context(int64_t, const int32_t* sums, int64_t block) const {
+    const ChannelScales scale(context_scales_[block]);
+    return {scale.requantize(load(sums), 0), scale.requantize(load(sums + 8), 8)};
   }
-}
+
+ private:
+  const int64_t tokens_;
+  const UniformScale score_scale_;
+  const LaneScales* const context_scales_;
+  const SoftmaxRow& softmax_;
+  const AlignedArray<int8_t> scores_;
+};
 
 template <class Operands, class Values>
 void image_head(const int8_t* qkv, const Attention& attention, int64_t head, int64_t first, int64_t last, int8_t* y) {
@@ -93,9 +57,11 @@ void image_head(const int8_t* qkv, const Attention& attention, int64_t head, int
     return generic::kAttention.compute(qkv, attention, head, first, last, y);
   }
   const RowSoftmax softmax(attention.softmax, tokens.count);
-  attend<Operands, Values>(tokens, scales, first, last, [&](int64_t, int8_t* scores, uint8_t* probabilities) {
-    softmax.run<Values>(scores, AllVisible(), probabilities);
-  });
+  const auto softmax_row = [&](int64_t, int8_t* scores, auto values, uint8_t* probabilities) {
+    softmax.run<decltype(values)>(scores, AllVisible(), probabilities);
+  };
+  SoftmaxStage stage(tokens.count, scales, softmax_row);
+  attend<Operands, Values>(tokens, first, last, stage);
 }
 
 template <class Operands, class Values>
@@ -106,11 +72,14 @@ void window_head(const Window& window, const WindowAttention& attention, int64_t
   if (!scales.fit(tokens.count, attention.softmax)) return generic::attend_window(window, attention, head);
   const RowSoftmax softmax(attention.softmax, tokens.count);
   const uint8_t* regions = window.regions;
-  attend<Operands, Values>(tokens, scales, 0, tokens.count, [&](int64_t query, int8_t* scores, uint8_t* probabilities) {
+  const auto softmax_row = [&](int64_t query, int8_t* scores, auto values, uint8_t* probabilities) {
+    using Weights = decltype(values);
     attention.biased.apply(head, query, scores);
-    if (regions == nullptr) return softmax.run<Values>(scores, AllVisible(), probabilities);
-    softmax.run<Values>(scores, SameRegion(regions, query, attention.softmax), probabilities);
-  });
+    if (regions == nullptr) return softmax.run<Weights>(scores, AllVisible(), probabilities);
+    softmax.run<Weights>(scores, SameRegion(regions, query, attention.softmax), probabilities);
+  };
+  SoftmaxStage stage(tokens.count, scales, softmax_row);
+  attend<Operands, Values>(tokens, 0, tokens.count, stage);
 }
 
 void image_head_vnni(const int8_t* qkv, const Attention& attention, int64_t head, int64_t first, int64_t last,

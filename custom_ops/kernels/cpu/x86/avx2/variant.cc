@@ -23,6 +23,8 @@ extern const Variant kAvx2 = [] {
   row.matmul = avx2::kMatmul;
   row.attention = avx2::kAttention;
   row.window_attention = avx2::attend_window;
+  row.deferred_attention = avx2::kDeferredAttention;
+  row.deferred_window_attention = avx2::attend_deferred_window;
   row.gelu = avx2::gelu_rows;
   row.layer_norm = avx2::layer_norm_rows;
   row.look_up = avx2::look_up;
@@ -38,6 +40,8 @@ extern const Variant kAvxVnni = [] {
   row.matmul = avx2::kMatmulVnni;
   row.attention = avx2::kAttentionVnni;
   row.window_attention = avx2::attend_window_vnni;
+  row.deferred_attention = avx2::kDeferredAttentionVnni;
+  row.deferred_window_attention = avx2::attend_deferred_window_vnni;
   return row;
 }();
 

@@ -44,6 +44,13 @@ inline int8_t max_byte(__m256i values) {
   return static_cast<int8_t>(127 - _mm_cvtsi128_si32(_mm_minpos_epu16(words)) % 256);
 }
 
+// The largest of 16 int16 values, in all of them.
+inline __m256i max_word(__m256i values) {
+  const __m128i flip = _mm_set1_epi16(INT16_MAX);
+  const __m128i half = _mm_max_epi16(_mm256_castsi256_si128(values), _mm256_extracti128_si256(values, 1));
+  return _mm256_broadcastw_epi16(_mm_xor_si128(_mm_minpos_epu16(_mm_xor_si128(half, flip)), flip));
+}
+
 // 16 int16 values to bytes.
 inline __m128i pack_bytes(__m256i values) {
   return _mm_packs_epi16(_mm256_castsi256_si128(values), _mm256_extracti128_si256(values, 1));

@@ -1,5 +1,8 @@
 // How queries, keys and values of a head become the operands of products: rows of unsigned bytes times columns packed
 // [inner / 4][columns][4]. `Tokens` are those of attention_tokens.h.
+//
+// Keys come in chunks of 64. In whole ones they stand in the order that packing four registers to bytes makes natural;
+// in the last one, if fewer registers do for it, in natural order.
 #pragma once
 
 #include <immintrin.h>
@@ -71,18 +74,32 @@ class InterleaveValues {
   __m512i order_;
 };
 
-// Keys [first, first + 16), zeros past the end; groups are `packed_stride` bytes apart. The accumulators of their
-// scores start at -128 * (sum of the key), because queries have 128 added.
+// Columns of `groups` fours, `stride` bytes from one four to the next.
+struct Columns {
+  const int8_t* packed;
+  int64_t stride;
+  int64_t groups;
+};
+
+// Sixteen keys, four from `first` on and from each `step` later, zeros past the end; groups are `packed_stride` bytes
+// apart. The accumulators of their scores start at -128 * (sum of the key), because queries have 128 added; those past
+// the end at the least number.
 template <class Tokens>
-void pack_keys(const Tokens& tokens, int64_t first, int8_t* packed, int64_t packed_stride, int32_t* starts) {
+void pack_keys(const Tokens& tokens, int64_t first, int64_t step, int8_t* packed, int64_t packed_stride,
+               int32_t* starts) {
+  __mmask16 exist = 0;
+  int64_t key[16];
+  for (int64_t i = 0; i < 16; ++i) {
+    key[i] = first + i / 4 * step + i % 4;
+    exist |= static_cast<__mmask16>((key[i] < tokens.count) << i);
+  }
   __m512i sum = _mm512_setzero_si512();
   for (int64_t d = 0; d < tokens.head_dim; d += 64) {
     const __mmask64 mask = first_bytes(tokens.head_dim - d);
     __m512i a[16];
     __m512i b[16];
     for (int64_t i = 0; i < 16; ++i) {
-      a[i] =
-          first + i < tokens.count ? _mm512_maskz_loadu_epi8(mask, tokens.key(first + i) + d) : _mm512_setzero_si512();
+      a[i] = (exist >> i & 1) != 0 ? _mm512_maskz_loadu_epi8(mask, tokens.key(key[i]) + d) : _mm512_setzero_si512();
     }
     transpose_keys(a, b);
     const int64_t groups = std::min<int64_t>(16, divide_up(tokens.head_dim - d, kGroup));
@@ -92,8 +109,50 @@ void pack_keys(const Tokens& tokens, int64_t first, int8_t* packed, int64_t pack
       sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(INT8_MIN), b[group]);
     }
   }
-  _mm512_store_si512(starts, _mm512_sub_epi32(_mm512_setzero_si512(), sum));
+  _mm512_store_si512(starts, _mm512_mask_sub_epi32(_mm512_set1_epi32(INT32_MIN), exist, _mm512_setzero_si512(), sum));
 }
+
+// The keys of each chunk stand together, [groups][registers], so that its tile reads from front to back.
+class Keys {
+ public:
+  Keys(int64_t tokens, int64_t dim) : tokens_(tokens), groups_(divide_up(dim, kGroup)) {}
+
+  // Keys with those that are zeros, and the bytes of all.
+  int64_t padded() const { return round_up(tokens_, kLanes); }
+  int64_t bytes() const { return padded() * groups_ * kGroup; }
+
+  template <class Tokens>
+  void pack(const Tokens& tokens, int8_t* packed, int32_t* starts) {
+    packed_ = packed;
+    starts_ = starts;
+    for_chunks([&](int64_t first, int64_t registers, const Columns& columns, const int32_t*) {
+      const bool whole = registers == kChunk / kLanes;
+      for (int64_t i = 0; i < registers; ++i) {
+        pack_keys(tokens, first + i * (whole ? 4 : kLanes), whole ? kLanes : 4,
+                  packed + (columns.packed - packed) + i * kLanes * kGroup, columns.stride,
+                  starts + first + i * kLanes);
+      }
+    });
+  }
+
+  // body(first key, registers, columns, what their accumulators start at)
+  template <class Body>
+  void for_chunks(const Body& body) const {
+    const int8_t* packed = packed_;
+    for (int64_t first = 0; first < tokens_; first += kChunk) {
+      const int64_t registers = std::min(kChunk / kLanes, divide_up(tokens_ - first, kLanes));
+      const Columns columns{packed, registers * kLanes * kGroup, groups_};
+      body(first, registers, columns, starts_ + first);
+      packed += columns.groups * columns.stride;
+    }
+  }
+
+ private:
+  const int64_t tokens_;
+  const int64_t groups_;
+  const int8_t* packed_ = nullptr;
+  const int32_t* starts_ = nullptr;
+};
 
 // All values, [tokens / 4][head_dim / 16][16][4], zeros past the end.
 template <class Tokens>

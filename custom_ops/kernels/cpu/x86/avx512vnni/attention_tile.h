@@ -1,5 +1,5 @@
 // The two products of attention: rows of unsigned bytes (queries + 128, probabilities) times up to 64 columns (keys,
-// values), requantised to bytes as soon as they are complete.
+// values), narrowed as soon as they are complete.
 #pragma once
 
 #include <immintrin.h>
@@ -19,13 +19,6 @@ namespace {
 struct ByteRows {
   const uint8_t* bytes;
   int64_t stride;
-};
-
-// Columns of `groups` fours, `stride` bytes from one four to the next.
-struct Columns {
-  const int8_t* packed;
-  int64_t stride;
-  int64_t groups;
 };
 
 // R rows times C * 16 columns. Accumulators start at `starts`, at zero if that is null; store(row, sums) takes them,
@@ -69,40 +62,68 @@ inline __attribute__((always_inline)) void tile(const ByteRows& rows, const Colu
 
 constexpr int64_t kScoreRows = 6;
 
-// Six rows of scores, requantised to int8. Each takes 64 bytes, however many columns there are.
-template <int C, bool kShifted>
+// Six rows of scores of one chunk of keys, which Scores::store<C> narrows: a register each of bytes, two of words,
+// however many columns there are.
+template <int C, class Scores>
 [[gnu::noinline]] void score_tile(const ByteRows& rows, const Columns& columns, const int32_t* starts,
-                                  const UniformScale& scale, uint8_t* y, int64_t y_stride) {
+                                  const Scores& scores, uint8_t* y, int64_t y_stride) {
   tile<kScoreRows, C, false>(rows, columns, starts, [&](int row, const __m512i* sums) {
-    __m512i scores[4] = {};
+    __m512i values[4] = {};
 #pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) scores[c] = scale.requantize<kShifted>(sums[c]);
-    _mm512_storeu_si512(y + row * y_stride, pack_bytes(scores));
+    for (int c = 0; c < C; ++c) values[c] = sums[c];
+    scores.template store<C>(values, y + row * y_stride);
   });
 }
 
-template <bool kShifted>
-constexpr decltype(&score_tile<1, kShifted>) kScoreTiles[] = {score_tile<1, kShifted>, score_tile<2, kShifted>,
-                                                              score_tile<3, kShifted>, score_tile<4, kShifted>};
+// By the number of registers, 1 to 4.
+template <class Scores>
+constexpr decltype(&score_tile<1, Scores>) kScoreTiles[] = {score_tile<1, Scores>, score_tile<2, Scores>,
+                                                            score_tile<3, Scores>, score_tile<4, Scores>};
 
-// The one for 1 to 4 registers of columns.
-inline auto choose_score_tile(int64_t registers, const UniformScale& scale) {
-  return (scale.shifted ? kScoreTiles<true> : kScoreTiles<false>)[registers - 1];
+// Requantised to bytes.
+template <bool kShifted>
+struct ByteScores {
+  template <int C>
+  void store(__m512i (&sums)[4], uint8_t* y) const {
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) sums[c] = scale.requantize<kShifted>(sums[c]);
+    const __m512i packed = packs_of(sums);
+    _mm512_store_si512(y, C == 4 ? packed : natural_order(packed));
+  }
+
+  UniformScale scale;
+};
+
+// The tile that requantises to bytes, for 1 to 4 registers of columns.
+inline void score_bytes(int64_t registers, const UniformScale& scale, const ByteRows& rows, const Columns& columns,
+                        const int32_t* starts, uint8_t* y, int64_t y_stride) {
+  if (scale.shifted) {
+    kScoreTiles<ByteScores<true>>[registers - 1](rows, columns, starts, {scale}, y, y_stride);
+  } else {
+    kScoreTiles<ByteScores<false>>[registers - 1](rows, columns, starts, {scale}, y, y_stride);
+  }
 }
 
 // The contexts of R rows of probabilities, of half as many for two bytes each: `channels` bytes to y[row], which is
-// null for a row that is not wanted.
-template <bool kTwoBytes, int R, int C>
-[[gnu::noinline]] void context_tile(const ByteRows& rows, const Columns& columns, const LaneScales* scales,
+// null for a row that is not wanted. context(row, sums, c) is what sums of register c become.
+template <bool kTwoBytes, int R, int C, class Context>
+[[gnu::noinline]] void context_tile(const ByteRows& rows, const Columns& columns, const Context& context,
                                     __mmask64 channels, int8_t* const* y) {
   tile<R, C, kTwoBytes>(rows, columns, nullptr, [&](int row, const __m512i* sums) {
     if (y[row] == nullptr) return;
     __m512i values[4] = {};
 #pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) values[c] = requantize(sums[c], scales[c]);
+    for (int c = 0; c < C; ++c) values[c] = context(row, sums[c], c);
     _mm512_mask_storeu_epi8(y[row], channels, pack_bytes(values));
   });
 }
+
+// Contexts of probabilities.
+struct RequantizedContext {
+  __m512i operator()(int, __m512i sums, int c) const { return requantize(sums, scales[c]); }
+
+  const LaneScales* scales;
+};
 
 }  // namespace
 }  // namespace ivit::cpu::avx512vnni

@@ -44,6 +44,19 @@ inline __m128i max_byte(__m512i bytes) {
   return _mm_xor_si128(_mm_minpos_epu16(_mm_min_epu8(flipped, _mm_srli_epi16(flipped, 8))), flip);
 }
 
+// The largest of 32 int16 words, in all of them.
+inline __m512i max_word(__m512i words) {
+  const __m256i half = _mm256_max_epi16(_mm512_castsi512_si256(words), _mm512_extracti64x4_epi64(words, 1));
+  const __m128i quarter = _mm_max_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+  const __m128i flip = _mm_set1_epi16(INT16_MAX);
+  return _mm512_broadcastw_epi16(_mm_xor_si128(_mm_minpos_epu16(_mm_xor_si128(quarter, flip)), flip));
+}
+
+// Bytes from words of 0 to 255, 64 of them in natural order.
+inline __m512i narrow_words(__m512i first, __m512i second) {
+  return _mm512_permutexvar_epi64(_mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0), _mm512_packus_epi16(first, second));
+}
+
 }  // namespace
 }  // namespace ivit::cpu::avx512vnni
 

@@ -8,6 +8,8 @@ namespace ivit::cpu::avx512vnni {
 extern const MatmulKernel kMatmul;
 extern const AttentionKernel kAttention;
 WindowAttentionKernel attend_window;
+extern const DeferredAttentionKernel kDeferredAttention;
+DeferredWindowAttentionKernel attend_deferred_window;
 Peak peak;
 GeluRows gelu_rows;
 LayerNormRows layer_norm_rows;

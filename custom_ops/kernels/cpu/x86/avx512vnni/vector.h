@@ -37,12 +37,15 @@ inline __m512i natural_order(__m512i packed) {
   return _mm512_permutexvar_epi32(_mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0), packed);
 }
 
-// Four registers of 32 bits as bytes, with saturation, in natural order.
-inline __m512i pack_bytes(const __m512i (&values)[4]) {
+// Four registers of 32 bits as bytes, with saturation, in the order of the packs.
+inline __m512i packs_of(const __m512i (&values)[4]) {
   const __m512i low = _mm512_packs_epi32(values[0], values[1]);
   const __m512i high = _mm512_packs_epi32(values[2], values[3]);
-  return natural_order(_mm512_packs_epi16(low, high));
+  return _mm512_packs_epi16(low, high);
 }
+
+// In natural order.
+inline __m512i pack_bytes(const __m512i (&values)[4]) { return natural_order(packs_of(values)); }
 
 // 32 values of 32 bits, in the order in which 128-bit lanes unpack 32 values of 16 bits, and pack them again.
 struct Pair {
@@ -55,6 +58,20 @@ inline Pair add(const Pair& a, const Pair& b) {
 }
 
 inline __m512i pack(const Pair& pair) { return _mm512_packs_epi32(pair.low, pair.high); }
+
+// Lanes of a and of b in turn, in each the sum of two.
+inline __m512i add_pairs(__m512i a, __m512i b) {
+  return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+}
+
+// The sums of the lanes of four registers.
+inline __m128i add_lanes(const __m512i (&values)[4]) {
+  const __m512i first = add_pairs(values[0], values[1]);
+  const __m512i second = add_pairs(values[2], values[3]);
+  const __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(first, second), _mm512_unpackhi_epi64(first, second));
+  const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+  return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
 
 // A dyadic number for each of 16 channels.
 inline __m512i requantize(__m512i values, const LaneScales& scales) {

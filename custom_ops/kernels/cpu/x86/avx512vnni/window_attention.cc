@@ -30,6 +30,7 @@ class Head {
         attention_(attention),
         head_(head),
         places_(tokens_.count),
+        keys_(places_, tokens_.head_dim),
         steps_(places_, tokens_.head_dim, attention.softmax.frac_bits > 8),
         last_chunk_(first_bytes(places_ - (steps_.row_stride - kChunk))) {}
 
@@ -37,7 +38,7 @@ class Head {
     for (int64_t place = 0; place < places_; ++place) {
       load_query(tokens_.query(place), tokens_.head_dim, steps_.queries + place * kMostDim);
     }
-    pack_keys();
+    keys_.pack(tokens_, steps_.keys, steps_.key_starts);
     pack_values(tokens_, steps_.values);
     score(UniformScale(scales.score));
     // The bytes of an exponential that matter.
@@ -60,35 +61,11 @@ class Head {
   }
 
  private:
-  // The keys of each chunk of 64 stand together, [groups][registers], so that its tiles read from front to back:
-  // body(first key, registers, columns).
-  template <class Body>
-  void for_chunks(const Body& body) const {
-    const int8_t* packed = steps_.keys;
-    for (int64_t key = 0; key < places_; key += kChunk) {
-      const int64_t width = std::min<int64_t>(4, divide_up(places_ - key, kLanes));
-      const Columns columns{packed, width * kLanes * kGroup, steps_.key_groups};
-      body(key, width, columns);
-      packed += columns.groups * columns.stride;
-    }
-  }
-
-  void pack_keys() {
-    for_chunks([&](int64_t key, int64_t width, const Columns& columns) {
-      int8_t* packed = steps_.keys + (columns.packed - steps_.keys);
-      for (int64_t i = 0; i < width; ++i) {
-        avx512vnni::pack_keys(tokens_, key + i * kLanes, packed, columns.stride, steps_.key_starts + key + i * kLanes);
-        packed += kLanes * kGroup;
-      }
-    });
-  }
-
   void score(const UniformScale& scale) {
-    for_chunks([&](int64_t key, int64_t width, const Columns& columns) {
-      const auto tile = choose_score_tile(width, scale);
+    keys_.for_chunks([&](int64_t key, int64_t registers, const Columns& columns, const int32_t* starts) {
       for (int64_t row = 0; row < places_; row += kScoreRows) {
-        tile({steps_.queries + row * kMostDim, kMostDim}, columns, steps_.key_starts + key, scale,
-             steps_.scores + row * steps_.row_stride + key, steps_.row_stride);
+        score_bytes(registers, scale, {steps_.queries + row * kMostDim, kMostDim}, columns, starts,
+                    steps_.scores + row * steps_.row_stride + key, steps_.row_stride);
       }
     });
   }
@@ -228,7 +205,7 @@ class Head {
         contexts[row] = first + row < places_ ? tokens_.context(first + row) : nullptr;
       }
       context_tile<kTwoBytes, R, C>({steps_.probabilities + first * kBytes * steps_.row_stride, steps_.row_stride},
-                                    values, scales, first_bytes(tokens_.head_dim), contexts);
+                                    values, RequantizedContext{scales}, first_bytes(tokens_.head_dim), contexts);
     }
   }
 
@@ -237,6 +214,7 @@ class Head {
   const WindowAttention& attention_;
   const int64_t head_;
   const int64_t places_;
+  Keys keys_;
   Steps steps_;
   const __mmask64 last_chunk_;
 };

@@ -17,12 +17,11 @@ struct Steps {
   Steps(int64_t places, int64_t dim, bool two_bytes)
       : row_stride(round_up(places, kChunk)),
         rows(round_up(places, kMostRows)),
-        key_groups(divide_up(dim, kGroup)),
         value_groups(divide_up(places, kGroup)),
         value_registers(divide_up(dim, kLanes)) {
     const int64_t probabilities_size = rows * (two_bytes ? 2 : 1) * row_stride;
     thread_local Scratch<uint8_t> memory;
-    const int64_t keys_size = key_groups * row_stride * kGroup;
+    const int64_t keys_size = round_up(dim, kGroup) * row_stride;
     const int64_t values_size = value_groups * value_registers * 64;
     uint8_t* at = memory.get(rows * kMostDim + keys_size + row_stride * 4 + values_size + rows * row_stride * 5 +
                              probabilities_size + (rows + kLanes) * 8 + 9 * 64);
@@ -44,7 +43,6 @@ struct Steps {
 
   const int64_t row_stride;  // of a row of scores
   const int64_t rows;
-  const int64_t key_groups;
   const int64_t value_groups;
   const int64_t value_registers;
   uint8_t* queries;  // [places][64], + 128
