@@ -5,9 +5,12 @@ set(IVIT_CUDA_SOURCES
     custom_ops/kernels/cuda/add_requantize.cu
     custom_ops/kernels/cuda/attention_plan.cu
     custom_ops/kernels/cuda/copy.cu
+    custom_ops/kernels/cuda/device_deferred.cu
     custom_ops/kernels/cuda/gelu_rows.cu
     custom_ops/kernels/cuda/gelu_tables.cc
     custom_ops/kernels/cuda/int_attention.cu
+    custom_ops/kernels/cuda/int_deferred_attention.cu
+    custom_ops/kernels/cuda/int_deferred_window_attention.cu
     custom_ops/kernels/cuda/int_layer_norm.cu
     custom_ops/kernels/cuda/int_token_mean.cu
     custom_ops/kernels/cuda/int_window_attention.cu
@@ -20,7 +23,8 @@ set(IVIT_CUDA_SOURCES
     custom_ops/kernels/cuda/requantize.cu
     custom_ops/kernels/cuda/softmax.cu
     custom_ops/kernels/cuda/table_gelu.cu
-    custom_ops/kernels/cuda/tokens.cu)
+    custom_ops/kernels/cuda/tokens.cu
+    custom_ops/kernels/cuda/window_bias.cu)
 
 set(IVIT_CUDA_OPERATORS
     custom_ops/ep/cuda/cuda_program.cc
@@ -30,6 +34,8 @@ set(IVIT_CUDA_OPERATORS
     custom_ops/ort/cuda/add_requantize.cc
     custom_ops/ort/cuda/gpu_info.cc
     custom_ops/ort/cuda/int_attention.cc
+    custom_ops/ort/cuda/int_deferred_attention.cc
+    custom_ops/ort/cuda/int_deferred_window_attention.cc
     custom_ops/ort/cuda/int_layer_norm.cc
     custom_ops/ort/cuda/int_linear.cc
     custom_ops/ort/cuda/int_mlp.cc

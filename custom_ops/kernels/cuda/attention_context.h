@@ -1,4 +1,4 @@
-// The context of a warp's 16 queries: the product of probabilities and values, requantised to int8.
+// The context of a warp's 16 queries: the product of probabilities, or exponentials, and values, requantised to int8.
 //
 // A group of 16 channels takes two fragments of C, those of the even and of the odd channels, so that a lane has four
 // channels in a row of each of its two queries: 16 * group + 4 * part onwards.
@@ -6,12 +6,12 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/attention_softmax.h"
+#include "kernels/cuda/attention_scale.h"
 #include "kernels/cuda/attention_tile.h"
 
 namespace ivit::cuda::attention {
 
-// Accumulators of all channels. A probability of 15 bits is 256 * upper + lower byte. Up to 128 channels the upper
+// Accumulators of all channels. A factor of two bytes is 256 * upper + lower byte. Up to 128 channels the upper
 // products have sums of their own, which are added once in the end; beyond, they are added in every step, because
 // registers do not suffice for both. Sums wrap modulo 2^32, as the additions in the function bodies do.
 template <int kDim, bool kSplit>
@@ -120,10 +120,10 @@ __device__ __forceinline__ void store_four(const Problem& problem, int8_t* y, in
   }
 }
 
-// Requantises and stores the context of the queries from `query` on. item.target(place) is where the context of a place
-// begins, or null; item.first_channel() the head's first one.
-template <int kDim, bool kSplit, class Item>
-__device__ __forceinline__ void store_context(const Problem& problem, const Item& item, int query,
+// Requantises and stores the context of the queries from `query` on. rows.divide() makes it of sums; item.target(place)
+// is where that of a place begins, or null; item.first_channel() the head's first one.
+template <int kDim, bool kSplit, class Rows, class Item>
+__device__ __forceinline__ void store_context(const Problem& problem, const Rows& rows, const Item& item, int query,
                                               const Context<kDim, kSplit>& context) {
   const int lane = lane_index();
   const Dyadic head_scales = problem.context.from(item.first_channel());
@@ -142,6 +142,7 @@ __device__ __forceinline__ void store_context(const Problem& problem, const Item
     for (int row = 0; row < 2; ++row) {
       int32_t sums[4];
       context.get(group, row, sums);
+      rows.divide(row, sums);
       if (targets[row] != nullptr) {
         store_four(problem, targets[row], channel, scales.requantize(sums, problem.upper_context));
       }
