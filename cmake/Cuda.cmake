@@ -1,55 +1,11 @@
 # The part for GPUs: kernels, and how operators call them. nvcc compiles it into the library; for tests, the host's
 # compiler compiles the same sources against the emulator.
 
-set(IVIT_CUDA_SOURCES
-    custom_ops/kernels/cuda/add_requantize.cu
-    custom_ops/kernels/cuda/attention_plan.cu
-    custom_ops/kernels/cuda/copy.cu
-    custom_ops/kernels/cuda/device_deferred.cu
-    custom_ops/kernels/cuda/gelu_rows.cu
-    custom_ops/kernels/cuda/gelu_tables.cc
-    custom_ops/kernels/cuda/int_attention.cu
-    custom_ops/kernels/cuda/int_deferred_attention.cu
-    custom_ops/kernels/cuda/int_deferred_window_attention.cu
-    custom_ops/kernels/cuda/int_layer_norm.cu
-    custom_ops/kernels/cuda/int_token_mean.cu
-    custom_ops/kernels/cuda/int_window_attention.cu
-    custom_ops/kernels/cuda/matmul.cu
-    custom_ops/kernels/cuda/matmul_choice.cu
-    custom_ops/kernels/cuda/matmul_mma.cu
-    custom_ops/kernels/cuda/merge_rows.cu
-    custom_ops/kernels/cuda/patches.cu
-    custom_ops/kernels/cuda/quantize_image.cu
-    custom_ops/kernels/cuda/requantize.cu
-    custom_ops/kernels/cuda/softmax.cu
-    custom_ops/kernels/cuda/table_gelu.cu
-    custom_ops/kernels/cuda/tokens.cu
-    custom_ops/kernels/cuda/window_bias.cu)
-
-set(IVIT_CUDA_OPERATORS
-    custom_ops/ep/cuda/cuda_program.cc
-    custom_ops/ep/cuda/gpu.cc
-    custom_ops/ep/cuda/memory.cc
-    custom_ops/ep/cuda/standard.cc
-    custom_ops/ort/cuda/add_requantize.cc
-    custom_ops/ort/cuda/gpu_info.cc
-    custom_ops/ort/cuda/int_attention.cc
-    custom_ops/ort/cuda/int_deferred_attention.cc
-    custom_ops/ort/cuda/int_deferred_window_attention.cc
-    custom_ops/ort/cuda/int_layer_norm.cc
-    custom_ops/ort/cuda/int_linear.cc
-    custom_ops/ort/cuda/int_mlp.cc
-    custom_ops/ort/cuda/int_patch_embed.cc
-    custom_ops/ort/cuda/int_patch_embed_norm.cc
-    custom_ops/ort/cuda/int_patch_merge.cc
-    custom_ops/ort/cuda/int_token_mean.cc
-    custom_ops/ort/cuda/int_window_attention.cc
-    custom_ops/ort/cuda/quantize_image.cc
-    custom_ops/ort/cuda/requantize.cc
-    custom_ops/ort/cuda/shift_gelu.cc
-    custom_ops/ort/cuda/softmax.cc
-    custom_ops/ort/cuda/table.cc
-    custom_ops/ort/cuda/table_gelu.cc)
+set(cuda_kernels ${PROJECT_SOURCE_DIR}/custom_ops/kernels/cuda)
+ivit_sources(IVIT_CUDA_SOURCES ${cuda_kernels}/*.cu ${cuda_kernels}/*.cc
+             EXCEPT ${cuda_kernels}/runtime.cu ${cuda_kernels}/matmul_hopper.cu)
+ivit_sources(IVIT_CUDA_OPERATORS ${ep}/cuda/*.cc ${ort}/cuda/*.cc
+             EXCEPT ${ort}/cuda/cuda_custom_op.cc ${ort}/cuda/staged_custom_ops.cc)
 
 if(IVIT_EMULATOR)
   add_subdirectory(custom_ops/kernels/cuda/emulator)
@@ -97,7 +53,7 @@ function(ivit_add_cuda target)
   set_target_properties(${target} PROPERTIES CUDA_RUNTIME_LIBRARY Static LINKER_LANGUAGE CUDA CUDA_ARCHITECTURES OFF)
 endfunction()
 
-add_library(ivit_cuda_objects OBJECT ${IVIT_CUDA_SOURCES} custom_ops/kernels/cuda/runtime.cu ${IVIT_CUDA_OPERATORS})
+add_library(ivit_cuda_objects OBJECT ${IVIT_CUDA_SOURCES} ${cuda_kernels}/runtime.cu ${IVIT_CUDA_OPERATORS})
 ivit_cuda_settings(ivit_cuda_objects)
 set(IVIT_CUDA_OBJECTS $<TARGET_OBJECTS:ivit_cuda_objects>)
 
