@@ -135,10 +135,11 @@ lint: $(VENV)/.checkers
 	PATH="$(abspath $(BIN)):$$PATH" pre-commit run --all-files
 
 docs: $(VENV)/.dev $(VENV)/.browser
-	$(BIN)/python -P -m ivit_onnx.opset.operators_page
-	$(BIN)/python -P -m ivit_onnx.opset.contracts
-	$(BIN)/python -P -m ivit_onnx.opset.patterns
-	$(BIN)/python -P -m ivit_onnx.opset.standard_versions
+	$(BIN)/python -P -m ivit_onnx.opset.generators.operators_page
+	$(BIN)/python -P -m ivit_onnx.opset.generators.contracts
+	$(BIN)/python -P -m ivit_onnx.opset.generators.patterns
+	$(BIN)/python -P -m ivit_onnx.opset.generators.standard_versions
+	$(BIN)/python -P -m ivit_onnx.opset.generators.definitions
 	$(BIN)/python -P -m ivit_onnx.checkpoints.models_page
 	$(BIN)/python -P -m ivit_onnx.cli.usage_page
 	IVIT_SCREENSHOTS=docs/images $(BIN)/pytest tests/test_netron.py tests/test_report_page.py

@@ -44,7 +44,7 @@ def finish(graph: ir.Graph, metadata: Mapping[str, str], *, flat: bool, producer
 
 
 def _import_version(model: ir.Model) -> None:
-    """Makes all of the model import the first version of the domain that has its operators, and says so in the metadata."""
+    """Makes the model import the first version of the domain that has its operators; the metadata says so."""
     version = version_of([*(node.op_type for node in _of_domain(model)), *(name for _, name, _ in model.functions)])
     for imports in (model.graph.opset_imports, *(function.opset_imports for function in model.functions.values())):
         if DOMAIN in imports:

@@ -8,7 +8,7 @@ from functools import cache
 import onnx
 from onnx import helper
 
-from cases import Case
+from cases import Case, activations
 from ivit_onnx.opset import DOMAIN, OPERATORS, OPSET_VERSION, STANDARD_OPSET_VERSION, Tensor, function_protos
 
 
@@ -37,7 +37,7 @@ def output_rank(output: Tensor, case: Case) -> int:
 def single_operator_model(case: Case, *, constants: bool = False, functions: bool = True) -> onnx.ModelProto:
     """A model with one node; every input is a graph input, or with `constants` all but the data are initializers."""
     operator = OPERATORS[case.operator]
-    data = {"x", "a", "b", "image", "qkv", "residual"}
+    data = activations(case.operator)
     inputs, initializers = [], []
     for tensor in operator.inputs:
         array = case.inputs[tensor.name]

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from ivit_onnx.quant import operators
+from ivit_onnx import quant
+from ivit_onnx.discovery import modules
+from ivit_onnx.quant import arithmetic
 
 Array = np.ndarray[Any, Any]
 
@@ -25,12 +27,14 @@ def quantized_images(reference: dict[str, Array]) -> Array:
 def recorded_integers(monkeypatch: pytest.MonkeyPatch) -> list[Array]:
     """A list that the PyTorch operators fill: in them every quantisation point ends in `saturate`."""
     found: list[Array] = []
-    saturate: Callable[..., torch.Tensor] = operators.saturate
+    saturate: Callable[..., torch.Tensor] = arithmetic.saturate
 
     def recording(x: torch.Tensor, bits: int) -> torch.Tensor:
         y = saturate(x, bits)
         found.append(y.numpy())
         return y
 
-    monkeypatch.setattr(operators, "saturate", recording)
+    for module in modules(quant.__name__, quant.__path__):
+        if getattr(module, "saturate", None) is saturate:
+            monkeypatch.setattr(module, "saturate", recording)
     return found

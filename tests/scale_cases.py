@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from cases import Case
-from shaped_cases import attention_case, window_case
+from cases.int_attention import attention_case
+from cases.int_window_attention import window_case
 
 __all__ = ["attention_scale_cases"]
 

@@ -20,7 +20,7 @@ from ivit_onnx.opset._spec import IVIT, op
 from ivit_onnx.opset._variants import then_norm
 from ivit_onnx.opset.int_mlp import mlp_operator
 from ivit_onnx.opset.requantize import REQUANTIZE, Requantize, scale_inputs
-from ivit_onnx.quant import operators
+from ivit_onnx.quant.operators import implementation
 from sessions import assert_equal, expected, run, session
 
 
@@ -81,7 +81,7 @@ def test_a_composed_operator_computes_what_its_reference_does(toy: tuple[Operato
         wanted = expected(case)
         assert_equal(run(session(single_operator_model(case), kernels=False), case), wanted)
         tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in case.inputs.values()]
-        found = operators._implementation(toy[0])(*tensors, **case.attributes)
+        found = implementation(toy[0])(*tensors, **case.attributes)
         for one, other in zip(*((r if isinstance(r, tuple) else (r,)) for r in (found, wanted)), strict=True):
             np.testing.assert_array_equal(one.numpy(), other.astype(np.int64))
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from cases import random_case
-from ivit_onnx.opset import OPERATORS, Role, contracts
+from ivit_onnx.opset import OPERATORS, Role
 from ivit_onnx.opset._shapes import evaluate, forms, parse, tree
 from ivit_onnx.opset._spec import Operator
+from ivit_onnx.opset.generators import contracts
 
 HEADER = Path(__file__).parents[1] / "custom_ops" / "ort" / "contracts.h"
 
@@ -23,7 +24,7 @@ def test_header_is_current(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert copy.read_text() == HEADER.read_text()
     copy.write_text(HEADER.read_text().replace("{1, 62}", "{1, 61}", 1))
     assert contracts.main(["--check", "-o", str(copy)]) == 1
-    assert "out of date: run python -m ivit_onnx.opset.contracts" in capsys.readouterr().err
+    assert "out of date: run python -m ivit_onnx.opset.generators.contracts" in capsys.readouterr().err
 
 
 def dimensions(operator: Operator, inputs: dict[str, np.ndarray], attributes: dict[str, int]) -> dict[str, int]:

@@ -14,7 +14,8 @@ import pytest
 
 import ivit_onnx
 from ivit_onnx.budgets import ALL_BUDGETS, EXPANSION
-from ivit_onnx.opset import OPERATORS, operators_page
+from ivit_onnx.opset import OPERATORS
+from ivit_onnx.opset.generators import operators_page
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]

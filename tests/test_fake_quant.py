@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivit_onnx.opset import MASKED
-from ivit_onnx.quant import fake_quant, operators
+from ivit_onnx.quant import fake_quant, nonlinear
 from ivit_onnx.quant.modules import ACTIVATIONS, ActivationQuantizer, LayerNorm
 from ivit_onnx.quant.tensors import QuantTensor
 
@@ -33,12 +33,12 @@ def test_shiftmax_has_the_integers_of_the_operator(seed: int, n: int, x0: int, b
     x = integers(seed, 3, 4, 17)
     shiftmax = partial(fake_quant.shiftmax, x0=x0, n=n, frac_bits=bits)
     found = fake_quant.softmax(x * SCALE, SCALE, None, shiftmax) * 2**bits
-    assert torch.equal(found, operators.shiftmax(x, x0=x0, n=n, frac_bits=bits).float())
+    assert torch.equal(found, nonlinear.shiftmax(x, x0=x0, n=n, frac_bits=bits).float())
     visible = torch.rand(17, 17, generator=torch.Generator().manual_seed(seed)) > 0.4
     visible |= torch.eye(17, dtype=torch.bool)
     square = integers(seed, 2, 17, 17)
     found = fake_quant.softmax(square * SCALE, SCALE, visible, shiftmax) * 2**bits
-    expected = operators.shiftmax(torch.where(visible, square, MASKED), x0=x0, n=n, frac_bits=bits)
+    expected = nonlinear.shiftmax(torch.where(visible, square, MASKED), x0=x0, n=n, frac_bits=bits)
     assert torch.equal(found, expected.float())
 
 
@@ -47,7 +47,7 @@ def test_shiftmax_has_the_integers_of_the_operator(seed: int, n: int, x0: int, b
 def test_shift_gelu_has_the_integers_of_the_operator(seed: int, n: int, x0: int) -> None:
     x = integers(seed, 5, 33)
     found = fake_quant.shift_gelu(x * SCALE, SCALE, F.gelu, x0=x0, n=n) / (SCALE * 2.0**-7)
-    assert torch.equal(found.round().long(), operators.shift_gelu(x, x0=x0, n=n))
+    assert torch.equal(found.round().long(), nonlinear.shift_gelu(x, x0=x0, n=n))
 
 
 @given(seed=st.integers(0, 2**31), channels=st.sampled_from([1, 7, 48, 192]), bits=st.sampled_from([8, 16]))

@@ -11,6 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 from cases import random_case
 from graphs import single_operator_model
+from ivit_onnx import opset
 from ivit_onnx.opset import DOMAIN, OPERATORS, function_protos
 from sessions import assert_equal, expected, run, session
 
@@ -67,6 +68,12 @@ def test_functions_have_no_float_anywhere() -> None:
                 assert attribute.type not in (onnx.AttributeProto.FLOAT, onnx.AttributeProto.FLOATS), function.name
                 assert attribute.t.data_type not in floats, function.name
                 assert not (node.op_type == "Cast" and attribute.name == "to" and attribute.i in floats), function.name
+
+
+def test_two_operators_of_a_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opset.table_gelu, "OPERATORS", opset.shift_gelu.OPERATORS)
+    with pytest.raises(ValueError, match="expected one operator of a name, found several of ShiftGELU"):
+        opset._operators()
 
 
 def test_functions_come_after_those_they_call() -> None:

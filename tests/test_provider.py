@@ -26,7 +26,8 @@ from cases import random_case
 from graphs import single_operator_model, with_opset_version
 from ivit_onnx.api import export
 from ivit_onnx.errors import IvitError, ModelError
-from ivit_onnx.opset import OPERATORS, OPSET_VERSION, standard_versions
+from ivit_onnx.opset import OPERATORS, OPSET_VERSION
+from ivit_onnx.opset.generators import standard_versions
 from ivit_onnx.runtime import IVIT
 from networks import images, pixels, save_checkpoint, timm_network
 from sessions import assert_equal, expected, run
@@ -188,7 +189,7 @@ def test_table_of_versions_is_made_from_the_bodies(tmp_path: Path, capsys: pytes
     copy = tmp_path / "standard_versions.inc"
     copy.write_text(VERSIONS.read_text().replace('"Add", 14', '"Add", 13'))
     assert standard_versions.main(["--check", "-o", str(copy)]) == 1
-    assert "out of date: run python -m ivit_onnx.opset.standard_versions" in capsys.readouterr().err
+    assert "out of date: run python -m ivit_onnx.opset.generators.standard_versions" in capsys.readouterr().err
 
 
 LOG_SCRIPT = """

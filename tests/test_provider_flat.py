@@ -25,7 +25,8 @@ import ivit_onnx
 from cases import Case, random_case
 from graphs import single_operator_model
 from ivit_onnx.api import export
-from ivit_onnx.opset import FLAT_FUNCTIONS, OPERATORS, patterns
+from ivit_onnx.opset import FLAT_FUNCTIONS, OPERATORS
+from ivit_onnx.opset.generators import patterns
 from networks import images, pixels, save_checkpoint, timm_network
 from sessions import SILENT, assert_equal, expected
 
@@ -42,7 +43,7 @@ def test_table_is_made_from_the_function_bodies(tmp_path: Path, capsys: pytest.C
     assert copy.read_text() == TABLE.read_text()
     copy.write_text(TABLE.read_text().replace("127", "126", 1))
     assert patterns.main(["--check", "-o", str(copy)]) == 1
-    assert "out of date: run python -m ivit_onnx.opset.patterns" in capsys.readouterr().err
+    assert "out of date: run python -m ivit_onnx.opset.generators.patterns" in capsys.readouterr().err
 
 
 def flat_model(case: Case) -> onnx.ModelProto:

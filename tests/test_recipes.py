@@ -19,22 +19,15 @@ from ivit_onnx.range_methods import METHODS
 pytest.importorskip("torch", reason="exporting needs the extra export")
 
 from commands import MICRO, MICRO_OPTIONS
+from recipes import PAGE, ROOT, recipe, table
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-GENERATED = {"custom_ops/ort/contracts.h", "custom_ops/ep/flat/patterns.inc"}
-
-
-def recipe(name: str) -> list[tuple[str, str]]:
-    """File and text to find of each row."""
-    table = PAGE.split(f"<!-- recipe: {name} -->\n")[1].split("<!-- end of recipe -->")[0]
-    return re.findall(r"^\| `([^`]+)` \|[^|]*\| `([^`]+)` \|$", table, re.MULTILINE)
+GENERATED = {"custom_ops/ort/contracts.h", "custom_ops/ep/flat/patterns.inc", "tests/data/definitions.json"}
 
 
 def mentioning(pattern: str, *places: str) -> set[str]:
     """Sources in these files and folders whose text or path matches."""
     files = [file for place in places for file in ([ROOT / place] if "." in place else (ROOT / place).rglob("*.*"))]
-    sources = [file for file in files if file.suffix in (".py", ".h", ".cc", ".cu", ".cmake", ".inc", ".txt")]
+    sources = [file for file in files if file.suffix in (".py", ".h", ".cc", ".cu", ".cmake", ".inc", ".json", ".txt")]
     names = {file.relative_to(ROOT).as_posix(): file for file in sources}
     return {name for name, file in names.items() if re.search(pattern, f"{name}\n{file.read_text(encoding='utf-8')}")}
 
@@ -42,8 +35,7 @@ def mentioning(pattern: str, *places: str) -> set[str]:
 @pytest.mark.parametrize("name", ["operator", "family", "instruction set", "calibration method"])
 def test_what_a_recipe_names_is_there(name: str) -> None:
     rows = recipe(name)
-    table = PAGE.split(f"<!-- recipe: {name} -->\n")[1].split("<!-- end of recipe -->")[0]
-    assert len(rows) == len(re.findall(r"^\| `", table, re.MULTILINE)) >= 4
+    assert len(rows) == len(re.findall(r"^\| `", table(name), re.MULTILINE)) >= 4
     for file, text in rows:
         assert text in (ROOT / file).read_text(encoding="utf-8"), f"{file} lacks {text}"
 
@@ -51,9 +43,9 @@ def test_what_a_recipe_names_is_there(name: str) -> None:
 def test_the_recipe_of_an_operator_leaves_nothing_out() -> None:
     found = mentioning(
         r"int_token_mean\b|\bIntTokenMean",
-        *("ivit_onnx", "exporters", "custom_ops", "cmake", "CMakeLists.txt", "tests/cases.py", "tests/shaped_cases.py"),
+        *("ivit_onnx", "exporters", "custom_ops", "cmake", "CMakeLists.txt", "tests/cases", "tests/data"),
     )
-    assert found - GENERATED == {file for file, _ in recipe("operator")}
+    assert found - GENERATED == {file for file, _ in recipe("operator")} - {"ivit_onnx/opset_version.py"}
 
 
 def test_the_recipe_of_an_instruction_set_leaves_nothing_out() -> None:

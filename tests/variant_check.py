@@ -7,11 +7,11 @@ from itertools import chain
 
 import numpy as np
 
+from cases import odd_cases, random_cases
 from graphs import single_operator_model
 from ivit_onnx.bench.machine import cpu_variant
 from scale_cases import attention_scale_cases
 from sessions import assert_equal, expected, run, session
-from shaped_cases import odd_cases, random_cases
 
 
 def main(variant: str) -> None:

@@ -24,9 +24,10 @@ from ivit_onnx.calibration.weights import clip_codes
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
 from ivit_onnx.options.choices import METHODS, Method, check_choice
-from ivit_onnx.quant.modules import MlpAdd
+from ivit_onnx.quant.modules import ActivationQuantizer, MlpAdd
 from ivit_onnx.quant.observers import Histogram
 from ivit_onnx.quant.recorders import Channels
+from ivit_onnx.quant.sites import AttentionSite
 
 __all__ = ["apply_calibration"]
 
@@ -148,16 +149,9 @@ def _ranges(model: Twin, recipe: Recipe, references: References | None, seen: di
         for mlp in model.sites().mlp:
             if mlp.module.nonlinear == "table":
                 _one_sided(mlp.module, seen[f"{mlp.name}.hidden"].histogram, seen[f"{mlp.name}.activated"].histogram)
-    # Tables have the exact functions at any scale.
     for attention in model.sites().attention:
-        point = attention.core.scores()[-1]
-        largest = float(point.scale) * point.levels
-        if references is not None and attention.core.path in references.attention:
-            outgoing = attention.proj.weight.detach().square().sum(0)
-            largest = score_range(attention.core, references.attention[attention.core.path], largest, outgoing)
-        by_shifts = recipe.fit_exponentials and attention.core.nonlinear == "ivit"
-        if by_shifts and (scale := fit_softmax(largest)) is not None:
-            point.set_scale(float(scale))
+        for point in attention.core.scores()[-1:]:
+            _score_range(attention, point, recipe, references)
     model.choose_exponents()
     for mlp in model.sites().mlp if recipe.fit_exponentials else ():
         module, hidden = mlp.module, seen[f"{mlp.name}.hidden"]
@@ -166,6 +160,19 @@ def _ranges(model: Twin, recipe: Recipe, references: References | None, seen: di
             if rows is not None and (found := fit_gelu(rows, largest, module.act)) is not None:
                 module.hidden.set_scale(float(found[0]))
                 module.n.fill_(found[1])
+
+
+def _score_range(
+    attention: AttentionSite, point: ActivationQuantizer, recipe: Recipe, references: References | None
+) -> None:
+    """The scale of the argument of a softmax. Tables have the exact function at any scale."""
+    core, largest = attention.core, float(point.scale) * point.levels
+    if references is not None and core.path in references.attention:
+        outgoing = attention.proj.weight.detach().square().sum(0)
+        largest = score_range(core, references.attention[core.path], largest, outgoing)
+    by_shifts = recipe.fit_exponentials and core.nonlinear == "ivit"
+    if by_shifts and (scale := fit_softmax(largest)) is not None:
+        point.set_scale(float(scale))
 
 
 def _one_sided(mlp: MlpAdd, hidden: Histogram, activated: Histogram) -> None:
@@ -191,9 +198,9 @@ def _references(model: Twin, recipe: Recipe, calibration: Calibration, seen: dic
     names = {activation: name for name, activation in model.activations().items()}
     coarse = []
     for attention in model.sites().attention if recipe.clip_scores else ():
-        point = attention.core.scores()[-1]
-        if seen[names[point]].histogram.maximum > COARSE * point.levels:
-            coarse.append(attention.core.path)
+        for point in attention.core.scores()[-1:]:
+            if seen[names[point]].histogram.maximum > COARSE * point.levels:
+                coarse.append(attention.core.path)
     return References.collect(model, images, with_blocks=recipe.reconstruction_steps > 0, attention=coarse)
 
 

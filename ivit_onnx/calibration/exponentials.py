@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ivit_onnx.opset.arithmetic import INT32_MAX
-from ivit_onnx.quant import operators
 from ivit_onnx.quant.exponents import exp_x0, gelu_x0
+from ivit_onnx.quant.nonlinear import shift_gelu
 
 __all__ = ["fit_gelu", "fit_softmax", "flat_below", "whole_scale"]
 
@@ -76,7 +76,7 @@ def fit_gelu(rows: Array, largest: float, act: Callable[[Tensor], Tensor]) -> tu
         for n in _N_RANGE:
             if 2 * inverse << n > INT32_MAX:
                 break
-            y = operators.shift_gelu(integers, x0=-inverse, n=n) * (float(scale) / 128)
+            y = shift_gelu(integers, x0=-inverse, n=n) * (float(scale) / 128)
             error = float((y - exact).square().sum())
             if error < best_error:
                 best, best_error = (scale, n), error

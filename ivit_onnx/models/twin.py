@@ -23,6 +23,7 @@ __all__ = ["Twin"]
 #: What float32 takes as a scale.
 _LARGEST_SCALE = float(np.finfo(np.float32).max)
 _ZERO_POINT = ".zero_point"
+_DEFERRED = ".deferred"
 
 
 class Twin(nn.Module):
@@ -67,7 +68,7 @@ class Twin(nn.Module):
         self.nonlinear = nonlinear
         for module in self.modules():
             if isinstance(module, QuantModule):
-                module.nonlinear = nonlinear
+                module.set_nonlinear(nonlinear)
 
     def load_weights(self, state_dict: Mapping[str, Tensor]) -> None:
         """Copy the weights of a checkpoint that was validated against the architecture."""
@@ -175,20 +176,23 @@ class Twin(nn.Module):
                     module.get_buffer("n").fill_(module.reference_ivit_n)
 
     def quantization_state(self) -> dict[str, float | int]:
-        """Every scale, zero point and n by buffer name: with the weights, all that the integers depend on.
+        """Every scale, zero point and n, and which attentions are deferred, by buffer name: with the weights, all that
+        the integers depend on.
 
         Calibration changes weights; `adjustments` has what is to be repeated on those of the checkpoint.
         """
-        return {name: buffer.item() for name, buffer in self._quantization_buffers().items()}
+        values = {name: buffer.item() for name, buffer in self._quantization_buffers().items()}
+        return {name: value for name, value in values.items() if value or not name.endswith(_DEFERRED)}
 
     def load_quantization_state(self, state: Mapping[str, float | int]) -> None:
-        """The reverse of `quantization_state`; zero points that are absent are 0, as before there were any.
+        """The reverse of `quantization_state`; zero points and marks of deferred attention that are absent are 0, as
+        before there were any.
 
         Raises:
             CalibrationError: names or values do not fit this network.
         """
         buffers = self._quantization_buffers()
-        state = {name: 0 for name in buffers if name.endswith(_ZERO_POINT)} | dict(state)
+        state = {name: 0 for name in buffers if name.endswith((_ZERO_POINT, _DEFERRED))} | dict(state)
         if set(state) != set(buffers):
             odd = sorted(set(state) ^ set(buffers))
             raise CalibrationError(
@@ -201,6 +205,9 @@ class Twin(nn.Module):
             if name.endswith(".n"):
                 if value not in range(MOST_N + 1):
                     raise CalibrationError(f"{name}: expected a whole number from 0 to {MOST_N}, found {value!r}")
+            elif name.endswith(_DEFERRED):
+                if value not in range(2) or (value and self.nonlinear != "table"):
+                    raise CalibrationError(f"{name}: expected 1 where attention is deferred, or 0, found {value!r}")
             elif name.endswith(_ZERO_POINT):
                 low, high = (-128, 127) if self.nonlinear == "table" else (0, 0)
                 if value not in range(low, high + 1):
@@ -210,5 +217,5 @@ class Twin(nn.Module):
             buffer.fill_(value)
 
     def _quantization_buffers(self) -> dict[str, Tensor]:
-        kept = (".scale", ".n", _ZERO_POINT)
+        kept = (".scale", ".n", _ZERO_POINT, _DEFERRED)
         return {name: buffer for name, buffer in self.named_buffers() if name.endswith(kept)}

@@ -1,8 +1,9 @@
 """The operator set of the domain `ivit`: one file per base operator and its variants, each with its function and its
 numpy reference.
 
-An operator's plain name is its common form; a suffix 16 or 32 names another output width. Output types are part of
-the name because ONNX Runtime custom operators cannot take an output type from an attribute.
+A module of this folder that has `OPERATORS` adds them to the set; `PRIMITIVES` are functions that operators call and
+that are no operators. An operator's plain name is its common form; a suffix 16 or 32 names another output width. Output
+types are part of the name because ONNX Runtime custom operators cannot take an output type from an attribute.
 """
 
 from __future__ import annotations
@@ -11,29 +12,7 @@ from collections.abc import Iterable
 
 from onnx import FunctionProto
 
-from ivit_onnx.opset import (
-    _deferred,
-    _window_attention,
-    _windows,
-    add_requantize,
-    int_attention,
-    int_deferred_attention,
-    int_layer_norm,
-    int_linear,
-    int_mlp,
-    int_patch_embed,
-    int_patch_embed_norm,
-    int_patch_merge,
-    int_token_mean,
-    int_window_attention,
-    quantize_image,
-    requantize,
-    shift_gelu,
-    shiftmax,
-    table_gelu,
-    table_softmax,
-)
-from ivit_onnx.opset._primitives import PRIMITIVES
+from ivit_onnx.discovery import modules
 from ivit_onnx.opset._readable import readable
 from ivit_onnx.opset._spec import (
     DOMAIN,
@@ -41,6 +20,7 @@ from ivit_onnx.opset._spec import (
     OUTPUT_PARTS,
     STANDARD_OPSET_VERSION,
     Attribute,
+    Body,
     Computation,
     Limit,
     Operator,
@@ -77,30 +57,21 @@ __all__ = [
     "window_tokens",
 ]
 
-#: Every operator by name, finer ones before the composites that call them.
-OPERATORS: dict[str, Operator] = {
-    operator.name: operator
-    for module in (
-        requantize,
-        add_requantize,
-        quantize_image,
-        shiftmax,
-        shift_gelu,
-        table_softmax,
-        table_gelu,
-        int_layer_norm,
-        int_linear,
-        int_attention,
-        int_window_attention,
-        int_deferred_attention,
-        int_mlp,
-        int_patch_embed,
-        int_patch_embed_norm,
-        int_patch_merge,
-        int_token_mean,
-    )
-    for operator in module.OPERATORS
-}
+_MODULES = list(modules(__name__, __path__))
+
+
+def _operators() -> dict[str, Operator]:
+    """By name: elementary ones, then composites, each in the order of their modules."""
+    found = [operator for module in _MODULES for operator in getattr(module, "OPERATORS", ())]
+    names = [operator.name for operator in found]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"expected one operator of a name, found several of {', '.join(sorted(twice))}")
+    return {operator.name: operator for operator in sorted(found, key=lambda operator: operator.composite)}
+
+
+#: Every operator by name.
+OPERATORS = _operators()
 
 _VARIANTS = {(operator.base, operator.parts): operator.name for operator in OPERATORS.values()}
 
@@ -109,18 +80,7 @@ _VARIANTS = {(operator.base, operator.parts): operator.name for operator in OPER
 FLAT_FUNCTIONS = ("Shiftmax", "ShiftGELU", "TableSoftmax", "TableGELU", "IntLayerNorm", "IntLayerNorm16")
 
 #: Functions that operators call and that are no operators.
-_HELPERS = (
-    *PRIMITIVES,
-    *_windows.PRIMITIVES,
-    *_window_attention.PRIMITIVES,
-    *_deferred.PRIMITIVES,
-    *int_deferred_attention.PRIMITIVES,
-    shiftmax.ScoreShiftmax,
-    table_softmax.ScoreTableSoftmax,
-    int_layer_norm.NewtonStep,
-    int_layer_norm.Normalized,
-    int_patch_embed.Patches,
-)
+_PRIMITIVES: list[Body] = [function for module in _MODULES for function in getattr(module, "PRIMITIVES", ())]
 
 
 def variant(base: str, parts: Iterable[Part]) -> str:
@@ -149,5 +109,17 @@ def forms_with(part: Part) -> dict[str, str]:
 
 def function_protos() -> list[FunctionProto]:
     """The model-local functions of the whole domain, callees before callers (as onnx.reference requires)."""
-    functions = [*_HELPERS, *(operator.function for operator in OPERATORS.values())]
-    return [readable(function.to_function_proto()) for function in functions]
+    bodies = [*_PRIMITIVES, *(operator.function for operator in OPERATORS.values())]
+    functions = {body.name: body.to_function_proto() for body in bodies}
+    ordered: dict[str, FunctionProto] = {}
+
+    def add(function: FunctionProto) -> None:
+        if function.name not in ordered:
+            for node in function.node:
+                if node.domain == DOMAIN:
+                    add(functions[node.op_type])
+            ordered[function.name] = readable(function)
+
+    for function in functions.values():
+        add(function)
+    return list(ordered.values())

@@ -166,7 +166,8 @@ class Operator(Computation):
     `reference` takes numpy arrays in the order of `inputs` and the attributes by keyword, and returns the output array,
     or a tuple of them where there are several. Both are exact: they agree bit for bit on every valid input.
 
-    `since` is the first version of the domain that has it. `base` names the operator of which this is the variant with `parts`: by default its own name, of no parts.
+    `since` is the first version of the domain that has it. `base` names the operator of which this is the variant with
+    `parts`: by default its own name, of no parts.
     """
 
     function: Body

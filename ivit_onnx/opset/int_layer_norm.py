@@ -17,6 +17,7 @@ __all__ = [
     "INT_LAYER_NORM",
     "INT_LAYER_NORM_16",
     "OPERATORS",
+    "PRIMITIVES",
     "IntLayerNorm",
     "IntLayerNorm16",
     "NewtonStep",
@@ -133,4 +134,5 @@ def _operator(function: Any, reference: Callable[..., Array], name: str, use: st
 
 INT_LAYER_NORM = _operator(IntLayerNorm, reference, "int8", "")
 INT_LAYER_NORM_16 = _operator(IntLayerNorm16, _reference16, "int16", ", from one residual stream to another")
+PRIMITIVES = (NewtonStep, Normalized)
 OPERATORS = (INT_LAYER_NORM, INT_LAYER_NORM_16)

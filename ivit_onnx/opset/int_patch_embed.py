@@ -15,7 +15,7 @@ from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 from ivit_onnx.opset.int_linear import INT_LINEAR_16, IntLinear16, linear_inputs
 from ivit_onnx.opset.requantize import scale_inputs
 
-__all__ = ["OPERATORS", "PATCH_SIZE", "IntPatchEmbed", "Patches", "patches"]
+__all__ = ["OPERATORS", "PRIMITIVES", "PATCH_SIZE", "IntPatchEmbed", "Patches", "patches"]
 
 
 PATCH_SIZE = Attribute("patch_size", 1, 1024, "side P of a patch in pixels", symbol="P", divides=("H", "W"))
@@ -109,6 +109,7 @@ INT_PATCH_EMBED = Operator(
     composite=True,
 )
 
+PRIMITIVES = (Patches,)
 OPERATORS = (
     INT_PATCH_EMBED,
     from_pixels(

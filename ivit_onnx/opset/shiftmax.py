@@ -10,7 +10,7 @@ from ivit_onnx.opset._spec import IVIT, Attribute, Operator, Tensor, activation,
 from ivit_onnx.opset.arithmetic import INT32_MAX, Array, shift_exp
 from ivit_onnx.options.choices import SOFTMAX_BITS
 
-__all__ = ["EXP_ATTRIBUTES", "FRAC_BITS", "MASKED", "SHIFTMAX", "OPERATORS", "ScoreShiftmax", "Shiftmax"]
+__all__ = ["EXP_ATTRIBUTES", "FRAC_BITS", "MASKED", "SHIFTMAX", "OPERATORS", "PRIMITIVES", "ScoreShiftmax", "Shiftmax"]
 
 #: Added to a score that must not count: far below n * x0, at which the exponential is cut off.
 MASKED = -(2**40)
@@ -66,4 +66,5 @@ SHIFTMAX = Operator(
     outputs=(Tensor("y", "int16", "[.., T]", "probabilities, scale 2^-frac_bits"),),
     attributes=(*EXP_ATTRIBUTES, FRAC_BITS),
 )
+PRIMITIVES = (ScoreShiftmax,)
 OPERATORS = (SHIFTMAX,)

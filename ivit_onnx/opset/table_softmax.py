@@ -10,7 +10,7 @@ from ivit_onnx.opset._spec import IVIT, Operator, Tensor, activation, op
 from ivit_onnx.opset.arithmetic import INT32_MAX, Array
 from ivit_onnx.opset.shiftmax import FRAC_BITS
 
-__all__ = ["TABLE_SOFTMAX", "OPERATORS", "ScoreTableSoftmax", "TableSoftmax", "exponentials_input"]
+__all__ = ["TABLE_SOFTMAX", "OPERATORS", "PRIMITIVES", "ScoreTableSoftmax", "TableSoftmax", "exponentials_input"]
 
 
 @script(IVIT, default_opset=op)
@@ -71,4 +71,5 @@ TABLE_SOFTMAX = Operator(
     outputs=(Tensor("y", "int16", "[.., T]", "probabilities, scale 2^-frac_bits; at most 2^frac_bits - 1"),),
     attributes=(FRAC_BITS,),
 )
+PRIMITIVES = (ScoreTableSoftmax,)
 OPERATORS = (TABLE_SOFTMAX,)

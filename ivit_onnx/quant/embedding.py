@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ivit_onnx.opset.arithmetic import Array, scale_round
+from ivit_onnx.opset import arithmetic
+from ivit_onnx.opset.arithmetic import Array
+from ivit_onnx.opset.int_patch_embed import patches
 from ivit_onnx.quant import fake_quant
 from ivit_onnx.quant.activation_quantizer import ActivationQuantizer
+from ivit_onnx.quant.arithmetic import saturate, scale_round
 from ivit_onnx.quant.dyadic import dyadic, dyadic_affine
+from ivit_onnx.quant.operators import Implementations
 from ivit_onnx.quant.quant_module import QuantModule, WeightedModule
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
-__all__ = ["EMBED_ROLE", "ImageInput", "PatchEmbed"]
+__all__ = ["EMBED_ROLE", "IMPLEMENTATIONS", "ImageInput", "PatchEmbed"]
 
 #: What every patch embedding does in a network.
 EMBED_ROLE = "Image to tokens: the start of the int16 residual stream."
+
+
+def quantize_image(image: Tensor, multiplier: Tensor, offset: Tensor, shift: Tensor) -> Tensor:
+    m, b, e = (v.long()[:, None, None] for v in (multiplier, offset, shift))
+    return saturate((image.long() * m + b) >> e, 8)
+
+
+def patch_embed(
+    linear: Callable[..., Tensor],
+    image: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    multiplier: Tensor,
+    shift: Tensor,
+    token_multiplier: Tensor,
+    token_shift: Tensor,
+    position: Tensor,
+    prefix_tokens: Tensor,
+    *,
+    patch_size: int,
+) -> Tensor:
+    projected = linear(patches(image, patch_size), weight, bias, multiplier, shift)
+    tokens = saturate(scale_round(projected, token_multiplier, token_shift) + position.long(), 16)
+    return torch.cat([prefix_tokens.long().expand(len(image), *prefix_tokens.shape), tokens], dim=1)
 
 
 class ImageInput(QuantModule):
@@ -98,8 +128,8 @@ class PatchEmbed(WeightedModule):
         position_dyadic = dyadic(np.float64(s_pos) / np.float64(s_y), f"{self.path} (position)")
         position_int = self.position_integers()
         prefix_int = np.rint(self.prefix_tokens.detach().float().cpu().numpy() / s_proj).astype(np.int64)
-        position = scale_round(position_int, *position_dyadic)
-        prefix = scale_round(prefix_int, *token.values())
+        position = arithmetic.scale_round(position_int, *position_dyadic)
+        prefix = arithmetic.scale_round(prefix_int, *token.values())
         prefix[: self.placed] += position[: self.placed]
         constants = {
             **self.lower_linear(self.weight.flatten(1), self.bias, scales[0], s_proj),
@@ -125,3 +155,6 @@ class PatchEmbed(WeightedModule):
         tokens = torch.cat([prefix.expand(len(image), *prefix.shape), self.projection(patches)], dim=1)
         position = F.pad(self.position(self.pos_embed), (0, 0, tokens.shape[1] - len(self.pos_embed), 0))
         return QuantTensor(self.output.add(tokens, position), self.output.scale)
+
+
+IMPLEMENTATIONS: Implementations = {"QuantizeImage": quantize_image, "IntPatchEmbed": patch_embed}

@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 
 from ivit_onnx.opset import MASKED
-from ivit_onnx.quant import operators
+from ivit_onnx.opset.arithmetic import INT32_MAX
+from ivit_onnx.quant.arithmetic import integer_root
+from ivit_onnx.quant.nonlinear import shift_gelu_table, shiftmax_table
 
 __all__ = ["layer_norm", "quantize", "round_to", "shift_gelu", "shiftmax", "softmax"]
 
@@ -54,9 +56,9 @@ def softmax(score: Tensor, scale: Tensor, visible: Tensor | None, probabilities:
 def shiftmax(x: Tensor, /, *, x0: int, n: int, frac_bits: int) -> Tensor:
     """Shiftmax over the last axis of 8-bit integers x, MASKED where they must not count: probabilities in float64."""
     index = (x.amax(-1, keepdim=True) - x).clamp_(max=256).to(torch.int32)
-    table = operators.shiftmax_table(x0, n).to(x.device).double()
+    table = shiftmax_table(x0, n).to(x.device).double()
     e = table.index_select(0, index.flatten()).view(index.shape)
-    total = e.sum(-1, keepdim=True).clamp_(max=operators.INT32_MAX)
+    total = e.sum(-1, keepdim=True).clamp_(max=INT32_MAX)
     factor = torch.floor(2.0**31 / total).mul_(2.0 ** (frac_bits - 31))
     return e.mul_(factor).floor_().clamp_(max=2**frac_bits - 1).mul_(2.0**-frac_bits)
 
@@ -143,7 +145,7 @@ class _ShiftGelu(torch.autograd.Function):
         column = (x / scale).round_().add_(_BIAS).clamp_(0, 255).to(torch.int32)
         index = column + 256 * column.amax(-1, keepdim=True)
         values = torch.arange(256, device=x.device) - _BIAS
-        table = operators.shift_gelu_table(x0, n).to(x.device, x.dtype) * (scale * 2.0**-7)
+        table = shift_gelu_table(x0, n).to(x.device, x.dtype) * (scale * 2.0**-7)
         with torch.inference_mode(False), torch.enable_grad():
             real = (values * scale).requires_grad_()
             (slopes,) = torch.autograd.grad(act(real).sum(), real)
@@ -173,7 +175,7 @@ class _LayerNorm(torch.autograd.Function):
         mean = integers.sum(-1, keepdim=True, dtype=torch.float64).div_(x.shape[-1]).round_()
         y = integers.double().sub_(mean)
         variance = (y * y).sum(-1, keepdim=True)
-        root = operators.integer_root(variance.long())
+        root = integer_root(variance.long())
         z = y.mul_(torch.div(2**31, root, rounding_mode="floor")).mul_(0.5).floor_()
         multiplier, offset, shift = (constant.double() for constant in constants)
         unit = torch.exp2(-shift)

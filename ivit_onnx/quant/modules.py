@@ -18,9 +18,10 @@ from ivit_onnx.quant.attention import Attention, AttentionCore
 from ivit_onnx.quant.embedding import ImageInput, PatchEmbed
 from ivit_onnx.quant.linear import Classifier, Linear, LinearAdd
 from ivit_onnx.quant.mlp import MlpAdd
-from ivit_onnx.quant.norm import LayerNorm, TokenMean
+from ivit_onnx.quant.norm import LayerNorm
 from ivit_onnx.quant.quant_module import QuantModule, WeightedModule
 from ivit_onnx.quant.step import Flatten, Step, TakeTokens
+from ivit_onnx.quant.token_mean import TokenMean
 
 __all__ = [
     "ACTIVATIONS",

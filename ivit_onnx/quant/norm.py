@@ -1,21 +1,33 @@
-"""Layer normalisation, and the mean of all tokens."""
+"""Layer normalisation."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ivit_onnx.opset import OUTPUT_PARTS, variant
 from ivit_onnx.opset.arithmetic import Array
 from ivit_onnx.quant import fake_quant
 from ivit_onnx.quant.activation_quantizer import ActivationQuantizer
+from ivit_onnx.quant.arithmetic import integer_root, rounded_divide, saturate
 from ivit_onnx.quant.dyadic import dyadic, dyadic_affine
+from ivit_onnx.quant.operators import Implementations
 from ivit_onnx.quant.quant_module import QuantModule
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
-__all__ = ["LayerNorm", "TokenMean"]
+__all__ = ["IMPLEMENTATIONS", "LayerNorm", "layer_norm"]
+
+
+def layer_norm(x: Tensor, multiplier: Tensor, offset: Tensor, shift: Tensor, *, bits: int = 8) -> Tensor:
+    x = x.long()
+    y = x - rounded_divide(x.sum(-1, keepdim=True), x.shape[-1])
+    k = integer_root((y * y).sum(-1, keepdim=True))
+    z = (y * torch.div(2**31, k, rounding_mode="floor")) >> 1
+    return saturate((z * multiplier.long() + offset.long()) >> shift.long(), bits)
 
 
 class LayerNorm(QuantModule):
@@ -72,19 +84,7 @@ class LayerNorm(QuantModule):
         return QuantTensor(y, out.scale)
 
 
-class TokenMean(QuantModule):
-    """IntTokenMean: int8 [N, T, C] to int8 [N, C], or with `bits` 16 IntTokenMean16: int16 to int16."""
-
-    role = "Average pooling."
-
-    def __init__(self, bits: int = 8) -> None:
-        super().__init__()
-        self.output = ActivationQuantizer(bits)
-
-    def lower(self, *scales: np.float32) -> Lowered:
-        scale = self.output.number(self.path)
-        operator = variant("IntTokenMean", OUTPUT_PARTS[self.output.bits])
-        return Lowered(operator, self._dyadic(np.float64(scales[0]) / np.float64(scale)), scale)
-
-    def simulate(self, *inputs: QuantTensor) -> QuantTensor:
-        return QuantTensor(self.output(inputs[0].value.mean(1)), self.output.scale)
+IMPLEMENTATIONS: Implementations = {
+    "IntLayerNorm": partial(layer_norm, bits=8),
+    "IntLayerNorm16": partial(layer_norm, bits=16),
+}

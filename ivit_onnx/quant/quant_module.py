@@ -10,9 +10,10 @@ from ivit_onnx.errors import ExportError
 from ivit_onnx.opset import OPERATORS as SPECS
 from ivit_onnx.opset.arithmetic import Array
 from ivit_onnx.options.choices import Nonlinear
-from ivit_onnx.quant import fake_quant, operators
+from ivit_onnx.quant import fake_quant
 from ivit_onnx.quant.activation_quantizer import ActivationQuantizer
 from ivit_onnx.quant.dyadic import dyadic
+from ivit_onnx.quant.operators import operator
 from ivit_onnx.quant.step import Step
 from ivit_onnx.quant.tensors import Lowered, QuantTensor
 
@@ -34,6 +35,10 @@ class QuantModule(Step):
         self.quantized = True
         self._cache: tuple[tuple[object, ...], Lowered, dict[str, Tensor]] | None = None
 
+    def set_nonlinear(self, nonlinear: Nonlinear) -> None:
+        """Choose how softmax and GELU are computed; before calibration."""
+        self.nonlinear = nonlinear
+
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         """The module on real values: floating point, or fake-quantised for training."""
         raise NotImplementedError
@@ -54,7 +59,7 @@ class QuantModule(Step):
         def compute(*values: Tensor) -> Tensor:
             data = iter(values)
             ordered = [constants[t.name] if t.name in constants else next(data) for t in SPECS[lowered.operator].inputs]
-            result: Tensor = operators.OPERATORS[lowered.operator](*ordered, **lowered.attributes)
+            result: Tensor = operator(lowered.operator)(*ordered, **lowered.attributes)
             return result
 
         return QuantTensor(self.run(lowered, values, compute), torch.tensor(lowered.scale))

@@ -11,7 +11,8 @@ from torch import Tensor
 from ivit_onnx.opset import variant
 from ivit_onnx.opset.arithmetic import Array
 from ivit_onnx.options.choices import Nonlinear
-from ivit_onnx.quant import fake_quant, operators
+from ivit_onnx.quant import fake_quant
+from ivit_onnx.quant.nonlinear import table_softmax
 from ivit_onnx.quant.tables import EXP_BITS, FUNCTION_PARTS, exponentials
 
 __all__ = ["IntegerSoftmax"]
@@ -47,5 +48,5 @@ class IntegerSoftmax:
         if self.nonlinear == "table":
             distances = torch.arange(256, dtype=torch.float64, device=scores.device)
             table = torch.round(torch.exp(-distances * float(self.scale)) * 2**EXP_BITS)
-            return operators.table_softmax(scores, table, frac_bits=self.frac_bits) * 2.0**-self.frac_bits
+            return table_softmax(scores, table, frac_bits=self.frac_bits) * 2.0**-self.frac_bits
         return fake_quant.shiftmax(scores, **self.attributes())

@@ -6,6 +6,8 @@ are 16 bits wide here: those before the normalisation of the patch embedding, an
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from torch import nn
 from ivit_onnx.architectures.size import Size
 from ivit_onnx.opset.arithmetic import Array, saturate, scale_round
 from ivit_onnx.quant import fake_quant
+from ivit_onnx.quant.deferred import DeferredSoftmax
 from ivit_onnx.quant.dyadic import dyadic
 from ivit_onnx.quant.embedding import EMBED_ROLE
 from ivit_onnx.quant.exponents import least_softmax_scale
@@ -29,8 +32,8 @@ _MASK = -100.0
 
 
 class WindowAttention(AttentionCore):
-    """IntWindowAttention or IntTableWindowAttention: packed qkv [N, L, 3 * heads * head_dim] and the qkv of a padding
-    token to merged heads.
+    """IntWindowAttention, or with a table IntTableWindowAttention or IntDeferredWindowAttention: packed qkv
+    [N, L, 3 * heads * head_dim] and the qkv of a padding token to merged heads.
 
     Parameter relative_position_bias_table [(2 * window - 1)^2, heads].
     """
@@ -46,24 +49,33 @@ class WindowAttention(AttentionCore):
         self.placed = ActivationQuantizer(8, least_softmax_scale(window**2), channels=False)
         self.output = ActivationQuantizer(8)
 
-    def scores(self) -> list[ActivationQuantizer]:
+    def scaled_scores(self) -> list[ActivationQuantizer]:
         return [self.score, self.placed]
 
     def lower(self, *scales: np.float32) -> Lowered:
-        s_x, s_score, s_biased = scales[0], self.score.number(self.path), self.placed.number(self.path)
+        s_x = scales[0]
+        grid = {"height": self.grid.height, "width": self.grid.width, "window": self.window, "shift": self.shift}
+        if self.deferred:
+            softmax = self.deferred_softmax(s_x)
+            table = self.relative_position_bias_table.detach().float().cpu().numpy()
+            own = {"relative_position": softmax.biases(table)}
+            return self.lower_deferred("IntWindowAttention", softmax, s_x, own, {"heads": self.heads, **grid})
+        s_score, s_biased = self.score.number(self.path), self.placed.number(self.path)
         s_table, s_y = self.table.number(self.path), self.output.number(self.path)
-        s_product = np.float32(s_x * s_x) * np.float32(self.head_dim**-0.5)
         ratio = dyadic(np.float64(s_table) / np.float64(s_biased), f"{self.path} (relative position)")
         constants = {
             "relative_position": saturate(scale_round(self.table_integers(), *ratio), np.int16),
-            **self._dyadic(np.float64(s_product) / np.float64(s_score), "score_"),
+            **self._dyadic(self.product_scale(s_x) / np.float64(s_score), "score_"),
             **self._dyadic(np.float64(s_score) / np.float64(s_biased), "placed_"),
             **self._dyadic(2.0**-self.softmax_bits * np.float64(s_x) / np.float64(s_y), "context_"),
         }
-        grid = {"height": self.grid.height, "width": self.grid.width, "window": self.window, "shift": self.shift}
-        softmax = self.softmax()
-        attributes = {"heads": self.heads, **grid, **softmax.attributes()}
-        return Lowered(softmax.operator("IntWindowAttention"), {**constants, **softmax.constants()}, s_y, attributes)
+        by_table = self.softmax()
+        attributes = {"heads": self.heads, **grid, **by_table.attributes()}
+        return Lowered(by_table.operator("IntWindowAttention"), {**constants, **by_table.constants()}, s_y, attributes)
+
+    def deferred_softmax(self, s_x: np.float32) -> DeferredSoftmax:
+        largest = float(self.relative_position_bias_table.detach().abs().max())
+        return replace(super().deferred_softmax(s_x), largest_bias=largest)
 
     def table_integers(self) -> Array:
         """The relative position table at its own scale, int64."""
@@ -75,9 +87,17 @@ class WindowAttention(AttentionCore):
         x, padding = inputs
         grid = windows(*self.grid, self.window, self.shift)
         q, k, v = cut_windows(x.value, padding.value, grid, self.heads)
+        score = q @ k.transpose(-1, -2) * self.head_dim**-0.5
+        visible = grid.visible.to(score.device)
+        if self.quantized and self.deferred:
+            softmax = self.deferred_softmax(np.float32(x.scale.item()))
+            table = fake_quant.round_to(self.relative_position_bias_table, torch.tensor(softmax.scale))
+            scale = torch.tensor(softmax.product_scale)
+            biased = score + pair_bias(table, self.window)
+            probability = fake_quant.softmax(biased, scale, visible, softmax.simulate)
+            return QuantTensor(self.output(join_windows(probability @ v, grid)), self.output.scale)
         bias = pair_bias(self.table(self.relative_position_bias_table), self.window)
-        biased = self.placed.add(self.score(q @ k.transpose(-1, -2) * self.head_dim**-0.5), bias)
-        visible = grid.visible.to(biased.device)
+        biased = self.placed.add(self.score(score), bias)
         if self.quantized:
             probability = fake_quant.softmax(biased, self.placed.scale, visible, self.softmax().simulate)
         else:

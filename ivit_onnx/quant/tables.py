@@ -15,7 +15,15 @@ from ivit_onnx.opset.arithmetic import Array
 from ivit_onnx.options.choices import NONLINEAR, Nonlinear
 from ivit_onnx.quant.act import EXACT
 
-__all__ = ["EXP_BITS", "FUNCTION_PARTS", "exponentials", "gelu_table", "nonlinear_named"]
+__all__ = [
+    "EXP_BITS",
+    "FUNCTION_PARTS",
+    "LARGEST_EXPONENTIAL",
+    "deferred_exponentials",
+    "exponentials",
+    "gelu_table",
+    "nonlinear_named",
+]
 
 #: What operators with these functions have more than their bases.
 FUNCTION_PARTS: dict[Nonlinear, frozenset[Part]] = {"ivit": frozenset(), "table": frozenset({Part.TABLE})}
@@ -23,6 +31,9 @@ FUNCTION_PARTS: dict[Nonlinear, frozenset[Part]] = {"ivit": frozenset(), "table"
 #: The exponential of a row's maximum is 2^14. More bits would tell small exponentials apart that 15-bit probabilities
 #: do not, and make the integer reciprocal of the sum of many tokens coarser.
 EXP_BITS = 14
+
+#: That of a row's maximum where the sum is divided by at the end.
+LARGEST_EXPONENTIAL = 2**15 - 1
 
 _PRECISION = 80
 
@@ -37,7 +48,12 @@ def nonlinear_named(name: str) -> Nonlinear:
 
 def exponentials(scale: np.float32) -> Array:
     """2^14 * exp(-d * scale) for d = 0..255, rounded; int32 [256]."""
-    return np.array(_exponentials(float(scale)), np.int32)
+    return np.array(_exponentials(float(scale), 2**EXP_BITS), np.int32)
+
+
+def deferred_exponentials(step: float) -> Array:
+    """(2^15 - 1) * exp(-d * step) for d = 0..255, rounded; int16 [256]."""
+    return np.array(_exponentials(step, LARGEST_EXPONENTIAL), np.int16)
 
 
 def gelu_table(act: str, s_x: np.float32, s_y: np.float32, zero_x: int = 0, zero_y: int = 0) -> Array:
@@ -49,9 +65,9 @@ def gelu_table(act: str, s_x: np.float32, s_y: np.float32, zero_x: int = 0, zero
 
 
 @lru_cache(maxsize=256)
-def _exponentials(scale: float) -> tuple[int, ...]:
+def _exponentials(scale: float, largest: int) -> tuple[int, ...]:
     with mpmath.workprec(_PRECISION):
-        return tuple(int(mpmath.nint(mpmath.ldexp(mpmath.exp(-d * mpmath.mpf(scale)), EXP_BITS))) for d in range(256))
+        return tuple(int(mpmath.nint(largest * mpmath.exp(-d * mpmath.mpf(scale)))) for d in range(256))
 
 
 @lru_cache(maxsize=256)

@@ -1,16 +1,21 @@
-"""The windows of a token grid as index tensors, for integers and real numbers alike."""
+"""The windows of a token grid as index tensors, for integers and real numbers alike; attention inside them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from ivit_onnx.opset import merged_tokens, token_places, window_offsets, window_regions, window_tokens
+from ivit_onnx.opset import MASKED, merged_tokens, token_places, window_offsets, window_regions, window_tokens
+from ivit_onnx.opset.int_patch_merge import MERGE_SQUARES
+from ivit_onnx.quant.arithmetic import matmul, saturate, scale_round
+from ivit_onnx.quant.operators import Implementations
+from ivit_onnx.quant.requantize import requantize
 
-__all__ = ["Windows", "cut_windows", "join_windows", "merge_squares", "pair_bias", "windows"]
+__all__ = ["IMPLEMENTATIONS", "Windows", "cut_windows", "join_windows", "merge_squares", "pair_bias", "windows"]
 
 
 @dataclass(frozen=True)
@@ -63,3 +68,40 @@ def merge_squares(x: Tensor, height: int, width: int) -> Tensor:
     tokens = torch.from_numpy(merged_tokens(height, width)).to(x.device)
     padded = torch.cat([x, x.new_zeros(batch, 1, channels)], dim=1)
     return padded[:, tokens].reshape(batch, len(tokens), 4 * channels)
+
+
+def attend_in_windows(
+    softmax: Callable[..., Tensor],
+    qkv: Tensor,
+    padding: Tensor,
+    relative_position: Tensor,
+    score_multiplier: Tensor,
+    score_shift: Tensor,
+    placed_multiplier: Tensor,
+    placed_shift: Tensor,
+    context_multiplier: Tensor,
+    context_shift: Tensor,
+    *table: Tensor,
+    heads: int,
+    height: int,
+    width: int,
+    window: int,
+    shift: int,
+    **exponential: int,
+) -> Tensor:
+    """The attention with any softmax from scores, MASKED where they must not count, to probabilities."""
+    grid = windows(height, width, window, shift)
+    q, k, v = cut_windows(qkv, padding, grid, heads)
+    score = requantize(matmul(q, k.transpose(-1, -2)), score_multiplier, score_shift, bits=8)
+    bias = pair_bias(relative_position.long(), window)
+    biased = saturate(scale_round(score, placed_multiplier, placed_shift) + bias, 8)
+    masked = torch.where(grid.visible.to(biased.device), biased, MASKED)
+    context = join_windows(matmul(softmax(masked, *table, **exponential), v), grid)
+    return requantize(context, context_multiplier, context_shift, bits=8)
+
+
+IMPLEMENTATIONS: Implementations = {
+    MERGE_SQUARES: merge_squares,
+    "IntWindowAttention": attend_in_windows,
+    "IntTableWindowAttention": attend_in_windows,
+}

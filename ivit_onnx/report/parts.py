@@ -128,10 +128,19 @@ def _softmax(layer: Attention | WindowAttention) -> Part:
 
 
 def _attention(layer: Attention) -> list[Part]:
+    if layer.deferred:
+        return _deferred(layer)
     return [_rounding("score", layer.score), _softmax(layer), _rounding("output", layer.output)]
 
 
+def _deferred(layer: Attention | WindowAttention) -> list[Part]:
+    """Scores have no scale of their own; what there is to round belongs to the softmax."""
+    return [Part("scores and exponentials", modules=(layer,)), _rounding("output", layer.output)]
+
+
 def _window_attention(layer: WindowAttention) -> list[Part]:
+    if layer.deferred:
+        return _deferred(layer)
     return [
         _rounding("score", layer.score),
         _rounding("table", layer.table),

@@ -10,20 +10,18 @@ import onnxruntime
 import torch
 
 import ivit_onnx
-from cases import Case, random_case
+from cases import Case, activations, random_case
 from drawing import integers
 from fuzz.devices import cuda_session
 from graphs import single_operator_model
 from ivit_onnx.bench.machine import cpu_variant
 from ivit_onnx.opset import OPERATORS, Role
-from ivit_onnx.quant import operators
+from ivit_onnx.quant.operators import operator as torch_operator
 from sessions import assert_equal, expected, run, session
 
 VARIANTS = True
 #: The variant that pays for what does not depend on the variant.
 FIRST = "portable"
-#: Inputs that change with every run. Weights are what can be at extremes beside them.
-DATA = {"x", "a", "b", "image", "qkv", "residual"}
 #: Of tokens in all heads of all images: the reference has an int64 for each, several times.
 MOST_PAIRS = 1 << 23
 
@@ -43,17 +41,19 @@ def random_call(rng: np.random.Generator) -> Case:
     operator = str(rng.choice(list(OPERATORS)))
     size = int(rng.choice([1, 1, 1, 2, 3, 6]))
     case = random_case(operator, rng, extreme=bool(rng.random() < 0.5), size=size)
+    data = activations(operator)
+    # What can be at extremes beside them.
     packed = {tensor.name for tensor in OPERATORS[operator].inputs if tensor.role is Role.PACKED}
     for name, array in case.inputs.items():
-        if (name in DATA or name in packed) and rng.random() < 0.1:
+        if (name in data or name in packed) and rng.random() < 0.1:
             info = np.iinfo(array.dtype)
             case.inputs[name] = np.full_like(array, rng.choice([info.min, info.max]))
-        elif name in DATA and rng.random() < 0.1:
+        elif name in data and rng.random() < 0.1:
             case.inputs[name] = integers(rng, array.shape, array.dtype.type, True)
     if "heads" in case.attributes:
         case.inputs["qkv"] = case.inputs["qkv"][: max(1, MOST_PAIRS // pairs_of_tokens(case))]
     if rng.random() < 0.02:
-        for name in DATA & set(case.inputs):
+        for name in data:
             case.inputs[name] = case.inputs[name][:0]
     return case
 
@@ -77,7 +77,7 @@ def check(seed: int, folder: Path) -> str:
     if cpu_variant() == FIRST:
         assert_equal(run(session(single_operator_model(case), kernels=False), case), wanted)
         tensors = [torch.from_numpy(np.ascontiguousarray(case.inputs[t.name])) for t in OPERATORS[case.operator].inputs]
-        found = operators.OPERATORS[case.operator](*tensors, **case.attributes)
+        found = torch_operator(case.operator)(*tensors, **case.attributes)
         for one, other in zip(found, wanted, strict=True) if isinstance(wanted, tuple) else [(found, wanted)]:
             np.testing.assert_array_equal(one.numpy(), other.astype(np.int64), strict=False)
     return "equal"

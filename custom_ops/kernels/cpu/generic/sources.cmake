@@ -1,4 +1,2 @@
 # Plain C++, for every processor.
-ivit_cpu_variants(
-  ROWS kPortable
-  SOURCES attention.cc layer_norm.cc look_up.cc matmul.cc variant.cc)
+ivit_cpu_variants(kPortable)
