@@ -58,13 +58,15 @@ class Tiles {
   int number_ = 0;
 };
 
-// Calls step(number, tile, first row in the tile) for all steps. Warps without queries only help with the tiles.
+// Calls step(number, tile, first row in the tile) for all steps. Warps without queries only help with the tiles. The
+// wide heads of no known network get the smaller code.
 template <int kDim, class Item, class Step>
 __device__ __forceinline__ void for_each_step(Tiles<kDim, Item>& tiles, int keys, bool active, const Step& step) {
   for (int tile_number = 0; tile_number < tile_count(keys); ++tile_number) {
     const int8_t* const tile = tiles.next();
     if (!active) continue;
-#pragma unroll
+    constexpr int kUnrolled = kDim > 128 ? 1 : 2;
+#pragma unroll kUnrolled
     for (int half = 0; half < 2; ++half) {
       if (tile_number * kTileKeys + half * kStepKeys < keys) step(2 * tile_number + half, tile, half * kStepKeys);
     }

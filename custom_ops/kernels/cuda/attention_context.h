@@ -57,10 +57,13 @@ class Context {
     }
   }
 
-  // Four channels of one of the lane's rows.
+  // Four channels of one of the lane's rows. Registers have no index, so a row is chosen.
   __device__ __forceinline__ void get(int group, int row, int32_t (&sums)[4]) const {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) sums[i] = sums_[2 * group + i % 2][2 * row + i / 2];
+    for (int i = 0; i < 4; ++i) {
+      const int32_t (&both)[4] = sums_[2 * group + i % 2];
+      sums[i] = row == 0 ? both[i / 2] : both[2 + i / 2];
+    }
   }
 
  private:
@@ -138,14 +141,15 @@ __device__ __forceinline__ void store_context(const Problem& problem, const Rows
     if (16 * group >= problem.head_dim) break;
     const int channel = 16 * group + 4 * (lane % 4);
     const FourScales scales(head_scales, channel, problem.head_dim);
-#pragma unroll
+    // For many channels this is most of a kernel's code, and little of its time.
+    constexpr int kUnrolled = kDim > 96 ? 1 : 2;
+#pragma unroll kUnrolled
     for (int row = 0; row < 2; ++row) {
       int32_t sums[4];
       context.get(group, row, sums);
       rows.divide(row, sums);
-      if (targets[row] != nullptr) {
-        store_four(problem, targets[row], channel, scales.requantize(sums, problem.upper_context));
-      }
+      int8_t* const target = row == 0 ? targets[0] : targets[1];
+      if (target != nullptr) store_four(problem, target, channel, scales.requantize(sums, problem.upper_context));
     }
   }
 }

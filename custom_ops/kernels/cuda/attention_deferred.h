@@ -167,10 +167,11 @@ class Exponentials {
   // Four sums of a row's values become contexts. These are at most 2^22 in absolute value, as a sum of values is at
   // most 128 times that of the exponentials.
   __device__ __forceinline__ void divide(int row, int32_t (&sums)[4]) const {
+    const int32_t factor = row == 0 ? factors_[0] : factors_[1];
     const int64_t half = int64_t{1} << (softmax_.divided_shift - 1);
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      sums[i] = static_cast<int32_t>(multiply_add(sums[i], factors_[row], half) >> softmax_.divided_shift);
+      sums[i] = static_cast<int32_t>(multiply_add(sums[i], factor, half) >> softmax_.divided_shift);
     }
   }
 

@@ -19,8 +19,6 @@ void with_dim(int dim, const Split& split, const Use& use) {
       return use(std::integral_constant<int, 96>{}, split);
     case 128:
       return use(std::integral_constant<int, 128>{}, split);
-    case 192:
-      return use(std::integral_constant<int, 192>{}, split);
     default:
       return use(std::integral_constant<int, kMaxHeadDim>{}, split);
   }

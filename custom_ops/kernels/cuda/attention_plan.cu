@@ -25,7 +25,7 @@ Plan plan_with(int most_warps, int64_t keys, int dim, const Memory& memory) {
 }  // namespace
 
 int padded_head_dim(int64_t head_dim) {
-  for (const int dim : {32, 64, 96, 128, 192}) {
+  for (const int dim : {32, 64, 96, 128}) {
     if (head_dim <= dim) return dim;
   }
   return kMaxHeadDim;
