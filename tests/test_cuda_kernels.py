@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cases import activations, odd_cases, random_case
+from cases import Case, activations, odd_cases, random_case
 from cases.int_attention import attention_case
+from cases.int_deferred_attention import deferred_case, deferred_in_windows
+from cases.int_window_attention import window_case
 from graphs import single_operator_model
 from ivit_onnx.opset import OPERATORS
 from sessions import assert_equal, expected, run, session
@@ -73,9 +75,25 @@ def test_empty_batch(library: str, operator: str) -> None:
     assert_equal(run(session(model, library=library), case), empty)
 
 
-@pytest.mark.parametrize("frac_bits", [8, 15])
-def test_too_many_tokens_are_an_error(library: str, frac_bits: int) -> None:
-    """Scores of a block stay in its shared memory; 300 000 tokens fit no GPU's."""
-    case = attention_case(np.random.default_rng(3), 1, 300_000, 1, 1, frac_bits, -20, 15)
-    with pytest.raises(Exception, match=r"IntAttention: tokens .*: expected at most \d+ on this GPU, found 300000"):
+def large_cases() -> dict[str, Case]:
+    """More tokens that attend to each other than a block's shared memory has scores for, on any GPU."""
+    rng = np.random.default_rng(3)
+    deferred = deferred_case(rng, 1, 100_000, 1, 1, 128)
+    one_token = deferred_case(rng, 1, 1, 1, 1, 128)
+    softmax = {"frac_bits": 8, "x0": -20, "n": 15}
+    return {
+        "bytes": attention_case(rng, 1, 300_000, 1, 1, **softmax),
+        "two-bytes": attention_case(rng, 1, 300_000, 1, 1, **{**softmax, "frac_bits": 15}),
+        "windows": window_case(rng, (1, 1), 128, 0, 1, 1, **softmax),
+        "deferred": deferred,
+        "deferred-windows": deferred_in_windows(rng, one_token, 1, 1, 128, 0),
+    }
+
+
+@pytest.mark.parametrize("name", ["bytes", "two-bytes", "windows", "deferred", "deferred-windows"])
+def test_too_many_tokens_are_an_error(library: str, name: str) -> None:
+    case = large_cases()[name]
+    found = case.attributes.get("window", 0) ** 2 or case.inputs["qkv"].shape[1]
+    message = rf"{case.operator}: tokens that attend .*: expected at most \d+ on this GPU, found {found}"
+    with pytest.raises(Exception, match=message):
         run(session(single_operator_model(case, constants=True, functions=False), library=library), case)

@@ -1,12 +1,11 @@
-// The way of a block from queries, keys and values to the context. Scores stay in shared memory: the shift exponential
-// is not multiplicative, so a row's maximum is needed before any exponential, and their sum before any probability.
+// The way of a block from queries, keys and values to the context. Scores stay in shared memory: exponentials are not
+// multiplicative in integers, so a row's maximum is needed before any exponential.
 #pragma once
 
 #include <cstdint>
 
 #include "kernels/cuda/attention_context.h"
 #include "kernels/cuda/attention_score.h"
-#include "kernels/cuda/attention_softmax.h"
 #include "kernels/cuda/attention_tile.h"
 
 namespace ivit::cuda::attention {
@@ -59,63 +58,67 @@ class Tiles {
   int number_ = 0;
 };
 
-// Calls step(number, tile, first row in the tile) for all steps. Warps without queries only help with the tiles.
+// Calls step(number, tile, first row in the tile) for all steps. Warps without queries only help with the tiles. The
+// wide heads of no known network get the smaller code.
 template <int kDim, class Item, class Step>
 __device__ __forceinline__ void for_each_step(Tiles<kDim, Item>& tiles, int keys, bool active, const Step& step) {
   for (int tile_number = 0; tile_number < tile_count(keys); ++tile_number) {
     const int8_t* const tile = tiles.next();
     if (!active) continue;
-#pragma unroll
+    constexpr int kUnrolled = kDim > 128 ? 1 : 2;
+#pragma unroll kUnrolled
     for (int half = 0; half < 2; ++half) {
       if (tile_number * kTileKeys + half * kStepKeys < keys) step(2 * tile_number + half, tile, half * kStepKeys);
     }
   }
 }
 
+// Copies the table of exponentials to shared memory. Followed by a barrier before it is used.
+template <class Softmax>
+__device__ __forceinline__ void load_table(const Softmax& softmax, int8_t* memory) {
+  constexpr int kVectors = kCopies / 4;
+  for (int i = static_cast<int>(threadIdx.x); i < kEntries * kVectors; i += static_cast<int>(blockDim.x)) {
+    const uint32_t entry = softmax.entry(i / kVectors);
+    reinterpret_cast<uint4*>(memory)[i] = {entry, entry, entry, entry};
+  }
+}
+
 // The context of the queries from first_query on, 16 for each warp. The item is ready for use by all threads.
-template <int kDim, bool kSplit, class Item>
-__device__ __forceinline__ void attend(const Problem& problem, Item& item, int first_query) {
+template <int kDim, bool kSplit, class Softmax, class Item>
+__device__ __forceinline__ void attend(const Problem& problem, const Softmax& softmax, Item& item, int first_query) {
   int8_t* const memory = shared_memory<int8_t>();
-  const uint32_t* const table = shared_memory<uint32_t>();
-  const int lane = lane_index();
   const int query = first_query + warp_index() * kWarpQueries;
   const bool active = query < problem.keys;
-  uint4* const scores = reinterpret_cast<uint4*>(memory + score_offset(kDim)) +
-                        warp_index() * step_count(problem.keys) * kWarpLanes + lane;
-  load_exponentials(problem, memory);
+  const int step_bytes = kStepScores * Softmax::kScoreBytes;
+  int8_t* const scores = memory + score_offset(kDim) + warp_index() * step_count(problem.keys) * step_bytes;
+  load_table(softmax, memory);
   item.take_queries(problem, query);
 
   Tiles<kDim, Item> tiles(problem, item, memory + kTileOffset);
-  int32_t row_maxima[2] = {INT32_MIN, INT32_MIN};
+  typename Softmax::template Rows<kSplit, Item> rows(problem, softmax, item, shared_memory<uint32_t>(),
+                                                     reinterpret_cast<uint4*>(scores) + lane_index());
   {
     uint32_t queries[kDim / kMmaInner][4];
     load_queries<kDim>(tiles.load_queries(first_query), queries);
     for_each_step(tiles, problem.keys, active, [&](int step, const int8_t* tile, int first) {
-      scores[step * kWarpLanes] = score_step<kDim>(problem, item, tile, step, first, queries, row_maxima);
+      int32_t sums[4][4] = {};
+      multiply_keys<kDim>(tile, first, queries, sums);
+      rows.take(step, sums);
     });
   }
-
-  uint32_t maxima[2];
-  uint32_t factors[2];
-  if (active) {
-    spread_maxima(row_maxima, maxima);
-    uint32_t sums[2] = {0, 0};
-    for (int step = 0; step < step_count(problem.keys); ++step) {
-      add_step(problem, item, table, maxima, scores[step * kWarpLanes], step, sums);
-    }
-    invert_sums(problem, sums, factors);
-  }
+  if (active) rows.end_scores();
 
   Context<kDim, kSplit> context;
   for_each_step(tiles, problem.keys, active, [&](int step, const int8_t* tile, int first) {
     uint32_t upper[4];
     uint32_t lower[4];
-    probability_step<kSplit>(problem, item, table, maxima, factors, scores[step * kWarpLanes], step, upper, lower);
+    rows.fragments(step, upper, lower);
     context.add(tile, first, upper, lower);
   });
   if (!active) return;
   context.finish();
-  store_context(problem, item, query, context);
+  rows.end_fragments();
+  store_context(problem, rows, item, query, context);
 }
 
 }  // namespace ivit::cuda::attention

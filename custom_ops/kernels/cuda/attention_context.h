@@ -1,4 +1,4 @@
-// The context of a warp's 16 queries: the product of probabilities and values, requantised to int8.
+// The context of a warp's 16 queries: the product of probabilities, or exponentials, and values, requantised to int8.
 //
 // A group of 16 channels takes two fragments of C, those of the even and of the odd channels, so that a lane has four
 // channels in a row of each of its two queries: 16 * group + 4 * part onwards.
@@ -6,12 +6,12 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/attention_softmax.h"
+#include "kernels/cuda/attention_scale.h"
 #include "kernels/cuda/attention_tile.h"
 
 namespace ivit::cuda::attention {
 
-// Accumulators of all channels. A probability of 15 bits is 256 * upper + lower byte. Up to 128 channels the upper
+// Accumulators of all channels. A factor of two bytes is 256 * upper + lower byte. Up to 128 channels the upper
 // products have sums of their own, which are added once in the end; beyond, they are added in every step, because
 // registers do not suffice for both. Sums wrap modulo 2^32, as the additions in the function bodies do.
 template <int kDim, bool kSplit>
@@ -57,10 +57,13 @@ class Context {
     }
   }
 
-  // Four channels of one of the lane's rows.
+  // Four channels of one of the lane's rows. Registers have no index, so a row is chosen.
   __device__ __forceinline__ void get(int group, int row, int32_t (&sums)[4]) const {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) sums[i] = sums_[2 * group + i % 2][2 * row + i / 2];
+    for (int i = 0; i < 4; ++i) {
+      const int32_t (&both)[4] = sums_[2 * group + i % 2];
+      sums[i] = row == 0 ? both[i / 2] : both[2 + i / 2];
+    }
   }
 
  private:
@@ -120,10 +123,10 @@ __device__ __forceinline__ void store_four(const Problem& problem, int8_t* y, in
   }
 }
 
-// Requantises and stores the context of the queries from `query` on. item.target(place) is where the context of a place
-// begins, or null; item.first_channel() the head's first one.
-template <int kDim, bool kSplit, class Item>
-__device__ __forceinline__ void store_context(const Problem& problem, const Item& item, int query,
+// Requantises and stores the context of the queries from `query` on. rows.divide() makes it of sums; item.target(place)
+// is where that of a place begins, or null; item.first_channel() the head's first one.
+template <int kDim, bool kSplit, class Rows, class Item>
+__device__ __forceinline__ void store_context(const Problem& problem, const Rows& rows, const Item& item, int query,
                                               const Context<kDim, kSplit>& context) {
   const int lane = lane_index();
   const Dyadic head_scales = problem.context.from(item.first_channel());
@@ -138,13 +141,15 @@ __device__ __forceinline__ void store_context(const Problem& problem, const Item
     if (16 * group >= problem.head_dim) break;
     const int channel = 16 * group + 4 * (lane % 4);
     const FourScales scales(head_scales, channel, problem.head_dim);
-#pragma unroll
+    // For many channels this is most of a kernel's code, and little of its time.
+    constexpr int kUnrolled = kDim > 96 ? 1 : 2;
+#pragma unroll kUnrolled
     for (int row = 0; row < 2; ++row) {
       int32_t sums[4];
       context.get(group, row, sums);
-      if (targets[row] != nullptr) {
-        store_four(problem, targets[row], channel, scales.requantize(sums, problem.upper_context));
-      }
+      rows.divide(row, sums);
+      int8_t* const target = row == 0 ? targets[0] : targets[1];
+      if (target != nullptr) store_four(problem, target, channel, scales.requantize(sums, problem.upper_context));
     }
   }
 }

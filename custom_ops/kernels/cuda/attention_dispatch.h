@@ -1,37 +1,37 @@
 // Which of an attention's kernels runs.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cuda/attention_plan.h"
 #include "kernels/cuda/attention_shape.h"
 
 namespace ivit::cuda::attention {
 
-// Kernel<padded head dimension, whether probabilities have two bytes>::run is a kernel. Calls use(the one that fits).
-template <template <int, bool> class Kernel, bool kSplit, class Use>
-void with_kernel_for(int dim, const Use& use) {
+template <class Split, class Use>
+void with_dim(int dim, const Split& split, const Use& use) {
   switch (dim) {
     case 32:
-      return use(Kernel<32, kSplit>::run);
+      return use(std::integral_constant<int, 32>{}, split);
     case 64:
-      return use(Kernel<64, kSplit>::run);
+      return use(std::integral_constant<int, 64>{}, split);
     case 96:
-      return use(Kernel<96, kSplit>::run);
+      return use(std::integral_constant<int, 96>{}, split);
     case 128:
-      return use(Kernel<128, kSplit>::run);
-    case 192:
-      return use(Kernel<192, kSplit>::run);
+      return use(std::integral_constant<int, 128>{}, split);
     default:
-      return use(Kernel<kMaxHeadDim, kSplit>::run);
+      return use(std::integral_constant<int, kMaxHeadDim>{}, split);
   }
 }
 
-template <template <int, bool> class Kernel, class Use>
-void with_kernel(const AttentionParameters& parameters, const Use& use) {
-  const int dim = padded_head_dim(parameters.head_dim);
-  if (parameters.softmax.frac_bits > 8) {
-    with_kernel_for<Kernel, true>(dim, use);
+// Calls use(padded head dimension, whether factors of values have two bytes), constants by their types.
+template <class Use>
+void with_kernel(int64_t head_dim, bool split, const Use& use) {
+  const int dim = padded_head_dim(head_dim);
+  if (split) {
+    with_dim(dim, std::true_type{}, use);
   } else {
-    with_kernel_for<Kernel, false>(dim, use);
+    with_dim(dim, std::false_type{}, use);
   }
 }
 

@@ -8,15 +8,19 @@
 
 namespace ivit::cuda {
 
-// What IntAttention and IntWindowAttention have in common. Pointers are of the device.
+// What all attentions have in common. Pointers are of the device.
 struct AttentionParameters {
   int64_t heads;
   int64_t head_dim;
-  int32_t score_multiplier;
-  int32_t score_shift;
   Dyadic context;
   int32_t least_context_shift;
-  const int32_t* exponentials;  // those of `softmax`
+};
+
+// How IntAttention and IntWindowAttention come from products to probabilities.
+struct SoftmaxParameters {
+  int32_t score_multiplier;
+  int32_t score_shift;
+  const int32_t* exponentials;  // those of `softmax`, of the device
   const Softmax& softmax;       // of the host
 };
 

@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/attention_parameters.h"
 #include "kernels/cuda/attention_problem.h"
+#include "kernels/cuda/attention_softmax.h"
 
 namespace ivit::cuda::attention {
 
@@ -19,13 +20,21 @@ struct Plan {
 // Head dimensions are padded to one of these.
 int padded_head_dim(int64_t head_dim);
 
-// `name` is that of the operator, for errors: what does not fit a block's shared memory is one. An item wants
-// `place_bytes` of shared memory for each place.
-Plan make_plan(const char* name, int64_t items, int64_t keys, int64_t head_dim, int64_t place_bytes);
+// Shared memory that grows with the number of places.
+struct Memory {
+  int64_t score_bytes;  // for each query and key
+  int64_t place_bytes;  // for each place, whatever the number of warps
+};
+
+// `name` is that of the operator, for errors: what does not fit a block's shared memory is one.
+Plan make_plan(const char* name, int64_t items, int64_t keys, int64_t head_dim, const Memory& memory);
 
 // A problem with what follows from the parameters.
 Problem make_problem(const AttentionParameters& parameters, const int8_t* qkv, int64_t keys, const Plan& plan,
                      int8_t* y);
+
+// The softmax of rows of so many keys. Scores without a bias have no second scale.
+Normalized make_normalized(const SoftmaxParameters& parameters, const Scale& biased, int64_t head_dim, int64_t keys);
 
 // `items` times the plan's blocks, checked to be a grid.
 unsigned grid_blocks(const char* name, int64_t items, const Plan& plan);

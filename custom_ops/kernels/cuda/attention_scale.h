@@ -30,8 +30,6 @@ __device__ __forceinline__ int32_t scale_upper(int32_t x, int32_t multiplier, in
 
 constexpr int32_t shift_left(int32_t x, int32_t by) { return static_cast<int32_t>(static_cast<uint32_t>(x) << by); }
 
-constexpr int32_t clamp_int8(int32_t x) { return x < -128 ? -128 : x > 127 ? 127 : x; }
-
 // One dyadic number. With `upper`, x * 2^pre_shift fits int32, and `shift`, which counts from the product of the
 // shifted x, is at least kUpperShift.
 struct Scale {
@@ -68,6 +66,8 @@ constexpr Scale make_scale(int32_t multiplier, int32_t shift, int64_t largest, b
   const int32_t pre_shift = upper ? missing : 0;
   return {multiplier, shift + pre_shift, pre_shift, upper};
 }
+
+constexpr int32_t clamp_int8(int32_t x) { return x < -128 ? -128 : x > 127 ? 127 : x; }
 
 // Four numbers, saturated to int8, as the bytes of a word, the first one lowest.
 __device__ __forceinline__ uint32_t pack_saturated(const int32_t (&x)[4]) {

@@ -15,13 +15,13 @@ constexpr int kStepKeys = 32;
 constexpr int kTileKeys = 64;
 constexpr int kStages = 3;
 constexpr int kMaxWarps = 4;
-constexpr int kDistances = 256;
+constexpr int kEntries = 256;
 // A lane reads one of eight copies of the exponentials, so that only four lanes can meet at a bank.
 constexpr int kCopies = 8;
 constexpr int kMaxHeadDim = 256;
 
-// Bytes of the scores of a warp's queries for the keys of a step.
-constexpr int kStepBytes = kWarpQueries * kStepKeys;
+// Scores of a warp's queries for the keys of a step.
+constexpr int kStepScores = kWarpQueries * kStepKeys;
 
 // Blocks of four warps that a multiprocessor should have room for at once, which limits registers: most are sums.
 // `extra` is what an item adds to them.
@@ -62,10 +62,10 @@ constexpr int element_place(int key) { return 8 * (key % 8 / 2) + 4 * (key / 16)
 
 // -- a block's shared memory: exponentials [256, copies], tiles, scores, and what an item wants for itself
 
-constexpr int kTileOffset = kDistances * kCopies * 4;
+constexpr int kTileOffset = kEntries * kCopies * 4;
 constexpr size_t score_offset(int dim) { return kTileOffset + static_cast<size_t>(kStages * kTileKeys * dim); }
-constexpr size_t item_offset(int dim, int warps, int keys) {
-  return score_offset(dim) + static_cast<size_t>(warps) * static_cast<size_t>(step_count(keys)) * kStepBytes;
+constexpr size_t item_offset(int dim, int warps, int keys, int score_bytes) {
+  return score_offset(dim) + static_cast<size_t>(warps * step_count(keys) * kStepScores * score_bytes);
 }
 
 }  // namespace ivit::cuda::attention

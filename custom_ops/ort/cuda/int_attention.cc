@@ -3,6 +3,7 @@
 
 #include "ort/cuda/attention_constants.h"
 #include "ort/cuda/cuda_kernel.h"
+#include "ort/cuda/softmax_constants.h"
 
 namespace ivit::ort {
 namespace {
@@ -10,14 +11,15 @@ namespace {
 template <class Op>
 class IntAttentionCuda final : public CudaKernel {
  public:
-  explicit IntAttentionCuda(const Call& constants) : constants_(constants) {}
+  explicit IntAttentionCuda(const Call& constants) : constants_(constants), softmax_(constants) {}
   void compute(const Call& call, const CudaRun& run) const override {
     cuda::int_attention(call.data<int8_t>(Op::kQkv), call.dims['N'], call.dims['T'], constants_.get(call.dims['C']),
-                        call.output<int8_t>(), run.stream);
+                        softmax_.get(), call.output<int8_t>(), run.stream);
   }
 
  private:
   AttentionConstants<Op> constants_;
+  SoftmaxConstants<Op> softmax_;
 };
 
 }  // namespace

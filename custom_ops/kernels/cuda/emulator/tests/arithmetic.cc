@@ -1,6 +1,8 @@
 // The arithmetic that kernels write in their own way, against its definition.
+#include "kernels/common/deferred.h"
 #include "kernels/common/dyadic.h"
 #include "kernels/common/layer_norm.h"
+#include "kernels/cuda/attention_deferred.h"
 #include "kernels/cuda/emulator/tests/check.h"
 #include "kernels/cuda/newton_sqrt.h"
 #include "kernels/cuda/vectors.h"
@@ -60,6 +62,33 @@ void packing_saturates() {
   }
 }
 
+// The exponential of an entry for a token, as a word's upper byte or its upper two.
+uint32_t packed_exponential(uint32_t entry, uint32_t token, bool split) {
+  if (split) return (entry + attention::dither_of<true>(token)) >> 16;
+  return (entry + attention::dither_of<false>(token)) >> 24;
+}
+
+void deferred_exponentials_are_exact() {
+  std::mt19937_64 random(5);
+  for (int level_bits = 7; level_bits <= 15; ++level_bits) {
+    int16_t exponential = 0;
+    const DeferredSoftmax softmax{&exponential, 0, 1, level_bits};
+    const bool split = attention::is_split(level_bits);
+    const auto check_token = [&](uint32_t token) {
+      const uint32_t entry = attention::deferred_entry(exponential, level_bits);
+      check_equal(packed_exponential(entry, token, split), static_cast<uint32_t>(softmax.exponential(0, token)),
+                  std::to_string(exponential) + ", token " + std::to_string(token));
+    };
+    for (int32_t value = 0; value <= INT16_MAX; ++value) {
+      exponential = static_cast<int16_t>(value);
+      for (int i = 0; i < 20; ++i) check_token(static_cast<uint32_t>(random() % (1u << 17)));
+    }
+    // Every token that a row may have, beside an exponential that each dither may lift.
+    exponential = static_cast<int16_t>((1 << (15 - level_bits)) - 1);
+    for (uint32_t token = 0; token < (1u << (24 - level_bits)); ++token) check_token(token);
+  }
+}
+
 // Every thread adds up with the others in each of the ways there are.
 template <int kCount>
 void reduce_kernel(const int64_t* values, int64_t* sums, int64_t* block_sums) {
@@ -106,6 +135,7 @@ std::vector<Test> arithmetic_tests() {
   return {{"newton_root", newton_root_is_exact},
           {"mean", mean_is_rounded_half_to_even},
           {"packing", packing_saturates},
+          {"deferred_exponentials", deferred_exponentials_are_exact},
           {"reductions", reductions_add_up}};
 }
 
