@@ -142,6 +142,7 @@ docs: $(VENV)/.dev $(VENV)/.browser
 	$(BIN)/python -P -m ivit_onnx.opset.generators.definitions
 	$(BIN)/python -P -m ivit_onnx.checkpoints.models_page
 	$(BIN)/python -P -m ivit_onnx.cli.usage_page
+	$(BIN)/python -P -m ivit_onnx.bench.baselines_page
 	IVIT_SCREENSHOTS=docs/images $(BIN)/pytest tests/test_netron.py tests/test_report_page.py
 
 # -- set-up: each stamp is remade only when what it stands on has changed

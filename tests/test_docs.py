@@ -112,6 +112,7 @@ def commands() -> list[str]:
     [
         ("ivit_onnx.checkpoints.models_page", "attention heads", "attention feet"),
         ("ivit_onnx.cli.usage_page", "gelu_tanh", "relu"),
+        ("ivit_onnx.bench.baselines_page", "quantize_static", "quantize_dynamic"),
     ],
 )
 def test_tables_of_pages_are_current(tmp_path: Path, module: str, old: str, new: str) -> None:

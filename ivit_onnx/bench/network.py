@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,16 @@ from ivit_onnx.architectures import Architecture, Size, SizeLike, family_of
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["build_network", "float_images", "generated_images"]
+__all__ = [
+    "CALIBRATION_IMAGES",
+    "build_network",
+    "calibration_images",
+    "float_images",
+    "generated_images",
+    "load_network",
+]
+
+CALIBRATION_IMAGES = 8
 
 Array = np.ndarray[Any, Any]
 
@@ -22,6 +32,15 @@ def build_network(arch: Architecture) -> torch.nn.Module:
 
     torch.manual_seed(0)
     return family_of(arch).counterpart(arch).eval()
+
+
+def load_network(arch: Architecture, path: str | Path) -> torch.nn.Module:
+    """The network with the weights of a state_dict in a file."""
+    import torch
+
+    network = build_network(arch)
+    network.load_state_dict(torch.load(path, weights_only=True))
+    return network
 
 
 def generated_images(count: int, channels: int, size: SizeLike) -> Array:
@@ -37,3 +56,8 @@ def generated_images(count: int, channels: int, size: SizeLike) -> Array:
 def float_images(count: int, channels: int, size: SizeLike) -> Array:
     """The same images as float32, normalised to about -2..2 as networks expect them."""
     return (generated_images(count, channels, size).astype(np.float32) / 255 - 0.5) * 4
+
+
+def calibration_images(arch: Architecture) -> Array:
+    """The images that baselines with static ranges are calibrated on, float32."""
+    return float_images(CALIBRATION_IMAGES, arch.in_channels, arch.image_size)

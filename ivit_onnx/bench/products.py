@@ -8,44 +8,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ivit_onnx
 from ivit_onnx.architectures import KNOWN, Architecture, architecture_from_json
-from ivit_onnx.bench.network import build_network, float_images, generated_images
+from ivit_onnx.bench.network import (
+    CALIBRATION_IMAGES,
+    build_network,
+    calibration_images,
+    float_images,
+    generated_images,
+    load_network,
+)
+from ivit_onnx.bench.runtimes import litert, openvino
+from ivit_onnx.bench.runtimes import onnxruntime as ort
 from ivit_onnx.bench.settings import Settings
 from ivit_onnx.errors import CheckpointError, IvitError
 from ivit_onnx.files import atomic_write
 
-__all__ = ["CALIBRATION_IMAGES", "Subject", "make", "our_product", "product_path"]
+if TYPE_CHECKING:
+    import torch
 
-CALIBRATION_IMAGES = 8
+__all__ = ["CALIBRATION_IMAGES", "Subject", "make", "our_product", "product_path"]
 
 #: Products of this package: "ivit-table-15" is the integer model with tables and 15 softmax bits.
 _OURS = "ivit-"
-
-#: What each product of a baseline is made from, and by which packages.
-_SOURCES = {
-    "weights": None,
-    "float": "weights",
-    "half": "weights",
-    "static-int8": "float",
-    "dynamic-int8": "float",
-    "openvino-int8": "float",
-}
-_MAKERS = {
-    "weights": (),
-    "float": ("torch", "onnxscript"),
-    "half": ("torch", "onnxscript"),
-    "static-int8": ("torch", "onnxscript", "onnxruntime"),
-    "dynamic-int8": ("torch", "onnxscript", "onnxruntime"),
-    "openvino-int8": ("torch", "onnxscript", "openvino", "nncf"),
-}
-_SUFFIXES = {"weights": ".pt", "openvino-int8": ".xml"}
 
 
 @dataclass(frozen=True)
@@ -80,11 +71,12 @@ def our_product(settings: Settings) -> str:
 
 
 def product_path(subject: Subject, product: str) -> Path:
-    """Where a product is or will be: one of `_SOURCES` or of `our_product`."""
+    """Where a product is or will be: one of `our_product`, or of `_RECIPES` with a batch size where that needs one."""
     if product.startswith(_OURS):
         return subject.folder / f"{product}-{_sources_hash()}.onnx"
-    name = "-".join([product, *(f"{package}{_version(package)}" for package in _MAKERS[product])])
-    return subject.folder / f"{name}{_SUFFIXES.get(product, '.onnx')}"
+    recipe, _ = _recipe(product)
+    name = "-".join([product, *(f"{package}{_version(package)}" for package in recipe.packages)])
+    return subject.folder / f"{name}{recipe.suffix}"
 
 
 def make(subject: Subject, product: str) -> Path:
@@ -93,14 +85,13 @@ def make(subject: Subject, product: str) -> Path:
     if path.is_file():
         return path
     subject.folder.mkdir(parents=True, exist_ok=True)
-    ours = product.startswith(_OURS)
-    needed = "weights" if ours else _SOURCES[product]
-    source = path if needed is None else make(subject, needed)
+    if product.startswith(_OURS):
+        recipe, arguments = _Recipe("weights", _write_ivit), product.removeprefix(_OURS).split("-")
+    else:
+        recipe, arguments = _recipe(product)
+    source = path if recipe.source is None else make(subject, recipe.source)
     with atomic_write(path, force=True) as temporary:
-        if ours:
-            _write_ivit(subject, source, temporary, *product.removeprefix(_OURS).split("-"))
-        else:
-            _WRITERS[product](subject, source, temporary)
+        recipe.write(subject, source, temporary, *arguments)
     return path
 
 
@@ -122,78 +113,25 @@ def _write_weights(subject: Subject, source: Path, path: Path) -> None:
 
 
 def _write_float(subject: Subject, source: Path, path: Path) -> None:
-    _write_network(subject, source, path, "float32")
+    ort.export_network(*_network_and_images(subject, source, 2), path)
 
 
 def _write_half(subject: Subject, source: Path, path: Path) -> None:
     """Everything in half precision, the image too."""
-    _write_network(subject, source, path, "float16")
+    network, images = _network_and_images(subject, source, 2)
+    ort.export_network(network.half(), images.half(), path)
 
 
-def _write_network(subject: Subject, source: Path, path: Path, number_type: str) -> None:
+def _write_litert(subject: Subject, source: Path, path: Path, batch: str) -> None:
+    litert.quantise(*_network_and_images(subject, source, int(batch)), path)
+
+
+def _network_and_images(subject: Subject, source: Path, batch: int) -> tuple[torch.nn.Module, torch.Tensor]:
+    """The float32 network with the weights of `source`, and images for it."""
     import torch
 
-    dtype = getattr(torch, number_type)
-    network = build_network(subject.arch)
-    network.load_state_dict(torch.load(source, weights_only=True))
-    network.to(dtype)
-    image = torch.zeros(2, subject.arch.in_channels, *subject.arch.image_size, dtype=dtype)
-    torch.onnx.export(
-        network,
-        (image,),
-        path,
-        input_names=["image"],
-        output_names=["logits"],
-        opset_version=20,
-        dynamo=True,
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        external_data=False,
-        verbose=False,
-    )
-
-
-def _write_static(subject: Subject, source: Path, path: Path) -> None:
-    """QDQ around every operator that the quantizer knows: faster here than around matrix products alone."""
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-
-    quantize_static(
-        str(_preprocessed(source, path)),
-        str(path),
-        _Reader(subject.arch),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-    )
-    _drop_preprocessed(path)
-
-
-def _write_dynamic(subject: Subject, source: Path, path: Path) -> None:
-    """Matrix products only: the convolution of the patch embedding is faster in float."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    quantize_dynamic(
-        str(_preprocessed(source, path)),
-        str(path),
-        op_types_to_quantize=["MatMul", "Gemm"],
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-    )
-    _drop_preprocessed(path)
-
-
-def _write_openvino(subject: Subject, source: Path, path: Path) -> None:
-    import nncf
-    import openvino
-
-    images = [image[None] for image in _calibration(subject.arch)]
-    model = nncf.quantize(
-        openvino.Core().read_model(source),
-        nncf.Dataset(images),
-        subset_size=len(images),
-        model_type=nncf.ModelType.TRANSFORMER,
-    )
-    openvino.save_model(model, path, compress_to_fp16=False)
+    arch = subject.arch
+    return load_network(arch, source), torch.from_numpy(float_images(batch, arch.in_channels, arch.image_size))
 
 
 def _is_known(arch: Architecture) -> bool:
@@ -226,42 +164,47 @@ def _write_ivit(subject: Subject, source: Path, path: Path, nonlinear: str, soft
     )
 
 
-_WRITERS = {
-    "weights": _write_weights,
-    "float": _write_float,
-    "half": _write_half,
-    "static-int8": _write_static,
-    "dynamic-int8": _write_dynamic,
-    "openvino-int8": _write_openvino,
+@dataclass(frozen=True)
+class _Recipe:
+    """How a product is made: from another one, by `write`, with packages whose versions are part of its name."""
+
+    source: str | None
+    write: Callable[..., None]
+    packages: tuple[str, ...] = ()
+    suffix: str = ".onnx"
+
+
+_EXPORT = ("torch", "onnxscript")
+_NNCF = (*_EXPORT, "openvino", "nncf")
+_RECIPES = {
+    "weights": _Recipe(None, _write_weights, suffix=".pt"),
+    "float": _Recipe("weights", _write_float, _EXPORT),
+    "half": _Recipe("weights", _write_half, _EXPORT),
+    "static-int8": _Recipe(
+        "float",
+        lambda subject, source, path: ort.quantise_static(source, calibration_images(subject.arch), path),
+        (*_EXPORT, "onnxruntime"),
+    ),
+    "dynamic-int8": _Recipe(
+        "float", lambda subject, source, path: ort.quantise_dynamic(source, path), (*_EXPORT, "onnxruntime")
+    ),
+    "openvino-int8": _Recipe(
+        "float",
+        lambda subject, source, path: openvino.quantise(source, calibration_images(subject.arch), path),
+        _NNCF,
+        ".xml",
+    ),
+    "openvino-int8-weights": _Recipe(
+        "float", lambda subject, source, path: openvino.compress_weights(source, path), _NNCF, ".xml"
+    ),
+    "litert-int8": _Recipe("weights", _write_litert, ("torch", "litert_torch", "ai_edge_quantizer"), ".tflite"),
 }
 
 
-class _Reader:
-    """Calibration images for ONNX Runtime's quantizer."""
-
-    def __init__(self, arch: Architecture) -> None:
-        self.images: Iterator[Any] = iter(_calibration(arch))
-
-    def get_next(self) -> dict[str, Any] | None:
-        image = next(self.images, None)
-        return None if image is None else {"image": image[None]}
-
-
-def _calibration(arch: Architecture) -> Any:
-    return float_images(CALIBRATION_IMAGES, arch.in_channels, arch.image_size)
-
-
-def _preprocessed(source: Path, path: Path) -> Path:
-    """The float model after ONNX Runtime's own preparation for quantisation, beside the output."""
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    prepared = path.with_suffix(".prepared")
-    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-    return prepared
-
-
-def _drop_preprocessed(path: Path) -> None:
-    path.with_suffix(".prepared").unlink()
+def _recipe(product: str) -> tuple[_Recipe, list[str]]:
+    """The recipe of a baseline's product, and the batch size in its name, if there is one: "litert-int8-batch8"."""
+    name, _, batch = product.partition("-batch")
+    return _RECIPES[name], [batch] if batch else []
 
 
 def _version(package: str) -> str:

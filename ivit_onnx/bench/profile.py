@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivit_onnx.bench.runners import Job, session_options
+from ivit_onnx.bench.job import Job
+from ivit_onnx.bench.runners import session_options
 
 __all__ = ["NodeTime", "layer_of", "read_profile", "record", "totals"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ivit_onnx.bench.baselines import HINT, Baseline, missing_packages
+from ivit_onnx.bench.baselines import HINT, Baseline, what_is_missing
 from ivit_onnx.bench.client import Worker, WorkerError, ask
 from ivit_onnx.bench.models import Model
 from ivit_onnx.bench.products import Subject, product_path
@@ -91,24 +91,24 @@ def our_candidates(model: Model) -> list[Candidate]:
 
 
 def prepared(
-    subject: Subject, baselines: Sequence[Baseline], skipped: list[dict[str, str]], say: Say
+    subject: Subject, baselines: Sequence[Baseline], batch: int, skipped: list[dict[str, str]], say: Say
 ) -> list[Candidate]:
     """The baselines whose packages are there and whose files could be made; the others are added to `skipped`."""
     candidates = []
     for baseline in baselines:
-        missing = missing_packages(baseline.packages)
-        if missing:
-            reason = f"needs {' and '.join(missing)}: {baseline.hint}"
+        reason = what_is_missing(baseline)
+        if reason is not None:
             skipped.append({"name": baseline.name, "title": baseline.title, "reason": reason})
             continue
-        path = product_path(subject, baseline.product)
+        product = baseline.product.format(batch=batch)
+        path = product_path(subject, product)
         candidate = Candidate(
             baseline.name, baseline.title, baseline.runner, path, {}, {}, baseline.config, baseline.hint
         )
         if not path.is_file():
             say(f"{subject.arch.name}: preparing {baseline.title}")
             try:
-                ask("make", subject=subject.to_json(), product=baseline.product)
+                ask("make", subject=subject.to_json(), product=product)
             except WorkerError as error:
                 skipped.append(_skipped(candidate, error))
                 continue

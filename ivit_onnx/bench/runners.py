@@ -7,37 +7,14 @@ returns runs one batch. What happens in between is what is timed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
-from ivit_onnx.architectures import Architecture, architecture_from_json
-from ivit_onnx.bench.network import build_network, float_images, generated_images
+from ivit_onnx.bench.job import Job, Run, Start
+from ivit_onnx.bench.network import generated_images
+from ivit_onnx.bench.runtimes import litert, openvino, pt2e, pytorch
 
-__all__ = ["RUNNERS", "Job", "Run", "Start"]
-
-Run = Callable[[], object]
-Start = Callable[[], Run]
-
-
-@dataclass
-class Job:
-    """What a worker runs: the file `path`, batches of `batch` images on `threads` threads. `notes` fills on start."""
-
-    path: str
-    arch: Architecture
-    batch: int
-    threads: int
-    spinning: bool = True
-    config: Mapping[str, str] = field(default_factory=dict)
-    notes: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Job:
-        return cls(**{**data, "arch": architecture_from_json(data["arch"])})
-
-    def floats(self) -> Any:
-        return float_images(self.batch, self.arch.in_channels, self.arch.image_size)
+__all__ = ["RUNNERS", "session_options", "start_ivit", "start_onnxruntime"]
 
 
 def start_ivit(job: Job) -> Start:
@@ -74,47 +51,6 @@ def start_onnxruntime(job: Job) -> Start:
     return start
 
 
-def start_openvino(job: Job) -> Start:
-    """A model in OpenVINO on CPU, compiled for this batch size and for latency."""
-    import openvino
-
-    def start() -> Run:
-        core = openvino.Core()
-        model = core.read_model(job.path)
-        model.reshape([job.batch, job.arch.in_channels, *job.arch.image_size])
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": job.threads, **job.config}
-        compiled = core.compile_model(model, "CPU", settings)
-        precision = compiled.get_property("INFERENCE_PRECISION_HINT")
-        job.notes["inference_precision"] = getattr(precision, "get_type_name", lambda: str(precision))()
-        request = compiled.create_infer_request()
-        request.set_input_tensor(openvino.Tensor(job.floats()))
-        return lambda: request.infer(share_outputs=True)
-
-    return start
-
-
-def start_torch(job: Job) -> Start:
-    """timm's network in PyTorch's eager mode."""
-    import timm
-    import torch
-
-    del timm  # imported here so that the clock does not time it
-    torch.set_num_threads(job.threads)
-
-    def start() -> Run:
-        network = build_network(job.arch)
-        network.load_state_dict(torch.load(job.path, weights_only=True))
-        image = torch.from_numpy(job.floats())
-
-        def run() -> object:
-            with torch.inference_mode():
-                return network(image)
-
-        return run
-
-    return start
-
-
 def session_options(job: Job) -> Any:
     """ONNX Runtime's options, the same for us and for its own models; the batch size is fixed in advance.
 
@@ -141,6 +77,8 @@ def session_options(job: Job) -> Any:
 RUNNERS: dict[str, Callable[[Job], Start]] = {
     "ivit": start_ivit,
     "onnxruntime": start_onnxruntime,
-    "openvino": start_openvino,
-    "torch": start_torch,
+    "openvino": openvino.start,
+    "litert": litert.start,
+    "torch": pytorch.start,
+    "pt2e": pt2e.start,
 }

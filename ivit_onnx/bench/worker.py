@@ -42,8 +42,9 @@ class _Worker:
 
     def do_start(self, runner: str, job: dict[str, Any]) -> dict[str, Any]:
         """Start a session: seconds, memory in MiB before and after, milliseconds of the first batch."""
+        from ivit_onnx.bench.job import Job
         from ivit_onnx.bench.machine import memory, reset_peak
-        from ivit_onnx.bench.runners import RUNNERS, Job
+        from ivit_onnx.bench.runners import RUNNERS
 
         work = Job.from_json(job)
         start = RUNNERS[runner](work)
@@ -85,8 +86,8 @@ class _Worker:
         return {"kernels": [asdict(timing) for timing in time_kernels(**options)]}
 
     def do_profile(self, job: dict[str, Any], runs: int) -> dict[str, Any]:
+        from ivit_onnx.bench.job import Job
         from ivit_onnx.bench.profile import record
-        from ivit_onnx.bench.runners import Job
 
         return record(Job.from_json(job), runs)
 
@@ -101,7 +102,7 @@ class _Worker:
         """Start a session on the GPU: seconds, memory of the GPU in MiB that it holds, milliseconds of a batch."""
         from ivit_onnx.bench.cuda.device import synchronise, used_mib
         from ivit_onnx.bench.cuda.runners import CUDA_RUNNERS
-        from ivit_onnx.bench.runners import Job
+        from ivit_onnx.bench.job import Job
 
         work = Job.from_json(job)
         synchronise()  # makes the context, which every candidate needs
@@ -140,7 +141,7 @@ class _Worker:
         from ivit_onnx.bench.cuda.device import synchronise
         from ivit_onnx.bench.cuda.kernels import NoKernelsError, record
         from ivit_onnx.bench.cuda.runners import start_ivit
-        from ivit_onnx.bench.runners import Job
+        from ivit_onnx.bench.job import Job
 
         synchronise()
         work = Job.from_json(job)

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from ivit_onnx.architectures import Size
+from ivit_onnx.bench.baselines import baseline_names
 from ivit_onnx.cli._choice import choice
 from ivit_onnx.cli._image_size import image_size
 from ivit_onnx.cli._numbers import number
@@ -101,9 +102,8 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="NAME...",
-            help="Only these baselines: ort-fp32, ort-static-int8, ort-dynamic-int8, openvino-fp32, openvino-bf16, "
-            "openvino-int8, torch-fp32; with --device cuda ort-fp32, ort-fp16, torch-compile-fp16, "
-            "torch-compile-bf16, torch-bf16.  \\[default: all]",
+            help=f"Only these baselines: {baseline_names('cpu')}; with --device cuda {baseline_names('cuda')}.  "
+            "\\[default: all]",
         ),
     ] = None,
     checkpoint: Annotated[
@@ -175,8 +175,8 @@ def bench(
     """Measure how fast exported models run: latency, throughput, memory and start of a session.
 
     Threads are pinned, runs are warmed up, models are measured in interleaved rounds. Baselines come with
-    pip install "ivit-onnx\\[bench]"; one that is not installed is named and skipped. On a GPU, inputs and outputs stay
-    there, and CUDA graphs are used; it takes pip install "ivit-onnx\\[gpu,export]".
+    pip install "ivit-onnx\\[bench]", some with packages of their own; one that is not installed is named and skipped.
+    On a GPU, inputs and outputs stay there, and CUDA graphs are used; it takes pip install "ivit-onnx\\[gpu,export]".
 
     Examples:
 

@@ -27,7 +27,7 @@ def compare_on_cuda(
     """
     skipped: list[dict[str, str]] = []
     export_variants(model, say, CUDA_HINT)
-    candidates = [*our_candidates(model), *prepared(model.subject, baselines, skipped, say)]
+    candidates = [*our_candidates(model), *prepared(model.subject, baselines, batch, skipped, say)]
 
     def start(candidate: Candidate, stack: ExitStack) -> Worker:
         return _start(candidate, job_of(candidate, model, batch), plan, stack)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ivit_onnx.bench.cuda.binding import BoundSession, cuda_providers
-from ivit_onnx.bench.network import build_network, generated_images
-from ivit_onnx.bench.runners import Job, Run, Start
+from ivit_onnx.bench.job import Job, Run, Start
+from ivit_onnx.bench.network import generated_images, load_network
 from ivit_onnx.errors import IvitError
 
 __all__ = ["CUDA_RUNNERS"]
@@ -77,9 +77,7 @@ def start_torch(job: Job) -> Start:
     dtype, mode = getattr(torch, job.config["type"]), job.config.get("mode")
 
     def start() -> Run:
-        network = build_network(job.arch)
-        network.load_state_dict(torch.load(job.path, weights_only=True))
-        network = network.to("cuda", dtype)
+        network = load_network(job.arch, job.path).to("cuda", dtype)
         image = torch.from_numpy(job.floats()).to("cuda", dtype)
         compute = torch.compile(network, mode=mode) if mode else network
         job.notes.update({"type": job.config["type"], "mode": mode or "eager"})
