@@ -25,11 +25,18 @@ struct DeferredSoftmax {
     return scaled < kDeferredEntries ? scaled : kDeferredEntries - 1;
   }
 
+  // What is added to the exponential of a token of the row before it is truncated.
+  constexpr int32_t dither(int64_t token) const {
+    return static_cast<int32_t>(token * kDither % (1 << 15)) >> level_bits;
+  }
+
   // The exponential of an entry for a token of the row, in levels.
-  constexpr int32_t exponential(int32_t entry, int64_t token) const {
-    const int32_t dither = static_cast<int32_t>(token * kDither % (1 << 15)) >> level_bits;
-    const int32_t truncated = (exponentials[entry] + dither) >> (15 - level_bits);
-    return truncated < levels() ? truncated : levels() - 1;
+  constexpr int32_t exponential(int32_t entry, int64_t token) const { return truncated(entry, dither(token)); }
+
+  // The same by the token's dither.
+  constexpr int32_t truncated(int32_t entry, int32_t dither) const {
+    const int32_t exponential = (exponentials[entry] + dither) >> (15 - level_bits);
+    return exponential < levels() ? exponential : levels() - 1;
   }
 
   // What the products of a row are multiplied with, by the sum of its exponentials: at most 2^31 - 1.

@@ -46,8 +46,11 @@ class DeferredStage {
         softmax_(softmax),
         context_scale_(context_scale),
         rows_(rows),
+        dither_(static_cast<size_t>(tokens.count)),
         scores_(static_cast<size_t>(tokens.count)),
-        contexts_(static_cast<size_t>(tokens.head_dim)) {}
+        contexts_(static_cast<size_t>(tokens.head_dim)) {
+    for (int64_t key = 0; key < tokens.count; ++key) dither_[key] = static_cast<int16_t>(softmax.dither(key));
+  }
 
   void weights(int64_t query, int64_t row, const int32_t* products, int16_t* exponentials) {
     const int64_t count = tokens_.count;
@@ -59,7 +62,11 @@ class DeferredStage {
     int16_t largest = INT16_MIN;
     for (int64_t key = 0; key < count; ++key) largest = std::max(largest, scores[key]);
     for (int64_t key = 0; key < count; ++key) {
-      exponentials[key] = static_cast<int16_t>(softmax.exponential(softmax.entry(largest - scores[key]), key));
+      exponentials[key] = static_cast<int16_t>(softmax.entry(largest - scores[key]));
+    }
+    const int16_t* const dither = dither_.data();
+    for (int64_t key = 0; key < count; ++key) {
+      exponentials[key] = static_cast<int16_t>(softmax.truncated(exponentials[key], dither[key]));
     }
     rows_.hide(query, exponentials);
     int32_t sum = 0;
@@ -77,6 +84,7 @@ class DeferredStage {
   const DeferredSoftmax softmax_;
   const Dyadic context_scale_;
   const Rows rows_;
+  std::vector<int16_t> dither_;
   std::vector<int16_t> scores_;
   std::vector<int32_t> contexts_;
   int32_t factors_[kDotRows];
