@@ -5,7 +5,7 @@
 The first file is what `ivit-bench --compare --json` printed, best of the same network; --accuracy names the JSON file
 of real.py. Baselines have the same names in both; our models are found by how they compute softmax and GELU, because
 calibration does not change the time. The table goes to standard output as Markdown. What was timed only has a dash
-there, and is a vertical line in the plot: that of float32, which accuracy is measured against, and what is not installed.
+there, and is a vertical line in the plot, as float32 is, which accuracy is measured against.
 """
 
 from __future__ import annotations
