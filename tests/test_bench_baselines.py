@@ -150,6 +150,15 @@ def test_a_batch_has_a_file_of_its_own_where_the_runtime_wants_one(
     assert first.path != second.path
 
 
+def test_a_worker_gets_the_settings_of_its_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "_installed", lambda package: True)
+    subject = Subject.at(tmp_path, TINY, None)
+    make(subject, "weights")
+    (candidate,) = rounds.prepared(subject, [NAMED["zentorch-bf16"]], 1, [], lambda text: None)
+    assert candidate.config == {"type": "bfloat16", "backend": "zentorch"}
+    assert candidate.environment == {"TORCHINDUCTOR_FREEZING": "1", "ZENDNNL_MATMUL_ALGO": "2"}
+
+
 # -- how the runtimes are called, where they need not be installed
 
 

@@ -8,6 +8,7 @@ with.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -39,7 +40,7 @@ class Baseline:
     changes: dict[str, Any] = field(default_factory=dict)
 
     def settings(self) -> dict[str, Any]:
-        return {**self.timed.config, **self.changes}
+        return {**self.timed.config, **self.timed.environment, **self.changes}
 
 
 _TIMED = {baseline.name: baseline for baseline in baselines.BASELINES["cpu"] if not baseline.name.endswith("-fp32")}
@@ -85,6 +86,7 @@ def baseline_features(cache: Path, pictures: Pictures, baseline: Baseline) -> Fe
 
 
 def _features(cache: Path, pictures: Pictures, baseline: Baseline, threads: int) -> Features:
+    os.environ.update(baseline.timed.environment)
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         run = prepare(cache, normalise(pictures.calibration), baseline, Path(folder))

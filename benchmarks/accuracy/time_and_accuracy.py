@@ -76,7 +76,8 @@ def _settings(row: Json, default: Settings) -> Iterator[Settings]:
 
 
 def title(case: Json) -> str:
-    return f"{case['model']}, batch {case['batch']}, {case['threads']} threads"
+    threads = "1 thread" if case["threads"] == 1 else f"{case['threads']} threads"
+    return f"{case['model']}, batch {case['batch']}, {threads}"
 
 
 def plot(panels: Mapping[str, list[Point]], network: str, path: Path) -> None:
@@ -87,7 +88,7 @@ def plot(panels: Mapping[str, list[Point]], network: str, path: Path) -> None:
     figure = Figure(figsize=(8, 4.6 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (name, found) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels.items(), strict=True):
-        for point in found:
+        for number, point in enumerate(found):
             colour = "C0" if point.ours else "C7"
             where = point.milliseconds, point.decibels
             if point.decibels is None:
@@ -95,8 +96,10 @@ def plot(panels: Mapping[str, list[Point]], network: str, path: Path) -> None:
                 axes.text(point.milliseconds, 0.02, point.title, rotation=90, fontsize=7, transform=_from_below(axes))
             else:
                 axes.plot(*where, "o", color=colour)
-                axes.annotate(point.title, where, (5, 4), textcoords="offset points", fontsize=8)
+                axes.annotate(point.title, where, (5, -10 if number % 2 else 4), textcoords="offset points", fontsize=8)
         axes.set_xscale("log")
+        for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            set_formatter("{x:g}")
         axes.margins(x=0.2, y=0.15)
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("median milliseconds a batch")
