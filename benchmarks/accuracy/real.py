@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from real_baselines import BASELINES, MissingPackageError, baseline_features
+from real_baselines import BASELINES, BaselineError, baseline_features
 from real_data import prepare, source_versions
 from real_exports import EXPORTS, export_features
 from real_features import Features, Pictures, cached, float_features
@@ -91,7 +91,7 @@ class Measurement:
     def _row(self, row: dict[str, Any], make: Callable[[], tuple[Features, dict[str, Any]]]) -> dict[str, Any]:
         try:
             found, details = make()
-        except (IvitError, MissingPackageError) as error:
+        except (IvitError, BaselineError) as error:
             return {**row, "skipped": str(error)}
         return {**row, **features_close(found, self.wanted), "tasks": self.tasks.score(found), **details}
 

@@ -8,9 +8,12 @@ with.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +40,7 @@ class Baseline:
     changes: dict[str, Any] = field(default_factory=dict)
 
     def settings(self) -> dict[str, Any]:
-        return {**self.timed.config, **self.changes}
+        return {**self.timed.config, **self.timed.environment, **self.changes}
 
 
 _TIMED = {baseline.name: baseline for baseline in baselines.BASELINES["cpu"] if not baseline.name.endswith("-fp32")}
@@ -54,15 +57,15 @@ BASELINES: dict[str, Baseline] = {
 }
 
 
-class MissingPackageError(Exception):
-    """A baseline is not installed."""
+class BaselineError(Exception):
+    """A baseline is not installed, or fails."""
 
 
 def baseline_features(cache: Path, pictures: Pictures, baseline: Baseline) -> Features:
     """The features of a baseline; the cache keeps them for these settings, versions and pictures."""
     missing = baselines.what_is_missing(baseline.timed)
     if missing is not None:
-        raise MissingPackageError(missing)
+        raise BaselineError(missing)
     found = versions()
     key = {
         "baseline": baseline.timed.name,
@@ -72,11 +75,22 @@ def baseline_features(cache: Path, pictures: Pictures, baseline: Baseline) -> Fe
     }
 
     def make() -> Features:
-        with tempfile.TemporaryDirectory() as folder:
-            run = prepare(cache, normalise(pictures.calibration), baseline, Path(folder))
-            return tokens_features(run, pictures)
+        # Runtimes change each other: zentorch takes over operators of what PyTorch compiles, PT2E's among them.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            try:
+                return process.submit(_features, cache, pictures, baseline, torch.get_num_threads()).result()
+            except Exception as error:  # as in ivit-bench, a runtime may fail in any way of its own
+                raise BaselineError(f"failed: {type(error).__name__}: {' '.join(str(error).split())}") from None
 
     return cached(cache, key, make)
+
+
+def _features(cache: Path, pictures: Pictures, baseline: Baseline, threads: int) -> Features:
+    os.environ.update(baseline.timed.environment)
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as folder:
+        run = prepare(cache, normalise(pictures.calibration), baseline, Path(folder))
+        return tokens_features(run, pictures)
 
 
 def prepare(cache: Path, images: Array, baseline: Baseline, folder: Path) -> Run:

@@ -5,8 +5,7 @@
 The first file is what `ivit-bench --compare --json` printed, best of the same network; --accuracy names the JSON file
 of real.py. Baselines have the same names in both; our models are found by how they compute softmax and GELU, because
 calibration does not change the time. The table goes to standard output as Markdown. What was timed only has a dash
-there, and is a vertical line in the plot: that of float32, which is what accuracy is measured against, and what is not
-installed.
+there, and is a vertical line in the plot, as float32 is, which accuracy is measured against.
 """
 
 from __future__ import annotations
@@ -77,7 +76,8 @@ def _settings(row: Json, default: Settings) -> Iterator[Settings]:
 
 
 def title(case: Json) -> str:
-    return f"{case['model']}, batch {case['batch']}, {case['threads']} threads"
+    threads = "1 thread" if case["threads"] == 1 else f"{case['threads']} threads"
+    return f"{case['model']}, batch {case['batch']}, {threads}"
 
 
 def plot(panels: Mapping[str, list[Point]], network: str, path: Path) -> None:
@@ -88,7 +88,7 @@ def plot(panels: Mapping[str, list[Point]], network: str, path: Path) -> None:
     figure = Figure(figsize=(8, 4.6 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (name, found) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels.items(), strict=True):
-        for point in found:
+        for number, point in enumerate(found):
             colour = "C0" if point.ours else "C7"
             where = point.milliseconds, point.decibels
             if point.decibels is None:
@@ -96,8 +96,10 @@ def plot(panels: Mapping[str, list[Point]], network: str, path: Path) -> None:
                 axes.text(point.milliseconds, 0.02, point.title, rotation=90, fontsize=7, transform=_from_below(axes))
             else:
                 axes.plot(*where, "o", color=colour)
-                axes.annotate(point.title, where, (5, 4), textcoords="offset points", fontsize=8)
+                axes.annotate(point.title, where, (5, -10 if number % 2 else 4), textcoords="offset points", fontsize=8)
         axes.set_xscale("log")
+        for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            set_formatter("{x:g}")
         axes.margins(x=0.2, y=0.15)
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("median milliseconds a batch")

@@ -79,6 +79,7 @@ void bind_input(Call& call, size_t index, const TensorView& tensor) {
   const size_t count = static_cast<size_t>(element_count(shape));
   if (!input.range.all()) {
     if (type == kInt8) check_values(call.spec, input, call.data<int8_t>(index), count);
+    if (type == kInt16) check_values(call.spec, input, call.data<int16_t>(index), count);
     if (type == kInt32) check_values(call.spec, input, call.data<int32_t>(index), count);
     if (type == kInt64) check_values(call.spec, input, call.data<int64_t>(index), count);
   }

@@ -103,7 +103,14 @@ def prepared(
         product = baseline.product.format(batch=batch)
         path = product_path(subject, product)
         candidate = Candidate(
-            baseline.name, baseline.title, baseline.runner, path, {}, {}, baseline.config, baseline.hint
+            baseline.name,
+            baseline.title,
+            baseline.runner,
+            path,
+            {},
+            baseline.environment,
+            baseline.config,
+            baseline.hint,
         )
         if not path.is_file():
             say(f"{subject.arch.name}: preparing {baseline.title}")

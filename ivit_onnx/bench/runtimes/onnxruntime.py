@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ __all__ = ["export_network", "quantise_dynamic", "quantise_static"]
 
 Array = np.ndarray[Any, Any]
 
-#: Calibration images in memory at a time, with all their activations.
+#: Calibration images in memory at a time, at most, with all their activations.
 STRIDE = 4
 
 
@@ -53,7 +54,7 @@ def quantise_static(
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         calibrate_method=getattr(CalibrationMethod, method),
-        extra_options={"CalibStridedMinMax": STRIDE},
+        extra_options={"CalibStridedMinMax": math.gcd(len(images), STRIDE)},  # whole parts only
     )
     _drop_preprocessed(path)
 
