@@ -308,7 +308,30 @@ def change_shape(model: onnx.ModelProto) -> None:
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_value += 4
 
 
-CHANGES = (change_weight, change_attribute, change_body, change_constant, change_order, change_shape)
+def add_sparse_weight(model: onnx.ModelProto) -> None:
+    """Numbers of another kind, which ONNX Runtime takes in the place of an initializer of their name."""
+    name = model.graph.initializer[0].name
+    values = numpy_helper.from_array(np.asarray([7], np.int8), name)
+    places = numpy_helper.from_array(np.asarray([0], np.int64), f"{name}.places")
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [4]))
+
+
+def change_kind(model: onnx.ModelProto) -> None:
+    """A sequence of images for an image."""
+    kind = model.graph.input[0].type
+    kind.CopyFrom(helper.make_sequence_type_proto(kind))
+
+
+CHANGES = (
+    change_weight,
+    change_attribute,
+    change_body,
+    change_constant,
+    change_order,
+    change_shape,
+    add_sparse_weight,
+    change_kind,
+)
 
 
 @pytest.mark.parametrize("change", CHANGES)
