@@ -8,35 +8,38 @@ many tokens keep their sum, where rounding would leave nothing of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from onnxscript import OnnxFunction, script
 
 from ivit_onnx.opset._primitives import FloorDivide, MatMulProbability, PowerOfTwo
-from ivit_onnx.opset._spec import IVIT, Attribute, Limit, Tensor, op
-from ivit_onnx.opset.arithmetic import Array, matmul
+from ivit_onnx.opset._spec import IVIT, Attribute, Computation, Limit, Tensor, op
+from ivit_onnx.opset.arithmetic import MATMUL, Array
 
 __all__ = [
     "ATTRIBUTES",
     "CONTEXT_BITS",
+    "DEFERRED_CONTEXT",
     "DITHER",
     "EXPONENTIALS",
     "FORMULA",
     "HIDDEN",
-    "LEVELS",
+    "LEVELS_OF_A_ROW",
+    "NARROW_SCORES",
     "PRIMITIVES",
     "DeferredContext",
     "NarrowScores",
-    "deferred_context",
     "levels_limit",
-    "narrow_scores",
 ]
 
 #: Steps of the dither from token to token, in 2^-15: about the golden ratio's fractional part, and odd.
 DITHER = 20251
 #: Fractional bits of a context before it is requantised.
 CONTEXT_BITS = 15
+#: Levels of all exponentials of a row: with so many, sums of their products with values fit int32.
+LEVELS_OF_A_ROW = 2**24
 #: Scores of this distance or more from the maximum of their row do not count.
 HIDDEN = 2**39
 
@@ -92,7 +95,13 @@ def narrow_scores(product: Array, score_shift: int) -> Array:
 
 
 def deferred_context(
-    score: Array, value: Array, exponentials: Array, *, distance_multiplier: int, levels: int
+    matmul: Callable[..., Array],
+    score: Array,
+    value: Array,
+    exponentials: Array,
+    *,
+    distance_multiplier: int,
+    levels: int,
 ) -> Array:
     """DeferredContext in numpy."""
     difference = score.max(-1, keepdims=True) - score
@@ -103,6 +112,10 @@ def deferred_context(
     factor = (levels * 2**26 - 1) // np.maximum(exponential.sum(-1, keepdims=True), levels // 32)
     context = (matmul(exponential, value) * factor + levels * 2**10) // (levels * 2**11)
     return np.clip(context, -(2**22), 2**22)
+
+
+NARROW_SCORES = Computation(compute=narrow_scores)
+DEFERRED_CONTEXT = Computation(compute=deferred_context, uses=(MATMUL,))
 
 
 EXPONENTIALS = Tensor(
@@ -138,4 +151,4 @@ FORMULA = (
 
 def levels_limit(tokens: str) -> Limit:
     """Sums of products of exponentials and values fit int32."""
-    return Limit(f"{tokens}*levels", 1, 2**24, "levels of all exponentials of a row")
+    return Limit(f"{tokens}*levels", 1, LEVELS_OF_A_ROW, "levels of all exponentials of a row")

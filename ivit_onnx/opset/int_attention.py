@@ -14,7 +14,7 @@ from ivit_onnx.opset._spec import IVIT, Attribute, Group, Operator, Tensor, acti
 from ivit_onnx.opset.arithmetic import MATMUL
 from ivit_onnx.opset.requantize import REQUANTIZE, Requantize, scale_inputs
 
-__all__ = ["HEADS", "OPERATORS"]
+__all__ = ["HEADS", "OPERATORS", "join_heads", "split_heads"]
 
 
 @script(IVIT, default_opset=op)
@@ -53,12 +53,23 @@ def attend(
     **exponential: int,
 ) -> Any:
     """IntAttention by implementations of the product, Requantize, and a softmax from int8 scores."""
+    q, k, v = split_heads(qkv, heads)
+    score = requantize(matmul(q, k.swapaxes(-1, -2)), score_multiplier, score_shift)
+    context = join_heads(matmul(softmax(score, *table, **exponential), v))
+    return requantize(context, context_multiplier, context_shift)
+
+
+def split_heads(qkv: Any, heads: int) -> tuple[Any, Any, Any]:
+    """Queries, keys and values [N, heads, T, D] of packed ones [N, T, 3 * heads * D], in any library."""
     batch, tokens, width = qkv.shape
     per_head = qkv.reshape(batch, tokens, 3, heads, width // 3 // heads).swapaxes(1, 3)
-    q, k, v = (per_head[:, :, i] for i in range(3))
-    score = requantize(matmul(q, k.swapaxes(-1, -2)), score_multiplier, score_shift)
-    context = matmul(softmax(score, *table, **exponential), v).swapaxes(1, 2).reshape(batch, tokens, width // 3)
-    return requantize(context, context_multiplier, context_shift)
+    return per_head[:, :, 0], per_head[:, :, 1], per_head[:, :, 2]
+
+
+def join_heads(context: Any) -> Any:
+    """[N, heads, T, D] as [N, T, heads * D], in any library."""
+    batch, heads, tokens, head_dim = context.shape
+    return context.swapaxes(1, 2).reshape(batch, tokens, heads * head_dim)
 
 
 HEADS = Attribute("heads", 1, 1024, "number of heads", divides=("C",))

@@ -9,24 +9,23 @@ import numpy as np
 from onnxscript import OnnxFunction, script
 
 from ivit_onnx.opset import _deferred
-from ivit_onnx.opset._deferred import CONTEXT_BITS, DeferredContext, NarrowScores, deferred_context, narrow_scores
+from ivit_onnx.opset._deferred import CONTEXT_BITS, DEFERRED_CONTEXT, NARROW_SCORES, DeferredContext, NarrowScores
 from ivit_onnx.opset._spec import IVIT, Operator, Part, Tensor, activation, op
 from ivit_onnx.opset._window_attention import WindowHeads
-from ivit_onnx.opset._windows import (
-    TokenPlaces,
-    WindowOffsets,
-    WindowRegions,
-    WindowTokens,
-    token_places,
-    window_offsets,
-    window_regions,
-    window_tokens,
-)
+from ivit_onnx.opset._windows import TokenPlaces, WindowOffsets, WindowRegions, WindowTokens
 from ivit_onnx.opset.arithmetic import MATMUL, Array, saturate
-from ivit_onnx.opset.int_attention import HEADS
-from ivit_onnx.opset.int_window_attention import GRID, LIMITS, PADDING, relative_position_input
+from ivit_onnx.opset.int_attention import HEADS, join_heads, split_heads
+from ivit_onnx.opset.int_window_attention import (
+    GRID,
+    LIMITS,
+    PADDING,
+    cut_windows,
+    join_windows,
+    pair_bias,
+    relative_position_input,
+    visible_scores,
+)
 from ivit_onnx.opset.requantize import REQUANTIZE, Requantize, scale_inputs
-from ivit_onnx.opset.shiftmax import MASKED
 
 __all__ = ["OPERATORS", "PRIMITIVES"]
 
@@ -117,27 +116,29 @@ PRIMITIVES: tuple[OnnxFunction[..., Any], ...] = (BiasedScores,)
 
 
 def attend(
-    matmul: Callable[..., Array],
-    requantize: Callable[..., Array],
-    qkv: Array,
-    context_multiplier: Array,
-    context_shift: Array,
-    exponentials: Array,
+    matmul: Callable[..., Any],
+    narrow: Callable[..., Any],
+    defer: Callable[..., Any],
+    requantize: Callable[..., Any],
+    qkv: Any,
+    context_multiplier: Any,
+    context_shift: Any,
+    exponentials: Any,
     *,
     heads: int,
     score_shift: int,
     **softmax: int,
-) -> Array:
-    """IntDeferredAttention in numpy."""
-    batch, tokens, width = qkv.shape
-    q, k, v = qkv.reshape(batch, tokens, 3, heads, width // 3 // heads).transpose(2, 0, 3, 1, 4)
-    context = deferred_context(narrow_scores(matmul(q, k.swapaxes(-1, -2)), score_shift), v, exponentials, **softmax)
-    merged = context.swapaxes(1, 2).reshape(batch, tokens, width // 3)
-    return requantize(merged, context_multiplier, context_shift)
+) -> Any:
+    """IntDeferredAttention by implementations of the product, NARROW_SCORES, DEFERRED_CONTEXT and Requantize."""
+    q, k, v = split_heads(qkv, heads)
+    context = defer(narrow(matmul(q, k.swapaxes(-1, -2)), score_shift), v, exponentials, **softmax)
+    return requantize(join_heads(context), context_multiplier, context_shift)
 
 
 def attend_in_windows(
     matmul: Callable[..., Array],
+    narrow: Callable[..., Array],
+    defer: Callable[..., Array],
     requantize: Callable[..., Array],
     qkv: Array,
     padding: Array,
@@ -154,20 +155,13 @@ def attend_in_windows(
     score_shift: int,
     **softmax: int,
 ) -> Array:
-    """IntDeferredWindowAttention in numpy."""
-    batch, _, packed = qkv.shape
+    """IntDeferredWindowAttention in numpy, by the same implementations."""
     grid = (height, width, window, shift)
-    tokens, regions = window_tokens(*grid), window_regions(*grid)
-    padded = np.concatenate([qkv, np.broadcast_to(padding, (batch, 1, packed))], axis=1)
-    per_head = padded[:, tokens].reshape(batch, *tokens.shape, 3, heads, packed // 3 // heads)
-    q, k, v = per_head.transpose(3, 0, 1, 4, 2, 5)
-    bias = relative_position[window_offsets(window)].transpose(2, 0, 1)
-    biased = saturate(narrow_scores(matmul(q, k.swapaxes(-1, -2)), score_shift) + bias, np.int16)
-    visible = regions[:, None, :, None] == regions[:, None, None, :]
-    score = np.where(visible, biased.astype(np.int64), biased + np.int64(MASKED))
-    context = deferred_context(score, v, exponentials, **softmax).transpose(0, 1, 3, 2, 4)
-    merged = context.reshape(batch, tokens.size, packed // 3)
-    return requantize(merged[:, token_places(*grid)], context_multiplier, context_shift)
+    q, k, v = cut_windows(qkv, padding, grid, heads)
+    score = narrow(matmul(q, k.swapaxes(-1, -2)), score_shift)
+    biased = saturate(score + pair_bias(relative_position, window), np.int16)
+    context = defer(visible_scores(biased, grid), v, exponentials, **softmax)
+    return requantize(join_windows(context, grid), context_multiplier, context_shift)
 
 
 _CONTEXT = scale_inputs("context_", "[] or [C]", f"2^-{CONTEXT_BITS} * s / s_y")
@@ -177,7 +171,7 @@ OPERATORS = (
     Operator(
         function=IntDeferredAttention,
         compute=attend,
-        uses=(MATMUL, REQUANTIZE),
+        uses=(MATMUL, NARROW_SCORES, DEFERRED_CONTEXT, REQUANTIZE),
         summary="Multi-head self-attention whose exponentials are divided by their sum after they met the values.",
         formula=f"per head: score = clamp_int16((q @ k^T) >> score_shift); {_deferred.FORMULA}",
         signature=(
@@ -196,7 +190,7 @@ OPERATORS = (
     Operator(
         function=IntDeferredWindowAttention,
         compute=attend_in_windows,
-        uses=(MATMUL, REQUANTIZE),
+        uses=(MATMUL, NARROW_SCORES, DEFERRED_CONTEXT, REQUANTIZE),
         summary="Attention inside windows as IntWindowAttention has it, with the softmax of IntDeferredAttention.",
         formula="windows are those of IntWindowAttention; per window and head: "
         "score = clamp_int16(clamp_int16((q @ k^T) >> score_shift) + relative_position[offset]); "

@@ -17,7 +17,20 @@ from ivit_onnx.opset.int_attention import HEADS
 from ivit_onnx.opset.requantize import Requantize, scale_inputs
 from ivit_onnx.opset.shiftmax import MASKED
 
-__all__ = ["GRID", "LIMITS", "OPERATORS", "PADDING", "relative_position_input"]
+__all__ = [
+    "GRID",
+    "LIMITS",
+    "OPERATORS",
+    "PADDING",
+    "cut_windows",
+    "join_windows",
+    "pair_bias",
+    "relative_position_input",
+    "visible_scores",
+]
+
+#: Height and width of a grid of tokens, side of a window, cyclic shift.
+Grid = tuple[int, int, int, int]
 
 
 @script(IVIT, default_opset=op)
@@ -77,20 +90,43 @@ def attend(
     **exponential: int,
 ) -> Array:
     """The attention with any softmax from int64 scores, MASKED where they must not count, to int16 probabilities."""
-    batch, _, packed = qkv.shape
     grid = (height, width, window, shift)
-    tokens, regions = window_tokens(*grid), window_regions(*grid)
+    q, k, v = cut_windows(qkv, padding, grid, heads)
+    score = saturate(scale_round(matmul(q, k.swapaxes(-1, -2)), score_multiplier, score_shift), np.int8)
+    bias = pair_bias(relative_position, window)
+    biased = saturate(scale_round(score, placed_multiplier, placed_shift) + bias, np.int8)
+    probability = softmax(visible_scores(biased, grid), *table, **exponential)
+    context = join_windows(matmul(probability, v), grid)
+    return saturate(scale_round(context, context_multiplier, context_shift), np.int8)
+
+
+def cut_windows(qkv: Array, padding: Array, grid: Grid, heads: int) -> tuple[Array, Array, Array]:
+    """Queries, keys and values [N, W, heads, T, D] of the W windows of a grid."""
+    batch, _, packed = qkv.shape
+    tokens = window_tokens(*grid)
     padded = np.concatenate([qkv, np.broadcast_to(padding, (batch, 1, packed))], axis=1)
     per_head = padded[:, tokens].reshape(batch, *tokens.shape, 3, heads, packed // 3 // heads)
     q, k, v = per_head.transpose(3, 0, 1, 4, 2, 5)
-    score = saturate(scale_round(matmul(q, k.swapaxes(-1, -2)), score_multiplier, score_shift), np.int8)
-    bias = relative_position[window_offsets(window)].transpose(2, 0, 1)
-    biased = saturate(scale_round(score, placed_multiplier, placed_shift) + bias, np.int8)
+    return q, k, v
+
+
+def pair_bias(relative_position: Array, window: int) -> Array:
+    """The bias of each pair of tokens of a window, [heads, T, T]."""
+    return relative_position[window_offsets(window)].transpose(2, 0, 1)
+
+
+def visible_scores(scores: Array, grid: Grid) -> Array:
+    """Scores [N, W, heads, T, T] in int64, MASKED for two tokens that only the shift made neighbours."""
+    regions = window_regions(*grid)
     visible = regions[:, None, :, None] == regions[:, None, None, :]
-    masked = np.where(visible, biased.astype(np.int64), MASKED)
-    probability = softmax(masked, *table, **exponential)
-    context = matmul(probability, v).transpose(0, 1, 3, 2, 4).reshape(batch, tokens.size, packed // 3)
-    return saturate(scale_round(context[:, token_places(*grid)], context_multiplier, context_shift), np.int8)
+    return np.where(visible, scores.astype(np.int64), MASKED)
+
+
+def join_windows(context: Array, grid: Grid) -> Array:
+    """[N, W, heads, T, D], every token where it stands in qkv: [N, height * width, heads * D]."""
+    batch, count, heads, area, head_dim = context.shape
+    merged = context.transpose(0, 1, 3, 2, 4).reshape(batch, count * area, heads * head_dim)
+    return merged[:, token_places(*grid)]
 
 
 def _formula(softmax: Softmax) -> str:

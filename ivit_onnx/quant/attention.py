@@ -134,14 +134,12 @@ class Attention(AttentionCore):
         batch, tokens, width = x.shape
         q, k, v = x.reshape(batch, tokens, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)
         score = q @ k.transpose(-1, -2) * self.head_dim**-0.5
-        deferred = self.quantized and bool(self.deferred)
-        score = score if deferred else self.score(score)
-        if deferred:
+        if self.quantized and self.deferred:
             softmax = self.deferred_softmax(np.float32(inputs[0].scale.item()))
             probability = fake_quant.softmax(score, torch.tensor(softmax.product_scale), None, softmax.simulate)
         elif self.quantized:
-            probability = fake_quant.softmax(score, self.score.scale, None, self.softmax().simulate)
+            probability = fake_quant.softmax(self.score(score), self.score.scale, None, self.softmax().simulate)
         else:
-            probability = score.softmax(-1)
+            probability = self.score(score).softmax(-1)
         context = (probability @ v).transpose(1, 2).reshape(batch, tokens, width // 3)
         return QuantTensor(self.output(context), self.output.scale)

@@ -13,7 +13,14 @@ import torch
 from torch import Tensor
 
 from ivit_onnx.opset import MASKED, Part
-from ivit_onnx.opset._deferred import DITHER, HIDDEN
+from ivit_onnx.opset._deferred import (
+    CONTEXT_BITS,
+    DEFERRED_CONTEXT,
+    DITHER,
+    HIDDEN,
+    LEVELS_OF_A_ROW,
+    NARROW_SCORES,
+)
 from ivit_onnx.opset.arithmetic import Array
 from ivit_onnx.quant.arithmetic import saturate
 from ivit_onnx.quant.operators import Implementations
@@ -24,11 +31,10 @@ __all__ = ["CONTEXT_RATIO", "DEFERRED", "IMPLEMENTATIONS", "DeferredSoftmax", "e
 
 DEFERRED = frozenset({Part.DEFERRED})
 #: The scale of a context before it is requantised, in that of the values.
-CONTEXT_RATIO = 2.0**-15
+CONTEXT_RATIO = 2.0**-CONTEXT_BITS
 #: From this distance on, an exponential is 0 in the table.
 _SPAN = math.log(2 * LARGEST_EXPONENTIAL) + 1e-3
 _ENTRIES = 256
-_LEVELS_OF_A_ROW = 2**24
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class DeferredSoftmax:
     @cached_property
     def levels(self) -> int:
         """A power of two."""
-        return 1 << min(self.bits, (_LEVELS_OF_A_ROW // self.keys).bit_length() - 1)
+        return 1 << min(self.bits, (LEVELS_OF_A_ROW // self.keys).bit_length() - 1)
 
     def constants(self) -> dict[str, Array]:
         """The inputs of the operator that belong to the softmax."""
@@ -115,37 +121,31 @@ def exponentials_of(score: Tensor, exponentials: Tensor, *, distance_multiplier:
     return e.mul_(counts).long()
 
 
-def deferred_context(matmul: Callable[..., Tensor], exponential: Tensor, value: Tensor, levels: int) -> Tensor:
-    """Contexts with 15 fractional bits."""
-    total = exponential.sum(-1, keepdim=True).clamp(min=levels // 32)
-    factor = torch.div(levels * 2**26 - 1, total, rounding_mode="floor")
-    product = matmul(exponential, value) * factor + levels * 2**10
-    return torch.div(product, levels * 2**11, rounding_mode="floor").clamp(-(2**22), 2**22)
+def narrow_scores(product: Tensor, score_shift: int) -> Tensor:
+    return saturate(product >> score_shift, 16)
 
 
-def attend_deferred(
+def deferred_context(
     matmul: Callable[..., Tensor],
-    requantize: Callable[..., Tensor],
-    qkv: Tensor,
-    context_multiplier: Tensor,
-    context_shift: Tensor,
+    score: Tensor,
+    value: Tensor,
     exponentials: Tensor,
     *,
-    heads: int,
-    score_shift: int,
     distance_multiplier: int,
     levels: int,
 ) -> Tensor:
-    batch, tokens, width = qkv.shape
-    q, k, v = qkv.reshape(batch, tokens, 3, heads, width // 3 // heads).permute(2, 0, 3, 1, 4)
-    score = saturate(matmul(q, k.transpose(-1, -2)) >> score_shift, 16)
+    """Contexts with 15 fractional bits."""
     e = exponentials_of(score, exponentials, distance_multiplier=distance_multiplier, levels=levels)
-    context = deferred_context(matmul, e, v, levels).transpose(1, 2).reshape(batch, tokens, width // 3)
-    return requantize(context, context_multiplier, context_shift)
+    total = e.sum(-1, keepdim=True).clamp(min=levels // 32)
+    factor = torch.div(levels * 2**26 - 1, total, rounding_mode="floor")
+    product = matmul(e, value) * factor + levels * 2**10
+    return torch.div(product, levels * 2**11, rounding_mode="floor").clamp(-(2**22), 2**22)
 
 
 def attend_deferred_in_windows(
     matmul: Callable[..., Tensor],
+    narrow: Callable[..., Tensor],
+    defer: Callable[..., Tensor],
     requantize: Callable[..., Tensor],
     qkv: Tensor,
     padding: Tensor,
@@ -160,20 +160,19 @@ def attend_deferred_in_windows(
     window: int,
     shift: int,
     score_shift: int,
-    distance_multiplier: int,
-    levels: int,
+    **softmax: int,
 ) -> Tensor:
     grid = windows(height, width, window, shift)
     q, k, v = cut_windows(qkv, padding, grid, heads)
-    score = saturate(matmul(q, k.transpose(-1, -2)) >> score_shift, 16)
+    score = narrow(matmul(q, k.transpose(-1, -2)), score_shift)
     biased = saturate(score + pair_bias(relative_position.long(), window), 16)
     masked = torch.where(grid.visible.to(biased.device), biased, MASKED)
-    e = exponentials_of(masked, exponentials, distance_multiplier=distance_multiplier, levels=levels)
-    context = join_windows(deferred_context(matmul, e, v, levels), grid)
+    context = join_windows(defer(masked, v, exponentials, **softmax), grid)
     return requantize(context, context_multiplier, context_shift)
 
 
 IMPLEMENTATIONS: Implementations = {
-    "IntDeferredAttention": attend_deferred,
+    NARROW_SCORES: narrow_scores,
+    DEFERRED_CONTEXT: deferred_context,
     "IntDeferredWindowAttention": attend_deferred_in_windows,
 }
