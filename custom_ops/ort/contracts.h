@@ -773,6 +773,79 @@ struct IntPatchMerge {
   }
 };
 
+struct IntTokenMlpAdd {
+  using Output = int16_t;
+  enum Input : size_t { kX, kResidual, kFc1Weight, kFc1Bias, kFc1Multiplier, kFc1Shift, kTokenScale, kGeluTables, kFc2Weight, kFc2Bias, kFc2Multiplier, kFc2Shift, kBranchMultiplier, kBranchShift, kResidualMultiplier, kResidualShift, kInputs };
+  static constexpr LinearInputs kFc1Linear{kFc1Weight, kFc1Bias, {kFc1Multiplier, kFc1Shift}};
+  static constexpr LinearInputs kFc2Linear{kFc2Weight, kFc2Bias, {kFc2Multiplier, kFc2Shift}};
+  static constexpr ScaleInputs kBranchScale{kBranchMultiplier, kBranchShift};
+  static constexpr ScaleInputs kResidualScale{kResidualMultiplier, kResidualShift};
+  static constexpr size_t kOutputs = 1;
+  static constexpr size_t kForms = 1;
+  static Contract contract() {
+    return {"IntTokenMlpAdd",
+      {{"x", kInt8, "*C", Role::kActivation},
+       {"residual", kInt16, "*C", Role::kActivation},
+       {"fc1_weight", kInt8, "CH", Role::kPacked},
+       {"fc1_bias", kInt32, "H", Role::kParameter},
+       {"fc1_multiplier", kInt32, "?H", Role::kParameter},
+       {"fc1_shift", kInt8, "?H", Role::kParameter, {1, 62}},
+       {"token_scale", kInt8, "a", Role::kParameter, {0, 63}},
+       {"gelu_tables", kInt8, "Sa", Role::kParameter},
+       {"fc2_weight", kInt8, "HC", Role::kPacked},
+       {"fc2_bias", kInt32, "SC", Role::kParameter},
+       {"fc2_multiplier", kInt32, "?C", Role::kParameter},
+       {"fc2_shift", kInt8, "?C", Role::kParameter, {1, 62}},
+       {"branch_multiplier", kInt32, "S", Role::kParameter},
+       {"branch_shift", kInt8, "S", Role::kParameter, {1, 62}},
+       {"residual_multiplier", kInt32, "", Role::kParameter},
+       {"residual_shift", kInt8, "", Role::kParameter, {1, 62}}},
+      {{"y", kInt16, "*C"}},
+      {},
+      {{"256", [](const Dims&, const Attributes&) { return Extent(256); }}},
+      {{"S (scales of tokens)", [](const Dims& dims, const Attributes&) { return Extent(dims['S']); }, {1, 64}}}};
+  }
+};
+
+struct IntTokenMlpAddNorm {
+  using Output = int16_t;
+  enum Input : size_t { kX, kResidual, kFc1Weight, kFc1Bias, kFc1Multiplier, kFc1Shift, kTokenScale, kGeluTables, kFc2Weight, kFc2Bias, kFc2Multiplier, kFc2Shift, kBranchMultiplier, kBranchShift, kResidualMultiplier, kResidualShift, kNormMultiplier, kNormOffset, kNormShift, kInputs };
+  static constexpr LinearInputs kFc1Linear{kFc1Weight, kFc1Bias, {kFc1Multiplier, kFc1Shift}};
+  static constexpr LinearInputs kFc2Linear{kFc2Weight, kFc2Bias, {kFc2Multiplier, kFc2Shift}};
+  static constexpr ScaleInputs kBranchScale{kBranchMultiplier, kBranchShift};
+  static constexpr ScaleInputs kResidualScale{kResidualMultiplier, kResidualShift};
+  static constexpr AffineInputs kNormAffine{kNormMultiplier, kNormOffset, kNormShift};
+  static constexpr size_t kOutputs = 2;
+  static constexpr size_t kForms = 1;
+  static Contract contract() {
+    return {"IntTokenMlpAddNorm",
+      {{"x", kInt8, "*C", Role::kActivation},
+       {"residual", kInt16, "*C", Role::kActivation},
+       {"fc1_weight", kInt8, "CH", Role::kPacked},
+       {"fc1_bias", kInt32, "H", Role::kParameter},
+       {"fc1_multiplier", kInt32, "?H", Role::kParameter},
+       {"fc1_shift", kInt8, "?H", Role::kParameter, {1, 62}},
+       {"token_scale", kInt8, "a", Role::kParameter, {0, 63}},
+       {"gelu_tables", kInt8, "Sa", Role::kParameter},
+       {"fc2_weight", kInt8, "HC", Role::kPacked},
+       {"fc2_bias", kInt32, "SC", Role::kParameter},
+       {"fc2_multiplier", kInt32, "?C", Role::kParameter},
+       {"fc2_shift", kInt8, "?C", Role::kParameter, {1, 62}},
+       {"branch_multiplier", kInt32, "S", Role::kParameter},
+       {"branch_shift", kInt8, "S", Role::kParameter, {1, 62}},
+       {"residual_multiplier", kInt32, "", Role::kParameter},
+       {"residual_shift", kInt8, "", Role::kParameter, {1, 62}},
+       {"norm_multiplier", kInt32, "C", Role::kParameter},
+       {"norm_offset", kInt64, "C", Role::kParameter, {int64_t{-4611686018427387904}, int64_t{4611686018427387904}}},
+       {"norm_shift", kInt8, "C", Role::kParameter, {1, 62}}},
+      {{"y", kInt16, "*C"},
+       {"normalized", kInt8, "*C"}},
+      {},
+      {{"256", [](const Dims&, const Attributes&) { return Extent(256); }}},
+      {{"S (scales of tokens)", [](const Dims& dims, const Attributes&) { return Extent(dims['S']); }, {1, 64}}}};
+  }
+};
+
 struct IntWindowAttention {
   using Output = int8_t;
   enum Input : size_t { kQkv, kPadding, kRelativePosition, kScoreMultiplier, kScoreShift, kPlacedMultiplier, kPlacedShift, kContextMultiplier, kContextShift, kInputs };
@@ -882,6 +955,8 @@ struct IntTableWindowAttention {
   X(IntPatchEmbedNorm16) \
   X(IntPixelEmbedNorm16) \
   X(IntPatchMerge) \
+  X(IntTokenMlpAdd) \
+  X(IntTokenMlpAddNorm) \
   X(IntWindowAttention) \
   X(IntTableWindowAttention)
 

@@ -121,6 +121,7 @@ class Part(Enum):
     INT32 = "int32 output"
     TABLE = "its function by table"
     DEFERRED = "exponentials by table, divided by their sum at the end"
+    TOKEN = "a scale for each token"
     PIXELS = "pixels as input"
     NORM = "a second output, the first one normalised"
 
