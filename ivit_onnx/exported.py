@@ -14,7 +14,7 @@ import onnx.numpy_helper
 
 from ivit_onnx._version import __version__
 from ivit_onnx.architectures import Architecture, Preprocess, architecture_from_json
-from ivit_onnx.calibration import adjustments_from_text, adjustments_to_text, is_reconstructed, replay
+from ivit_onnx.calibration import adjustments_from_text, adjustments_to_text, is_rounded, replay
 from ivit_onnx.checkpoints import AUTO, Choice, Given, load_as, title_of
 from ivit_onnx.errors import CalibrationError, CheckpointError, ModelError
 from ivit_onnx.files import parse_json
@@ -123,7 +123,7 @@ def load_twin(model: PathLike, checkpoint: Given) -> Twin:
         raise ModelError(f"{model} was not exported from {title}: the weights differ (fingerprint)")
     twin = from_checkpoint(loaded, preprocess, softmax_bits, nonlinear)
     try:
-        replay(twin, adjustments, _integer_weights(model) if is_reconstructed(adjustments) else {})
+        replay(twin, adjustments, _integer_weights(model) if is_rounded(adjustments) else {})
     except CalibrationError as error:
         raise ModelError(f"{model} was not exported from {title}: {error}") from None
     twin.load_quantization_state(state)

@@ -6,7 +6,7 @@ from ivit_onnx.calibration.adjustments import (
     Adjustments,
     adjustments_from_text,
     adjustments_to_text,
-    is_reconstructed,
+    is_rounded,
     replay,
 )
 from ivit_onnx.calibration.apply import apply_calibration
@@ -28,7 +28,7 @@ __all__ = [
     "adjustments_to_text",
     "apply_calibration",
     "collect_statistics",
-    "is_reconstructed",
+    "is_rounded",
     "load_calibration",
     "recipe",
     "replay",

@@ -10,7 +10,7 @@ Every change is elementwise and in float32: repeating it gives the same weights 
     MLP.neurons        int8 [H]        factors (codes): arguments of the activation function divided, columns after it
                                        multiplied; changes the function a little
     LINEAR.clip        uint8 [out]     rows of weights clipped to (1 - code / 256) of their largest absolute value
-    LINEAR.rounding    int8 [out, in]  integer weights of a reconstruction less those of rounding to nearest, -1, 0 or 1
+    LINEAR.rounding    int8 [out, in]  integer weights less those of rounding to nearest, at most FARTHEST
     LINEAR.correction  float16 [out]   added to the biases
 
 They are made, and repeated, in this order.
@@ -33,6 +33,8 @@ from ivit_onnx.models import Twin
 from ivit_onnx.quant.sites import LinearSite, MlpSite
 
 __all__ = [
+    "COMPENSATED",
+    "FARTHEST",
     "Adjustments",
     "adjustments_from_text",
     "adjustments_to_text",
@@ -42,7 +44,8 @@ __all__ = [
     "correct",
     "decode_factors",
     "encode_factors",
-    "is_reconstructed",
+    "is_free",
+    "is_rounded",
     "replay",
     "recovered_offsets",
     "representable",
@@ -55,6 +58,10 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 Adjustments = dict[str, Array]
+
+#: Most steps that an integer weight is off the nearest one: those of compensated rounding, and one of reconstruction.
+FARTHEST = 16
+COMPENSATED = FARTHEST - 1
 
 
 def encode_factors(factors: Array) -> Array:
@@ -144,6 +151,12 @@ def weight_scales(weight: Tensor) -> Tensor:
     return (weight.amax(1).maximum(-weight.amin(1)) / 127).clamp(min=1e-12)
 
 
+def is_free(scale: Tensor) -> Tensor:
+    """Whether rows of these scales may get other integers than the nearest: not those of nearly no weight, whose scale
+    is that of their bias."""
+    return scale > 1e-4 * scale.median()
+
+
 def round_weights(site: LinearSite, offsets: Array) -> None:
     """Replace weights by multiples of their row's scale: the nearest, plus `offsets`."""
     with torch.no_grad():
@@ -156,15 +169,17 @@ def recovered_offsets(site: LinearSite, integers: Array) -> Array:
     """What the integer weights [out, in] of a model differ from the nearest ones, for `round_weights`.
 
     Raises:
-        CalibrationError: by more than one step.
+        CalibrationError: by more than FARTHEST steps.
     """
     with torch.no_grad():
         nearest = torch.round(site.weight / weight_scales(site.weight)[:, None]).clamp(-127, 127).numpy()
     offsets: Array = integers - nearest
-    # Rows of nearly no weight have the scale that their bias needs; they are never reconstructed.
+    # Rows of nearly no weight have the scale that their bias needs; see `is_free`.
     offsets[np.abs(integers.astype(np.int64)).max(1) < 127] = 0
-    if np.abs(offsets).max(initial=0) > 1:
-        raise CalibrationError(f"{site.name}: integer weights are more than one step from those of the checkpoint")
+    if np.abs(offsets).max(initial=0) > FARTHEST:
+        raise CalibrationError(
+            f"{site.name}: integer weights are more than {FARTHEST} steps from those of the checkpoint"
+        )
     rounding: Array = offsets.astype(np.int8)
     return rounding
 
@@ -176,7 +191,7 @@ def correct(site: LinearSite, correction: Array) -> None:
         site.bias.add_(_tensor(correction))
 
 
-def is_reconstructed(adjustments: Mapping[str, Array]) -> bool:
+def is_rounded(adjustments: Mapping[str, Array]) -> bool:
     """Whether the integer weights of the model are needed to repeat the adjustments."""
     return any(name.endswith(".rounding") for name in adjustments)
 

@@ -17,6 +17,7 @@ from ivit_onnx.calibration.neurons import neuron_codes
 from ivit_onnx.calibration.presets import Recipe
 from ivit_onnx.calibration.reconstruction import reconstruct
 from ivit_onnx.calibration.references import References
+from ivit_onnx.calibration.rounding import compensate_rounding
 from ivit_onnx.calibration.scores import COARSE, score_range
 from ivit_onnx.calibration.shapes import check_shapes
 from ivit_onnx.calibration.smoothing import balance_codes, shifts, smoothing_codes
@@ -94,7 +95,7 @@ def apply_calibration(model: Twin, calibration: Calibration, recipe: Recipe | Me
     if recipe.scale_neurons:
         _scale_neurons(model, seen, references, made)
     _ranges(model, recipe, references, seen)
-    _weights(model, recipe, references, seen, made)
+    _weights(model, recipe, references, calibration.sample, seen, made)
     model.adjustments = made
 
 
@@ -223,7 +224,12 @@ def _scale_neurons(model: Twin, seen: dict[str, _Seen], references: References |
 
 
 def _weights(
-    model: Twin, recipe: Recipe, references: References | None, seen: dict[str, _Seen], made: Adjustments
+    model: Twin,
+    recipe: Recipe,
+    references: References | None,
+    sample: Array,
+    seen: dict[str, _Seen],
+    made: Adjustments,
 ) -> None:
     """The adjustments that change the function of the network."""
     sites = model.sites().linear
@@ -231,6 +237,8 @@ def _weights(
         if (channels := seen[site.source].channels) is not None:
             made[f"{site.name}.clip"] = clip_codes(site.weight.detach(), channels.mean_square)
             adjust.clip(site, made[f"{site.name}.clip"])
+    if recipe.compensate_rounding and len(images := torch.from_numpy(sample.astype(np.float32))):
+        made.update({f"{name}.rounding": offsets for name, offsets in compensate_rounding(model, images).items()})
     if references is None or not (recipe.correct_biases or recipe.reconstruction_steps):
         return
     biases = {site.name: site.bias.detach().clone() for site in sites if site.bias is not None}
@@ -239,7 +247,8 @@ def _weights(
     if recipe.reconstruction_steps:
         aims = references.blocks, references.importance
         moves = reconstruct(model, references.images, *aims, recipe.reconstruction_steps)
-        made.update({f"{name}.rounding": moved for name, moved in moves.items()})
+        for name, moved in moves.items():
+            made[f"{name}.rounding"] = made.get(f"{name}.rounding", np.int8(0)) + moved
     for site in sites:
         if site.bias is not None and site.target:
             made[f"{site.name}.correction"] = adjust.representable(site.bias.detach() - biases[site.name])

@@ -25,6 +25,7 @@ class Recipe:
         fit_exponentials: scale and n of each Shiftmax and ShiftGELU from the layer's own rows.
         clip_weights: the range of each row of weights with the least squared error of the layer's output.
         correct_biases: add to each bias what the mean output of its quantised layer lacks.
+        compensate_rounding: round weights so that their errors make up for each other on the images.
         reconstruction_steps: steps of gradient descent on the weights of each block, 0 for none.
     """
 
@@ -38,6 +39,7 @@ class Recipe:
     fit_exponentials: bool = False
     clip_weights: bool = False
     correct_biases: bool = False
+    compensate_rounding: bool = False
     reconstruction_steps: int = 0
 
 
@@ -53,6 +55,7 @@ _DEFAULT = Recipe(
     fit_exponentials=True,
     clip_weights=True,
     correct_biases=True,
+    compensate_rounding=True,
 )
 
 RECIPES: dict[Preset, Recipe] = {

@@ -3,7 +3,7 @@
 After BRECQ (Li et al., 2021), a block at a time: inputs come from the quantised blocks before it, targets from the
 floating-point network, and the squared error of the block's output, weighted by what reaches the output of the network,
 is lowered by gradient descent. Weights move by at most one integer step from the nearest, as in AdaRound (Nagel et al.,
-2020), so that they remain those of the checkpoint to within 1.5 steps; gradients pass the rounding straight through.
+2020), or from what compensated rounding made of them; gradients pass the rounding straight through.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ivit_onnx.calibration.adjustments import round_weights, weight_scales
+from ivit_onnx.calibration.adjustments import is_free, round_weights, weight_scales
 from ivit_onnx.calibration.simulation import check_finite, simulate
 from ivit_onnx.models import Twin
 from ivit_onnx.quant.sites import LinearSite
@@ -80,7 +80,7 @@ def _block(
         scale = weight_scales(site.weight.detach())[:, None]
         nearest = torch.round(site.weight.detach() / scale)
         # Rows keep their scale, so that a weight of 127 steps has to stay; rows of nearly no weight stay as they are.
-        free = (nearest.abs() < 127).float() * scale * (scale > 1e-4 * scale.median())
+        free = (nearest.abs() < 127).float() * scale * is_free(scale)
         bounds.append((site, site.weight.detach() - free, site.weight.detach() + free))
         groups.append({"params": [site.weight], "lr": WEIGHT_RATE * float(scale.median())})
         bias = site.bias_parameter()

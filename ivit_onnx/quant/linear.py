@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ivit_onnx.quant.activation_quantizer import ActivationQuantizer
@@ -30,7 +29,7 @@ class Linear(WeightedModule):
         return Lowered("IntLinear", self.lower_linear(self.weight, self.bias, scales[0], scale), scale)
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
-        y = F.linear(inputs[0].value, self.simulated_weight(self.weight), self.bias)
+        y = self.product(inputs[0].value, self.weight, self.bias)
         return QuantTensor(self.output(y), self.output.scale)
 
 
@@ -49,7 +48,7 @@ class LinearAdd(ResidualMixin):
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x, residual = inputs
-        branch = F.linear(x.value, self.simulated_weight(self.weight), self.bias)
+        branch = self.product(x.value, self.weight, self.bias)
         return self.simulate_residual(branch, residual.value)
 
 
@@ -93,4 +92,4 @@ class Classifier(WeightedModule):
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         weight, bias = self.combined()
-        return QuantTensor(F.linear(inputs[0].value, self.simulated_weight(weight), bias), torch.ones(()))
+        return QuantTensor(self.product(inputs[0].value, weight, bias), torch.ones(()))

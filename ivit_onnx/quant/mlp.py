@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ivit_onnx.opset import variant
@@ -72,11 +71,11 @@ class MlpAdd(ResidualMixin):
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         x, residual = inputs
-        hidden = self.hidden(F.linear(x.value, self.simulated_weight(self.fc1.weight), self.fc1.bias))
+        hidden = self.hidden(self.product(x.value, self.fc1.weight, self.fc1.bias))
         # With a table, what is left is the rounding of the result, below.
         if self.quantized and self.nonlinear == "ivit":
             activated = fake_quant.shift_gelu(hidden, self.hidden.scale, self.act, **self.exponential())
         else:
             activated = self.act(hidden)
-        branch = F.linear(self.activated(activated), self.simulated_weight(self.fc2.weight), self.fc2.bias)
+        branch = self.product(self.activated(activated), self.fc2.weight, self.fc2.bias)
         return self.simulate_residual(branch, residual.value)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ivit_onnx.errors import ExportError
@@ -84,6 +88,28 @@ class QuantModule(Step):
 
 class WeightedModule(QuantModule):
     """A module with linear weights [out, in] and their 8-bit quantisation, one scale per output channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reader: Callable[[Tensor, Tensor], None] | None = None
+
+    @contextmanager
+    def reading(self, reader: Callable[[Tensor, Tensor], None]) -> Iterator[None]:
+        """Have `reader` see weights [out, in] and inputs [.., in] of every product of `simulate`, before it is made.
+
+        It may change the weights.
+        """
+        self._reader = reader
+        try:
+            yield
+        finally:
+            self._reader = None
+
+    def product(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """The linear layer on real values: floating point, or with quantised weights."""
+        if self._reader is not None:
+            self._reader(weight, x)
+        return F.linear(x, self.simulated_weight(weight), bias)
 
     def simulated_weight(self, weight: Tensor) -> Tensor:
         """The weight itself in floating-point mode, fake-quantised for training."""

@@ -119,8 +119,10 @@ class PatchMerge(WeightedModule):
 
     def sites(self) -> Sites:
         """The matrix product, on what the normalisation makes."""
-        weight, source = self.reduction.weight, f"{self.norm.path}.output"
-        return Sites((LinearSite(f"{self.path}.reduction", weight, None, source, f"{self.path}.output", self.norm),))
+        name, source, target = f"{self.path}.reduction", f"{self.norm.path}.output", f"{self.path}.output"
+        constant = f"{self.path}.weight"
+        site = LinearSite(name, self.reduction.weight, None, source, target, self.norm, weight_constant=constant)
+        return Sites((site,))
 
     def reference_ivit_bytes(self) -> list[ActivationQuantizer]:
         return [self.output]
@@ -137,7 +139,7 @@ class PatchMerge(WeightedModule):
 
     def simulate(self, *inputs: QuantTensor) -> QuantTensor:
         merged = QuantTensor(merge_squares(inputs[0].value, *self.grid), inputs[0].scale)
-        y = F.linear(self.norm.simulate(merged).value, self.simulated_weight(self.reduction.weight))
+        y = self.product(self.norm.simulate(merged).value, self.reduction.weight)
         return QuantTensor(self.output(y), self.output.scale)
 
 

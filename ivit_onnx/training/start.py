@@ -66,7 +66,9 @@ def open_start(options: Options) -> Start:
     if not calibrated:
         # Calibration may adjust weights; the reference has those of the checkpoint.
         reference = _floating_copy(twin)
-        apply_calibration(twin, _statistics(twin, data[0], options), recipe(options.calib_preset, options.calib_method))
+        # Weights that are trained lie between integers: it is training that rounds them.
+        steps = replace(recipe(options.calib_preset, options.calib_method), compensate_rounding=False)
+        apply_calibration(twin, _statistics(twin, data[0], options), steps)
         # The adjusted weights are those that are trained, and saved.
         twin.adjustments = {}
     if options.distill != "none" and teacher is None:
