@@ -298,10 +298,12 @@ def test_one_point_and_one_layers_weights_alone(twins: dict[str, Twin]) -> None:
             scale = layer.weight.abs().amax(1, keepdim=True) / 127
             with only_parts(layer, [weights]):
                 found = outputs_of(twin, layer, x)
-            weight = layer.weight.clone()
-            layer.weight.copy_(torch.round(weight / scale) * scale)
+            # What is compared with are the weights before calibration rounded them.
+            weight = layer.exact_weight(layer.weight)
+            before = weight.clone()
+            weight.copy_(torch.round(layer.weight / scale) * scale)
             expected = outputs_of(twin, layer, x)
-            layer.weight.copy_(weight)
+            weight.copy_(before)
             torch.testing.assert_close(found, expected)
             assert not torch.equal(found, exact)
             assert torch.equal(outputs_of(twin, layer, x), exact)

@@ -158,7 +158,11 @@ def is_free(scale: Tensor) -> Tensor:
 
 
 def round_weights(site: LinearSite, offsets: Array) -> None:
-    """Replace weights by multiples of their row's scale: the nearest, plus `offsets`."""
+    """Replace weights by multiples of their row's scale: the nearest, plus `offsets`.
+
+    In floating-point mode the network keeps the weights that it had before the first time.
+    """
+    site.layer.keep_exact(site.weight)
     with torch.no_grad():
         scale = weight_scales(site.weight)[:, None]
         integers = torch.round(site.weight / scale) + torch.from_numpy(offsets)

@@ -98,7 +98,7 @@ class Twin(nn.Module):
         if head is not None and head.dist_weight is None:
             names = {activation: name for name, activation in self.activations().items()}
             source = names[self.feature_activation]
-            parts.append(Sites((LinearSite(head.path, head.weight, head.bias, source, "", self.norm),)))
+            parts.append(Sites((LinearSite(head.path, head, head.weight, head.bias, source, "", self.norm),)))
         return Sites.of(parts)
 
     def tokens(self, image: Tensor) -> QuantTensor:

@@ -92,6 +92,7 @@ class WeightedModule(QuantModule):
     def __init__(self) -> None:
         super().__init__()
         self._reader: Callable[[Tensor, Tensor], None] | None = None
+        self._exact: list[tuple[Tensor, Tensor]] = []
 
     @contextmanager
     def reading(self, reader: Callable[[Tensor, Tensor], None]) -> Iterator[None]:
@@ -111,10 +112,19 @@ class WeightedModule(QuantModule):
             self._reader(weight, x)
         return F.linear(x, self.simulated_weight(weight), bias)
 
+    def keep_exact(self, weight: Tensor) -> None:
+        """Have floating-point mode use the weights as they are now, whatever they are rounded to."""
+        if not any(known is weight for known, _ in self._exact):
+            self._exact.append((weight, weight.detach().clone()))
+
+    def exact_weight(self, weight: Tensor) -> Tensor:
+        """The weight before it was rounded to integers of the calibration's choice; the weight itself if it was not."""
+        return next((exact for known, exact in self._exact if known is weight), weight)
+
     def simulated_weight(self, weight: Tensor) -> Tensor:
         """The weight itself in floating-point mode, fake-quantised for training."""
         if not self.quantized:
-            return weight
+            return self.exact_weight(weight)
         scale = weight.detach().abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / 127
         return fake_quant.quantize(weight, scale, -128, 127)
 

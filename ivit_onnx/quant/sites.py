@@ -16,13 +16,14 @@ from ivit_onnx.quant.attention import AttentionCore
 from ivit_onnx.quant.linear import Linear, LinearAdd
 from ivit_onnx.quant.mlp import MlpAdd
 from ivit_onnx.quant.norm import LayerNorm
+from ivit_onnx.quant.quant_module import WeightedModule
 
 __all__ = ["AttentionSite", "HasSites", "LinearSite", "MlpSite", "Sites", "attention_sites", "mlp_sites"]
 
 
 @dataclass(frozen=True)
 class LinearSite:
-    """One matrix product: parameters `weight` [out, in] and `bias` [out], the names of the activations around it.
+    """One matrix product of `layer`: parameters `weight` [out, in], `bias` [out], names of the activations around it.
 
     `source` is its input, `target` its output, "" for the head, whose logits are not quantised. `norm` is the
     normalisation that makes the input for this layer alone, if one does. `padded`: zeros stand beside its inputs,
@@ -31,6 +32,7 @@ class LinearSite:
     """
 
     name: str
+    layer: WeightedModule
     weight: Tensor
     bias: Tensor | None
     source: str
@@ -116,8 +118,8 @@ def attention_sites(
     norm: LayerNorm, qkv: Linear, core: AttentionCore, proj: LinearAdd, *, padded: bool = False
 ) -> Sites:
     """Those of an attention on what `norm` makes. `padded`: as in LinearSite."""
-    first = LinearSite(qkv.path, qkv.weight, qkv.bias, f"{norm.path}.output", f"{qkv.path}.output", norm, padded)
-    last = LinearSite(proj.path, proj.weight, proj.bias, f"{core.path}.output", f"{proj.path}.branch")
+    first = LinearSite(qkv.path, qkv, qkv.weight, qkv.bias, f"{norm.path}.output", f"{qkv.path}.output", norm, padded)
+    last = LinearSite(proj.path, proj, proj.weight, proj.bias, f"{core.path}.output", f"{proj.path}.branch")
     return Sites((first, last), (AttentionSite(core, first, last),))
 
 
@@ -125,8 +127,10 @@ def mlp_sites(norm: LayerNorm, mlp: MlpAdd) -> Sites:
     """Those of a feed-forward network on what `norm` makes."""
     name, source = mlp.path, f"{norm.path}.output"
     first, last = (f"{name}.{layer}_weight" for layer in ("fc1", "fc2"))
-    fc1 = LinearSite(f"{name}.fc1", mlp.fc1.weight, mlp.fc1.bias, source, f"{name}.hidden", norm, weight_constant=first)
+    fc1 = LinearSite(
+        f"{name}.fc1", mlp, mlp.fc1.weight, mlp.fc1.bias, source, f"{name}.hidden", norm, weight_constant=first
+    )
     fc2 = LinearSite(
-        f"{name}.fc2", mlp.fc2.weight, mlp.fc2.bias, f"{name}.activated", f"{name}.branch", weight_constant=last
+        f"{name}.fc2", mlp, mlp.fc2.weight, mlp.fc2.bias, f"{name}.activated", f"{name}.branch", weight_constant=last
     )
     return Sites((fc1, fc2), (), (MlpSite(mlp, fc1, fc2),))

@@ -121,7 +121,7 @@ class PatchMerge(WeightedModule):
         """The matrix product, on what the normalisation makes."""
         name, source, target = f"{self.path}.reduction", f"{self.norm.path}.output", f"{self.path}.output"
         constant = f"{self.path}.weight"
-        site = LinearSite(name, self.reduction.weight, None, source, target, self.norm, weight_constant=constant)
+        site = LinearSite(name, self, self.reduction.weight, None, source, target, self.norm, weight_constant=constant)
         return Sites((site,))
 
     def reference_ivit_bytes(self) -> list[ActivationQuantizer]:

@@ -101,7 +101,7 @@ def _quantizing(layer: QuantModule, modules: Sequence[QuantModule | ActivationQu
 def _simulated_weight(layer: WeightedModule, parts: Sequence[Part], weight: Tensor) -> Tensor:
     """A weight as the layer quantises it if it belongs to one of the parts, else as it is."""
     if not any(part.weights(weight) for part in parts):
-        return weight
+        return layer.exact_weight(weight)
     before, layer.quantized = layer.quantized, True
     try:
         return WeightedModule.simulated_weight(layer, weight)
