@@ -43,6 +43,23 @@ struct AddResidual {
   NarrowScale residual_scale;
 };
 
+// What rows have by the scale that each has chosen: its branch scale, and its bias in place of the layer's own.
+struct RowScales {
+  int64_t count;
+  const NarrowScale* branch;
+  // `bias_stride` elements a scale, in the order of the packed columns.
+  const int32_t* bias;
+  int64_t bias_stride;
+};
+
+// AddResidual by the scale of each row; `branch` is that of the first scale.
+struct AddTokenResidual : AddResidual {
+  AddTokenResidual from_row(int64_t row) const { return {AddResidual::from_row(row), scales, chosen + row}; }
+
+  RowScales scales;
+  const uint8_t* chosen;
+};
+
 // To int16, scaled by `branch`, `position` added.
 struct AddPosition {
   using Output = int16_t;
@@ -58,7 +75,28 @@ struct AddPosition {
   const int32_t* position;
 };
 
-using Epilogue = std::variant<Saturate<int8_t>, Saturate<int16_t>, Saturate<int32_t>, AddResidual, AddPosition>;
+using Epilogue =
+    std::variant<Saturate<int8_t>, Saturate<int16_t>, Saturate<int32_t>, AddResidual, AddTokenResidual, AddPosition>;
+
+// The stage as it is in one row.
+template <class Stage>
+const Stage& stage_of_row(const Stage& stage, int64_t) {
+  return stage;
+}
+inline AddResidual stage_of_row(const AddTokenResidual& stage, int64_t row) {
+  AddResidual of_row = stage;
+  of_row.branch = stage.scales.branch[stage.chosen[row]];
+  return of_row;
+}
+
+// The bias of packed columns from `column` on in one row; that of the layer is `layer_bias`.
+template <class Stage>
+const int32_t* bias_of_row(const Stage&, int64_t, int64_t, const int32_t* layer_bias) {
+  return layer_bias;
+}
+inline const int32_t* bias_of_row(const AddTokenResidual& stage, int64_t row, int64_t column, const int32_t*) {
+  return stage.scales.bias + stage.chosen[row] * stage.scales.bias_stride + column;
+}
 
 inline Epilogue from_row(const Epilogue& epilogue, int64_t row) {
   return std::visit([row](const auto& stage) -> Epilogue { return stage.from_row(row); }, epilogue);
