@@ -32,8 +32,9 @@ struct AddResidual {
   AddResidual from_row(int64_t row) const {
     return {y + row * stride, stride, branch, residual + row * stride, residual_scale};
   }
-  void store(int64_t at, int64_t value) const {
-    y[at] = add_requantize(saturate<int16_t>(value), branch.wide, residual[at], residual_scale.wide, 0);
+  void store(int64_t at, int64_t value) const { store(at, value, branch); }
+  void store(int64_t at, int64_t value, const NarrowScale& branch_scale) const {
+    y[at] = add_requantize(saturate<int16_t>(value), branch_scale.wide, residual[at], residual_scale.wide, 0);
   }
 
   int16_t* y;
@@ -54,7 +55,15 @@ struct RowScales {
 
 // AddResidual by the scale of each row; `branch` is that of the first scale.
 struct AddTokenResidual : AddResidual {
+  struct Row {
+    void store(int64_t at, int64_t value) const { stage.store(at, value, branch); }
+
+    const AddResidual& stage;
+    const NarrowScale& branch;
+  };
+
   AddTokenResidual from_row(int64_t row) const { return {AddResidual::from_row(row), scales, chosen + row}; }
+  const NarrowScale& branch_of_row(int64_t row) const { return scales.branch[chosen[row]]; }
 
   RowScales scales;
   const uint8_t* chosen;
@@ -83,10 +92,8 @@ template <class Stage>
 const Stage& stage_of_row(const Stage& stage, int64_t) {
   return stage;
 }
-inline AddResidual stage_of_row(const AddTokenResidual& stage, int64_t row) {
-  AddResidual of_row = stage;
-  of_row.branch = stage.scales.branch[stage.chosen[row]];
-  return of_row;
+inline AddTokenResidual::Row stage_of_row(const AddTokenResidual& stage, int64_t row) {
+  return {stage, stage.branch_of_row(row)};
 }
 
 // The bias of packed columns from `column` on in one row; that of the layer is `layer_bias`.

@@ -12,7 +12,8 @@ void look_up(const uint8_t* x, int64_t count, const int8_t* table, int8_t* y) {
 void look_up_rows(int8_t* x, int64_t rows, int64_t channels, const RowTables& tables, uint8_t* chosen) {
   for (int64_t row = 0; row < rows; ++row) {
     int8_t* values = x + row * channels;
-    const int8_t largest = channels == 0 ? INT8_MIN : *std::max_element(values, values + channels);
+    int8_t largest = INT8_MIN;
+    for (int64_t c = 0; c < channels; ++c) largest = std::max(largest, values[c]);
     chosen[row] = tables.numbers[static_cast<uint8_t>(largest)];
     look_up(reinterpret_cast<const uint8_t*>(values), channels, tables.table(chosen[row]), values);
   }

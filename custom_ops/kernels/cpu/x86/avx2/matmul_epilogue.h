@@ -131,7 +131,7 @@ class VectorStore {
     for (int64_t r = 0; r < rows; ++r, sums += kTileColumns) {
       panel.bias = bias_of_row(stage_, row + r, column, layer_bias);
       if constexpr (std::is_same_v<Stage, AddTokenResidual>) {
-        row_stage.branch_scale = UniformScale(stage_.scales.branch[stage_.chosen[row + r]]);
+        row_stage.branch_scale = UniformScale(stage_.branch_of_row(row + r));
       }
       const int64_t at = (row + r) * stage_.stride + column;
       if (count == kTileColumns) {
