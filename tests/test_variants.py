@@ -79,6 +79,7 @@ def test_variants_have_the_names_of_the_file_format() -> None:
         "IntLinearAdd": "IntLinearAddNorm",
         "IntMlpAdd": "IntMlpAddNorm",
         "IntTableMlpAdd": "IntTableMlpAddNorm",
+        "IntTokenMlpAdd": "IntTokenMlpAddNorm",
     }
     assert forms_with(Part.NORM) == norm
     assert forms_with(Part.PIXELS) == {"IntPatchEmbed": "IntPixelEmbed", "IntPatchEmbedNorm16": "IntPixelEmbedNorm16"}

@@ -163,6 +163,10 @@ std::optional<Constant> cast_to(const Attributes& attributes, const Inputs& inpu
   return type ? std::optional<Constant>(cast(*inputs[0], *type)) : std::nullopt;
 }
 
+std::optional<Constant> size_of(const Attributes&, const Inputs& inputs) {
+  return Constant{ort::kInt64, {}, {static_cast<int64_t>(inputs[0]->values.size())}};
+}
+
 std::optional<Constant> negate(const Attributes&, const Inputs& inputs) {
   return elementwise("Sub", {inputs[0]->type, {}, {0}}, *inputs[0]);
 }
@@ -187,7 +191,8 @@ constexpr std::array kOperators = {
     Operator{"Expand", 2, expand_to},     Operator{"Gather", 2, gather},
     Operator{"Neg", 1, negate},           Operator{"Range", 3, range},
     Operator{"ReduceMax", 1, reduce_max}, Operator{"Reshape", 2, reshape},
-    Operator{"Transpose", 1, transpose},  Operator{"Where", 3, select},
+    Operator{"Size", 1, size_of},         Operator{"Transpose", 1, transpose},
+    Operator{"Where", 3, select},
 };
 
 }  // namespace

@@ -4,6 +4,17 @@
 #include <utility>
 
 namespace ivit::ep::flat {
+namespace {
+
+// The dimension of an axis that has the same in all calls; otherwise Dims::kUnknown.
+int64_t fixed_dim(const ort::OperatorSpec& spec, char axis) {
+  if (!ort::Dims::is_form(axis)) return ort::Dims::kUnknown;
+  const ort::Form& form = spec.forms[static_cast<size_t>(axis - ort::Dims::kFirstForm)];
+  return form.value({}, ort::Attributes(spec.attributes.size(), ort::Dims::kUnknown)).value;
+}
+
+}  // namespace
+
 Terms::Terms(const Match& match, const Source& source)
     : match_(match), source_(source), pattern_(*match.pattern), known_(match.pattern->terms.size()) {
   for (const Match::Equation& equation : match_.equations) {
@@ -69,6 +80,11 @@ bool Terms::guess(size_t term, Constant value) {
     if (*input.shape != '?' && rank == 1) value.shape = {static_cast<int64_t>(value.values.size())};
     // A sum or product that the graph does without.
     if (*input.shape != '?' && rank > 1 && value.shape.empty()) value.shape.assign(rank, 1);
+    // Rows that a Reshape has put together.
+    if (*input.shape != '?' && rank == 2 && value.shape.size() == 1) {
+      const int64_t columns = fixed_dim(*pattern_.spec, input.shape[1]);
+      if (columns > 0 && value.shape[0] % columns == 0) value.shape = {value.shape[0] / columns, columns};
+    }
     if (*input.shape == '?' && value.shape.size() > 1) value.shape = {static_cast<int64_t>(value.values.size())};
     value = cast(value, input.type);
   } else if (value.values.size() == 1) {

@@ -7,6 +7,7 @@
 #include "kernels/common/dyadic.h"
 #include "kernels/common/shift_exp.h"
 #include "kernels/cpu/aligned.h"
+#include "kernels/cpu/row_tables.h"
 
 namespace ivit::cpu {
 
@@ -15,11 +16,11 @@ class GeluTable {
   // `scale` is one number for all channels.
   GeluTable(const ShiftExpTable& exponential, const Dyadic& scale);
 
-  // The 256 results for rows with this maximum; the result of a value stands at static_cast<uint8_t>(value). Results
-  // of values above the maximum are unspecified.
-  const int8_t* row(int8_t row_max) const { return values_.get() + 256 * static_cast<uint8_t>(row_max); }
+  // A table for each maximum; results of values above the maximum are unspecified.
+  RowTables tables() const { return {numbers_, values_.get()}; }
 
  private:
+  uint8_t numbers_[256];
   AlignedArray<int8_t> values_;
 };
 

@@ -1,5 +1,5 @@
-// IntMlpAdd and IntMlpAddNorm: the feed-forward half of a transformer block with its residual connection, and the
-// normalisation after it.
+// IntMlpAdd, IntTableMlpAdd, IntTokenMlpAdd: the feed-forward half of a transformer block with its residual connection,
+// and with Norm the normalisation after it.
 //
 // Rows are independent, so a thread takes a block of rows through the whole operator: the hidden activations stay in
 // its cache, and threads meet only at the end.
@@ -22,14 +22,15 @@ int64_t block_rows(int64_t width, int64_t row_tile) {
   return std::max(row_tile, kHiddenBytes / std::max<int64_t>(1, width) / row_tile * row_tile);
 }
 
-// In place.
-void activate(const Variant& variant, const MlpActivation& activation, int64_t rows, int64_t width, int8_t* hidden) {
+// In place. Where rows have tables of their own, chosen[row] becomes the number of a row's.
+void activate(const Variant& variant, const MlpActivation& activation, int64_t rows, int64_t width, int8_t* hidden,
+              uint8_t* chosen) {
   if (activation.table != nullptr) {
     variant.look_up(reinterpret_cast<const uint8_t*>(hidden), rows * width, activation.table, hidden);
     return;
   }
-  if (activation.shift_table != nullptr) {
-    variant.gelu(hidden, rows, width, *activation.shift_table);
+  if (activation.row_tables.values != nullptr) {
+    variant.look_up_rows(hidden, rows, width, activation.row_tables, chosen);
     return;
   }
   const AlignedArray<int16_t> activated(width);
@@ -53,11 +54,16 @@ void int_mlp_add(const Parallel& parallel, const int8_t* x, int64_t rows, const 
     const int64_t first = split.begin(task);
     const int64_t count = split.end(task) - first;
     thread_local Scratch<int8_t> scratch;
+    thread_local Scratch<uint8_t> choices;
     int8_t* const hidden = scratch.get(count * mlp.fc1.columns);
+    uint8_t* const chosen = choices.get(count);
     variant.matmul.compute(x + first * mlp.fc1.inner, mlp.fc1.inner, count, mlp.fc1, 0, mlp.fc1.panels(),
                            requantize_to(hidden, mlp.fc1));
-    activate(variant, mlp.activation, count, mlp.fc1.columns, hidden);
-    variant.matmul.compute(hidden, mlp.fc2.inner, count, mlp.fc2, 0, mlp.fc2.panels(), add.from_row(first));
+    activate(variant, mlp.activation, count, mlp.fc1.columns, hidden, chosen);
+    const AddResidual of_rows = add.from_row(first);
+    const Epilogue finish =
+        mlp.row_scales == nullptr ? Epilogue(of_rows) : AddTokenResidual{of_rows, *mlp.row_scales, chosen};
+    variant.matmul.compute(hidden, mlp.fc2.inner, count, mlp.fc2, 0, mlp.fc2.panels(), finish);
     if (norm.y != nullptr) {
       const int64_t offset = first * mlp.fc2.columns;
       variant.layer_norm(y + offset, count, mlp.fc2.columns, norm.affine, norm.y + offset);

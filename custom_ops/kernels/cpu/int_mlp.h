@@ -1,13 +1,13 @@
-// IntMlpAdd and IntMlpAddNorm: the feed-forward half of a transformer block with its residual connection, and the
-// normalisation after it.
+// IntMlpAdd, IntTableMlpAdd, IntTokenMlpAdd: the feed-forward half of a transformer block with its residual connection,
+// and with Norm the normalisation after it.
 #pragma once
 
 #include <cstdint>
 
 #include "kernels/common/shift_exp.h"
-#include "kernels/cpu/gelu_table.h"
 #include "kernels/cpu/int_linear.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/row_tables.h"
 
 namespace ivit::cpu {
 
@@ -15,9 +15,10 @@ namespace ivit::cpu {
 struct MlpActivation {
   // TableGELU: the result of a value stands at static_cast<uint8_t>(value).
   const int8_t* table = nullptr;
-  // ShiftGELU and the requantisation after it, with one scale for all channels.
-  const GeluTable* shift_table = nullptr;
-  // The same with a scale for each channel.
+  // A table for each row: TableGELU by the scale of a token, or ShiftGELU and the requantisation after it, with one
+  // scale for all channels.
+  RowTables row_tables{};
+  // ShiftGELU with a scale for each channel.
   const ShiftExpTable* exponential = nullptr;
   Dyadic scale{};
 };
@@ -26,6 +27,8 @@ struct Mlp {
   const PackedLinear& fc1;
   MlpActivation activation;
   const PackedLinear& fc2;
+  // Those that row_tables have chosen from; null if all rows have the same.
+  const RowScales* row_scales = nullptr;
 };
 
 void int_mlp_add(const Parallel& parallel, const int8_t* x, int64_t rows, const Mlp& mlp, const Residual& residual,

@@ -77,12 +77,14 @@ void store_scalar(const int32_t* accumulators, int64_t row, int64_t first, int64
                   const Stage& stage) {
   const Dyadic scale = linear.scale();
   const int64_t panel_start = first / linear.layout.panel_columns * linear.layout.panel_columns;
+  const int32_t* bias = bias_of_row(stage, row, panel_start, linear.bias.get() + panel_start);
+  const auto& of_row = stage_of_row(stage, row);
   for (int64_t column = first; column < last; ++column) {
     const int64_t place = linear.place(column);
     // Sums wrap around, as the additions of the function bodies do.
     const int32_t sum = static_cast<int32_t>(static_cast<uint32_t>(accumulators[place - panel_start]) +
-                                             static_cast<uint32_t>(linear.bias[place]));
-    stage.store(row * stage.stride + column, scale.scale(sum, place));
+                                             static_cast<uint32_t>(bias[place - panel_start]));
+    of_row.store(row * stage.stride + column, scale.scale(sum, place));
   }
 }
 

@@ -20,10 +20,10 @@ struct Variant {
   WindowAttentionKernel* window_attention = generic::attend_window;
   DeferredAttentionKernel deferred_attention = generic::kDeferredAttention;
   DeferredWindowAttentionKernel* deferred_window_attention = generic::attend_deferred_window;
-  GeluRows* gelu = generic::gelu_rows;
   LayerNormRows* layer_norm = generic::layer_norm_rows;
   LayerNorm16Rows* layer_norm16 = generic::layer_norm16_rows;
   LookUp* look_up = generic::look_up;
+  LookUpRows* look_up_rows = generic::look_up_rows;
 };
 
 // The variants that this machine can run, fastest first.

@@ -1,6 +1,7 @@
 // IntMlpAdd, IntMlpAddNorm, IntTableMlpAdd, IntTableMlpAddNorm: call of the CPU kernel.
 #include "kernels/cpu/int_mlp.h"
 
+#include "kernels/cpu/gelu_table.h"
 #include "kernels/cpu/table_gelu.h"
 #include "ort/operators/linear.h"
 #include "ort/operators/residual.h"
@@ -21,7 +22,7 @@ class ShiftActivation {
   }
 
   cpu::MlpActivation get(const Call& call, cpu::ByBits&) const {
-    return {nullptr, table_.get(), &exponential_, call.dyadic(Op::kGeluScale)};
+    return {nullptr, table_ ? table_->tables() : cpu::RowTables{}, &exponential_, call.dyadic(Op::kGeluScale)};
   }
 
  private:

@@ -11,9 +11,9 @@ WindowAttentionKernel attend_window;
 extern const DeferredAttentionKernel kDeferredAttention;
 DeferredWindowAttentionKernel attend_deferred_window;
 Peak peak;
-GeluRows gelu_rows;
 LayerNormRows layer_norm_rows;
 LayerNorm16Rows layer_norm16_rows;
 LookUp look_up;
+LookUpRows look_up_rows;
 
 }  // namespace ivit::cpu::generic

@@ -1,4 +1,4 @@
-// Bytes through tables of 256 bytes: elementwise functions, and ShiftGELU row by row.
+// Bytes through tables of 256 bytes: one for all, or one for each row.
 #include <algorithm>
 
 #include "kernels/cpu/generic/kernels.h"
@@ -9,11 +9,13 @@ void look_up(const uint8_t* x, int64_t count, const int8_t* table, int8_t* y) {
   for (int64_t i = 0; i < count; ++i) y[i] = table[x[i]];
 }
 
-void gelu_rows(int8_t* x, int64_t rows, int64_t channels, const GeluTable& table) {
+void look_up_rows(int8_t* x, int64_t rows, int64_t channels, const RowTables& tables, uint8_t* chosen) {
   for (int64_t row = 0; row < rows; ++row) {
     int8_t* values = x + row * channels;
-    const int8_t* results = table.row(*std::max_element(values, values + channels));
-    look_up(reinterpret_cast<const uint8_t*>(values), channels, results, values);
+    int8_t largest = INT8_MIN;
+    for (int64_t c = 0; c < channels; ++c) largest = std::max(largest, values[c]);
+    chosen[row] = tables.numbers[static_cast<uint8_t>(largest)];
+    look_up(reinterpret_cast<const uint8_t*>(values), channels, tables.table(chosen[row]), values);
   }
 }
 

@@ -17,8 +17,8 @@ DeferredWindowAttentionKernel attend_deferred_window;
 DeferredWindowAttentionKernel attend_deferred_window_vnni;
 Peak peak;
 Peak peak_vnni;
-GeluRows gelu_rows;
 LayerNormRows layer_norm_rows;
 LookUp look_up;
+LookUpRows look_up_rows;
 
 }  // namespace ivit::cpu::avx2

@@ -1,4 +1,4 @@
-// Look-ups of bytes, and ShiftGELU by table, with AVX2.
+// Look-ups of bytes with AVX2, by one table for all or by one for each row.
 //
 // vpshufb looks up 16 entries by the low four bits of an index and gives 0 for a negative index. With d[0] = t[0] and
 // d[h] = t[h] ^ t[h - 1] for the sixteens t[h] of a table of 128 bytes, entry i is the exclusive or of all d[h] at the
@@ -63,7 +63,7 @@ class Table {
 };
 
 int8_t row_max(const int8_t* x, int64_t count) {
-  if (count < 32) return *std::max_element(x, x + count);
+  if (count < 32) return count == 0 ? INT8_MIN : *std::max_element(x, x + count);
   // The last register overlaps the one before.
   __m256i largest = load(x + count - 32);
   for (int64_t c = 0; c + 32 <= count; c += 32) largest = _mm256_max_epi8(largest, load(x + c));
@@ -80,11 +80,11 @@ void look_up(const uint8_t* x, int64_t count, const int8_t* table, int8_t* y) {
   for (; i < count; ++i) y[i] = table[x[i]];
 }
 
-void gelu_rows(int8_t* x, int64_t rows, int64_t channels, const GeluTable& table) {
+void look_up_rows(int8_t* x, int64_t rows, int64_t channels, const RowTables& tables, uint8_t* chosen) {
   for (int64_t row = 0; row < rows; ++row) {
     int8_t* values = x + row * channels;
-    const int8_t* results = table.row(row_max(values, channels));
-    look_up(reinterpret_cast<const uint8_t*>(values), channels, results, values);
+    chosen[row] = tables.numbers[static_cast<uint8_t>(row_max(values, channels))];
+    look_up(reinterpret_cast<const uint8_t*>(values), channels, tables.table(chosen[row]), values);
   }
 }
 

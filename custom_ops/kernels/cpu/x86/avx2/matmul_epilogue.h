@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/x86/avx2/tile.h"
@@ -16,7 +17,7 @@
 namespace ivit::cpu::avx2 {
 namespace {
 
-// Requantisation of the 16 columns of a panel.
+// Requantisation of the 16 columns of a panel; `bias` may be that of a row.
 struct Panel {
   Panel(const PackedLinear& linear, int64_t panel)
       : bias(linear.bias.get() + panel * kTileColumns), scales(linear, panel * kTileColumns) {}
@@ -81,6 +82,17 @@ struct RowStage<AddResidual> {
   UniformScale residual_scale;
 };
 
+// `branch_scale` is that of the row.
+template <>
+struct RowStage<AddTokenResidual> : RowStage<AddResidual> {
+  using RowStage<AddResidual>::RowStage;
+  static bool takes(const AddTokenResidual& stage) {
+    return stage.residual_scale.fits_int16() &&
+           std::all_of(stage.scales.branch, stage.scales.branch + stage.scales.count,
+                       [](const NarrowScale& branch) { return branch.fits_int16(); });
+  }
+};
+
 template <>
 struct RowStage<AddPosition> {
   explicit RowStage(const AddPosition& stage) : branch_scale(stage.branch) {}
@@ -110,12 +122,17 @@ class VectorStore {
   }
 
   void operator()(const int32_t* sums, int64_t row, int64_t rows, int64_t panel_index) const {
-    const Panel panel(linear_, panel_index);
-    const RowStage<Stage> row_stage = row_stage_;
+    Panel panel(linear_, panel_index);
+    const int32_t* const layer_bias = panel.bias;
+    RowStage<Stage> row_stage = row_stage_;
     const auto* addend = RowStage<Stage>::addend(stage_);
     const int64_t column = panel_index * kTileColumns;
     const int64_t count = std::min(kTileColumns, linear_.columns - column);
     for (int64_t r = 0; r < rows; ++r, sums += kTileColumns) {
+      panel.bias = bias_of_row(stage_, row + r, column, layer_bias);
+      if constexpr (std::is_same_v<Stage, AddTokenResidual>) {
+        row_stage.branch_scale = UniformScale(stage_.branch_of_row(row + r));
+      }
       const int64_t at = (row + r) * stage_.stride + column;
       if (count == kTileColumns) {
         row_stage(panel, sums, addend == nullptr ? nullptr : addend + at, stage_.y + at);

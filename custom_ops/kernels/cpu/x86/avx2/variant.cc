@@ -25,9 +25,9 @@ extern const Variant kAvx2 = [] {
   row.window_attention = avx2::attend_window;
   row.deferred_attention = avx2::kDeferredAttention;
   row.deferred_window_attention = avx2::attend_deferred_window;
-  row.gelu = avx2::gelu_rows;
   row.layer_norm = avx2::layer_norm_rows;
   row.look_up = avx2::look_up;
+  row.look_up_rows = avx2::look_up_rows;
   return row;
 }();
 

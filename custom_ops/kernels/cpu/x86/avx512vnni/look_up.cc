@@ -1,4 +1,4 @@
-// Tables of 256 bytes with AVX-512 VBMI: elementwise functions of bytes, and ShiftGELU row by row.
+// Tables of 256 bytes with AVX-512 VBMI: one for all, or one for each row.
 #include <immintrin.h>
 
 #include <algorithm>
@@ -40,15 +40,16 @@ void look_up(const uint8_t* x, int64_t count, const int8_t* table, int8_t* y) {
   }
 }
 
-void gelu_rows(int8_t* x, int64_t rows, int64_t channels, const GeluTable& table) {
+void look_up_rows(int8_t* x, int64_t rows, int64_t channels, const RowTables& tables, uint8_t* chosen) {
   // The maxima of a few rows first, so that look-ups need not wait for them.
   for (int64_t first = 0; first < rows; first += kRows) {
     const int64_t count = std::min(kRows, rows - first);
-    const int8_t* tables[kRows];
-    for (int64_t row = 0; row < count; ++row) tables[row] = table.row(row_max(x + (first + row) * channels, channels));
-    for (int64_t row = 0; row < count; ++row) {
-      int8_t* values = x + (first + row) * channels;
-      look_up(reinterpret_cast<const uint8_t*>(values), channels, tables[row], values);
+    for (int64_t row = first; row < first + count; ++row) {
+      chosen[row] = tables.numbers[static_cast<uint8_t>(row_max(x + row * channels, channels))];
+    }
+    for (int64_t row = first; row < first + count; ++row) {
+      int8_t* values = x + row * channels;
+      look_up(reinterpret_cast<const uint8_t*>(values), channels, tables.table(chosen[row]), values);
     }
   }
 }

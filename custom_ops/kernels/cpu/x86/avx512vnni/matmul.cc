@@ -74,16 +74,17 @@ template <int N, int C, class Store>
 [[gnu::noinline]] void tile(Pass& pass, int64_t row, const int32_t* row_sums, const Store& store, Pending& pending) {
   const Panel& panel = pass.panel;
   const int64_t x_stride = pass.x_stride;
-#define IVIT_START(r)                                                        \
-  __m512i s##r##0, s##r##1, s##r##2, s##r##3;                                \
-  if constexpr (N > r) {                                                     \
-    const __m512i correction = _mm512_set1_epi32(row_sums[r]);               \
-    s##r##0 = _mm512_sub_epi32(load(panel.bias), correction);                \
-    s##r##1 = _mm512_sub_epi32(load(panel.bias + kLanes), correction);       \
-    if constexpr (C > 2) {                                                   \
-      s##r##2 = _mm512_sub_epi32(load(panel.bias + 2 * kLanes), correction); \
-      s##r##3 = _mm512_sub_epi32(load(panel.bias + 3 * kLanes), correction); \
-    }                                                                        \
+#define IVIT_START(r)                                                  \
+  __m512i s##r##0, s##r##1, s##r##2, s##r##3;                          \
+  if constexpr (N > r) {                                               \
+    const int32_t* bias = store.bias(panel, row + r);                  \
+    const __m512i correction = _mm512_set1_epi32(row_sums[r]);         \
+    s##r##0 = _mm512_sub_epi32(load(bias), correction);                \
+    s##r##1 = _mm512_sub_epi32(load(bias + kLanes), correction);       \
+    if constexpr (C > 2) {                                             \
+      s##r##2 = _mm512_sub_epi32(load(bias + 2 * kLanes), correction); \
+      s##r##3 = _mm512_sub_epi32(load(bias + 3 * kLanes), correction); \
+    }                                                                  \
   }
   IVIT_FOR_ROWS(IVIT_START)
 #undef IVIT_START

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/x86/avx512vnni/vector.h"
@@ -124,17 +125,56 @@ class Addend<AddPosition> {
   const int32_t* position_;
 };
 
+template <>
+class Addend<AddTokenResidual> : public Addend<AddResidual> {
+ public:
+  using Addend<AddResidual>::Addend;
+};
+
+// The scale of a stage's branch in a row.
+template <class Stage>
+class BranchScale {
+ public:
+  explicit BranchScale(const Stage& stage) : scale_(stage.branch) {}
+  static bool takes(const Stage& stage) { return Scale16::takes(stage.branch); }
+
+  const Scale16& of_row(int64_t) const { return scale_; }
+
+ private:
+  Scale16 scale_;
+};
+
+template <>
+class BranchScale<AddTokenResidual> {
+ public:
+  explicit BranchScale(const AddTokenResidual& stage)
+      : chosen_(stage.chosen), numbers_(stage.scales.branch, stage.scales.branch + stage.scales.count) {}
+  static bool takes(const AddTokenResidual& stage) {
+    return std::all_of(stage.scales.branch, stage.scales.branch + stage.scales.count,
+                       [](const NarrowScale& branch) { return Scale16::takes(branch); });
+  }
+
+  Scale16 of_row(int64_t row) const { return Scale16(numbers_[chosen_[row]]); }
+
+ private:
+  const uint8_t* chosen_;
+  std::vector<Scale16::Numbers> numbers_;
+};
+
 // What becomes of a row of accumulators, in `kSteps` steps: between the multiplications of the next tile there is room
-// for short ones. This one: the branch scaled, plus an addend, clamped to int16.
+// for short ones; `bias` is where those of a row start. This one: the branch scaled, plus an addend, clamped to int16.
 template <class Stage>
 class VectorStore {
  public:
   static constexpr int kSteps = 3;
 
   explicit VectorStore(const Stage& stage)
-      : y_(stage.y), stride_(stage.stride), branch_scale_(stage.branch), addend_(stage) {}
-  static bool takes(const Stage& stage) { return Scale16::takes(stage.branch) && Addend<Stage>::takes(stage); }
+      : stage_(stage), y_(stage.y), stride_(stage.stride), branch_scale_(stage), addend_(stage) {}
+  static bool takes(const Stage& stage) { return BranchScale<Stage>::takes(stage) && Addend<Stage>::takes(stage); }
 
+  const int32_t* bias(const Panel& panel, int64_t row) const {
+    return bias_of_row(stage_, row, panel.column, panel.bias);
+  }
   void fetch(int64_t row, int64_t column) const { addend_.fetch(row * stride_ + column); }
   void operator()(int step, const Panel& panel, int64_t row, int32_t* sums) const {
     if (step == 0) return requantize_row16(panel, sums);
@@ -142,13 +182,15 @@ class VectorStore {
     const int64_t at = row * stride_ + panel.column + 32 * half;
     const auto mask = static_cast<__mmask32>(panel.mask >> (32 * half));
     const Pair other = addend_(at, mask);
-    _mm512_mask_storeu_epi16(y_ + at, mask, pack(add(branch_scale_(load(sums + kLanes * half)), other)));
+    const Pair branch = branch_scale_.of_row(row)(load(sums + kLanes * half));
+    _mm512_mask_storeu_epi16(y_ + at, mask, pack(add(branch, other)));
   }
 
  private:
+  const Stage& stage_;
   int16_t* y_;
   int64_t stride_;
-  Scale16 branch_scale_;
+  BranchScale<Stage> branch_scale_;
   Addend<Stage> addend_;
 };
 
@@ -160,6 +202,7 @@ class VectorStore<Saturate<Out>> {
   explicit VectorStore(const Saturate<Out>& stage) : y_(stage.y), stride_(stage.stride) {}
   static bool takes(const Saturate<Out>&) { return true; }
 
+  const int32_t* bias(const Panel& panel, int64_t) const { return panel.bias; }
   void fetch(int64_t, int64_t) const {}
   void operator()(int, const Panel& panel, int64_t row, int32_t* sums) const {
     Out* y = y_ + row * stride_ + panel.column;
@@ -185,6 +228,7 @@ class ScalarStore {
 
   ScalarStore(const PackedLinear& linear, const Epilogue& epilogue) : linear_(linear), epilogue_(epilogue) {}
 
+  const int32_t* bias(const Panel& panel, int64_t) const { return panel.bias; }
   void fetch(int64_t, int64_t) const {}
   void operator()(int, const Panel& panel, int64_t row, int32_t* sums) const {
     for (int64_t at = 0; at < kColumns; at += kLanes) {

@@ -21,10 +21,10 @@ extern const Variant kAvx512Vnni = [] {
   row.window_attention = avx512vnni::attend_window;
   row.deferred_attention = avx512vnni::kDeferredAttention;
   row.deferred_window_attention = avx512vnni::attend_deferred_window;
-  row.gelu = avx512vnni::gelu_rows;
   row.layer_norm = avx512vnni::layer_norm_rows;
   row.layer_norm16 = avx512vnni::layer_norm16_rows;
   row.look_up = avx512vnni::look_up;
+  row.look_up_rows = avx512vnni::look_up_rows;
   return row;
 }();
 

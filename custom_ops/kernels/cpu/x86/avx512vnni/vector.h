@@ -108,19 +108,34 @@ struct UniformScale {
 //   (v * m + 2^(e-1)) >> e = (v * upper + ((v * lower) >> 16) + 2^(e-17)) >> (e - 16).
 // Upper is negated, because 2^15 is no int16 and -2^15 is.
 struct Scale16 {
+  // As registers take them, lower twice.
+  struct Numbers {
+    explicit Numbers(const NarrowScale& scale) {
+      // From 48 on the result is 0, as |v * m| < 2^46.
+      const int32_t shift = scale.wide.shift[0];
+      const int32_t m = shift < 48 ? scale.wide.multiplier[0] : 0;
+      const auto lower = static_cast<int16_t>(m);
+      const int32_t upper = static_cast<int32_t>((int64_t{m} - lower) >> 16);
+      factor_lower = static_cast<int32_t>(static_cast<uint16_t>(lower) * 0x10001u);
+      factors = static_cast<int32_t>(static_cast<uint32_t>(-upper) & 0xffff) | -(1 << 16);
+      rounding = shift < 48 ? 1 << (shift - 17) : 0;
+      post_shift = std::min(shift - 16, 31);
+    }
+
+    int32_t factor_lower;
+    int32_t factors;
+    int32_t rounding;
+    int32_t post_shift;
+  };
+
   static bool takes(const NarrowScale& scale) { return scale.wide.multiplier[0] >= 0 && scale.wide.shift[0] >= 17; }
 
-  explicit Scale16(const NarrowScale& scale) {
-    // From 48 on the result is 0, as |v * m| < 2^46.
-    const int32_t shift = scale.wide.shift[0];
-    const int32_t m = shift < 48 ? scale.wide.multiplier[0] : 0;
-    const auto lower = static_cast<int16_t>(m);
-    const int32_t upper = static_cast<int32_t>((int64_t{m} - lower) >> 16);
-    factor_lower = _mm512_set1_epi16(lower);
-    factors = _mm512_set1_epi32(static_cast<int32_t>(static_cast<uint32_t>(-upper) & 0xffff) | -(1 << 16));
-    rounding = _mm512_set1_epi32(shift < 48 ? 1 << (shift - 17) : 0);
-    post_shift = _mm_cvtsi32_si128(std::min(shift - 16, 31));
-  }
+  explicit Scale16(const NarrowScale& scale) : Scale16(Numbers(scale)) {}
+  explicit Scale16(const Numbers& numbers)
+      : factor_lower(_mm512_set1_epi32(numbers.factor_lower)),
+        factors(_mm512_set1_epi32(numbers.factors)),
+        rounding(_mm512_set1_epi32(numbers.rounding)),
+        post_shift(_mm_cvtsi32_si128(numbers.post_shift)) {}
 
   Pair operator()(__m512i values) const {
     const __m512i lower = _mm512_mulhi_epi16(values, factor_lower);
