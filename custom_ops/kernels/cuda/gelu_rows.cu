@@ -39,6 +39,22 @@ class ByteMaximum {
   int32_t word_ = INT32_MIN;
 };
 
+// The table that a row takes: that of its maximum, an index of 0 to 255.
+struct ByMaximum {
+  __device__ int table(int maximum, int64_t, bool) const { return maximum; }
+};
+
+// That of a scale, which the maximum chooses. One thread stores it.
+struct ByScale {
+  const uint8_t* scale_of_maximum;
+  int32_t* chosen;
+  __device__ int table(int maximum, int64_t row, bool stores) const {
+    const int scale = scale_of_maximum[maximum];
+    if (stores) chosen[row] = scale;
+    return scale;
+  }
+};
+
 // What becomes of the value of a table: tables of results.
 template <class T>
 struct Plain {
@@ -59,9 +75,9 @@ struct PerChannel {
 
 // A warp for each row, which stays in registers; `channels` is a multiple of 16 and at most kChunks * kChunk. T is an
 // unsigned type as wide as results. Shared memory: 256 results for each warp.
-template <int kChunks, class T>
+template <int kChunks, class T, class Choice>
 __global__ void __launch_bounds__(kWarps* kWarpLanes)
-    gelu_in_registers(const int8_t* x, int64_t rows, int channels, const T* table, T* y) {
+    gelu_in_registers(const int8_t* x, int64_t rows, int channels, const T* table, Choice choice, T* y) {
   const int64_t row = int64_t{blockIdx.x} * kWarps + warp_index();
   if (row >= rows) return;
   const int lane = lane_index();
@@ -74,7 +90,7 @@ __global__ void __launch_bounds__(kWarps* kWarpLanes)
     if (channel < channels) values[j] = *reinterpret_cast<const uint4*>(x + row * channels + channel);
     maximum.add(values[j]);
   }
-  const T* const source = table + 256 * maximum.index_of_warp();
+  const T* const source = table + 256 * choice.table(maximum.index_of_warp(), row, lane == 0);
   T* const results = shared_memory<T>() + 256 * warp_index();
 #pragma unroll
   for (int i = 0; i < static_cast<int>(sizeof(T)); ++i) {
@@ -90,9 +106,9 @@ __global__ void __launch_bounds__(kWarps* kWarpLanes)
 }
 
 // A block for each row of any width. Shared memory: 256 entries of the table, and a word for each warp.
-template <class Finish>
-__global__ void gelu_by_blocks(const int8_t* x, int64_t channels, const typename Finish::Entry* table, Finish finish,
-                               typename Finish::Out* y) {
+template <class Finish, class Choice>
+__global__ void gelu_by_blocks(const int8_t* x, int64_t channels, const typename Finish::Entry* table, Choice choice,
+                               Finish finish, typename Finish::Out* y) {
   using Entry = typename Finish::Entry;
   Entry* const results = shared_memory<Entry>();
   const int64_t first = int64_t{blockIdx.x} * channels;
@@ -101,8 +117,9 @@ __global__ void gelu_by_blocks(const int8_t* x, int64_t channels, const typename
     row_max = Greater{}(row_max, static_cast<int32_t>(x[first + c]));
   }
   row_max = reduce_block(row_max, Greater{}, reinterpret_cast<int32_t*>(results + 256));
+  const Entry* const source = table + 256 * choice.table(static_cast<uint8_t>(row_max), blockIdx.x, threadIdx.x == 0);
   for (int i = static_cast<int>(threadIdx.x); i < 256; i += static_cast<int>(blockDim.x)) {
-    results[i] = table[256 * static_cast<uint8_t>(row_max) + i];
+    results[i] = source[i];
   }
   __syncthreads();
   for (int64_t c = threadIdx.x; c < channels; c += blockDim.x) {
@@ -110,51 +127,58 @@ __global__ void gelu_by_blocks(const int8_t* x, int64_t channels, const typename
   }
 }
 
-template <int kChunks, class T>
-void launch_in_registers(const int8_t* x, int64_t rows, int64_t channels, const T* table, T* y, Stream stream) {
+template <int kChunks, class T, class Choice>
+void launch_in_registers(const int8_t* x, int64_t rows, int64_t channels, const T* table, const Choice& choice, T* y,
+                         Stream stream) {
   using Unsigned = std::make_unsigned_t<T>;
-  launch(gelu_in_registers<kChunks, Unsigned>,
+  launch(gelu_in_registers<kChunks, Unsigned, Choice>,
          {dim3(static_cast<unsigned>(divide_up(rows, kWarps))), kWarps * kWarpLanes, kWarps * 256 * sizeof(T), stream},
-         x, rows, static_cast<int>(channels), reinterpret_cast<const Unsigned*>(table), reinterpret_cast<Unsigned*>(y));
+         x, rows, static_cast<int>(channels), reinterpret_cast<const Unsigned*>(table), choice,
+         reinterpret_cast<Unsigned*>(y));
 }
 
-template <class Finish>
+template <class Finish, class Choice>
 void launch_by_blocks(const int8_t* x, int64_t rows, int64_t channels, const typename Finish::Entry* table,
-                      const Finish& finish, typename Finish::Out* y, Stream stream) {
+                      const Choice& choice, const Finish& finish, typename Finish::Out* y, Stream stream) {
   const int threads = channels <= 256 ? 64 : 256;
   const size_t shared_bytes = 256 * sizeof(typename Finish::Entry) + threads / kWarpLanes * sizeof(int32_t);
-  launch(gelu_by_blocks<Finish>, {dim3(static_cast<unsigned>(rows)), threads, shared_bytes, stream}, x, channels, table,
-         finish, y);
+  launch(gelu_by_blocks<Finish, Choice>, {dim3(static_cast<unsigned>(rows)), threads, shared_bytes, stream}, x,
+         channels, table, choice, finish, y);
 }
 
 // x and y may be the same.
-template <class T>
-void look_up_rows(const int8_t* x, int64_t rows, int64_t channels, const T* table, T* y, Stream stream) {
+template <class T, class Choice>
+void look_up_rows(const int8_t* x, int64_t rows, int64_t channels, const T* table, const Choice& choice, T* y,
+                  Stream stream) {
   const bool vectors = channels % 16 == 0 && is_aligned(x, 16) && is_aligned(y, 16);
   const int64_t chunks = vectors ? divide_up(channels, kChunk) : 17;
-  if (chunks <= 1) return launch_in_registers<1>(x, rows, channels, table, y, stream);
-  if (chunks <= 2) return launch_in_registers<2>(x, rows, channels, table, y, stream);
-  if (chunks <= 3) return launch_in_registers<3>(x, rows, channels, table, y, stream);
-  if (chunks <= 4) return launch_in_registers<4>(x, rows, channels, table, y, stream);
-  if (chunks <= 6) return launch_in_registers<6>(x, rows, channels, table, y, stream);
-  if (chunks <= 8) return launch_in_registers<8>(x, rows, channels, table, y, stream);
-  if (chunks <= 12) return launch_in_registers<12>(x, rows, channels, table, y, stream);
-  if (chunks <= 16) return launch_in_registers<16>(x, rows, channels, table, y, stream);
-  launch_by_blocks(x, rows, channels, table, Plain<T>{}, y, stream);
+  if (chunks <= 1) return launch_in_registers<1>(x, rows, channels, table, choice, y, stream);
+  if (chunks <= 2) return launch_in_registers<2>(x, rows, channels, table, choice, y, stream);
+  if (chunks <= 3) return launch_in_registers<3>(x, rows, channels, table, choice, y, stream);
+  if (chunks <= 4) return launch_in_registers<4>(x, rows, channels, table, choice, y, stream);
+  if (chunks <= 6) return launch_in_registers<6>(x, rows, channels, table, choice, y, stream);
+  if (chunks <= 8) return launch_in_registers<8>(x, rows, channels, table, choice, y, stream);
+  if (chunks <= 12) return launch_in_registers<12>(x, rows, channels, table, choice, y, stream);
+  if (chunks <= 16) return launch_in_registers<16>(x, rows, channels, table, choice, y, stream);
+  launch_by_blocks(x, rows, channels, table, choice, Plain<T>{}, y, stream);
 }
 
 }  // namespace
 
 void shift_gelu(const int8_t* x, int64_t rows, int64_t channels, const GeluValues& values, int16_t* y, Stream stream) {
-  look_up_rows(x, rows, channels, values.table(), y, stream);
+  look_up_rows(x, rows, channels, values.table(), ByMaximum{}, y, stream);
 }
 
 void gelu_rows(int8_t* x, int64_t rows, int64_t channels, const GeluRows& table, Stream stream) {
   if (table.bytes() != nullptr) {
-    look_up_rows(x, rows, channels, table.bytes(), x, stream);
+    look_up_rows(x, rows, channels, table.bytes(), ByMaximum{}, x, stream);
   } else {
-    launch_by_blocks(x, rows, channels, table.values(), PerChannel{table.scale()}, x, stream);
+    launch_by_blocks(x, rows, channels, table.values(), ByMaximum{}, PerChannel{table.scale()}, x, stream);
   }
+}
+
+void token_gelu(int8_t* x, int64_t rows, int64_t channels, const TokenTables& tables, int32_t* chosen, Stream stream) {
+  look_up_rows(x, rows, channels, tables.bytes(), ByScale{tables.scale_of_maximum(), chosen}, x, stream);
 }
 
 }  // namespace ivit::cuda

@@ -1,4 +1,4 @@
-// ShiftGELU, alone or with the requantisation after it, by tables.
+// ShiftGELU, alone or with the requantisation after it, and TableGELU with a scale for each token, by tables.
 //
 // For fixed attributes a result of ShiftGELU depends on the value and on the row maximum alone. A table on the device
 // has, for each row maximum, the results of all 256 values; a kernel takes the row maximum, brings its part of the
@@ -50,5 +50,23 @@ class GeluRows {
 
 // In place on x [rows, channels]. Fastest for channels that are a multiple of 16 and at most 8192, x aligned to 16.
 void gelu_rows(int8_t* x, int64_t rows, int64_t channels, const GeluRows& table, Stream stream);
+
+// Tables of results for the scales of tokens, which the row maximum chooses.
+class TokenTables {
+ public:
+  // From memory of the host, in the order of the values -128..127: token_scale is [256], tables are [scales, 256].
+  TokenTables(const int8_t* token_scale, const int8_t* tables, int64_t scales);
+
+  // On the device, by the bits of the row maximum and of the value; never more scales than there are.
+  const uint8_t* scale_of_maximum() const { return scale_of_maximum_.get(); }
+  const int8_t* bytes() const { return bytes_.get(); }
+
+ private:
+  DeviceArray<uint8_t> scale_of_maximum_;
+  DeviceArray<int8_t> bytes_;
+};
+
+// In place on x [rows, channels]; chosen [rows] are the scales of the rows. Fastest as gelu_rows.
+void token_gelu(int8_t* x, int64_t rows, int64_t channels, const TokenTables& tables, int32_t* chosen, Stream stream);
 
 }  // namespace ivit::cuda

@@ -1,4 +1,5 @@
 // The tables of gelu_rows.h, made on the host.
+#include <algorithm>
 #include <vector>
 
 #include "kernels/common/shift_gelu.h"
@@ -46,6 +47,18 @@ GeluRows::GeluRows(int64_t x0, int64_t n, const Dyadic& scale, int64_t channels)
   values_ = DeviceArray<int16_t>(value_table(x0, n));
   multiplier_ = DeviceArray<int32_t>(multiplier);
   shift_ = DeviceArray<int8_t>(shift);
+}
+
+TokenTables::TokenTables(const int8_t* token_scale, const int8_t* tables, int64_t scales) {
+  std::vector<uint8_t> scale_of_maximum;
+  std::vector<int8_t> bytes;
+  const auto place = [](int64_t bits) { return (bits + 128) % 256; };
+  for (int64_t i = 0; i < 256; ++i) {
+    scale_of_maximum.push_back(static_cast<uint8_t>(std::min<int64_t>(token_scale[place(i)], scales - 1)));
+  }
+  for (int64_t i = 0; i < 256 * scales; ++i) bytes.push_back(tables[i / 256 * 256 + place(i % 256)]);
+  scale_of_maximum_ = DeviceArray<uint8_t>(scale_of_maximum);
+  bytes_ = DeviceArray<int8_t>(bytes);
 }
 
 }  // namespace ivit::cuda

@@ -1,5 +1,6 @@
 // Packing of linear layers, and the choice of a kernel.
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "kernels/common/integer.h"
@@ -15,6 +16,8 @@ namespace ivit::cuda {
 namespace {
 
 constexpr int kLeastNarrowShift = 32;
+// From 17 on, results of int16 values stay below 2^30, so that two of them can be added in 32 bits.
+constexpr int32_t kLeastScalarShift = 17;
 // What padded columns have: their results are zeros, and never stored.
 constexpr int8_t kPaddingShift = kLeastNarrowShift;
 
@@ -60,14 +63,12 @@ PackedLinear::PackedLinear(const int8_t* weight, int64_t inner, int64_t columns,
 }
 
 ScalarScale scalar_scale(const Dyadic& scale) {
-  // From 17 on, results of int16 values stay below 2^30, so that two of them can be added in 32 bits.
-  constexpr int32_t kLeastShift = 17;
   constexpr int32_t kPreShift = 16;
   constexpr int32_t kMostShift = 62;
   ScalarScale scalar;
   scalar.multiplier = scale.multiplier[0];
   scalar.shift = scale.shift[0];
-  scalar.narrow = scalar.shift >= kLeastShift;
+  scalar.narrow = scalar.shift >= kLeastScalarShift;
   if (scalar.narrow) {
     scalar.pre_shift = scalar.shift + kPreShift <= kMostShift ? kPreShift : 0;
     const int32_t shift = scalar.shift + scalar.pre_shift;
@@ -75,6 +76,33 @@ ScalarScale scalar_scale(const Dyadic& scale) {
     scalar.rounding = int64_t{1} << (shift - 1);
   }
   return scalar;
+}
+
+PackedRowScales::PackedRowScales(const int32_t* bias, int64_t columns, const Dyadic& branch, int64_t count) {
+  const int64_t padded_columns = round_up(columns, PackedLinear::kColumnPadding);
+  std::vector<int32_t> biases(static_cast<size_t>(count * padded_columns));
+  std::vector<RowScales::Branch> branches;
+  for (int64_t i = 0; i < count; ++i) {
+    std::copy_n(bias + i * columns, columns, biases.data() + i * padded_columns);
+    branches.push_back({branch.multiplier[i * branch.multiplier_stride], branch.shift[i * branch.shift_stride]});
+  }
+  std::vector<int32_t> column(static_cast<size_t>(padded_columns));
+  std::iota(column.begin(), column.end(), 0);
+  bias_ = DeviceArray<int32_t>(biases);
+  column_ = DeviceArray<int32_t>(column);
+  branch_ = DeviceArray<RowScales::Branch>(branches);
+  narrow_ = std::all_of(branches.begin(), branches.end(),
+                        [](const RowScales::Branch& scale) { return scale.shift >= kLeastScalarShift; });
+}
+
+RowScales PackedRowScales::with(const int32_t* chosen) const {
+  return {chosen,
+          bias_.get(),
+          column_.get(),
+          branch_.get(),
+          static_cast<int32_t>(branch_.size()),
+          static_cast<int64_t>(column_.size()),
+          narrow_};
 }
 
 Epilogue requantize_to(int8_t* y) { return {Epilogue::Kind::kInt8, y}; }
@@ -90,6 +118,14 @@ Epilogue requantize_to_bits(int16_t* y, int64_t bits) {
 Epilogue add_residual_to(int16_t* y, const Residual& residual) {
   Epilogue epilogue{Epilogue::Kind::kAdd16, y, residual.branch_scale, residual.residual_scale};
   epilogue.residual = residual.values;
+  return epilogue;
+}
+
+Epilogue add_residual_to(int16_t* y, const RowResidual& residual) {
+  Epilogue epilogue{Epilogue::Kind::kRowAdd16, y};
+  epilogue.residual_scale = residual.residual_scale;
+  epilogue.residual = residual.values;
+  epilogue.rows = residual.rows;
   return epilogue;
 }
 

@@ -59,6 +59,39 @@ struct ScalarScale {
 // `scale` is in memory of the host.
 ScalarScale scalar_scale(const Dyadic& scale);
 
+// Biases and scales of a branch, `count` of them, of which each row takes one; all pointers are of the device.
+struct RowScales {
+  // A dyadic number.
+  struct Branch {
+    int32_t multiplier;
+    int32_t shift;
+  };
+
+  const int32_t* chosen;  // [rows]: the one that a row takes
+  const int32_t* bias;    // [count][padded_columns]
+  const int32_t* column;  // [padded_columns]: 0, 1, and so on, for kernels that see values without their places
+  const Branch* branch;   // [count]
+  int32_t count;
+  int64_t padded_columns;
+  bool narrow;  // whether all results of int16 values are below 2^30 in absolute value
+};
+
+// Row scales on the device.
+class PackedRowScales {
+ public:
+  // From memory of the host: bias is [count, columns], and branch has `count` numbers.
+  PackedRowScales(const int32_t* bias, int64_t columns, const Dyadic& branch, int64_t count);
+
+  // `chosen` is on the device, and may be written until a product with it starts.
+  RowScales with(const int32_t* chosen) const;
+
+ private:
+  DeviceArray<int32_t> bias_;
+  DeviceArray<int32_t> column_;
+  DeviceArray<RowScales::Branch> branch_;
+  bool narrow_;
+};
+
 // What happens to the accumulators of row i and column j; all results saturate.
 struct Epilogue {
   enum class Kind {
@@ -67,6 +100,7 @@ struct Epilogue {
     kInt32,      // y[i, j] as int32
     kClamped8,   // y[i, j] as int16 in the range of int8
     kAdd16,      // int16, then branch * that + residual_scale * residual[i, j] as int16
+    kRowAdd16,   // kAdd16 with the bias and the branch that row i takes; the bias of the layer has no meaning
     kPosition16  // int16, then branch * that + position[i % patches, j] as int16, behind the image's prefix tokens
   };
 
@@ -75,6 +109,7 @@ struct Epilogue {
   ScalarScale branch = {};
   ScalarScale residual_scale = {};
   const int16_t* residual = nullptr;
+  RowScales rows = {};
   const int32_t* position = nullptr;
   int64_t patches = 1;
   int64_t prefix = 0;
@@ -93,6 +128,14 @@ struct Residual {
 };
 
 Epilogue add_residual_to(int16_t* y, const Residual& residual);
+
+struct RowResidual {
+  const int16_t* values;  // [rows, columns]
+  RowScales rows;
+  ScalarScale residual_scale;
+};
+
+Epilogue add_residual_to(int16_t* y, const RowResidual& residual);
 
 // y is [images, prefix + patches, columns], of which only the patches are written; position is [patches, columns].
 Epilogue place_to(int16_t* y, const ScalarScale& scale, const int32_t* position, int64_t patches, int64_t prefix);

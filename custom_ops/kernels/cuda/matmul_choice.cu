@@ -72,6 +72,17 @@ bool agree(int least_shift) {
   const int8_t scale_shift = static_cast<int8_t>(least_shift - 2);
   const ScalarScale scalar = scalar_scale({&scale, 0, &scale_shift, 0});
 
+  // The most that an operator has.
+  constexpr int64_t kRowScales = 64;
+  const std::vector<int32_t> biases = numbers.some<int32_t>(kRowScales * kColumns);
+  const std::vector<int32_t> branches = numbers.some<int32_t>(kRowScales);
+  std::vector<int8_t> branch_shifts(static_cast<size_t>(kRowScales));
+  for (int8_t& e : branch_shifts) e = static_cast<int8_t>(least_shift - 2 + numbers.next() % 16);
+  const PackedRowScales row_scales(biases.data(), kColumns, {branches.data(), 1, branch_shifts.data(), 1}, kRowScales);
+  std::vector<int32_t> chosen(static_cast<size_t>(kRows));
+  for (int32_t& i : chosen) i = static_cast<int32_t>(numbers.next() % kRowScales);
+  const DeviceArray<int32_t> device_chosen(chosen);
+
   const auto by_mma = [&](const Epilogue& epilogue) {
     matmul_mma(0, x.get(), kInner, kRows, linear.get(), epilogue, nullptr);
   };
@@ -82,9 +93,11 @@ bool agree(int least_shift) {
   const Epilogue to_int8 = requantize_to(static_cast<int8_t*>(nullptr));
   const Epilogue to_int16 = requantize_to(static_cast<int16_t*>(nullptr));
   const Epilogue to_stream = add_residual_to(nullptr, {residual.get(), scalar, scalar});
+  const Epilogue to_rows = add_residual_to(nullptr, {residual.get(), row_scales.with(device_chosen.get()), scalar});
   return result<int8_t>(by_mma, to_int8) == result<int8_t>(by_hopper, to_int8) &&
          result<int16_t>(by_mma, to_int16) == result<int16_t>(by_hopper, to_int16) &&
-         result<int16_t>(by_mma, to_stream) == result<int16_t>(by_hopper, to_stream);
+         result<int16_t>(by_mma, to_stream) == result<int16_t>(by_hopper, to_stream) &&
+         result<int16_t>(by_mma, to_rows) == result<int16_t>(by_hopper, to_rows);
 }
 
 bool hopper_agrees() {

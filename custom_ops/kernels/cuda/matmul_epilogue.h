@@ -67,6 +67,23 @@ __device__ __forceinline__ int64_t scale_wide(int32_t x, const ScalarScale& scal
   return scale_round(x, scale.multiplier, scale.shift);
 }
 
+// The dyadic number of a row times a value of int16.
+__device__ __forceinline__ int64_t scale_wide(int32_t x, const RowScales::Branch& scale) {
+  return scale_round(x, scale.multiplier, scale.shift);
+}
+
+__device__ __forceinline__ int32_t scale_narrow(int32_t x, const RowScales::Branch& scale) {
+  return static_cast<int32_t>(scale_wide(x, scale));
+}
+
+// branch * x + residual_scale * residual for values of int16, as int16. `narrow` is that of both scales.
+template <class Branch>
+__device__ __forceinline__ int32_t add_scaled(int32_t x, const Branch& branch, int32_t residual,
+                                              const ScalarScale& residual_scale, bool narrow) {
+  return narrow ? clamp_to<int16_t>(scale_narrow(x, branch) + scale_narrow(residual, residual_scale))
+                : saturate<int16_t>(scale_wide(x, branch) + scale_wide(residual, residual_scale));
+}
+
 // Stores eight values, saturated. The address is aligned to eight of them.
 __device__ __forceinline__ void store_run(int8_t* y, const RunOfValues& v) {
   *reinterpret_cast<uint2*>(y) = {pack_int8(v[0], v[1], v[2], v[3]), pack_int8(v[4], v[5], v[6], v[7])};
@@ -165,20 +182,19 @@ __device__ __forceinline__ RunOfInputs<In> load(const In* x, int64_t row, const 
   return place.whole ? load_run(x + place.offset(row)) : load_some(x + place.offset(row), place.count());
 }
 
-// branch * v + residual, in place.
-__device__ __forceinline__ void add_residual(const Epilogue& epilogue, const RunOfInputs<int16_t>& residual,
-                                             RunOfValues& v) {
-  if (epilogue.branch.narrow && epilogue.residual_scale.narrow) {
+// branch * v + residual_scale * residual, in place. `narrow` is that of both scales.
+template <class Branch>
+__device__ __forceinline__ void add_residual(const Branch& branch, const RunOfInputs<int16_t>& residual,
+                                             const ScalarScale& residual_scale, bool narrow, RunOfValues& v) {
+  if (narrow) {
 #pragma unroll
     for (int i = 0; i < kEpilogueColumns; ++i) {
-      v[i] =
-          scale_narrow(clamp_to<int16_t>(v[i]), epilogue.branch) + scale_narrow(residual[i], epilogue.residual_scale);
+      v[i] = scale_narrow(clamp_to<int16_t>(v[i]), branch) + scale_narrow(residual[i], residual_scale);
     }
   } else {
 #pragma unroll
     for (int i = 0; i < kEpilogueColumns; ++i) {
-      v[i] = saturate<int16_t>(scale_wide(clamp_to<int16_t>(v[i]), epilogue.branch) +
-                               scale_wide(residual[i], epilogue.residual_scale));
+      v[i] = saturate<int16_t>(scale_wide(clamp_to<int16_t>(v[i]), branch) + scale_wide(residual[i], residual_scale));
     }
   }
 }
@@ -201,7 +217,7 @@ struct Finish {
   static __device__ __forceinline__ void run(const Epilogue& epilogue, const RunPlace& place, const Inputs&,
                                              RunOfValues& v) {
     using Kind = Epilogue::Kind;
-    static_assert(kKind != Kind::kAdd16 && kKind != Kind::kPosition16);
+    static_assert(kKind != Kind::kAdd16 && kKind != Kind::kRowAdd16 && kKind != Kind::kPosition16);
     if constexpr (kKind == Kind::kInt8) {
       store(static_cast<int8_t*>(epilogue.y), place.row, place, v);
     } else if constexpr (kKind == Kind::kInt32) {
@@ -224,7 +240,25 @@ struct Finish<Epilogue::Kind::kAdd16> {
   }
   static __device__ __forceinline__ void run(const Epilogue& epilogue, const RunPlace& place, const Inputs& residual,
                                              RunOfValues& v) {
-    add_residual(epilogue, residual, v);
+    add_residual(epilogue.branch, residual, epilogue.residual_scale,
+                 epilogue.branch.narrow && epilogue.residual_scale.narrow, v);
+    store(static_cast<int16_t*>(epilogue.y), place.row, place, v);
+  }
+};
+
+template <>
+struct Finish<Epilogue::Kind::kRowAdd16> {
+  struct Inputs {
+    RunOfInputs<int16_t> residual;
+    RowScales::Branch branch;
+  };
+  static __device__ __forceinline__ Inputs load_inputs(const Epilogue& epilogue, const RunPlace& place) {
+    return {load(epilogue.residual, place.row, place), epilogue.rows.branch[epilogue.rows.chosen[place.row]]};
+  }
+  static __device__ __forceinline__ void run(const Epilogue& epilogue, const RunPlace& place, const Inputs& inputs,
+                                             RunOfValues& v) {
+    add_residual(inputs.branch, inputs.residual, epilogue.residual_scale,
+                 epilogue.rows.narrow && epilogue.residual_scale.narrow, v);
     store(static_cast<int16_t*>(epilogue.y), place.row, place, v);
   }
 };

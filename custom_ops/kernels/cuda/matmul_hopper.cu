@@ -29,6 +29,12 @@ constexpr auto kRound = cutlass::FloatRoundStyle::round_to_nearest;  // of no me
 
 // A sum with its bias, at the scale of the output, clamped to the range of Out.
 template <class Out>
+CUTLASS_DEVICE int32_t requantized(int32_t sum, int32_t bias, int32_t multiplier, int32_t shift, bool narrow) {
+  const int32_t x = static_cast<int32_t>(static_cast<uint32_t>(sum) + static_cast<uint32_t>(bias));
+  return clamp_to<Out>(narrow ? scale_narrow(x, multiplier, shift) : scale_wide(x, multiplier, shift));
+}
+
+template <class Out>
 struct Requantize {
   struct Options {
     bool narrow;
@@ -41,9 +47,35 @@ struct Requantize {
       Values y;
       CUTLASS_PRAGMA_UNROLL
       for (int i = 0; i < Values::kElements; ++i) {
-        const int32_t x = static_cast<int32_t>(static_cast<uint32_t>(sum[i]) + static_cast<uint32_t>(bias[i]));
-        y[i] = clamp_to<Out>(options.narrow ? scale_narrow(x, multiplier[i], shift[i])
-                                            : scale_wide(x, multiplier[i], shift[i]));
+        y[i] = requantized<Out>(sum[i], bias[i], multiplier[i], shift[i], options.narrow);
+      }
+      return y;
+    }
+  };
+};
+
+// A row's choice of row scales. Those of rows behind the last one were never loaded, and may have any value.
+CUTLASS_DEVICE int32_t valid_choice(int32_t chosen, const RowScales& scales) {
+  return static_cast<uint32_t>(chosen) < static_cast<uint32_t>(scales.count) ? chosen : 0;
+}
+
+// Requantize<int16_t> with the bias that the row takes.
+struct RequantizeRows {
+  struct Options {
+    RowScales scales;
+    bool narrow;
+  };
+  template <class Values>
+  struct Node {
+    using Arguments = Options;
+    CUTLASS_DEVICE Values operator()(const Values& sum, const Values& chosen, const Values& column,
+                                     const Values& multiplier, const Values& shift, const Options& options) const {
+      const RowScales& scales = options.scales;
+      Values y;
+      CUTLASS_PRAGMA_UNROLL
+      for (int i = 0; i < Values::kElements; ++i) {
+        const int32_t bias = scales.bias[valid_choice(chosen[i], scales) * scales.padded_columns + column[i]];
+        y[i] = requantized<int16_t>(sum[i], bias, multiplier[i], shift[i], options.narrow);
       }
       return y;
     }
@@ -64,11 +96,32 @@ struct AddResidual {
       CUTLASS_PRAGMA_UNROLL
       for (int i = 0; i < Values::kElements; ++i) {
         const int32_t stream = static_cast<int16_t>(residual[i]);
-        const int32_t sum =
-            options.branch.narrow && options.residual.narrow
-                ? clamp_to<int16_t>(scale_narrow(branch[i], options.branch) + scale_narrow(stream, options.residual))
-                : saturate<int16_t>(scale_wide(branch[i], options.branch) + scale_wide(stream, options.residual));
-        y[i] = static_cast<uint16_t>(sum);
+        y[i] = static_cast<uint16_t>(add_scaled(branch[i], options.branch, stream, options.residual,
+                                                options.branch.narrow && options.residual.narrow));
+      }
+      return y;
+    }
+  };
+};
+
+// The same with the branch that the row takes.
+struct AddRowResidual {
+  struct Options {
+    RowScales scales;
+    ScalarScale residual;
+  };
+  template <class Values>
+  struct Node {
+    using Arguments = Options;
+    CUTLASS_DEVICE Values operator()(const Values& branch, const Values& chosen, const Values& residual,
+                                     const Options& options) const {
+      const RowScales& scales = options.scales;
+      Values y;
+      CUTLASS_PRAGMA_UNROLL
+      for (int i = 0; i < Values::kElements; ++i) {
+        const int32_t stream = static_cast<int16_t>(residual[i]);
+        y[i] = static_cast<uint16_t>(add_scaled(branch[i], scales.branch[valid_choice(chosen[i], scales)], stream,
+                                                options.residual, scales.narrow && options.residual.narrow));
       }
       return y;
     }
@@ -78,6 +131,8 @@ struct AddResidual {
 template <class T>
 using PerColumn = fusion::Sm90RowBroadcast<0, Tile, T, int32_t, Stride<_0, _1, _0>>;
 
+using PerRow = fusion::Sm90ColBroadcast<0, Tile, int32_t, int32_t, Stride<_1, _0, _0>>;
+
 // Values of type Out, in the range of Range.
 template <class Range, class Out>
 using RequantizeTree = fusion::Sm90EVT<fusion::Sm90Compute<Requantize<Range>::template Node, Out, int32_t, kRound>,
@@ -85,6 +140,13 @@ using RequantizeTree = fusion::Sm90EVT<fusion::Sm90Compute<Requantize<Range>::te
 
 using AddTree = fusion::Sm90EVT<fusion::Sm90Compute<AddResidual::Node, uint16_t, int32_t, kRound>,
                                 RequantizeTree<int16_t, int32_t>, fusion::Sm90SrcFetch<uint16_t>>;
+
+using RequantizeRowsTree =
+    fusion::Sm90EVT<fusion::Sm90Compute<RequantizeRows::Node, int32_t, int32_t, kRound>, fusion::Sm90AccFetch, PerRow,
+                    PerColumn<int32_t>, PerColumn<int32_t>, PerColumn<int8_t>>;
+
+using AddRowTree = fusion::Sm90EVT<fusion::Sm90Compute<AddRowResidual::Node, uint16_t, int32_t, kRound>,
+                                   RequantizeRowsTree, PerRow, fusion::Sm90SrcFetch<uint16_t>>;
 
 template <class Out, class Source, class Tree>
 struct Product {
@@ -154,6 +216,15 @@ void add(const LeftRows& left, const Linear& linear, const Epilogue& epilogue, S
                                             static_cast<uint16_t*>(epilogue.y), stream);
 }
 
+void add_rows(const LeftRows& left, const Linear& linear, const Epilogue& epilogue, Stream stream) {
+  const RowScales& scales = epilogue.rows;
+  const typename RequantizeRowsTree::Arguments branch{
+      {}, {scales.chosen}, {scales.column}, {linear.multiplier}, {linear.shift}, {scales, linear.narrow}};
+  const typename AddRowTree::Arguments tree{branch, {scales.chosen}, {}, {scales, epilogue.residual_scale}};
+  run<Product<uint16_t, uint16_t, AddRowTree>>(left, linear, tree, reinterpret_cast<const uint16_t*>(epilogue.residual),
+                                               static_cast<uint16_t*>(epilogue.y), stream);
+}
+
 bool is_aligned(const void* address) { return reinterpret_cast<uintptr_t>(address) % 16 == 0; }
 
 }  // namespace
@@ -162,7 +233,8 @@ bool matmul_hopper_takes(const int8_t* x, int64_t x_stride, int64_t rows, const 
                          const Epilogue& epilogue) {
   using Kind = Epilogue::Kind;
   const int64_t out_bytes = epilogue.kind == Kind::kInt8 ? 1 : 2;
-  return (epilogue.kind == Kind::kInt8 || epilogue.kind == Kind::kAdd16 || epilogue.kind == Kind::kInt16) &&
+  return (epilogue.kind == Kind::kInt8 || epilogue.kind == Kind::kInt16 || epilogue.kind == Kind::kAdd16 ||
+          epilogue.kind == Kind::kRowAdd16) &&
          rows <= INT32_MAX && linear.inner > 0 && x_stride % 16 == 0 && linear.columns * out_bytes % 16 == 0 &&
          is_aligned(x) && is_aligned(epilogue.y) && is_aligned(epilogue.residual);
 }
@@ -177,6 +249,8 @@ void matmul_hopper(const int8_t* x, int64_t x_stride, int64_t rows, const Linear
       return requantize<int16_t, uint16_t>(left, linear, epilogue, stream);
     case Epilogue::Kind::kAdd16:
       return add(left, linear, epilogue, stream);
+    case Epilogue::Kind::kRowAdd16:
+      return add_rows(left, linear, epilogue, stream);
     default:
       throw CudaError("matmul_hopper: this epilogue is left to other kernels");
   }

@@ -63,6 +63,21 @@ __device__ inline int32_t add_modulo(int32_t a, int32_t b) {
 template <class Config>
 using Accumulators = int32_t[Config::kBlocks][kWarpProducts][4];
 
+// Where a lane's run of values stands in the result.
+struct ResultPlace {
+  int64_t rows;
+  int64_t columns;
+  int64_t warp_row;
+  int64_t warp_first;
+  bool vectors;  // Whether runs of eight columns are aligned and never cut.
+
+  __device__ __forceinline__ RunPlace run(int block, int upper, int run) const {
+    return {warp_row + block * kMmaRows + c_row(lane_index(), 2 * upper), warp_first + run_column(lane_index(), run),
+            columns, vectors};
+  }
+  __device__ __forceinline__ bool has(const RunPlace& run) const { return run.row < rows && run.column < columns; }
+};
+
 // Every accumulator starts with the bias of its column, and those of a second split with zero.
 template <class Config>
 __device__ __forceinline__ void start(Accumulators<Config>& sums, const Linear& linear, int64_t warp_first, int split) {
@@ -75,6 +90,29 @@ __device__ __forceinline__ void start(Accumulators<Config>& sums, const Linear& 
     for (int block = 0; block < Config::kBlocks; ++block) {
       sums[block][product][0] = sums[block][product][2] = bias.x;
       sums[block][product][1] = sums[block][product][3] = bias.y;
+    }
+  }
+}
+
+// Every accumulator starts with the bias of its column that its row takes, and those of a second split with zero.
+template <class Config>
+__device__ __forceinline__ void start_by_rows(Accumulators<Config>& sums, const RowScales& scales,
+                                              const ResultPlace& result, int split) {
+#pragma unroll
+  for (int block = 0; block < Config::kBlocks; ++block) {
+#pragma unroll
+    for (int upper = 0; upper < 2; ++upper) {
+      const int64_t row = result.run(block, upper, 0).row;
+      const int64_t chosen = row < result.rows ? scales.chosen[row] : 0;
+      const int32_t* const biases = scales.bias + chosen * scales.padded_columns + result.warp_first;
+#pragma unroll
+      for (int product = 0; product < kWarpProducts; ++product) {
+        const int column = run_column(lane_index(), product / 4) + 2 * (product % 4);
+        int2 bias = *reinterpret_cast<const int2*>(biases + column);
+        if (split > 0) bias = {0, 0};
+        sums[block][product][2 * upper] = bias.x;
+        sums[block][product][2 * upper + 1] = bias.y;
+      }
     }
   }
 }
@@ -149,21 +187,6 @@ __device__ __forceinline__ void requantize(Accumulators<Config>& sums, const Lin
   }
 }
 
-// Where a lane's run of values stands in the result.
-struct ResultPlace {
-  int64_t rows;
-  int64_t columns;
-  int64_t warp_row;
-  int64_t warp_first;
-  bool vectors;  // Whether runs of eight columns are aligned and never cut.
-
-  __device__ __forceinline__ RunPlace run(int block, int upper, int run) const {
-    return {warp_row + block * kMmaRows + c_row(lane_index(), 2 * upper), warp_first + run_column(lane_index(), run),
-            columns, vectors};
-  }
-  __device__ __forceinline__ bool has(const RunPlace& run) const { return run.row < rows && run.column < columns; }
-};
-
 // Finishes and stores all of a warp's values.
 template <class Config, Epilogue::Kind kKind>
 __device__ __forceinline__ void finish(const Accumulators<Config>& values, const Epilogue& epilogue,
@@ -207,6 +230,8 @@ __device__ __forceinline__ void finish_as_told(const Accumulators<Config>& value
       return finish<Config, Kind::kClamped8>(values, epilogue, result);
     case Kind::kAdd16:
       return finish<Config, Kind::kAdd16>(values, epilogue, result);
+    case Kind::kRowAdd16:
+      return finish<Config, Kind::kRowAdd16>(values, epilogue, result);
     case Kind::kPosition16:
       return finish<Config, Kind::kPosition16>(values, epilogue, result);
   }
@@ -254,7 +279,11 @@ __global__ void __launch_bounds__(Config::kThreads, Config::kBlocksPerMultiproce
   const int column = warp % Config::kWarpsAcross * kWarpColumns;
   const ResultPlace result{rows.count, linear.columns, first_row + row, first_column + column, vectors};
   Accumulators<Config> sums;
-  start<Config>(sums, linear, result.warp_first, split);
+  if (epilogue.kind == Epilogue::Kind::kRowAdd16) {
+    start_by_rows<Config>(sums, epilogue.rows, result, split);
+  } else {
+    start<Config>(sums, linear, result.warp_first, split);
+  }
   const int x_first = x_place(row + x_lane_row(lane), x_lane_chunk(lane));
   const int weight_first = weight_place(column + weight_lane_row(lane, 0), weight_lane_chunk(lane));
   multiply_slices<Config>(sums, loader, stages, steps, half_step(x_first, split), half_step(weight_first, split));

@@ -45,12 +45,18 @@ struct Problem {
   std::vector<int8_t> shift;
   std::vector<int16_t> residual;
   std::vector<int32_t> position;
+  // Row scales: biases, dyadic numbers, and what each row takes.
+  std::vector<int32_t> row_bias;
+  std::vector<int32_t> row_multiplier;
+  std::vector<int8_t> row_shift;
+  std::vector<int32_t> chosen;
   int32_t scalar_multiplier[2];
   int8_t scalar_shift[2];
   int64_t patches;
   int64_t prefix;
 
   Dyadic scale() const { return {multiplier.data(), 1, shift.data(), 1}; }
+  Dyadic row_scale() const { return {row_multiplier.data(), 1, row_shift.data(), 1}; }
   Dyadic scalar(int side) const { return {&scalar_multiplier[side], 0, &scalar_shift[side], 0}; }
 };
 
@@ -71,6 +77,11 @@ Problem make_problem(Random& random, const Shape& shape, Kind kind, bool extreme
   problem.prefix = uniform(random, 0, 3);
   const int64_t position = extreme ? INT32_MAX : 1 << 14;
   problem.position = values<int32_t>(random, problem.patches * shape.columns, -position - 1, position);
+  const int64_t scales = uniform(random, 1, 5);
+  problem.row_bias = values<int32_t>(random, scales * shape.columns, -bias - 1, bias);
+  problem.row_multiplier = values<int32_t>(random, scales, extreme ? INT32_MIN : 1 << 30, INT32_MAX);
+  problem.row_shift = values<int8_t>(random, scales, extreme ? 1 : 30, extreme ? 62 : 32);
+  problem.chosen = values<int32_t>(random, shape.rows, 0, scales - 1);
   for (int side = 0; side < 2; ++side) {
     problem.scalar_multiplier[side] = static_cast<int32_t>(uniform(random, extreme ? INT32_MIN : 1 << 30, INT32_MAX));
     problem.scalar_shift[side] = static_cast<int8_t>(extreme ? uniform(random, 1, 62) : uniform(random, 30, 32));
@@ -87,13 +98,19 @@ int64_t target_rows(const Problem& problem, Kind kind) { return target_row(probl
 
 int64_t wanted_value(const Problem& problem, Kind kind, int64_t row, int64_t column) {
   const Shape& shape = problem.shape;
-  uint32_t sum = static_cast<uint32_t>(problem.bias[static_cast<size_t>(column)]);
+  const int64_t chosen = problem.chosen[static_cast<size_t>(row)];
+  uint32_t sum = static_cast<uint32_t>(kind == Kind::kRowAdd16
+                                           ? problem.row_bias[static_cast<size_t>(chosen * shape.columns + column)]
+                                           : problem.bias[static_cast<size_t>(column)]);
   for (int64_t k = 0; k < shape.inner; ++k) {
     sum += static_cast<uint32_t>(problem.x[static_cast<size_t>(row * shape.stride + k)] *
                                  problem.weight[static_cast<size_t>(k * shape.columns + column)]);
   }
   const int64_t scaled = problem.scale().scale(static_cast<int32_t>(sum), column);
-  const auto branch = [&] { return problem.scalar(0).scale(saturate<int16_t>(scaled), 0); };
+  const auto branch = [&] {
+    const int16_t value = saturate<int16_t>(scaled);
+    return kind == Kind::kRowAdd16 ? problem.row_scale().scale(value, chosen) : problem.scalar(0).scale(value, 0);
+  };
   switch (kind) {
     case Kind::kInt8:
     case Kind::kClamped8:
@@ -102,7 +119,8 @@ int64_t wanted_value(const Problem& problem, Kind kind, int64_t row, int64_t col
       return saturate<int16_t>(scaled);
     case Kind::kInt32:
       return saturate<int32_t>(scaled);
-    case Kind::kAdd16: {
+    case Kind::kAdd16:
+    case Kind::kRowAdd16: {
       const int16_t residual = problem.residual[static_cast<size_t>(row * shape.columns + column)];
       return saturate<int16_t>(branch() + problem.scalar(1).scale(residual, 0));
     }
@@ -129,10 +147,14 @@ void run(const Problem& problem, Kind kind, int tile) {
   const DeviceArray<int16_t> residual(problem.residual);
   const DeviceArray<int32_t> position(problem.position);
   const PackedLinear linear(problem.weight.data(), shape.inner, shape.columns, problem.bias.data(), problem.scale());
+  const PackedRowScales row_scales(problem.row_bias.data(), shape.columns, problem.row_scale(),
+                                   static_cast<int64_t>(problem.row_shift.size()));
+  const DeviceArray<int32_t> chosen(problem.chosen);
   std::vector<int8_t> y(static_cast<size_t>(target_rows(problem, kind) * shape.columns * value_bytes(kind)));
   DeviceArray<int8_t> device_y(y);
   Epilogue epilogue{kind, device_y.get(), scalar_scale(problem.scalar(0)), scalar_scale(problem.scalar(1))};
   epilogue.residual = residual.get();
+  epilogue.rows = row_scales.with(chosen.get());
   epilogue.position = position.get();
   epilogue.patches = problem.patches;
   epilogue.prefix = problem.prefix;
@@ -176,9 +198,10 @@ void every_tile() {
 }  // namespace
 
 std::vector<Test> matmul_tests() {
-  return {{"matmul_int8", every_tile<Kind::kInt8>},      {"matmul_int16", every_tile<Kind::kInt16>},
-          {"matmul_int32", every_tile<Kind::kInt32>},    {"matmul_clamped8", every_tile<Kind::kClamped8>},
-          {"matmul_residual", every_tile<Kind::kAdd16>}, {"matmul_positions", every_tile<Kind::kPosition16>}};
+  return {{"matmul_int8", every_tile<Kind::kInt8>},           {"matmul_int16", every_tile<Kind::kInt16>},
+          {"matmul_int32", every_tile<Kind::kInt32>},         {"matmul_clamped8", every_tile<Kind::kClamped8>},
+          {"matmul_residual", every_tile<Kind::kAdd16>},      {"matmul_row_scales", every_tile<Kind::kRowAdd16>},
+          {"matmul_positions", every_tile<Kind::kPosition16>}};
 }
 
 }  // namespace ivit::cuda

@@ -1,4 +1,4 @@
-// gelu_rows, gather_patches and merge_rows against the loops of their definitions.
+// gelu_rows, token_gelu, gather_patches and merge_rows against the loops of their definitions.
 #include <algorithm>
 
 #include "kernels/common/layer_norm.h"
@@ -50,6 +50,36 @@ void gelu_rows_by_loops() {
                        "gelu_rows of " + std::to_string(channels));
         }
       }
+    }
+  }
+}
+
+void token_gelu_by_loops() {
+  std::mt19937_64 random(4);
+  for (const size_t channels : {1, 15, 16, 192, 512, 768, 1000, 1536, 2048, 3072, 4096, 5120, 8192, 9000}) {
+    for (const size_t rows : {1, 5}) {
+      const size_t scales = 1 + random() % 64;
+      const std::vector<int8_t> tables = random_values<int8_t>(random, scales * 256);
+      std::vector<int8_t> token_scale(256);
+      for (int8_t& scale : token_scale) scale = static_cast<int8_t>(random() % 64);
+      std::vector<int8_t> x = random_values<int8_t>(random, rows * channels);
+      for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<int8_t>(x[i] >> i / channels % 7);
+      DeviceArray<int8_t> device(x);
+      DeviceArray<int32_t> device_chosen(rows);
+      token_gelu(device.get(), static_cast<int64_t>(rows), static_cast<int64_t>(channels),
+                 TokenTables(token_scale.data(), tables.data(), static_cast<int64_t>(scales)), device_chosen.get(),
+                 nullptr);
+      std::vector<int32_t> chosen;
+      for (size_t first = 0; first < x.size(); first += channels) {
+        const size_t largest = static_cast<size_t>(*std::max_element(&x[first], &x[first] + channels) + 128);
+        const size_t scale = std::min(static_cast<size_t>(token_scale[largest]), scales - 1);
+        chosen.push_back(static_cast<int32_t>(scale));
+        for (size_t c = first; c < first + channels; ++c) {
+          x[c] = tables[256 * scale + static_cast<size_t>(x[c] + 128)];
+        }
+      }
+      check_arrays(to_host(device), x, "token_gelu of " + std::to_string(channels));
+      check_arrays(to_host(device_chosen), chosen, "scales of tokens of " + std::to_string(channels));
     }
   }
 }
@@ -194,7 +224,10 @@ void merge_by_loops() {
 }  // namespace
 
 std::vector<Test> rows_tests() {
-  return {{"gelu_rows", gelu_rows_by_loops}, {"gather_patches", patches_by_loops}, {"merge_rows", merge_by_loops}};
+  return {{"gelu_rows", gelu_rows_by_loops},
+          {"token_gelu", token_gelu_by_loops},
+          {"gather_patches", patches_by_loops},
+          {"merge_rows", merge_by_loops}};
 }
 
 }  // namespace ivit::cuda
