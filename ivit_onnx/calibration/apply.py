@@ -150,6 +150,9 @@ def _ranges(model: Twin, recipe: Recipe, references: References | None, seen: di
         for mlp in model.sites().mlp:
             if mlp.module.nonlinear == "table":
                 _one_sided(mlp.module, seen[f"{mlp.name}.hidden"].histogram, seen[f"{mlp.name}.activated"].histogram)
+    for mlp in model.sites().mlp:
+        rows = seen[f"{mlp.name}.hidden"].rows
+        mlp.module.fit_branch(np.zeros((0, 0)) if rows is None else rows)
     for attention in model.sites().attention:
         for point in attention.core.scores()[-1:]:
             _score_range(attention, point, recipe, references)

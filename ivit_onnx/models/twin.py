@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ivit_onnx.architectures import Architecture, Preprocess
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models.block import Block
+from ivit_onnx.opset.int_token_mlp import MOST_SCALES
 from ivit_onnx.options.choices import Nonlinear
 from ivit_onnx.quant.exponents import MOST_N
 from ivit_onnx.quant.modules import ActivationQuantizer, Classifier, ImageInput, LayerNorm, QuantModule, Step
@@ -24,6 +25,9 @@ __all__ = ["Twin"]
 _LARGEST_SCALE = float(np.finfo(np.float32).max)
 _ZERO_POINT = ".zero_point"
 _DEFERRED = ".deferred"
+_TOKEN_SCALES = ".token_scales"
+#: What states of before do not have, and new ones only where it is not 0.
+_LATER = (_DEFERRED, _TOKEN_SCALES)
 
 
 class Twin(nn.Module):
@@ -181,23 +185,23 @@ class Twin(nn.Module):
                     module.get_buffer("n").fill_(module.reference_ivit_n)
 
     def quantization_state(self) -> dict[str, float | int]:
-        """Every scale, zero point and n, and which attentions are deferred, by buffer name: with the weights, all that
-        the integers depend on.
+        """Every scale, zero point and n, which attentions are deferred, how many scales tokens have, by buffer name:
+        with the weights, all that the integers depend on.
 
         Calibration changes weights; `adjustments` has what is to be repeated on those of the checkpoint.
         """
         values = {name: buffer.item() for name, buffer in self._quantization_buffers().items()}
-        return {name: value for name, value in values.items() if value or not name.endswith(_DEFERRED)}
+        return {name: value for name, value in values.items() if value or not name.endswith(_LATER)}
 
     def load_quantization_state(self, state: Mapping[str, float | int]) -> None:
-        """The reverse of `quantization_state`; zero points and marks of deferred attention that are absent are 0, as
-        before there were any.
+        """The reverse of `quantization_state`; zero points, marks of deferred attention and numbers of scales of tokens
+        that are absent are 0, as before there were any.
 
         Raises:
             CalibrationError: names or values do not fit this network.
         """
         buffers = self._quantization_buffers()
-        state = {name: 0 for name in buffers if name.endswith((_ZERO_POINT, _DEFERRED))} | dict(state)
+        state = {name: 0 for name in buffers if name.endswith((_ZERO_POINT, *_LATER))} | dict(state)
         if set(state) != set(buffers):
             odd = sorted(set(state) ^ set(buffers))
             raise CalibrationError(
@@ -207,21 +211,26 @@ class Twin(nn.Module):
             value = state[name]
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise CalibrationError(f"{name}: expected a number, found {value!r}")
-            if name.endswith(".n"):
-                if value not in range(MOST_N + 1):
-                    raise CalibrationError(f"{name}: expected a whole number from 0 to {MOST_N}, found {value!r}")
-            elif name.endswith(_DEFERRED):
-                expected = "1 (deferred) or 0" if self.nonlinear == "table" else "0, as shifts are not deferred"
-                if value not in range(1 + (self.nonlinear == "table")):
-                    raise CalibrationError(f"{name}: expected {expected}, found {value!r}")
-            elif name.endswith(_ZERO_POINT):
-                low, high = (-128, 127) if self.nonlinear == "table" else (0, 0)
-                if value not in range(low, high + 1):
-                    raise CalibrationError(f"{name}: expected a whole number from {low} to {high}, found {value!r}")
-            elif not 0 <= value <= _LARGEST_SCALE:
-                raise CalibrationError(f"{name}: expected a scale from 0 to {_LARGEST_SCALE}, found {value!r}")
+            self._check(name, value)
             buffer.fill_(value)
 
+    def _check(self, name: str, value: float | int) -> None:
+        """Raises CalibrationError for a value that the buffer cannot have."""
+        table = self.nonlinear == "table"
+        if name.endswith(_DEFERRED):
+            expected = "1 (deferred) or 0" if table else "0, as shifts are not deferred"
+            if value not in range(1 + table):
+                raise CalibrationError(f"{name}: expected {expected}, found {value!r}")
+            return
+        whole = {".n": (0, MOST_N), _TOKEN_SCALES: (0, MOST_SCALES * table), _ZERO_POINT: (-128 * table, 127 * table)}
+        for suffix, (low, high) in whole.items():
+            if name.endswith(suffix):
+                if value not in range(low, high + 1):
+                    raise CalibrationError(f"{name}: expected a whole number from {low} to {high}, found {value!r}")
+                return
+        if not 0 <= value <= _LARGEST_SCALE:
+            raise CalibrationError(f"{name}: expected a scale from 0 to {_LARGEST_SCALE}, found {value!r}")
+
     def _quantization_buffers(self) -> dict[str, Tensor]:
-        kept = (".scale", ".n", _ZERO_POINT, _DEFERRED)
+        kept = (".scale", ".n", _ZERO_POINT, *_LATER)
         return {name: buffer for name, buffer in self.named_buffers() if name.endswith(kept)}

@@ -30,6 +30,7 @@ VERSIONS: Mapping[str, frozenset[int]] = {
     "Where": frozenset({9, 16}),
     "Constant": frozenset({13, 19, 21, 23, 24, 25}),
     "Shape": frozenset({13, 15, 19, 21, 23, 24, 25}),
+    "Size": frozenset({13, 19, 21, 23, 24, 25}),
     "Range": frozenset({11, 27}),
     "Identity": frozenset({13, 14, 16, 19, 21, 23, 24, 25}),
     "Reshape": frozenset({13, 14, 19, 21, 23, 24, 25}),

@@ -46,6 +46,12 @@ def shape(node: Node, x: Value) -> Value:
     return Value.of_dims(x.shape[slice(start, end)])
 
 
+def size(node: Node, x: Value) -> Value:
+    if x.shape is None or not all(isinstance(dim, int) for dim in x.shape):
+        return node.stop("the number of elements is not known")
+    return Value.of(np.asarray(math.prod(dim for dim in x.shape if isinstance(dim, int)), np.int64))
+
+
 def range_(node: Node, start: Value, limit: Value, delta: Value) -> Value:
     numbers = (start.number, limit.number, delta.number)
     if any(number is None for number in numbers):
@@ -159,6 +165,7 @@ def quantize(node: Node, *inputs: Value) -> Value:
 RULES: dict[str, Callable[..., Value]] = {
     "Constant": constant,
     "Shape": shape,
+    "Size": size,
     "Range": range_,
     "Identity": identity,
     "Reshape": reshape,

@@ -93,14 +93,20 @@ class ActivationQuantizer(nn.Module):
         if self.zero_point is not None:
             self.zero_point.zero_()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Observe in floating-point mode, fake-quantise in training mode."""
+    def forward(self, x: Tensor, *, ratio: Tensor | None = None) -> Tensor:
+        """Observe in floating-point mode, fake-quantise in training mode.
+
+        `ratio`, if given, broadcasts against x: scales are multiples of the scale by it.
+        """
         if not self.quantized:
             if self.observer is not None:
                 self.observer.update(x)
             return x
+        if ratio is not None:
+            x = x / ratio
         self.follow(x)
-        return self.rounded(x)
+        y = self.rounded(x)
+        return y if ratio is None else y * ratio
 
     def rounded(self, x: Tensor) -> Tensor:
         """x as its integers have it, on real values."""

@@ -22,11 +22,13 @@ from ivit_onnx.opset.arithmetic import INT32_MAX
 from ivit_onnx.quant.arithmetic import integer_root
 from ivit_onnx.quant.nonlinear import shift_gelu_table, shiftmax_table
 
-__all__ = ["layer_norm", "quantize", "round_to", "shift_gelu", "shiftmax", "softmax"]
+__all__ = ["layer_norm", "quantize", "quantize_tokens", "round_to", "shift_gelu", "shiftmax", "softmax"]
 
 _BIAS = 128
 #: Steps that nothing is clipped to.
 _FAR = 2**24
+#: Half the steps of an 8-bit range.
+_TOKEN_LEVELS = 127
 
 
 def quantize(x: Tensor, scale: Tensor, low: int, high: int, log_scale: Tensor | None = None) -> Tensor:
@@ -35,6 +37,13 @@ def quantize(x: Tensor, scale: Tensor, low: int, high: int, log_scale: Tensor | 
     `scale` broadcasts against x. `log_scale`, if the scale is trained, is its logarithm [].
     """
     y: Tensor = _Quantize.apply(x, scale, low, high, log_scale)  # type: ignore[no-untyped-call]
+    return y
+
+
+def quantize_tokens(x: Tensor, scale: Tensor, low: Tensor, high: Tensor, log_scale: Tensor | None = None) -> Tensor:
+    """`quantize` with a scale and bounds for each token, [.., 1]; `log_scale` is that which the scales are multiples
+    of."""
+    y: Tensor = _QuantizeTokens.apply(x, scale, low, high, log_scale)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -118,6 +127,25 @@ class _Quantize(torch.autograd.Function):
             slope = steps.round().clamp_(low, high).sub_(_inside(steps, steps, low, high))
             grad_log = _scale_gradient(grad, slope, scale, (high - low) // 2)
         return (_inside(grad, steps, low, high) if ctx.needs_input_grad[0] else None), None, None, None, grad_log
+
+
+class _QuantizeTokens(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, low: Tensor, high: Tensor, log_scale: Tensor | None) -> Tensor:
+        steps = x / scale
+        ctx.save_for_backward(steps, scale, low, high)
+        return steps.round().clamp_(low, high).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (grad,) = grads
+        steps, scale, low, high = ctx.saved_tensors
+        inside = (steps > low - 0.5) & (steps < high + 0.5)
+        grad_log = None
+        if ctx.needs_input_grad[4]:
+            slope = steps.round().clamp_(low, high).sub_(steps * inside).mul_(scale)
+            grad_log = _scale_gradient(grad, slope, scale.new_ones(()), _TOKEN_LEVELS)
+        return (grad * inside if ctx.needs_input_grad[0] else None), None, None, None, grad_log
 
 
 class _Softmax(torch.autograd.Function):

@@ -150,6 +150,12 @@ class WeightedModule(QuantModule):
         self, weight: Tensor, bias: Tensor, s_x: np.float32, zero: int = 0
     ) -> tuple[Array, Array, Array]:
         """int8 weight [in, out], int32 bias [out], and the scale of the accumulator per output channel."""
+        weight_int, s_w = self.quantize_weight(weight, bias, s_x)
+        return weight_int, self.quantize_bias(weight_int, bias, s_x, s_w, zero), (s_w * s_x).astype(np.float32)
+
+    def quantize_weight(self, weight: Tensor, bias: Tensor, s_x: np.float32) -> tuple[Array, Array]:
+        """int8 weight [in, out] and its scales [out], float32, with which inputs of scale s_x or more leave room for
+        the bias."""
         w, b = weight.detach().float().cpu().numpy(), bias.detach().float().cpu().numpy()
         largest = np.maximum(-w.min(axis=1), w.max(axis=1))
         # A channel of (nearly) zero weights would leave no headroom for its bias: 2^30 is the largest bias allowed.
@@ -157,17 +163,26 @@ class WeightedModule(QuantModule):
         if self.reference_ivit:
             smallest = np.maximum(smallest, np.finfo(np.float32).eps)
         s_w = np.maximum(largest / np.float32(127), smallest).astype(np.float32)
-        s_acc = (s_w * s_x).astype(np.float32)
         weight_int = np.clip(np.rint((np.float32(1) / s_w)[:, None] * w), -128, 127)
-        bias_int = np.rint((np.float32(1) / s_acc) * b).astype(np.float64) - zero * weight_int.sum(1, dtype=np.float64)
-        bound = np.abs(weight_int).sum(1) * 128 + np.abs(bias_int)
+        return np.ascontiguousarray(weight_int.astype(np.int8).T), s_w
+
+    def quantize_bias(self, weight: Array, bias: Tensor, s_x: np.float32, s_w: Array, zero: int = 0) -> Array:
+        """int32 bias [out] of inputs of scale s_x and that zero point, for weights of `quantize_weight`.
+
+        Raises:
+            ExportError: an accumulator could leave int32.
+        """
+        b, wide = bias.detach().float().cpu().numpy(), weight.astype(np.float64)
+        s_acc = (s_w * s_x).astype(np.float32)
+        bias_int = np.rint((np.float32(1) / s_acc) * b).astype(np.float64) - zero * wide.sum(0)
+        bound = np.abs(wide).sum(0) * 128 + np.abs(bias_int)
         if (bound >= 2**31).any():
             channel = int(np.argmax(bound))
             raise ExportError(
                 f"{self.path}: the accumulator of output channel {channel} can reach {bound[channel]:.3g}, "
-                f"expected less than 2^31; {w.shape[1]} inputs with these weights are too many for int32"
+                f"expected less than 2^31; {len(weight)} inputs with these weights are too many for int32"
             )
-        return np.ascontiguousarray(weight_int.astype(np.int8).T), bias_int.astype(np.int32), s_acc
+        return np.asarray(bias_int.astype(np.int32))
 
 
 class ResidualMixin(WeightedModule):

@@ -5,6 +5,7 @@ They are computed with far more digits than a float has, so that every machine g
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import mpmath
@@ -21,7 +22,9 @@ __all__ = [
     "LARGEST_EXPONENTIAL",
     "deferred_exponentials",
     "exponentials",
+    "function_values",
     "gelu_table",
+    "gelu_tables",
     "nonlinear_named",
 ]
 
@@ -36,6 +39,8 @@ EXP_BITS = 14
 LARGEST_EXPONENTIAL = 2**15 - 1
 
 _PRECISION = 80
+#: Far more than quotients of float64 below 1024 are wrong by.
+_SURE = 1e-9
 
 
 def nonlinear_named(name: str) -> Nonlinear:
@@ -62,6 +67,32 @@ def gelu_table(act: str, s_x: np.float32, s_y: np.float32, zero_x: int = 0, zero
     `act` is one of `ivit_onnx.quant.act.EXACT`; halves are those of the quotient, before the zero point is added.
     """
     return np.array(_gelu_table(act, float(s_x), float(s_y), zero_x, zero_y), np.int8)
+
+
+def gelu_tables(act: str, s_x: np.float32, scales: Sequence[np.float32], zero_x: int, zeros: Sequence[int]) -> Array:
+    """`gelu_table` for each scale and zero point of results; int8 [S, 256]."""
+    values = function_values(act, s_x, zero_x)
+    tables = np.empty((len(scales), 256), np.int8)
+    for table, scale, zero in zip(tables, scales, zeros, strict=True):
+        # A quotient that is no half is rounded as the exact one is, and the others are computed exactly.
+        quotients = np.clip(values / np.float64(scale), -1024, 1024)
+        if (np.abs(quotients - np.floor(quotients) - 0.5) < _SURE).any():
+            table[:] = gelu_table(act, s_x, scale, zero_x, zero)
+        else:
+            table[:] = np.clip(np.rint(quotients) + zero, -128, 127)
+    return tables
+
+
+def function_values(act: str, s_x: np.float32, zero_x: int) -> Array:
+    """act((x - zero_x) * s_x) for x = -128..127, each the nearest float64 [256]."""
+    return np.array(_function_values(act, float(s_x), zero_x))
+
+
+@lru_cache(maxsize=256)
+def _function_values(act: str, s_x: float, zero_x: int) -> tuple[float, ...]:
+    function = EXACT[act]
+    with mpmath.workprec(_PRECISION):
+        return tuple(float(function((x - zero_x) * mpmath.mpf(s_x))) for x in range(-128, 128))
 
 
 @lru_cache(maxsize=256)
