@@ -26,6 +26,12 @@ def _scales(rng: np.random.Generator, scales: int, channels: int, extreme: bool)
     }
 
 
+def _of_many_sizes(rng: np.random.Generator, x: Array, fc1_bias: Array) -> dict[str, Array]:
+    """Small and large tokens, whose largest hidden values differ: they follow x, and not the bias."""
+    size = rng.random((*x.shape[:-1], 1)) ** 2
+    return {"x": np.rint(x * size).astype(np.int8), "fc1_bias": fc1_bias // 2**12}
+
+
 def int_token_mlp_add(draw: Draw, operator: str) -> Arguments:
     h = draw.dim(1, 70)
     of_scales = _scales(draw.rng, draw.dim(1, 5), draw.c, draw.extreme)
@@ -38,6 +44,8 @@ def int_token_mlp_add(draw: Draw, operator: str) -> Arguments:
         **of_scales,
         **(draw.norm("norm_", draw.c) if Part.NORM in OPERATORS[operator].parts else {}),
     }
+    if not draw.extreme:
+        given |= _of_many_sizes(draw.rng, given["x"], given["fc1_bias"])
     return {tensor.name: given[tensor.name] for tensor in OPERATORS[operator].inputs}, {}
 
 
@@ -48,7 +56,8 @@ def token_mlp_case(
     rng: np.random.Generator, batch: int, tokens: int, channels: int, hidden: int, scales: int, *, extreme: bool = False
 ) -> Case:
     case = mlp_case(rng, batch, tokens, channels, hidden)
-    given = {**case.inputs, **_scales(rng, scales, channels, extreme)}
+    sizes = _of_many_sizes(rng, case.inputs["x"], case.inputs["fc1_bias"])
+    given = {**case.inputs, **sizes, **_scales(rng, scales, channels, extreme)}
     return Case(
         "IntTokenMlpAdd", {tensor.name: given[tensor.name] for tensor in OPERATORS["IntTokenMlpAdd"].inputs}, {}
     )
@@ -57,9 +66,9 @@ def token_mlp_case(
 def shaped(rng: np.random.Generator) -> Iterator[Case]:
     for index, shape in enumerate(LINEAR_SHAPES):
         yield token_mlp_case(rng, 1, *shape, (1, 7, 32, MOST_SCALES)[index % 4], extreme=index % 3 == 2)
-    # The largest bias of a scale needs 64 bits, that of another one does not.
+    # The bias of one scale needs 64 bits when it is shifted, that of the others does not; sums fit int32.
     case = token_mlp_case(rng, 2, 9, 40, 70, 3)
-    case.inputs["fc2_bias"][1] = 2**31 - 1
+    case.inputs["fc2_bias"][1] = 2**31 - 1 - 70 * 128**2
     yield case
     # The branch of one scale needs 64 bits.
     case = token_mlp_case(rng, 2, 9, 40, 70, 3)
