@@ -34,6 +34,7 @@ CUTLASS_DEVICE int32_t requantized(int32_t sum, int32_t bias, int32_t multiplier
   return clamp_to<Out>(narrow ? scale_narrow(x, multiplier, shift) : scale_wide(x, multiplier, shift));
 }
 
+// That of values and columns side by side. Nodes of the tree take as many values as a thread has.
 template <class Out>
 struct Requantize {
   struct Options {
