@@ -93,12 +93,17 @@ class ActivationQuantizer(nn.Module):
         if self.zero_point is not None:
             self.zero_point.zero_()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Observe in floating-point mode, fake-quantise in training mode."""
+    def forward(self, x: Tensor, tokens: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
+        """Observe in floating-point mode, fake-quantise in training mode.
+
+        `tokens`: scale, least and largest integer of each token, [.., 1], which have followed already.
+        """
         if not self.quantized:
             if self.observer is not None:
                 self.observer.update(x)
             return x
+        if tokens is not None:
+            return fake_quant.quantize_tokens(x, *tokens, self.log_scale)
         self.follow(x)
         return self.rounded(x)
 
