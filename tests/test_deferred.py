@@ -228,6 +228,8 @@ def calibrated(checkpoint: Path, *, deferred: bool) -> Twin:
     twin = from_checkpoint(loaded, loaded.preprocess()[0], None, "table")
     for site in twin.sites().attention:
         site.core.deferred.fill_(deferred)
+    for mlp in twin.sites().mlp if not deferred else ():
+        mlp.module.token_scales.zero_()
     apply_calibration(twin, collect_statistics(twin, images(8), "test"), recipe("fast"))
     return twin
 

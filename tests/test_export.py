@@ -95,7 +95,7 @@ def test_export_is_deterministic(checkpoint: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("nonlinear", "blocks"), [
     ("ivit", {"IntAttention", "IntMlpAdd", "IntMlpAddNorm"}),
-    ("table", {"IntDeferredAttention", "IntTableMlpAdd", "IntTableMlpAddNorm"}),
+    ("table", {"IntDeferredAttention", "IntTokenMlpAdd", "IntTokenMlpAddNorm"}),
 ])  # fmt: skip
 def test_hierarchical_form(checkpoint: Path, tmp_path: Path, nonlinear: Nonlinear, blocks: set[str]) -> None:
     report = export_small(checkpoint, tmp_path / "m.onnx", nonlinear=nonlinear)
@@ -113,7 +113,7 @@ def test_hierarchical_form(checkpoint: Path, tmp_path: Path, nonlinear: Nonlinea
         assert all(dim.dim_value or dim.dim_param for dim in shapes[name]), name
 
 
-@pytest.mark.parametrize(("nonlinear", "functions"), [("ivit", {"Shiftmax", "ShiftGELU"}), ("table", {"TableGELU"})])
+@pytest.mark.parametrize(("nonlinear", "functions"), [("ivit", {"Shiftmax", "ShiftGELU"}), ("table", set())])
 def test_flat_form(checkpoint: Path, tmp_path: Path, nonlinear: Nonlinear, functions: set[str]) -> None:
     export_small(checkpoint, tmp_path / "m.onnx", flat=True, nonlinear=nonlinear)
     model = onnx.load(tmp_path / "m.onnx")

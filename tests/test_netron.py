@@ -126,13 +126,13 @@ def common_brackets(route: Any) -> None:
 def test_main_graph_is_the_list_of_composites(viewer: Viewer, model: Path) -> None:
     shown = viewer.op_types()
     assert {"IntPixelEmbed", "IntLayerNorm", "IntLinear", "IntDeferredAttention"} <= shown
-    assert {"IntLinearAddNorm", "IntTableMlpAddNorm", "IntTableMlpAdd", "IntLinear32"} <= shown
+    assert {"IntLinearAddNorm", "IntTokenMlpAddNorm", "IntTokenMlpAdd", "IntLinear32"} <= shown
     assert {node.op_type for node in onnx.load(model).graph.node} <= shown
     viewer.page.set_viewport_size(GRAPH_VIEW)
     viewer.screenshot("graph")
 
 
-@pytest.mark.parametrize("op_type", ["IntDeferredAttention", "IntTableMlpAddNorm", "IntLayerNorm", "IntPixelEmbed"])
+@pytest.mark.parametrize("op_type", ["IntDeferredAttention", "IntTokenMlpAddNorm", "IntLayerNorm", "IntPixelEmbed"])
 def test_node_shows_attributes_and_parameter_names(viewer: Viewer, model: Path, op_type: str) -> None:
     operator = OPERATORS[op_type]
     text = viewer.select(op_type)
@@ -156,7 +156,7 @@ def body_types(model: Path, name: str) -> set[str]:
     return {node.op_type for node in function.node} - {"Constant"}
 
 
-@pytest.mark.parametrize("op_type", ["IntDeferredAttention", "IntTableMlpAddNorm", "IntLayerNorm", "IntPixelEmbed"])
+@pytest.mark.parametrize("op_type", ["IntDeferredAttention", "IntTokenMlpAddNorm", "IntLayerNorm", "IntPixelEmbed"])
 def test_composite_opens_to_its_body(viewer: Viewer, model: Path, op_type: str) -> None:
     viewer.select(op_type)
     assert body_types(model, op_type) == viewer.open(op_type) - {"Constant"}

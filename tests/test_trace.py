@@ -255,7 +255,7 @@ def test_the_last_normalisation_stays_where_nothing_else_reads_the_stream() -> N
         assert norm.op_type == "IntLayerNorm"
         stream = norm.inputs[0]
         assert stream is not None
-        assert stream.producer().op_type == "IntTableMlpAdd"
+        assert stream.producer().op_type == "IntTokenMlpAdd"
         assert len(stream.consumers()) == 1
 
 

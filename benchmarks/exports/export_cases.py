@@ -29,7 +29,8 @@ __all__ = ["CALIBRATED", "EXACT", "FULL_SIZE", "Case", "make_twin"]
 class Case:
     """One export: the network, how it computes, and the form of the file.
 
-    Without `deferred`, attention with tables is that of states without marks, as before there were any.
+    Without `deferred`, attention and feed-forward networks with tables are those of states without marks, as before
+    there were any; without `tokens`, feed-forward networks alone are.
     Scales are `invented`, `reference I-ViT` (as the code of its paper has them), or those of a calibration preset.
     """
 
@@ -40,6 +41,7 @@ class Case:
     flat: bool = False
     scales: str = "invented"
     deferred: bool = True
+    tokens: bool = True
 
 
 def _vit(**changes: object) -> VitArchitecture:
@@ -113,6 +115,8 @@ _FORMS: dict[str, Callable[[Case], Case]] = {
     "not deferred": lambda case: replace(case, deferred=False),
     "not deferred, flat": lambda case: replace(case, deferred=False, flat=True),
     "not deferred, 8 bits": lambda case: replace(case, deferred=False, softmax_bits=8),
+    "one scale": lambda case: replace(case, tokens=False),
+    "one scale, flat": lambda case: replace(case, tokens=False, flat=True),
     "reference I-ViT": lambda case: replace(case, nonlinear="ivit", scales="reference I-ViT"),
 }
 
@@ -163,6 +167,9 @@ def make_twin(case: Case) -> Twin:
     if not case.deferred:
         for site in twin.sites().attention:
             site.core.deferred.zero_()
+    if not (case.deferred and case.tokens):
+        for mlp in twin.sites().mlp:
+            mlp.module.token_scales.zero_()
     rng = np.random.default_rng(0)
     with torch.no_grad():
         for parameter in twin.parameters():

@@ -93,20 +93,19 @@ class ActivationQuantizer(nn.Module):
         if self.zero_point is not None:
             self.zero_point.zero_()
 
-    def forward(self, x: Tensor, *, ratio: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, *, tokens: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
         """Observe in floating-point mode, fake-quantise in training mode.
 
-        `ratio`, if given, broadcasts against x: scales are multiples of the scale by it.
+        `tokens`: scale, least and largest integer of each token, [.., 1], which have followed already.
         """
         if not self.quantized:
             if self.observer is not None:
                 self.observer.update(x)
             return x
-        if ratio is not None:
-            x = x / ratio
+        if tokens is not None:
+            return fake_quant.quantize_tokens(x, *tokens, self.log_scale)
         self.follow(x)
-        y = self.rounded(x)
-        return y if ratio is None else y * ratio
+        return self.rounded(x)
 
     def rounded(self, x: Tensor) -> Tensor:
         """x as its integers have it, on real values."""

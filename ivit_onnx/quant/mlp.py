@@ -175,11 +175,11 @@ class MlpAdd(ResidualMixin):
         def of_tokens(numbers: Array) -> Tensor:
             return torch.from_numpy(numbers)[chosen].to(hidden)
 
-        if self.activated.quantized:
-            scale, zero = of_tokens(tokens.scales), of_tokens(tokens.zeros)
-            log_scale = self.activated.log_scale
-            activated = fake_quant.quantize_tokens(activated, scale, -128 - zero, 127 - zero, log_scale)
+        scale, zero, ratio = (of_tokens(numbers) for numbers in (tokens.scales, tokens.zeros, tokens.ratios))
+        activated = self.activated(activated, tokens=(scale, -128 - zero, 127 - zero))
         branch = self.product(activated, self.fc2.weight, self.fc2.bias)
-        ratio = of_tokens(tokens.ratios)
-        branch = self.branch(branch, ratio=ratio)
+        if self.branch.quantized:
+            self.branch.follow(branch / ratio)
+        low, high = (torch.full_like(zero, bound) for bound in self.branch.bounds)
+        branch = self.branch(branch, tokens=(self.branch.scale * ratio, low, high))
         return QuantTensor(self.output.add(branch, residual), self.output.scale)
