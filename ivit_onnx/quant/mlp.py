@@ -73,8 +73,8 @@ class MlpAdd(ResidualMixin):
 
         The branch of a token in steps of its scale may be larger than that of the largest token is: where all of it is
         bias, by s_0 / s_i. `branch` becomes coarser so that it holds twice what the rows need. Scales that would
-        need it to be coarser than the stream, and than twice its scale, are left out. Without any scale below s_0, there
-        is one for all.
+        need it to be coarser than the stream, and than twice its scale, are left out. Without any scale below s_0,
+        there is one for all.
         """
         if not len(rows):
             self.token_scales.zero_()
