@@ -23,9 +23,9 @@ __all__ = ["MlpAdd"]
 
 _GELU_SCALE = np.float32(2.0**-7)
 #: The branches of some tokens stand for those of all: others may be so much larger.
-_BRANCH_HEADROOM = 4
-#: How much coarser the branch of the largest tokens may become.
-_MOST_COARSER = 8
+_BRANCH_HEADROOM = 2
+#: How much coarser the branch of the largest tokens may become where it is not finer than the stream anyway.
+_MOST_COARSER = 2
 
 
 class MlpAdd(ResidualMixin):
@@ -72,8 +72,9 @@ class MlpAdd(ResidualMixin):
         """Choose the scale of the branch, and how many scales tokens have, from some real rows [R, H] of `hidden`.
 
         The branch of a token in steps of its scale may be larger than that of the largest token is: where all of it is
-        bias, by s_0 / s_i. `branch` becomes coarser so that it holds 4 times what the rows need, and scales that would
-        need it to be more than 8 times as coarse are left out. Without any scale below s_0, there is one for all.
+        bias, by s_0 / s_i. `branch` becomes coarser so that it holds twice what the rows need. Scales that would
+        need it to be coarser than the stream, and than twice its scale, are left out. Without any scale below s_0,
+        there is one for all.
         """
         if not len(rows):
             self.token_scales.zero_()
@@ -82,10 +83,11 @@ class MlpAdd(ResidualMixin):
         branch = F.linear(self.act(hidden), self.fc2.weight, self.fc2.bias).abs().amax(-1).double().numpy()
         largest = self._integers(hidden.amax(-1)).numpy()
         s_branch = float(self.branch.number(self.path))
+        coarsest = max(_MOST_COARSER * s_branch, float(self.output.number(self.path)))
         for count in range(int(self.token_scales), 1, -1):
             tokens = self.scales_of_tokens(count)
             needed = _BRANCH_HEADROOM * float((branch / tokens.ratios[tokens.of(largest)]).max()) / self.branch.levels
-            if needed <= _MOST_COARSER * s_branch:
+            if needed <= coarsest:
                 self.token_scales.fill_(count)
                 self.branch.set_scale(max(s_branch, needed))
                 return
