@@ -23,9 +23,9 @@ __all__ = ["MlpAdd"]
 
 _GELU_SCALE = np.float32(2.0**-7)
 #: The branches of some tokens stand for those of all: others may be so much larger.
-_BRANCH_HEADROOM = 2
+_BRANCH_HEADROOM = 4
 #: How much coarser the branch of the largest tokens may become where it is not finer than the stream anyway.
-_MOST_COARSER = 2
+_MOST_COARSER = 4
 
 
 class MlpAdd(ResidualMixin):
@@ -72,8 +72,8 @@ class MlpAdd(ResidualMixin):
         """Choose the scale of the branch, and how many scales tokens have, from some real rows [R, H] of `hidden`.
 
         The branch of a token in steps of its scale may be larger than that of the largest token is: where all of it is
-        bias, by s_0 / s_i. `branch` becomes coarser so that it holds twice what the rows need. Scales that would
-        need it to be coarser than the stream, and than twice its scale, are left out. Without any scale below s_0,
+        bias, by s_0 / s_i. `branch` becomes coarser so that it holds 4 times what the rows need. Scales that would
+        need it to be coarser than the stream, and than 4 times its scale, are left out. Without any scale below s_0,
         there is one for all.
         """
         if not len(rows):
