@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ivit_onnx.architectures import Architecture, Preprocess
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models.block import Block
-from ivit_onnx.options.choices import Nonlinear
+from ivit_onnx.options.choices import SOFTMAX_BITS, Nonlinear
 from ivit_onnx.quant.exponents import MOST_N
 from ivit_onnx.quant.modules import ActivationQuantizer, Classifier, ImageInput, LayerNorm, QuantModule, Step
 from ivit_onnx.quant.sites import HasSites, LinearSite, Sites
@@ -24,6 +24,7 @@ __all__ = ["Twin"]
 _LARGEST_SCALE = float(np.finfo(np.float32).max)
 _ZERO_POINT = ".zero_point"
 _DEFERRED = ".deferred"
+_SOFTMAX_BITS = ".softmax_bits"
 
 
 class Twin(nn.Module):
@@ -69,6 +70,17 @@ class Twin(nn.Module):
         for module in self.modules():
             if isinstance(module, QuantModule):
                 module.set_nonlinear(nonlinear)
+
+    def set_softmax_bits(self, bits: Mapping[str, int]) -> None:
+        """Take bits of exponentials for each attention by its name. If all have the same, the network has them."""
+        if len({*bits.values()}) == 1:
+            (self.softmax_bits,) = {*bits.values()}
+        for site in self.sites().attention:
+            site.core.set_softmax_bits(bits[site.core.path])
+
+    def softmax_bits_of_layers(self) -> dict[str, int]:
+        """Bits of the exponentials or probabilities of each attention by its name, in network order."""
+        return {site.core.path: site.core.softmax_bits for site in self.sites().attention}
 
     def load_weights(self, state_dict: Mapping[str, Tensor]) -> None:
         """Copy the weights of a checkpoint that was validated against the architecture."""
@@ -181,22 +193,26 @@ class Twin(nn.Module):
                     module.get_buffer("n").fill_(module.reference_ivit_n)
 
     def quantization_state(self) -> dict[str, float | int]:
-        """Every scale, zero point and n, and which attentions are deferred, by buffer name: with the weights, all that
-        the integers depend on.
+        """Every scale, zero point and n, and which attentions are deferred, by buffer name, and the bits of attentions
+        that have others than the network: with the weights, all that the integers depend on.
 
         Calibration changes weights; `adjustments` has what is to be repeated on those of the checkpoint.
         """
         values = {name: buffer.item() for name, buffer in self._quantization_buffers().items()}
-        return {name: value for name, value in values.items() if value or not name.endswith(_DEFERRED)}
+        found = {name: value for name, value in values.items() if value or not name.endswith(_DEFERRED)}
+        bits = self.softmax_bits_of_layers()
+        return found | {f"{name}{_SOFTMAX_BITS}": own for name, own in bits.items() if own != self.softmax_bits}
 
     def load_quantization_state(self, state: Mapping[str, float | int]) -> None:
         """The reverse of `quantization_state`; zero points and marks of deferred attention that are absent are 0, as
-        before there were any.
+        before there were any, and bits of attention those of the network.
 
         Raises:
             CalibrationError: names or values do not fit this network.
         """
         buffers = self._quantization_buffers()
+        bits = self._loaded_bits(state)
+        state = {name: value for name, value in state.items() if name.removesuffix(_SOFTMAX_BITS) not in bits}
         state = {name: 0 for name in buffers if name.endswith((_ZERO_POINT, _DEFERRED))} | dict(state)
         if set(state) != set(buffers):
             odd = sorted(set(state) ^ set(buffers))
@@ -204,23 +220,43 @@ class Twin(nn.Module):
                 f"expected {len(buffers)} scales of this architecture, found {len(state)} (first difference: {odd[0]})"
             )
         for name, buffer in buffers.items():
-            value = state[name]
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise CalibrationError(f"{name}: expected a number, found {value!r}")
-            if name.endswith(".n"):
-                if value not in range(MOST_N + 1):
-                    raise CalibrationError(f"{name}: expected a whole number from 0 to {MOST_N}, found {value!r}")
-            elif name.endswith(_DEFERRED):
-                expected = "1 (deferred) or 0" if self.nonlinear == "table" else "0, as shifts are not deferred"
-                if value not in range(1 + (self.nonlinear == "table")):
-                    raise CalibrationError(f"{name}: expected {expected}, found {value!r}")
-            elif name.endswith(_ZERO_POINT):
-                low, high = (-128, 127) if self.nonlinear == "table" else (0, 0)
-                if value not in range(low, high + 1):
-                    raise CalibrationError(f"{name}: expected a whole number from {low} to {high}, found {value!r}")
-            elif not 0 <= value <= _LARGEST_SCALE:
-                raise CalibrationError(f"{name}: expected a scale from 0 to {_LARGEST_SCALE}, found {value!r}")
-            buffer.fill_(value)
+            self._check(name, state[name])
+            buffer.fill_(state[name])
+        for site in self.sites().attention:
+            own = bits[site.core.path]
+            if own != self.softmax_bits and not site.core.deferred:
+                raise CalibrationError(f"{site.core.path}: expected deferred attention, as it has bits of its own")
+            site.core.set_softmax_bits(own)
+
+    def _check(self, name: str, value: object) -> None:
+        """Raises CalibrationError unless a buffer of this name may have the value."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise CalibrationError(f"{name}: expected a number, found {value!r}")
+        if name.endswith(".n"):
+            if value not in range(MOST_N + 1):
+                raise CalibrationError(f"{name}: expected a whole number from 0 to {MOST_N}, found {value!r}")
+        elif name.endswith(_DEFERRED):
+            expected = "1 (deferred) or 0" if self.nonlinear == "table" else "0, as shifts are not deferred"
+            if value not in range(1 + (self.nonlinear == "table")):
+                raise CalibrationError(f"{name}: expected {expected}, found {value!r}")
+        elif name.endswith(_ZERO_POINT):
+            low, high = (-128, 127) if self.nonlinear == "table" else (0, 0)
+            if value not in range(low, high + 1):
+                raise CalibrationError(f"{name}: expected a whole number from {low} to {high}, found {value!r}")
+        elif not 0 <= value <= _LARGEST_SCALE:
+            raise CalibrationError(f"{name}: expected a scale from 0 to {_LARGEST_SCALE}, found {value!r}")
+
+    def _loaded_bits(self, state: Mapping[str, float | int]) -> dict[str, int]:
+        """Bits of each attention in a state: its own, or those of the network."""
+        found: dict[str, int] = {}
+        for site in self.sites().attention:
+            name = f"{site.core.path}{_SOFTMAX_BITS}"
+            value = state.get(name, self.softmax_bits)
+            if isinstance(value, bool) or not isinstance(value, int) or value not in SOFTMAX_BITS:
+                allowed = ", ".join(map(str, SOFTMAX_BITS))
+                raise CalibrationError(f"{name}: expected one of {allowed}, found {value!r}")
+            found[site.core.path] = value
+        return found
 
     def _quantization_buffers(self) -> dict[str, Tensor]:
         kept = (".scale", ".n", _ZERO_POINT, _DEFERRED)
