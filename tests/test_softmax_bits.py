@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,13 @@ def test_scales_from_training_are_refused(tmp_path: Path) -> None:
 def test_shifts_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="auto is for --nonlinear table, whose attention is deferred; found ivit"):
         automatic(checkpoint, tmp_path / "m.onnx", nonlinear="ivit")
+
+
+def test_statistics_without_images_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    seen = ivit_onnx.calibrate(checkpoint, images(16), num_heads=3)
+    without = replace(seen, sample=seen.sample[:0])
+    with pytest.raises(CalibrationError, match="auto: expected calibration images, found statistics without any"):
+        automatic(checkpoint, tmp_path / "m.onnx", calib=without)
 
 
 @pytest.mark.parametrize("value", [9, 0, True, 8.0, "8", None, float("nan")])
