@@ -10,16 +10,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ivit_onnx._version import __version__
 from ivit_onnx.architectures import Preprocess, SizeLike
 from ivit_onnx.calibration import (
     DEAD_LEAVES,
+    Branches,
     Calibration,
     Quality,
     Reference,
     apply_calibration,
+    choose_softmax_bits,
     collect_statistics,
     load_calibration,
     recipe,
@@ -35,6 +37,7 @@ from ivit_onnx.images import ImageSource, count_images, left_out, read_images
 from ivit_onnx.models import Twin, from_checkpoint
 from ivit_onnx.numbers import check_numbers
 from ivit_onnx.options.choices import (
+    MANY_BITS,
     InputType,
     Method,
     Nonlinear,
@@ -200,7 +203,7 @@ def export(
     calib_method: Method | None = None,
     calib_images: int | None = None,
     calib_cache: PathLike | None = None,
-    softmax_bits: int | None = None,
+    softmax_bits: int | Literal["auto"] | None = None,
     nonlinear: Nonlinear | None = None,
     input: InputType = "uint8",
     num_heads: int | None = None,
@@ -235,7 +238,8 @@ def export(
         calib_images: at most this many images are used (default 128), or drawn (default 48).
         calib_cache: statistics are read from this file if it exists, and written to it otherwise.
         softmax_bits: bits of attention's exponentials (tables) or probabilities (shifts), 7, 8 or 15 (default: 15, or
-            those of the checkpoint's training).
+            those of the checkpoint's training). "auto" is for floating-point checkpoints and tables: 8 in each layer
+            where calibration shows that they cost little, else 15.
         nonlinear: how softmax and GELU are computed: "ivit", by the shifts of the paper, or "table", by tables of
             their exact values (default: as the checkpoint was trained, "table" for a floating-point one). A trained
             checkpoint takes no other than it was trained with.
@@ -297,7 +301,11 @@ def export_checkpoint(
         raise ExportError(f"cannot write {output}: {error}") from None
     loaded = read_checkpoint(checkpoint, reading, arch)
     preprocess, doubts = loaded.preprocess(reading.mean, reading.std)
-    model = from_checkpoint(loaded, preprocess, options.softmax_bits, options.nonlinear)
+    by_layer = options.softmax_bits == "auto"
+    bits = MANY_BITS if options.softmax_bits == "auto" else options.softmax_bits
+    model = from_checkpoint(loaded, preprocess, bits, options.nonlinear)
+    if by_layer:
+        _check_bits_by_layer(loaded, model.nonlinear)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     quality: Quality | None = None
     remarks = limits(model) if loaded.calibrated else []
@@ -310,7 +318,9 @@ def export_checkpoint(
             model, loaded, preprocess, calib, options.calib_images, calib_cache, progress
         )
         reference = Reference.collect(model, calibration)
+        branches = Branches.collect(model, calibration) if by_layer else None
         apply_calibration(model, calibration, steps)
+        chosen = {} if branches is None else choose_softmax_bits(model, branches)
         remarks = unread + limits(model, calibration)
         if reference is not None:
             quality = reference.compare(model)
@@ -321,6 +331,8 @@ def export_checkpoint(
             "source": calibration.source,
             "images": calibration.images,
         }
+        if by_layer:
+            calibrated["softmax_bits"] = {name: layer.to_json() for name, layer in chosen.items()}
 
     graph, output_scale = build_graph(model, options.input)
     operators = Counter(node.op_type for node in graph)
@@ -360,6 +372,21 @@ def export_checkpoint(
         recognised=_recognised(loaded, reading),
         warnings=[*loaded.warnings, *doubts, *remarks],
     )
+
+
+def _check_bits_by_layer(loaded: Checkpoint, nonlinear: Nonlinear) -> None:
+    """Raises ExportError where `--softmax-bits auto` has nothing to choose from."""
+    if loaded.calibrated:
+        raise ExportError(
+            "--softmax-bits auto chooses by calibration, and this checkpoint of ivit-train or of the I-ViT code has "
+            f"its scales from training: expected 7, 8 or 15, or no such option for {loaded.default_softmax_bits}, as "
+            "trained"
+        )
+    if nonlinear != "table":
+        raise ExportError(
+            f"--softmax-bits auto is for --nonlinear table, whose attention is deferred; found {nonlinear}: "
+            "expected 7, 8 or 15"
+        )
 
 
 def _calibration(

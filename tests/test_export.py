@@ -210,7 +210,7 @@ def test_without_images_some_are_drawn(checkpoint: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"softmax_bits": 9}, ExportError, "7, 8 or 15"),
+        ({"softmax_bits": 9}, ExportError, "7, 8, 15 or auto"),
         ({"nonlinear": "exact"}, ExportError, "ivit, table, found 'exact'"),
         ({"input": "float16"}, ExportError, "uint8, int8, float32"),
         ({"calib_method": "best"}, CalibrationError, "minmax, percentile, mse, entropy"),

@@ -194,7 +194,7 @@ def test_normalisation(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("value", [0, -1, 7.0, "7", True, 10**30, float("nan")])
 def test_softmax_bits(tmp_path: Path, value: Any) -> None:
-    with pytest.raises(IvitError, match=r"^softmax_bits .*: expected 7, 8 or 15, found"):
+    with pytest.raises(IvitError, match=r"^softmax_bits .*: expected 7, 8, 15 or auto, found"):
         ivit_onnx.export(MICRO, tmp_path / "out.onnx", softmax_bits=value)
     with pytest.raises(IvitError, match=r"^softmax_bits .*: expected 7, 8 or 15, found"):
         Options(data="digits", output="o", checkpoint="c", softmax_bits=value)

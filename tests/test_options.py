@@ -20,7 +20,11 @@ from ivit_onnx.training import Options
 
 COMMANDS = ("export", "run", "verify", "eval", "report", "train", "bench")
 #: Options that different commands give different choices.
-OWN = {("bench", "device"): choices.BenchDevice, ("bench", "provider"): choices.BenchProvider}
+OWN = {
+    ("bench", "device"): choices.BenchDevice,
+    ("bench", "provider"): choices.BenchProvider,
+    ("export", "softmax_bits"): choices.SoftmaxBitsOrAuto,
+}
 SHARED = {
     "act": choices.Act,
     "pool": choices.Pool,

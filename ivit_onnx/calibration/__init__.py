@@ -10,6 +10,7 @@ from ivit_onnx.calibration.adjustments import (
     replay,
 )
 from ivit_onnx.calibration.apply import apply_calibration
+from ivit_onnx.calibration.bits import BitsOfLayer, Branches, choose_softmax_bits
 from ivit_onnx.calibration.cache import load_calibration, save_calibration
 from ivit_onnx.calibration.collect import DEAD_LEAVES, IMAGES, Calibration, collect_statistics
 from ivit_onnx.calibration.presets import Recipe, recipe
@@ -20,6 +21,8 @@ __all__ = [
     "IMAGES",
     "LOW_DB",
     "Adjustments",
+    "BitsOfLayer",
+    "Branches",
     "Calibration",
     "Quality",
     "Recipe",
@@ -27,6 +30,7 @@ __all__ = [
     "adjustments_from_text",
     "adjustments_to_text",
     "apply_calibration",
+    "choose_softmax_bits",
     "collect_statistics",
     "is_rounded",
     "load_calibration",

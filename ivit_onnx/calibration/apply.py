@@ -30,7 +30,7 @@ from ivit_onnx.quant.observers import Histogram
 from ivit_onnx.quant.recorders import Channels
 from ivit_onnx.quant.sites import AttentionSite
 
-__all__ = ["apply_calibration"]
+__all__ = ["apply_calibration", "correction_images"]
 
 Array = np.ndarray[Any, Any]
 
@@ -192,20 +192,25 @@ def _one_sided(mlp: MlpAdd, hidden: Histogram, activated: Histogram) -> None:
 
 def _references(model: Twin, recipe: Recipe, calibration: Calibration, seen: dict[str, _Seen]) -> References | None:
     """What the floating-point network computes on the images of corrections, if there are any."""
-    images = torch.from_numpy(calibration.sample.astype(np.float32))
+    every = recipe.reconstruction_steps > 0
+    images = correction_images(model, calibration.sample, every=every)
     if not len(images) or not (recipe.clip_scores or recipe.correct_biases or recipe.reconstruction_steps):
         return None
-    if not recipe.reconstruction_steps:
-        fewest, most = CORRECTION_IMAGES
-        count = min(max(CORRECTION_TOKENS // model.arch.tokens, fewest), most)
-        images = images[:: -(-len(images) // count) or 1]
     names = {activation: name for name, activation in model.activations().items()}
     coarse = []
     for attention in model.sites().attention if recipe.clip_scores else ():
         for point in attention.core.scores()[-1:]:
             if seen[names[point]].histogram.maximum > COARSE * point.levels:
                 coarse.append(attention.core.path)
-    return References.collect(model, images, with_blocks=recipe.reconstruction_steps > 0, attention=coarse)
+    return References.collect(model, images, with_blocks=every, attention=coarse)
+
+
+def correction_images(model: Twin, sample: Array, *, every: bool = False) -> torch.Tensor:
+    """Normalised float32 images [N, C, H, W] of a calibration's sample: as many as corrections take, or all."""
+    images = torch.from_numpy(sample.astype(np.float32))
+    fewest, most = CORRECTION_IMAGES
+    count = min(max(CORRECTION_TOKENS // model.arch.tokens, fewest), most)
+    return images if every else images[:: -(-len(images) // count) or 1]
 
 
 def _scale_neurons(model: Twin, seen: dict[str, _Seen], references: References | None, made: Adjustments) -> None:

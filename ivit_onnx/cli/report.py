@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -85,11 +87,13 @@ def report(
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("measuring", total=None)
         result = measure(twin, images, lambda done, total: bar.update(task, completed=done, total=total))
+    bits = twin.softmax_bits_of_layers()
     architecture = str(twin.arch.to_json()["name"])
     facts = {
         "model": printable(model.name),
         "architecture": printable(architecture),
         "checkpoint": printable(against.name),
+        "attention": _bits(bits),
         "images": f"{result.images} of {printable(Path(data).name if Path(data).exists() else data)}",
         "ivit-onnx": __version__,
     }
@@ -97,7 +101,7 @@ def report(
         temporary.write_text(page(result, facts), encoding="utf-8")
     if as_json:
         names = {"model": str(model), "architecture": architecture, "checkpoint": str(against), "data": data}
-        print_json(names | {"page": str(path)} | result.to_json() | {"notes": notes})
+        print_json(names | {"softmax_bits": bits, "page": str(path)} | result.to_json() | {"notes": notes})
         return
     print_lines(
         [f"output: SQNR {decibels(result.sqnr)}, {decibels(result.sum_sqnr)} if layers added up; {_likeness(result)}"]
@@ -131,6 +135,14 @@ def report(
         right=(2, 3, 4),
     )
     print_lines([*(f"note: {note}" for note in notes), f"wrote {path}"])
+
+
+def _bits(layers: Mapping[str, int]) -> str:
+    """Bits of the exponentials or probabilities of attention; the layers that have the fewer count are named."""
+    count = Counter(layers.values())
+    (most, _), *others = count.most_common()
+    named = [f"{bits} bits in {', '.join(name for name, own in layers.items() if own == bits)}" for bits, _ in others]
+    return "; ".join([f"{most} bits", *named])
 
 
 def _likeness(result: ErrorReport) -> str:

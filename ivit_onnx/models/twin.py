@@ -13,7 +13,7 @@ from ivit_onnx.architectures import Architecture, Preprocess
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models.block import Block
 from ivit_onnx.opset.int_token_mlp import MOST_SCALES
-from ivit_onnx.options.choices import Nonlinear
+from ivit_onnx.options.choices import SOFTMAX_BITS, Nonlinear
 from ivit_onnx.quant.exponents import MOST_N
 from ivit_onnx.quant.modules import ActivationQuantizer, Classifier, ImageInput, LayerNorm, QuantModule, Step
 from ivit_onnx.quant.sites import HasSites, LinearSite, Sites
@@ -28,6 +28,7 @@ _DEFERRED = ".deferred"
 _TOKEN_SCALES = ".token_scales"
 #: What states of before do not have, and new ones only where it is not 0.
 _LATER = (_DEFERRED, _TOKEN_SCALES)
+_SOFTMAX_BITS = ".softmax_bits"
 
 
 class Twin(nn.Module):
@@ -73,6 +74,17 @@ class Twin(nn.Module):
         for module in self.modules():
             if isinstance(module, QuantModule):
                 module.set_nonlinear(nonlinear)
+
+    def set_softmax_bits(self, bits: Mapping[str, int]) -> None:
+        """Take bits of exponentials for each attention by its name. If all have the same, the network has them."""
+        if len({*bits.values()}) == 1:
+            (self.softmax_bits,) = {*bits.values()}
+        for site in self.sites().attention:
+            site.core.set_softmax_bits(bits[site.core.path])
+
+    def softmax_bits_of_layers(self) -> dict[str, int]:
+        """Bits of the exponentials or probabilities of each attention by its name, in network order."""
+        return {site.core.path: site.core.softmax_bits for site in self.sites().attention}
 
     def load_weights(self, state_dict: Mapping[str, Tensor]) -> None:
         """Copy the weights of a checkpoint that was validated against the architecture."""
@@ -185,22 +197,26 @@ class Twin(nn.Module):
                     module.get_buffer("n").fill_(module.reference_ivit_n)
 
     def quantization_state(self) -> dict[str, float | int]:
-        """Every scale, zero point and n, which attentions are deferred, how many scales tokens have, by buffer name:
-        with the weights, all that the integers depend on.
+        """Every scale, zero point and n, which attentions are deferred, how many scales tokens have, by buffer name, and
+        the bits of attentions that have others than the network: with the weights, all that the integers depend on.
 
         Calibration changes weights; `adjustments` has what is to be repeated on those of the checkpoint.
         """
         values = {name: buffer.item() for name, buffer in self._quantization_buffers().items()}
-        return {name: value for name, value in values.items() if value or not name.endswith(_LATER)}
+        found = {name: value for name, value in values.items() if value or not name.endswith(_LATER)}
+        bits = self.softmax_bits_of_layers()
+        return found | {f"{name}{_SOFTMAX_BITS}": own for name, own in bits.items() if own != self.softmax_bits}
 
     def load_quantization_state(self, state: Mapping[str, float | int]) -> None:
         """The reverse of `quantization_state`; zero points, marks of deferred attention and numbers of scales of tokens
-        that are absent are 0, as before there were any.
+        that are absent are 0, as before there were any, and bits of attention those of the network.
 
         Raises:
             CalibrationError: names or values do not fit this network.
         """
         buffers = self._quantization_buffers()
+        bits = self._loaded_bits(state)
+        state = {name: value for name, value in state.items() if name.removesuffix(_SOFTMAX_BITS) not in bits}
         state = {name: 0 for name in buffers if name.endswith((_ZERO_POINT, *_LATER))} | dict(state)
         if set(state) != set(buffers):
             odd = sorted(set(state) ^ set(buffers))
@@ -208,14 +224,30 @@ class Twin(nn.Module):
                 f"expected {len(buffers)} scales of this architecture, found {len(state)} (first difference: {odd[0]})"
             )
         for name, buffer in buffers.items():
-            value = state[name]
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise CalibrationError(f"{name}: expected a number, found {value!r}")
-            self._check(name, value)
-            buffer.fill_(value)
+            self._check(name, state[name])
+            buffer.fill_(state[name])
+        for site in self.sites().attention:
+            own = bits[site.core.path]
+            if own != self.softmax_bits and not site.core.deferred:
+                raise CalibrationError(f"{site.core.path}: expected deferred attention, as it has bits of its own")
+            site.core.set_softmax_bits(own)
 
-    def _check(self, name: str, value: float | int) -> None:
+    def _loaded_bits(self, state: Mapping[str, float | int]) -> dict[str, int]:
+        """Bits of each attention in a state: its own, or those of the network."""
+        found: dict[str, int] = {}
+        for site in self.sites().attention:
+            name = f"{site.core.path}{_SOFTMAX_BITS}"
+            value = state.get(name, self.softmax_bits)
+            if isinstance(value, bool) or not isinstance(value, int) or value not in SOFTMAX_BITS:
+                allowed = ", ".join(map(str, SOFTMAX_BITS))
+                raise CalibrationError(f"{name}: expected one of {allowed}, found {value!r}")
+            found[site.core.path] = value
+        return found
+
+    def _check(self, name: str, value: object) -> None:
         """Raises CalibrationError for a value that the buffer cannot have."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise CalibrationError(f"{name}: expected a number, found {value!r}")
         table = self.nonlinear == "table"
         if name.endswith(_DEFERRED):
             expected = "1 (deferred) or 0" if table else "0, as shifts are not deferred"

@@ -5,7 +5,7 @@ Numbers within bounds are in `ivit_onnx.numbers`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Literal, get_args
 
 from ivit_onnx.errors import ExportError, IvitError
@@ -15,13 +15,16 @@ __all__ = [
     "ACTIVATIONS",
     "DEFAULT_NONLINEAR",
     "DISTILLATIONS",
+    "FEW_BITS",
     "INPUT_TYPES",
+    "MANY_BITS",
     "METHODS",
     "NONLINEAR",
     "POOLS",
     "PRESETS",
     "SCALES",
     "SOFTMAX_BITS",
+    "SOFTMAX_BITS_OR_AUTO",
     "WEIGHTS",
     "Act",
     "BenchDevice",
@@ -35,6 +38,7 @@ __all__ = [
     "Preset",
     "Scales",
     "SoftmaxBits",
+    "SoftmaxBitsOrAuto",
     "Weights",
     "check_choice",
     "check_softmax_bits",
@@ -65,6 +69,11 @@ DEFAULT_NONLINEAR: Nonlinear = "table"
 #: Fractional bits of a probability: what the attribute `frac_bits` of the operators allows.
 SoftmaxBits = Literal[7, 8, 15]
 SOFTMAX_BITS: tuple[SoftmaxBits, ...] = get_args(SoftmaxBits)
+#: What an export may ask for: "auto" is 8 or 15 for each layer, as its calibration shows.
+SoftmaxBitsOrAuto = Literal[7, 8, 15, "auto"]
+SOFTMAX_BITS_OR_AUTO: tuple[SoftmaxBitsOrAuto, ...] = get_args(SoftmaxBitsOrAuto)
+#: What "auto" chooses from.
+FEW_BITS, MANY_BITS = 8, 15
 
 #: What an exported model takes.
 InputType = Literal["uint8", "int8", "float32"]
@@ -91,10 +100,10 @@ def check_choice(what: str, value: object, allowed: Collection[object], error: t
         raise error(f"expected {what} of {', '.join(map(str, allowed))}, found {value!r}")
 
 
-def check_softmax_bits(bits: int) -> None:
+def check_softmax_bits(bits: object, allowed: Sequence[object] = SOFTMAX_BITS) -> None:
     """Raises ExportError where a probability cannot have so many fractional bits."""
-    if isinstance(bits, bool) or not isinstance(bits, int) or bits not in SOFTMAX_BITS:
-        *others, last = SOFTMAX_BITS
+    if isinstance(bits, bool) or not isinstance(bits, int | str) or bits not in allowed:
+        *others, last = allowed
         raise ExportError(
             f"softmax_bits (--softmax-bits): expected {', '.join(map(str, others))} or {last}, found {bits!r}"
         )

@@ -18,6 +18,8 @@ from ivit_onnx.options.choices import (
     INPUT_TYPES,
     NONLINEAR,
     POOLS,
+    SOFTMAX_BITS,
+    SOFTMAX_BITS_OR_AUTO,
     WEIGHTS,
     Act,
     InputType,
@@ -26,6 +28,7 @@ from ivit_onnx.options.choices import (
     Pool,
     Preset,
     SoftmaxBits,
+    SoftmaxBitsOrAuto,
     Weights,
     check_choice,
     check_softmax_bits,
@@ -156,6 +159,9 @@ class CalibrationOptions(Record):
 class IntegerOptions(Record):
     """How softmax and GELU are computed with integers. Raises ExportError on anything else."""
 
+    #: What `softmax_bits` may be.
+    softmax_bits_allowed: ClassVar[Sequence[SoftmaxBitsOrAuto]] = SOFTMAX_BITS
+
     softmax_bits: Annotated[
         SoftmaxBits | None,
         Flag(
@@ -175,7 +181,7 @@ class IntegerOptions(Record):
 
     def __post_init__(self) -> None:
         if self.softmax_bits is not None:
-            check_softmax_bits(self.softmax_bits)
+            check_softmax_bits(self.softmax_bits, self.softmax_bits_allowed)
         if self.nonlinear is not None:
             check_choice("non-linear functions", self.nonlinear, NONLINEAR, ExportError)
 
@@ -184,6 +190,16 @@ class IntegerOptions(Record):
 class ExportOptions(CalibrationOptions, IntegerOptions):
     """What an exported model is. Raises OptionError and ExportError on impossible values."""
 
+    softmax_bits_allowed: ClassVar[Sequence[SoftmaxBitsOrAuto]] = SOFTMAX_BITS_OR_AUTO
+
+    softmax_bits: Annotated[
+        SoftmaxBitsOrAuto | None,
+        Flag(
+            "Bits of attention's exponentials (tables) or probabilities (shifts): 15 for accuracy, 8 for speed, 7 as "
+            "in the I-ViT paper; auto, for tables: 8 in each layer where calibration shows little loss, else 15.",
+            "15, or as trained",
+        ),
+    ] = None  # type: ignore[assignment]
     input: Annotated[
         InputType,
         Flag("What the model takes: uint8 pixels (normalisation is inside), quantised int8, or normalised float32."),

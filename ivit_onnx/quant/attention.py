@@ -44,6 +44,11 @@ class AttentionCore(QuantModule):
         super().set_nonlinear(nonlinear)
         self.deferred.fill_(nonlinear == "table")
 
+    def set_softmax_bits(self, bits: int) -> None:
+        """Take so many bits for exponentials, or probabilities. A calibrated module has to be deferred: n depends on
+        them elsewhere."""
+        self.softmax_bits, self._cache = bits, None
+
     def scores(self) -> list[ActivationQuantizer]:
         """Where scores have a scale, in order, the argument of softmax last; nowhere if attention is deferred."""
         return [] if self.deferred else self.scaled_scores()
