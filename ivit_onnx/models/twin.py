@@ -197,8 +197,8 @@ class Twin(nn.Module):
                     module.get_buffer("n").fill_(module.reference_ivit_n)
 
     def quantization_state(self) -> dict[str, float | int]:
-        """Every scale, zero point and n, which attentions are deferred, how many scales tokens have, by buffer name, and
-        the bits of attentions that have others than the network: with the weights, all that the integers depend on.
+        """Every scale, zero point and n, which attentions are deferred, how many scales tokens have, and the bits of
+        attentions that have others than the network, by buffer name: with the weights, all that integers depend on.
 
         Calibration changes weights; `adjustments` has what is to be repeated on those of the checkpoint.
         """
