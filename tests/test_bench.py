@@ -332,7 +332,7 @@ def test_kernels(capsys: pytest.CaptureFixture[str], model: Path) -> None:
     assert {entry["operator"] for entry in variant["kernels"]} == {
         "IntLinear",
         "IntDeferredAttention",
-        "IntTableMlpAdd",
+        "IntTokenMlpAdd",
         "IntLayerNorm",
     }
     assert any(entry["shape"].endswith(" heads, 8 bits") for entry in variant["kernels"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from math import erf, prod
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -160,14 +160,14 @@ def _merge_case(shape: PatchMergeShape, settings: Settings) -> KernelCase:
 def _mlp_case(shape: MlpShape, settings: Settings) -> KernelCase:
     tokens, width, hidden = shape.tokens, shape.width, shape.hidden
     rng = np.random.default_rng(0)
-    gelu = _gelu(rng, settings)
     constants = {
         **_linear(rng, "fc1_", width, hidden, 40),
-        **gelu.constants,
         **_linear(rng, "fc2_", hidden, width, 6000),
         **_scale(rng, "branch_", 0.2),
         **_scale(rng, "residual_", 0.95),
     }
+    gelu = _token_gelu(rng, width) if settings.nonlinear == "table" else _shift_gelu(rng)
+    constants |= gelu.constants
     return KernelCase(
         gelu.operator,
         f"[{tokens},{width}], hidden {hidden}",
@@ -237,16 +237,26 @@ def _deferred_softmax(
     return _Softmax(variant(base, DEFERRED), constants, softmax.attributes(), softmax.biases)
 
 
-def _gelu(rng: np.random.Generator, settings: Settings) -> _Function:
-    """A feed-forward network with the GELU of values of scale 1/20, to results of the same scale."""
-    from ivit_onnx.opset import variant
-    from ivit_onnx.quant.tables import FUNCTION_PARTS
+def _shift_gelu(rng: np.random.Generator) -> _Function:
+    """A feed-forward network with ShiftGELU of values of scale 1/20, to results of the same scale."""
+    return _Function("IntMlpAdd", _scale(rng, "gelu_", 1 / 2**7), {"x0": -20, "n": 15})
 
-    name = variant("IntMlpAdd", FUNCTION_PARTS[settings.nonlinear])
-    if settings.nonlinear == "table":
-        results = [round(x * (1 + erf(x / 20 / 2**0.5)) / 2) for x in range(-128, 128)]
-        return _Function(name, {"gelu_table": np.array(results)}, {})
-    return _Function(name, _scale(rng, "gelu_", 1 / 2**7), {"x0": -20, "n": 15})
+
+def _token_gelu(rng: np.random.Generator, width: int) -> _Function:
+    """A feed-forward network with the GELU of values of scale 1/20, to results of scale 1/36 and less, by token."""
+    from ivit_onnx.quant.tables import gelu_tables
+    from ivit_onnx.quant.token_mlp import SCALES, token_scales
+
+    tokens = token_scales("gelu", 1 / 20, 0, 1 / 36, -121, SCALES)
+    multiplier, shift = _dyadic(rng, (len(tokens.scales),), 1.0)
+    constants = {
+        "token_scale": tokens.of_largest,
+        "gelu_tables": gelu_tables("gelu", np.float32(1 / 20), list(tokens.scales), 0, tokens.zeros.tolist()),
+        "fc2_bias": rng.integers(-5000, 5000, (len(tokens.scales), width)),
+        "branch_multiplier": np.rint(multiplier * 0.2 * tokens.ratios),
+        "branch_shift": shift,
+    }
+    return _Function("IntTokenMlpAdd", constants, {})
 
 
 def _linear(rng: np.random.Generator, prefix: str, k: int, n: int, deviation: float) -> dict[str, Array]:
