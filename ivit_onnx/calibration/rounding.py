@@ -38,6 +38,8 @@ _INPUT_BITS = 19
 LEAST_DAMPING, DAMPING = 1e-3, 1e-2
 #: Columns after which the moves of all later ones are made at once.
 _BLOCK = 128
+#: Rows of G that are computed at once, from the diagonal on: the rest is the same.
+_PIECE = 512
 
 
 def compensate_rounding(model: Twin, images: Tensor) -> dict[str, Array]:
@@ -56,8 +58,9 @@ def compensate_rounding(model: Twin, images: Tensor) -> dict[str, Array]:
         if site is None or site.name in offsets:
             return
         check_finite(site.name, x)
+        moments = _moments(x)
         with _one_thread():
-            offsets[site.name] = compensated(weight.detach(), *_moments(x), centred=site.bias is not None)
+            offsets[site.name] = compensated(weight.detach(), *moments, centred=site.bias is not None)
         round_weights(site, offsets[site.name])
 
     with ExitStack() as readers:
@@ -84,27 +87,34 @@ def compensated(weight: Tensor, gram: Tensor, mean: Tensor, rows: int, *, centre
     diagonal.add_(level * max(LEAST_DAMPING, DAMPING * inner / rows))
     # Those that matter most come first, while there are others to make up for them.
     order = torch.argsort(diagonal, descending=True, stable=True)
-    factor = torch.linalg.cholesky(torch.linalg.inv(errors[order][:, order]), upper=True)
+    factor = _factor(errors[order][:, order])
     # A row keeps its scale, so that its largest weights have to stay.
     ends = nearest.abs() >= 127
     span = torch.where(ends | ~is_free(scale), 0.0, COMPENSATED)
-    low, high = (nearest - span).clamp(min=-127)[:, order], (nearest + span).clamp(max=127)[:, order]
-    left = (weight.double() / scale.double())[:, order]
+    # Columns of weights are rows here: they stand together in memory.
+    low, high = (nearest - span).clamp(min=-127).T[order], (nearest + span).clamp(max=127).T[order]
+    left = (weight.double() / scale.double()).T[order]
     rounded = torch.empty_like(left)
     for first in range(0, inner, _BLOCK):
         last = min(first + _BLOCK, inner)
-        scaled = torch.empty(len(left), last - first, dtype=torch.float64)
+        scaled = torch.empty(last - first, left.shape[1], dtype=torch.float64)
         for i in range(first, last):
-            value = torch.minimum(torch.maximum(left[:, i].round(), low[:, i]), high[:, i])
-            rounded[:, i] = value
-            error = (left[:, i] - value) / factor[i, i]
-            scaled[:, i - first] = error
-            left[:, i:last].addr_(error, factor[i, i:last], alpha=-1)
-        left[:, last:].addmm_(scaled, factor[first:last, last:], alpha=-1)
+            value = torch.minimum(torch.maximum(left[i].round(), low[i]), high[i])
+            rounded[i] = value
+            error = torch.div(left[i] - value, factor[i, i], out=scaled[i - first])
+            left[i:last].addr_(factor[i, i:last], error, alpha=-1)
+        left[last:].addmm_(factor[first:last, last:].T, scaled, alpha=-1)
     moved = torch.empty_like(rounded)
-    moved[:, order] = rounded
-    offsets: Array = (moved - nearest).to(torch.int8).numpy()
+    moved[order] = rounded
+    offsets: Array = np.ascontiguousarray((moved.T - nearest).to(torch.int8).numpy())
     return offsets
+
+
+def _factor(errors: Tensor) -> Tensor:
+    """The upper Cholesky factor of the inverse of a positive definite matrix: its rows and columns in reverse order,
+    that is the inverse of the lower factor."""
+    lower = torch.linalg.cholesky(errors.flip(0, 1))
+    return torch.linalg.solve_triangular(lower, torch.eye(len(errors), dtype=errors.dtype), upper=False).flip(0, 1)
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor, int]:
@@ -117,7 +127,12 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor, int]:
         rows = rows[torch.linspace(0, len(rows) - 1, MOST_ROWS, dtype=torch.float64).round().long()]
     _, exponent = np.frexp(max(float(rows.abs().max()), 1e-30))
     integers = torch.ldexp(rows.double(), torch.tensor(_INPUT_BITS - 1 - int(exponent))).round_()
-    return integers.T @ integers / len(rows), integers.sum(0) / len(rows), len(rows)
+    gram = torch.empty(integers.shape[1], integers.shape[1], dtype=torch.float64)
+    for first in range(0, len(gram), _PIECE):
+        piece = slice(first, first + _PIECE)
+        products = integers[:, piece].T @ integers[:, first:]
+        gram[piece, first:], gram[first:, piece] = products, products.T
+    return gram.div_(len(rows)), integers.sum(0) / len(rows), len(rows)
 
 
 @contextmanager
