@@ -102,7 +102,7 @@ def test_its_costs_are_known(found: dict[str, Any]) -> None:
     tokens, width, hidden = 16, 32, 64
     block = tokens * (width * 3 * width + width * width + 2 * width * hidden)
     assert found["macs"] == [tokens * 3 * 8 * 8 * width + 2 * block + width * 7, 2 * 2 * tokens * tokens * width]
-    assert found["cases"] == [*["IntLinear"] * 4, "IntDeferredAttention", "IntTableMlpAdd", "IntLayerNorm"]
+    assert found["cases"] == [*["IntLinear"] * 4, "IntDeferredAttention", "IntTokenMlpAdd", "IntLayerNorm"]
 
 
 def test_its_blocks_say_what_is_in_them(found: dict[str, Any]) -> None:
