@@ -47,7 +47,9 @@ def main(folder: Path) -> None:
     content = {
         "differ": [name for name, output in outputs.items() if not np.array_equal(output, twin)],
         "constant": bool((twin == twin[0]).all()),
-        "pooling": [node.op_type for node in onnx.load(model).graph.node if node.op_type in ("IntTokenMax", "IntTokenMean")],
+        "pooling": [
+            node.op_type for node in onnx.load(model).graph.node if node.op_type in ("IntTokenMax", "IntTokenMean")
+        ],
     }
     (folder / "found.json").write_text(json.dumps(content))
 
