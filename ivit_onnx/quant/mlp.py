@@ -25,7 +25,7 @@ _GELU_SCALE = np.float32(2.0**-7)
 #: The branches of some tokens stand for those of all: others may be so much larger.
 _BRANCH_HEADROOM = 4
 #: How much coarser the branch of the largest tokens may become where it is not finer than the stream anyway.
-_MOST_COARSER = 4
+_MOST_COARSER = 8
 
 
 class MlpAdd(ResidualMixin):
@@ -73,7 +73,7 @@ class MlpAdd(ResidualMixin):
 
         The branch of a token in steps of its scale may be larger than that of the largest token is: where all of it is
         bias, by s_0 / s_i. `branch` becomes coarser so that it holds 4 times what the rows need. Scales that would
-        need it to be coarser than the stream, and than 4 times its scale, are left out. Without any scale below s_0,
+        need it to be coarser than the stream, and than 8 times its scale, are left out. Without any scale below s_0,
         there is one for all.
         """
         if not len(rows):
