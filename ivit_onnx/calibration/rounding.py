@@ -114,7 +114,8 @@ def _factor(errors: Tensor) -> Tensor:
     """The upper Cholesky factor of the inverse of a positive definite matrix: its rows and columns in reverse order,
     that is the inverse of the lower factor."""
     lower = torch.linalg.cholesky(errors.flip(0, 1))
-    return torch.linalg.solve_triangular(lower, torch.eye(len(errors), dtype=errors.dtype), upper=False).flip(0, 1)
+    inverse: Tensor = torch.linalg.solve_triangular(lower, torch.eye(len(errors), dtype=errors.dtype), upper=False)
+    return inverse.flip(0, 1)
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor, int]:
