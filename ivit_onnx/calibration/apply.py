@@ -245,7 +245,7 @@ def _weights(
         if (channels := seen[site.source].channels) is not None:
             made[f"{site.name}.clip"] = clip_codes(site.weight.detach(), channels.mean_square)
             adjust.clip(site, made[f"{site.name}.clip"])
-    if recipe.compensate_rounding and len(images := torch.from_numpy(sample.astype(np.float32))):
+    if recipe.compensate_rounding and len(images := correction_images(model, sample, every=True)):
         made.update({f"{name}.rounding": offsets for name, offsets in compensate_rounding(model, images).items()})
     if references is None or not (recipe.correct_biases or recipe.reconstruction_steps):
         return

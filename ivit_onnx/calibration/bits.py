@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ivit_onnx.calibration.apply import correction_images
 from ivit_onnx.calibration.collect import Calibration
+from ivit_onnx.calibration.quality import energy
 from ivit_onnx.calibration.simulation import check_finite, simulate
 from ivit_onnx.errors import CalibrationError
 from ivit_onnx.models import Twin
@@ -112,12 +113,7 @@ def _with_few_bits(site: AttentionSite, found: list[Tensor]) -> Any:
 def _compare(site: AttentionSite, few: list[Tensor], exact: Tensor, costs: dict[str, float]) -> Any:
     def hook(_: nn.Module, inputs: tuple[Tensor]) -> None:
         check_finite(site.core.path, inputs[0])
-        noise = _energy(inputs[0] - exact)
-        costs[site.core.path] = (_energy(few.pop() - exact) - noise) / max(noise, float(np.finfo(np.float32).tiny))
+        noise = energy(inputs[0] - exact)
+        costs[site.core.path] = (energy(few.pop() - exact) - noise) / max(noise, float(np.finfo(np.float32).tiny))
 
     return hook
-
-
-def _energy(x: Tensor) -> float:
-    """The sum of squares."""
-    return float(x.double().square().sum())

@@ -20,7 +20,7 @@ from ivit_onnx.models import Twin
 from ivit_onnx.quant.modules import ActivationQuantizer
 from ivit_onnx.quant.tensors import QuantTensor
 
-__all__ = ["LOW_DB", "Quality", "Reference"]
+__all__ = ["LOW_DB", "Quality", "Reference", "energy"]
 
 #: Less than this many decibels of signal over noise deserve a warning: more than 1 % of the energy is noise.
 LOW_DB = 20.0
@@ -95,17 +95,17 @@ class Reference:
                 outputs.append(model.eval()(self.images[some]) * model.output_scale)
                 for name, x in stream.items():
                     exact = self.stream[name][some]
-                    errors[name] = errors.get(name, 0.0) + _energy(x.value * x.scale - exact)
+                    errors[name] = errors.get(name, 0.0) + energy(x.value * x.scale - exact)
         output = torch.cat(outputs)
         cosines = torch.nn.functional.cosine_similarity(self.output.double(), output.double(), dim=1)
-        noise = [error / max(_energy(self.stream[name]), 1e-30) for name, error in errors.items()]
+        noise = [error / max(energy(self.stream[name]), 1e-30) for name, error in errors.items()]
         added = np.diff(noise, prepend=0.0).clip(min=0)
         parts = dict(zip(errors, added / max(float(added.sum()), 1e-30), strict=True))
         worst = sorted(parts, key=lambda name: -parts[name])[:_WORST]
         return Quality(
             len(self.images),
             self.held_back,
-            _decibels(_energy(self.output - output) / max(_energy(self.output), 1e-30)),
+            _decibels(energy(self.output - output) / max(energy(self.output), 1e-30)),
             float(cosines.mean()),
             float(cosines.min()),
             {name: float(parts[name]) for name in worst},
@@ -132,7 +132,7 @@ def _stream(model: Twin) -> Iterator[dict[str, QuantTensor]]:
             hook.remove()
 
 
-def _energy(x: Tensor) -> float:
+def energy(x: Tensor) -> float:
     """The sum of squares."""
     return float(x.double().square().sum())
 

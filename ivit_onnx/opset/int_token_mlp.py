@@ -25,7 +25,7 @@ __all__ = ["MOST_SCALES", "OPERATORS", "PRIMITIVES", "TOKEN_GELU", "TOKEN_SCALE"
 
 #: Of one operator.
 MOST_SCALES = 64
-#: fc1 has so many inputs, and fc2 without its weights and biases, with the residual connection.
+#: fc1 has so many constants.
 _FC1 = 4
 
 

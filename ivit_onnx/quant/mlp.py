@@ -78,6 +78,7 @@ class MlpAdd(ResidualMixin):
         """
         if not len(rows):
             self.token_scales.zero_()
+        if not self.token_scales:
             return
         hidden = torch.from_numpy(np.asarray(rows, np.float32))
         branch = F.linear(self.act(hidden), self.fc2.weight, self.fc2.bias).abs().amax(-1).double().numpy()

@@ -119,7 +119,7 @@ class WeightedModule(QuantModule):
 
     def exact_weight(self, weight: Tensor) -> Tensor:
         """The weight before it was rounded to integers of the calibration's choice; the weight itself if it was not."""
-        return next((exact for known, exact in self._exact if known is weight), weight)
+        return next((exact.to(weight) for known, exact in self._exact if known is weight), weight)
 
     def simulated_weight(self, weight: Tensor) -> Tensor:
         """The weight itself in floating-point mode, fake-quantised for training."""
